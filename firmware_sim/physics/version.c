@@ -1,0 +1,3 @@
+#include "kernels.h"
+
+const char *sim_kernels_version(void) { return "1"; }

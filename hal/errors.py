@@ -1,0 +1,89 @@
+"""One exception tree. Every error says what, where, what was last seen, and what to do."""
+
+from __future__ import annotations
+
+
+class PhotonlinkError(Exception):
+    """Root of everything this project raises on purpose.
+
+    what:  the fault in one sentence.   where: address, file or key it happened at.
+    hint:  what the operator can do.    seen:  the last bytes or value seen, made printable.
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", seen: str = "") -> None:
+        self.what, self.where, self.hint, self.seen = what, where, hint, seen
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.seen:
+            text += f" (last seen: {self.seen})"
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class TagBlockError(PhotonlinkError, ValueError):
+    """A TagBlock was built from arrays of the wrong kind."""
+
+
+class LinkError(PhotonlinkError):
+    """Something went wrong on the way to an instrument. ``retryable`` says if asking again helps."""
+
+    retryable = False
+
+
+class LinkTimeout(LinkError, TimeoutError):
+    """No (complete) reply by the deadline. The link is dirty until it was resynchronised."""
+
+    retryable = True
+
+
+class LinkClosed(LinkError, ConnectionError):
+    """The other end went away: unplugged, killed, connection reset."""
+
+
+class LinkDesync(LinkError):
+    """The reply does not belong to the question; nothing of it is used."""
+
+    retryable = True
+
+
+class LinkBusy(LinkError):
+    """Another process holds the device."""
+
+
+class LinkPermission(LinkError, PermissionError):
+    """The operating system refuses access; the hint names the udev rule or group."""
+
+
+class LinkNotFound(LinkError, FileNotFoundError):
+    """No such port, host, library or device."""
+
+
+class InstrumentError(PhotonlinkError):
+    """The instrument answered, and its answer is a refusal or makes no sense."""
+
+
+class ReadbackMismatch(InstrumentError):
+    """A setting was accepted but reads back as something else."""
+
+
+class LimitError(InstrumentError, ValueError):
+    """A value outside the instrument's or the station's limits. Never clipped silently."""
+
+
+class IdentityError(InstrumentError):
+    """Another model or serial number than the station file says answers at the address."""
+
+
+class StationError(PhotonlinkError, ValueError):
+    """The station file is wrong: the message names line, key and the nearest known key."""
+
+
+class RecordingError(PhotonlinkError, ValueError):
+    """A recording is damaged. ``position`` is the byte offset; what was readable is kept."""
+
+    def __init__(
+        self, what: str, *, where: str = "", hint: str = "", seen: str = "", position: int = 0
+    ) -> None:
+        super().__init__(what, where=where, hint=hint, seen=seen)
+        self.position = position

@@ -1,0 +1,83 @@
+"""TagBlock: the one shape in which every time tagger hands out its events."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.hal.errors import TagBlockError
+
+
+class Provenance(enum.StrEnum):
+    """Where light, tags or randomness came from. Data: compared in one policy, shown elsewhere."""
+
+    REAL = "real"
+    EMULATED = "emulated"
+    REPLAYED = "replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class LostInterval:
+    """A stretch of time in which events may be missing: ``[start_ps, end_ps)``.
+
+    ``count`` is the number of events lost when the instrument says it, else None.
+    """
+
+    start_ps: int
+    end_ps: int
+    count: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TagBlock:
+    """Events of one tagger over ``[start_ps, end_ps)``, in its own clock.
+
+    time_ps: int64 (n,), picoseconds since the start of the acquisition, not decreasing.
+    channel: uint8 (n,), the input each event arrived on, numbered as the instrument does.
+    end_ps:  no later block holds an event earlier than this: the recorded horizon.
+    lost:    what is missing from the block.
+
+    Tags of a key-making run are raw key: they are never printed or logged (``repr`` shows
+    counts only), and :meth:`wipe` overwrites them once they have been sifted.
+    """
+
+    time_ps: npt.NDArray[np.int64]
+    channel: npt.NDArray[np.uint8]
+    start_ps: int
+    end_ps: int
+    lost: tuple[LostInterval, ...] = ()
+    provenance: Provenance = Provenance.REAL
+
+    def __post_init__(self) -> None:
+        if self.time_ps.dtype != np.int64 or self.channel.dtype != np.uint8:
+            raise TagBlockError(
+                f"time_ps must be int64 and channel uint8, got {self.time_ps.dtype} and "
+                f"{self.channel.dtype}"
+            )
+        if self.time_ps.ndim != 1 or self.time_ps.shape != self.channel.shape:
+            raise TagBlockError(
+                f"time_ps and channel must be one-dimensional and of one length, got "
+                f"{self.time_ps.shape} and {self.channel.shape}"
+            )
+        if not (self.time_ps.flags.c_contiguous and self.channel.flags.c_contiguous):
+            raise TagBlockError("time_ps and channel must be contiguous")
+        if self.end_ps < self.start_ps:
+            raise TagBlockError(f"block ends ({self.end_ps} ps) before it starts ({self.start_ps})")
+
+    def __len__(self) -> int:
+        return len(self.time_ps)
+
+    def __repr__(self) -> str:
+        return (
+            f"TagBlock({len(self)} tags, {self.start_ps}..{self.end_ps} ps, "
+            f"{len(self.lost)} lost intervals, {self.provenance})"
+        )
+
+    def wipe(self) -> None:
+        """Overwrite the events. The arrays must be writable and owned by this block."""
+        self.time_ps.fill(0)
+        self.channel.fill(0)

@@ -1,0 +1,10 @@
+"""cffi definition of ``_core``: the cdef is the declarations header itself."""
+
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+ffibuilder = FFI()
+ffibuilder.cdef((HERE / "core_decl.h").read_text(encoding="utf-8"))
+ffibuilder.set_source("photonlink.pipeline._core", '#include "core.h"\n')

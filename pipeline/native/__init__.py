@@ -1,0 +1,1 @@
+"""The one place where Python meets the C core: ``_core`` is imported nowhere else."""
