@@ -82,9 +82,8 @@ def render(room: str) -> str:
             if enumerator not in seen:
                 seen.add(enumerator)
                 lines.append(f"    {enumerator}: int")
-    for name in sorted(builder._parser._int_constants):
-        if name not in seen:
-            lines.append(f"    {name}: int")
+    constants = sorted(set(builder._parser._int_constants) - seen)
+    lines.extend(f"    {name}: int" for name in constants)
     return "\n".join([*lines, "", "ffi: _FFI", "lib: _Lib", ""])
 
 

@@ -26,7 +26,7 @@ class TagBlockError(PhotonlinkError, ValueError):
 
 
 class LinkError(PhotonlinkError):
-    """Something went wrong on the way to an instrument. ``retryable`` says if asking again helps."""
+    """Something went wrong on the way to an instrument; ``retryable``: asking again may help."""
 
     retryable = False
 
