@@ -1,0 +1,30 @@
+"""Shared by all tests: where the shared recordings and vectors are, when they are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real recordings; the test is skipped where a clone has none."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real recordings are not here ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def security_vectors() -> list[dict[str, Any]]:
+    """The numeric vectors of the security facts; skipped where a clone has none."""
+    path = SHARED / "vectors" / "security_vectors.json"
+    if not path.is_file():
+        pytest.skip(f"the security vectors are not here ({path})")
+    vectors: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["vectors"]
+    return vectors

@@ -1,0 +1,116 @@
+"""Key lengths of entangled-pair blocks: vectors, properties, refusals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import hypergeom
+
+from photonlink.pipeline.stages import finite_key as fk
+from photonlink.pipeline.stages.finite_key.tails import log_hypergeometric_cdf
+
+
+def _cases(vectors: list[dict[str, Any]], function: str) -> list[tuple[Any, Any]]:
+    found = [(v["inputs"], v["expected"]) for v in vectors if v["function"] == function]
+    assert found, f"no vectors for {function}"
+    return found
+
+
+def test_tlgr2012_vectors(security_vectors: list[dict[str, Any]]) -> None:
+    for i, e in _cases(security_vectors, "tlgr2012"):
+        r = fk.tlgr2012(i["n"], i["k"], i["Q_tol"], i["leak_ec"], i["eps_sec"], i["eps_cor"])
+        assert r.length == e["ell"]
+        assert r.length_real == pytest.approx(e["ell_real"], rel=1e-9)
+        assert r.phi == pytest.approx(e["phi"], rel=1e-9)
+
+
+def test_exact_bound_vectors(security_vectors: list[dict[str, Any]]) -> None:
+    for i, e in _cases(security_vectors, "bbm92_exact"):
+        r = fk.bbm92_exact(i["n"], i["k"], i["obs_err"], i["leak_ec"], i["eps_sec"], i["eps_cor"])
+        assert r.length == e["ell"]
+        assert r.length_real == pytest.approx(e["ell_real"], rel=1e-9)
+        assert r.phi == pytest.approx(e["phi"], rel=1e-6)
+    for i, e in _cases(security_vectors, "phase_error_exact"):
+        found = fk.max_errors_unseen(i["obs_err"], i["k"], i["n"], i["eps"])
+        assert found == e["max_errors_in_n"]
+
+
+def test_cost_vectors(security_vectors: list[dict[str, Any]]) -> None:
+    for i, e in _cases(security_vectors, "leak_second_order"):
+        leak = fk.second_order_leak(i["n"], i["e"], i["eps"])
+        assert leak.bits == pytest.approx(e["bits"], rel=1e-9)
+        assert leak.shannon == pytest.approx(e["shannon"], rel=1e-9)
+    for i, e in _cases(security_vectors, "verify_tag_bits"):
+        tags = fk.verification_tag_bits(i["n_bits"], i["eps_cor"])
+        assert (tags.toeplitz, tags.poly) == (e["toeplitz"], e["poly"])
+    for i, e in _cases(security_vectors, "auth_cost"):
+        cost = fk.authentication_cost(i["msg_bits"], i["tag_bits"])
+        assert cost.otp_bits == e["otp_bits"]
+        assert cost.eps_auth == pytest.approx(e["eps_auth"], rel=1e-9)
+        assert cost.log2_eps == pytest.approx(e["log2_eps"], rel=1e-9)
+    for i, e in _cases(security_vectors, "min_tag_bits"):
+        assert fk.shortest_tag_bits(i["msg_bits"], i["eps_auth"]) == e["tag_bits"]
+
+
+@given(st.integers(0, 400), st.integers(1, 400), st.integers(1, 400), st.data())
+def test_tail_agrees_with_scipy(marked: int, drawn: int, rest: int, data: st.DataObject) -> None:
+    population = max(marked, drawn) + rest
+    observed = data.draw(st.integers(0, drawn))
+    ours = log_hypergeometric_cdf(observed, population, marked, drawn)
+    theirs = hypergeom.cdf(observed, population, marked, drawn)
+    assert math.exp(ours) == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+
+
+def test_visibility_087_yields_key_and_080_never_does() -> None:
+    """The defaults on 200,000 sifted bits: q = (1 - V) / 2, f = 1.15, threshold 8 %."""
+    n = k = 100_000
+    tag = fk.verification_tag_bits(n, 1e-15).poly
+    good = fk.bbm92_key_length(n, k, 0.08, 1.15 * n * fk.binary_entropy(0.065), tag, 1e-10, 1e-15)
+    assert good.length > 0
+    bad = fk.bbm92_key_length(n, k, 0.10, 1.1 * n * fk.binary_entropy(0.10), tag, 1e-10, 1e-15)
+    assert (bad.length, bad.reason) == (0, "error_rate_too_high")
+
+
+@given(
+    st.integers(0, 200_000), st.integers(0, 200_000), st.floats(0, 0.5), st.floats(0, 1e6),
+    st.floats(1e-15, 1e-3), st.floats(1e-18, 1e-3),
+)  # fmt: skip
+def test_never_negative_never_more_than_sifted(
+    n: int, k: int, q: float, leak: float, eps_sec: float, eps_cor: float
+) -> None:
+    length = fk.bbm92_key_length(n, k, q, leak, 64, eps_sec, eps_cor)
+    assert 0 <= length.length <= n
+    assert math.isfinite(length.length_real)
+    assert (length.length == 0) == (length.reason is not None)
+    more_leak = fk.bbm92_key_length(n, k, q, leak + 100, 64, eps_sec, eps_cor)
+    assert more_leak.length <= length.length
+    looser = fk.bbm92_key_length(n, k, min(0.5, q + 0.01), leak, 64, eps_sec, eps_cor)
+    assert looser.length <= length.length
+
+
+def test_a_longer_tag_is_charged() -> None:
+    short = fk.bbm92_key_length(50_000, 50_000, 0.03, 10_000, 50, 1e-10, 1e-15)
+    long = fk.bbm92_key_length(50_000, 50_000, 0.03, 10_000, 64, 1e-10, 1e-15)
+    assert short.length - long.length == 14
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"n": -1}, "n"), ({"k": 1.5}, "k"), ({"q_tol": math.nan}, "q_tol"),
+        ({"leak_bits": -1.0}, "leak_ec"), ({"eps_sec": 0.0}, "eps_sec"),
+        ({"eps_cor": 1.0}, "eps_cor"),
+    ],
+)  # fmt: skip
+def test_impossible_inputs_are_named(change: dict[str, float], named: str) -> None:
+    legal: dict[str, Any] = {
+        "n": 1000, "k": 1000, "q_tol": 0.05, "leak_bits": 0.0,
+        "verification_bits": 64, "eps_sec": 1e-10, "eps_cor": 1e-15,
+    }  # fmt: skip
+    with pytest.raises(fk.ParameterError) as caught:
+        fk.bbm92_key_length(**(legal | change))
+    assert caught.value.parameter == named
