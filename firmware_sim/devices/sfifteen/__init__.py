@@ -1,0 +1,1 @@
+"""Emulated S-Fifteen Instruments."""
