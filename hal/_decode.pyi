@@ -26,13 +26,40 @@ class _FFI:
     ) -> CData: ...
 
 class _Lib:
+    PL_DECODE_PORTABLE: int
+    PL_DECODE_AVX2: int
     PL_DECODE_OK: int
     PL_DECODE_E_ARGUMENT: int
     PL_DECODE_E_MEMORY: int
     PL_DECODE_E_STATE: int
     PL_DECODE_E_DATA: int
     PL_DECODE_E_CAPACITY: int
+    PL_FORMAT_TDC1: int
+    PL_FORMAT_A1: int
+    PL_FORMAT_A1_LEGACY: int
+    PL_FORMAT_T2: int
+    PL_FORMAT_T2_HH1: int
+    PL_FORMAT_T2_PH300: int
+    PL_FORMAT_T3: int
+    PL_FORMAT_T3_HH1: int
+    PL_FORMAT_T3_PH300: int
+    PL_FORMAT_QUTAG: int
+    PL_FORMAT_QUTAG_PACKED: int
+    PL_FORMAT_SWABIAN16: int
+    PL_LOST_DAMAGED: int
+    PL_LOST_BACKWARDS: int
+    PL_LOST_INSTRUMENT: int
+    def pl_decode_level_get(self, /) -> int: ...
     def pl_decode_strerror(self, a0: int, /) -> CData: ...
+    def pl_decoder_feed(self, a0: CData | bytes, a1: CData | bytes, a2: int, a3: CData | bytes, a4: CData | bytes, a5: int, a6: CData | bytes, /) -> int: ...
+    def pl_decoder_finish(self, a0: CData | bytes, a1: CData | bytes, a2: CData | bytes, a3: int, /) -> int: ...
+    def pl_decoder_free(self, a0: CData | bytes, /) -> None: ...
+    def pl_decoder_info_get(self, a0: CData | bytes, a1: CData | bytes, /) -> int: ...
+    def pl_decoder_lost(self, a0: CData | bytes, a1: CData | bytes, a2: int, /) -> int: ...
+    def pl_decoder_new(self, a0: int, a1: int, a2: int, a3: int, /) -> CData: ...
+    def pl_decoder_set_level(self, a0: CData | bytes, a1: int, /) -> int: ...
+    def pl_merge(self, a0: int, a1: CData | bytes, a2: CData | bytes, a3: CData | bytes, a4: CData | bytes, a5: CData | bytes, a6: int, /) -> int: ...
+    def pl_record_size(self, a0: int, /) -> int: ...
 
 ffi: _FFI
 lib: _Lib

@@ -12,3 +12,71 @@ enum pl_decode_status {
   PL_DECODE_E_CAPACITY = -5
 };
 const char *pl_decode_strerror(int status);
+
+/* ---- decoders: the bytes of one record format, in any pieces, to sorted tags ---- */
+enum pl_format {
+  PL_FORMAT_TDC1 = 1,         /* S-Fifteen TDC1: uint32, 27-bit time in 2 ns, 4-bit pattern */
+  PL_FORMAT_A1 = 2,           /* S-Fifteen a1: uint64, 54-bit time in 1/256 ns, 4-bit pattern */
+  PL_FORMAT_A1_LEGACY = 3,    /* the same with its two 32-bit words swapped */
+  PL_FORMAT_T2 = 4,           /* PicoQuant T2: MultiHarp, HydraHarp v2, TimeHarp 260, generic */
+  PL_FORMAT_T2_HH1 = 5,       /* HydraHarp v1 */
+  PL_FORMAT_T2_PH300 = 6,     /* PicoHarp 300 */
+  PL_FORMAT_T3 = 7,           /* PicoQuant T3, as above */
+  PL_FORMAT_T3_HH1 = 8,
+  PL_FORMAT_T3_PH300 = 9,
+  PL_FORMAT_QUTAG = 10,       /* qutools: int64 time, uint16 channel */
+  PL_FORMAT_QUTAG_PACKED = 11, /* qutools compressed: 5 bytes, 37-bit time, 3-bit channel */
+  PL_FORMAT_SWABIAN16 = 12    /* Swabian: type, missed, int32 channel, int64 ps */
+};
+enum pl_lost_reason {
+  PL_LOST_DAMAGED = 1,    /* a record that the format does not allow */
+  PL_LOST_BACKWARDS = 2,  /* a time earlier than what had already been promised complete */
+  PL_LOST_INSTRUMENT = 3  /* the instrument itself says that it lost events */
+};
+typedef struct {
+  int64_t start_ps, end_ps; /* [start, end) */
+  int64_t count;            /* events lost when known, else -1 */
+  int32_t reason;           /* pl_lost_reason */
+} pl_lost;
+typedef struct {
+  int64_t horizon_ps; /* no later call yields an earlier tag; INT64_MIN before any time is known */
+  int64_t held;       /* tags kept back until their order is certain */
+  int64_t pending;    /* bytes of an unfinished record */
+  int64_t position;   /* bytes of whole records read since creation */
+  int64_t records, dummies, damaged, disordered; /* counted since creation */
+  int32_t error;      /* PL_DECODE_OK, or why the stream cannot be read on (sticky) */
+} pl_decoder_info;
+typedef struct pl_decoder pl_decoder;
+
+/* time_ps = round((units * unit_num + dtime * dtime_num) / den), half up. unit_num / den is the
+ * size of one time unit in ps (T3: the sync period), dtime_num / den that of a T3 dtime bin;
+ * TDC1, a1 and Swabian know their own unit and ignore the three. NULL when a number is outside
+ * 1 <= den <= 2^20, 1 <= unit_num < 2^62 (dtime_num 0 <= .. < 2^40), or without memory. */
+pl_decoder *pl_decoder_new(int format, int64_t unit_num, int64_t dtime_num, int64_t den);
+void pl_decoder_free(pl_decoder *d);
+/* Decodes from data until it is used up or the output is full; *consumed tells how far it came.
+ * A trailing piece of a record is kept for the next call. capacity must exceed info.held + 8;
+ * capacity >= held + size / record + 8 is enough for all formats whose records hold one event.
+ * Returns the number of tags written, sorted by time, or a pl_decode_status. After damage that
+ * stops the stream, tags read before it are still returned; the next call returns the error. */
+int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size, int64_t *time_ps,
+                        uint8_t *channel, size_t capacity, size_t *consumed);
+/* End of the stream: hands out the tags held back. Returns their number. */
+int64_t pl_decoder_finish(pl_decoder *d, int64_t *time_ps, uint8_t *channel, size_t capacity);
+/* Moves out lost intervals found since the last call, in order of time; returns their number. */
+int64_t pl_decoder_lost(pl_decoder *d, pl_lost *out, size_t capacity);
+int pl_decoder_info_get(const pl_decoder *d, pl_decoder_info *out);
+/* Bytes per record of a format, or PL_DECODE_E_ARGUMENT. */
+int pl_record_size(int format);
+
+/* ---- merge: k sorted streams into one; equal times keep the order of the streams ---- */
+/* Returns the number of tags, PL_DECODE_E_CAPACITY when they do not fit, PL_DECODE_E_DATA when a
+ * stream is not sorted. Up to 64 streams. */
+int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *const *channels,
+                 const size_t *lengths, int64_t *time_ps, uint8_t *channel, size_t capacity);
+
+/* ---- kernels: chosen once from the CPU and PHOTONLINK_SIMD ---- */
+enum pl_decode_level { PL_DECODE_PORTABLE = 0, PL_DECODE_AVX2 = 1 };
+int pl_decode_level_get(void);
+/* A decoder of its own level, for tests and benchmarks; PL_DECODE_E_ARGUMENT when the CPU lacks it. */
+int pl_decoder_set_level(pl_decoder *d, int level);

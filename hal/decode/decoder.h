@@ -1,0 +1,118 @@
+/* Inside of the decoders: the context and what every format does with a record.
+ *
+ * `last` is the latest time seen. A tag at or after it is appended; one that is earlier by at
+ * most `window` is sorted in; anything earlier is dropped, counted and becomes a lost interval.
+ * Tags later than last - window are held back at the end of a call, so that what a call hands
+ * out is final. Most formats have window 0 and hold nothing. */
+#ifndef PHOTONLINK_DECODER_H
+#define PHOTONLINK_DECODER_H
+#include <string.h>
+
+#include "decode.h"
+
+enum { PL_LOST_MAX = 1024, PL_RECORD_MAX = 16, PL_EVENTS_MAX = 4, PL_HELD_MAX = 1 << 16 };
+#define PL_NO_TIME INT64_MIN
+__extension__ typedef __int128 pl_i128;
+
+typedef struct {
+  int64_t *time;
+  uint8_t *channel;
+  size_t n, capacity;
+} pl_sink;
+
+/* Decodes up to n whole records, while the sink has room; returns how many. */
+typedef size_t (*pl_run)(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+/* Decodes a stretch of plain records (one event each, in order); stops before any other. */
+typedef size_t (*pl_kernel)(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
+
+struct pl_decoder {
+  pl_run run;
+  pl_kernel kernel;
+  int format, narrow;
+  size_t record;
+  int64_t num, dnum, den;
+  int64_t units;          /* wraps so far, in time units */
+  int64_t base, rest;     /* units * num + den / 2 = base * den + rest */
+  int64_t span_ps;        /* the longest time a record can add to base */
+  int64_t last, floor, window;
+  uint64_t previous;        /* raw time of the previous record */
+  int open;               /* a lost interval is open: reason, or 0 */
+  int bracket;            /* it stays open until the instrument ends it */
+  int64_t open_start, open_count;
+  int backwards_run;
+  size_t lost_n, pending_n, held_n, held_cap;
+  pl_lost lost[PL_LOST_MAX];
+  uint8_t pending[PL_RECORD_MAX];
+  int64_t *held_time;
+  uint8_t *held_channel;
+  int64_t position, records, dummies, damaged, disordered;
+  int error;
+};
+
+void pl_lost_close(pl_decoder *d, int64_t t);
+void pl_lost_open(pl_decoder *d, int reason, int64_t count);
+void pl_late(pl_decoder *d, pl_sink *s, int64_t t, uint8_t c);
+/* Adds count wraps of `wrap` units to the base; sets d->error when time leaves int64. */
+void pl_wrap(pl_decoder *d, uint64_t count, int64_t wrap);
+int64_t pl_scale_wide(const pl_decoder *d, int64_t tag, int64_t dtime);
+pl_run pl_run_of(int format);
+pl_kernel pl_kernel_of(const pl_decoder *d, int level);
+
+size_t pl_run_tdc1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_a1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_t2(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_t2_ph300(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_t3(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_t3_ph300(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_qutag(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_qutag_packed(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_swabian16(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+
+static inline uint16_t pl_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static inline uint32_t pl_u32(const uint8_t *p) {
+  return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+static inline uint64_t pl_u64(const uint8_t *p) {
+  return pl_u32(p) | (uint64_t)pl_u32(p + 4) << 32;
+}
+
+static inline int pl_room(const pl_decoder *d, const pl_sink *s) {
+  return s->n + PL_EVENTS_MAX <= s->capacity && !d->error;
+}
+
+/* Time of a record whose tag counts from the last wrap. */
+static inline int64_t pl_scale(const pl_decoder *d, int64_t tag, int64_t dtime) {
+  if (!d->narrow) return pl_scale_wide(d, tag, dtime);
+  int64_t sum = tag * d->num + dtime * d->dnum + d->rest;
+  return d->base + (d->den == 1 ? sum : sum / d->den);
+}
+
+/* A record that proves time has come to t without being an event. */
+static inline void pl_advance(pl_decoder *d, int64_t t) {
+  if (t < d->last) return;
+  if (d->open && !d->bracket) pl_lost_close(d, t);
+  d->last = t;
+  d->backwards_run = 0;
+}
+
+static inline void pl_emit(pl_decoder *d, pl_sink *s, int64_t t, uint8_t c) {
+  if (t < d->last) {
+    pl_late(d, s, t, c);
+    return;
+  }
+  pl_advance(d, t);
+  s->time[s->n] = t;
+  s->channel[s->n++] = c;
+}
+
+static inline void pl_bad(pl_decoder *d) {
+  d->damaged++;
+  pl_lost_open(d, PL_LOST_DAMAGED, 1);
+}
+
+/* One event per set bit of a detector pattern: bit b is channel b + 1. */
+static inline void pl_emit_pattern(pl_decoder *d, pl_sink *s, int64_t t, unsigned pattern) {
+  for (unsigned b = 0; b < PL_EVENTS_MAX; b++)
+    if (pattern >> b & 1) pl_emit(d, s, t, (uint8_t)(b + 1));
+}
+#endif

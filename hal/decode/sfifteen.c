@@ -1,0 +1,51 @@
+/* S-Fifteen TDC1 and a1 words: a time, a dummy bit that only carries time, a detector pattern. */
+#include "decoder.h"
+
+enum { DUMMY = 0x10, PATTERN = 0x0f, TDC1_SHIFT = 5, A1_SHIFT = 10 };
+static const int64_t TDC1_PERIOD = (int64_t)1 << 27;
+static const int64_t A1_PERIOD = (int64_t)1 << 54, A1_EDGE = (int64_t)1 << 50;
+
+static void word(pl_decoder *d, pl_sink *s, int64_t t, unsigned low) {
+  if (low & DUMMY) {
+    d->dummies++;
+    pl_advance(d, t);
+  } else if (low & PATTERN) {
+    pl_emit_pattern(d, s, t, low & PATTERN);
+  } else {
+    pl_bad(d); /* neither a detector nor a dummy */
+  }
+}
+
+size_t pl_run_tdc1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
+  size_t i = 0;
+  for (; i < n && pl_room(d, s); i++) {
+    uint32_t w = pl_u32(p + 4 * i), tag = w >> TDC1_SHIFT;
+    if (tag < d->previous) pl_wrap(d, 1, TDC1_PERIOD);
+    if (d->error) break;
+    d->previous = tag;
+    word(d, s, pl_scale(d, tag, 0), w);
+  }
+  return i;
+}
+
+/* 54 bits wrap after 19.5 h. Only a step from the last sixteenth to the first is taken for a wrap,
+ * and the opposite step for a late word from before it: any other leap back is damage. */
+size_t pl_run_a1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
+  size_t i = 0;
+  int swap = d->format == PL_FORMAT_A1_LEGACY;
+  for (; i < n && pl_room(d, s); i++) {
+    uint64_t w = pl_u64(p + 8 * i);
+    if (swap) w = w >> 32 | w << 32;
+    int64_t tag = (int64_t)(w >> A1_SHIFT), before = (int64_t)d->previous;
+    int64_t late = 0;
+    if (tag < A1_EDGE && before > A1_PERIOD - A1_EDGE) {
+      pl_wrap(d, 1, A1_PERIOD);
+      if (d->error) break;
+    } else if (d->units > 0 && before < A1_EDGE && tag > A1_PERIOD - A1_EDGE) {
+      late = A1_PERIOD / 32 * 125;
+    }
+    if (!late) d->previous = (uint64_t)tag;
+    word(d, s, pl_scale(d, tag, 0) - late, (unsigned)w);
+  }
+  return i;
+}

@@ -1,0 +1,331 @@
+"""Decoders of time-tag records: the Python face of ``hal/decode``.
+
+``decoder_for(wire_format, provenance)`` gives the :class:`TagDecoder` for the bytes that a
+:class:`WireFormat` names. Formats, their parameters and channel numbers:
+
+=================== ======================================== ====================================
+name                parameters                               channels in the TagBlock
+=================== ======================================== ====================================
+``tdc1``            --                                       1..4 = pattern bit 0..3
+``a1``              ``word_order`` = low_first | high_first  1..4 = pattern bit 0..3
+``t2``              ``resolution_ps``                        input 0..62; sync 64; marker 100 + mask
+``t2_hh1``          ``resolution_ps``                        the same
+``t2_ph300``        ``resolution_ps``                        0..14; marker 100 + mask
+``t3``              ``resolution_ps``, ``sync_period_ps``    as T2 (no sync events)
+``t3_hh1``          the same                                 the same
+``t3_ph300``        the same                                 the same
+``qutag``           ``resolution_ps`` (the time base)        0..8; marker 100 + n
+``qutag_compressed````resolution_ps``                        0..7
+``swabian16``       --                                       rising n = n, falling -n = 128 + n
+=================== ======================================== ====================================
+
+Times are exact: a resolution is taken as the nearest fraction with a denominator up to 10^6,
+and only the final time is rounded to whole ps (half up). Dummy events (TDC1, a1) and overflow
+records carry no event but move the horizon. Several bits in one pattern are several events at
+one time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.hal._decode import ffi, lib
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import TagDecoder, WireChunk, WireFormat
+from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+
+_FORMATS = {
+    "tdc1": lib.PL_FORMAT_TDC1,
+    "a1": lib.PL_FORMAT_A1,
+    "t2": lib.PL_FORMAT_T2,
+    "t2_hh1": lib.PL_FORMAT_T2_HH1,
+    "t2_ph300": lib.PL_FORMAT_T2_PH300,
+    "t3": lib.PL_FORMAT_T3,
+    "t3_hh1": lib.PL_FORMAT_T3_HH1,
+    "t3_ph300": lib.PL_FORMAT_T3_PH300,
+    "qutag": lib.PL_FORMAT_QUTAG,
+    "qutag_compressed": lib.PL_FORMAT_QUTAG_PACKED,
+    "swabian16": lib.PL_FORMAT_SWABIAN16,
+}
+_REASONS = {
+    lib.PL_LOST_DAMAGED: "damaged record",
+    lib.PL_LOST_BACKWARDS: "time ran backwards",
+    lib.PL_LOST_INSTRUMENT: "instrument overflow",
+}
+MAX_DENOMINATOR = 1_000_000
+_OPEN_GAPS_MAX = 1024
+
+
+class DecodeError(PhotonlinkError, ValueError):
+    """The stream cannot be read on: times run backwards for good, or leave 64 bits.
+
+    ``position`` is the byte at which it stopped, counted over the whole stream. Everything
+    before it has been handed out.
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", position: int = 0) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderInfo:
+    """Counts since the decoder was made. ``pending_bytes``: of a record not yet complete."""
+
+    records: int
+    dummies: int
+    damaged: int
+    disordered: int
+    position: int
+    pending_bytes: int
+    held: int
+    failed: bool
+
+
+def _ratio(parameters: Mapping[str, float | int | bool | str], key: str) -> Fraction:
+    value = parameters.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DecodeError(f"the format needs {key} as a number, got {value!r}")
+    if not (math.isfinite(value) and 0 < value <= 1e13):
+        raise DecodeError(f"{key} must lie between 0 and 1e13 ps, got {value!r}")
+    return Fraction(value).limit_denominator(MAX_DENOMINATOR)
+
+
+def _scale(wire_format: WireFormat) -> tuple[int, int, int]:
+    """(unit_num, dtime_num, den) for the C decoder: ps per unit and per dtime bin."""
+    name, parameters = wire_format.name, wire_format.parameters
+    if name in ("tdc1", "a1", "swabian16"):
+        return 1, 0, 1
+    resolution = _ratio(parameters, "resolution_ps")
+    if not name.startswith("t3"):
+        return resolution.numerator, 0, resolution.denominator
+    period = _ratio(parameters, "sync_period_ps")
+    den = math.lcm(period.denominator, resolution.denominator)
+    if den > MAX_DENOMINATOR:  # a measured period has no exact fraction anyway
+        den = MAX_DENOMINATOR
+    return round(period * den), round(resolution * den), den
+
+
+class NativeDecoder(TagDecoder):
+    """One stream of one format. Holds a C context; see the module's table."""
+
+    def __init__(self, wire_format: WireFormat, provenance: Provenance = Provenance.REAL) -> None:
+        code = _FORMATS.get(wire_format.name)
+        if code is None:
+            raise DecodeError(
+                f"no decoder is called {wire_format.name!r}",
+                hint=f"There are {', '.join(_FORMATS)}",
+            )
+        order = wire_format.parameters.get("word_order", "low_first")
+        if order not in ("low_first", "high_first"):
+            raise DecodeError(f"word_order is low_first or high_first, not {order!r}")
+        if wire_format.name == "a1" and order == "high_first":
+            code = lib.PL_FORMAT_A1_LEGACY
+        pointer = lib.pl_decoder_new(code, *_scale(wire_format))
+        if pointer == ffi.NULL:
+            raise DecodeError(f"cannot decode with parameters {dict(wire_format.parameters)}")
+        self.wire_format = wire_format
+        self.provenance = provenance
+        self._context = ffi.gc(pointer, lib.pl_decoder_free)
+        self._record = lib.pl_record_size(code)
+        self._info = ffi.new("pl_decoder_info *")
+        self._lost = ffi.new("pl_lost[1024]")
+        self._consumed = ffi.new("size_t *")
+        self._end: int | None = None
+        self._open_gaps: list[LostInterval] = []
+
+    @property
+    def info(self) -> DecoderInfo:
+        lib.pl_decoder_info_get(self._context, self._info)
+        i = self._info
+        return DecoderInfo(
+            records=i.records,
+            dummies=i.dummies,
+            damaged=i.damaged,
+            disordered=i.disordered,
+            position=i.position,
+            pending_bytes=i.pending,
+            held=i.held,
+            failed=i.error != lib.PL_DECODE_OK,
+        )
+
+    def set_level(self, level: int) -> None:
+        """Force a kernel level (0 portable, 1 AVX2); for tests and benchmarks."""
+        if lib.pl_decoder_set_level(self._context, level) < 0:
+            raise DecodeError(f"this machine has no kernels of level {level}")
+
+    def feed(self, chunk: WireChunk) -> TagBlock:
+        """Decode a chunk. Raises DecodeError once nothing more can be read (see there)."""
+        data: Any = ffi.from_buffer("uint8_t[]", chunk.data)
+        size, at = len(chunk.data), 0
+        pieces: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = []
+        while True:
+            lib.pl_decoder_info_get(self._context, self._info)
+            capacity = self._info.held + (size - at) // self._record + 16
+            times = np.empty(capacity, dtype=np.int64)
+            channels = np.empty(capacity, dtype=np.uint8)
+            count = lib.pl_decoder_feed(
+                self._context,
+                data + at,
+                size - at,
+                ffi.from_buffer("int64_t[]", times),
+                ffi.from_buffer("uint8_t[]", channels),
+                capacity,
+                self._consumed,
+            )
+            if count < 0:
+                self._refuse(count)
+            pieces.append((times[:count], channels[:count]))
+            at += self._consumed[0]
+            lib.pl_decoder_info_get(self._context, self._info)
+            if at == size or self._info.error != lib.PL_DECODE_OK:
+                return self._block(pieces, chunk.lost)
+
+    def finish(self) -> TagBlock:
+        """The end of the stream: tags still held back for their order come out."""
+        lib.pl_decoder_info_get(self._context, self._info)
+        times = np.empty(self._info.held, dtype=np.int64)
+        channels = np.empty(self._info.held, dtype=np.uint8)
+        count = lib.pl_decoder_finish(
+            self._context,
+            ffi.from_buffer("int64_t[]", times),
+            ffi.from_buffer("uint8_t[]", channels),
+            len(times),
+        )
+        if count < 0:
+            self._refuse(count)
+        return self._block([(times, channels)], ())
+
+    def _refuse(self, status: int) -> None:
+        lib.pl_decoder_info_get(self._context, self._info)
+        if status == lib.PL_DECODE_E_DATA:
+            raise DecodeError(
+                "times run backwards for good or leave the range of 64 bits",
+                where=self.wire_format.name,
+                hint="Bytes were lost and the records are out of step, the clock was reset, or "
+                "this is another format",
+                position=self._info.position,
+            )
+        raise DecodeError(ffi.string(lib.pl_decode_strerror(status)).decode())
+
+    def _block(
+        self,
+        pieces: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
+        outside: Sequence[LostInterval],
+    ) -> TagBlock:
+        if len(pieces) == 1:
+            times, channels = pieces[0]
+        else:
+            times = np.concatenate([t for t, _ in pieces])
+            channels = np.concatenate([c for _, c in pieces])
+            for t, c in pieces:
+                t.fill(0)
+                c.fill(0)
+        lib.pl_decoder_info_get(self._context, self._info)
+        known = self._info.horizon_ps != -(2**63)
+        if self._end is None and known:
+            # absolute clocks start at their first record, the others at zero
+            first = int(times[0]) if len(times) else int(self._info.horizon_ps)
+            self._end = 0 if self._relative else first
+        start = self._end if self._end is not None else 0
+        end = max(int(self._info.horizon_ps), start) if known else start
+        if self._end is not None:
+            self._end = end
+        lost = [*self._lost_records(), *self._close_gaps(outside, times, end)]
+        lost.sort(key=lambda gap: (gap.start_ps, gap.end_ps))
+        return TagBlock(times, channels, start, end, lost=tuple(lost), provenance=self.provenance)
+
+    @property
+    def _relative(self) -> bool:
+        return self.wire_format.name not in ("a1", "qutag", "swabian16")
+
+    def _lost_records(self) -> list[LostInterval]:
+        count = lib.pl_decoder_lost(self._context, self._lost, 1024)
+        return [
+            LostInterval(
+                gap.start_ps,
+                gap.end_ps,
+                gap.count if gap.count >= 0 else None,
+                _REASONS[gap.reason],
+            )
+            for gap in (self._lost[i] for i in range(count))
+        ]
+
+    def _close_gaps(
+        self, outside: Sequence[LostInterval], times: npt.NDArray[np.int64], end: int
+    ) -> list[LostInterval]:
+        """Gaps known from outside the records; one with end -1 ends at the next decoded record."""
+        closed = [gap for gap in outside if gap.end_ps >= 0]
+        waiting = self._open_gaps + [gap for gap in outside if gap.end_ps < 0]
+        self._open_gaps = []
+        for gap in waiting:
+            after = int(np.searchsorted(times, gap.start_ps, side="left"))
+            if after < len(times):
+                stop = int(times[after])
+            elif end > gap.start_ps:
+                stop = end
+            else:
+                self._open_gaps.append(gap)
+                continue
+            stop = max(stop, gap.start_ps + 1)
+            closed.append(LostInterval(gap.start_ps, stop, gap.count, gap.reason))
+        if len(self._open_gaps) > _OPEN_GAPS_MAX:
+            first = min(self._open_gaps, key=lambda gap: gap.start_ps)
+            self._open_gaps = [LostInterval(first.start_ps, -1, None, first.reason)]
+        return closed
+
+
+def decoder_for(wire_format: WireFormat, provenance: Provenance = Provenance.REAL) -> NativeDecoder:
+    """A fresh decoder for the bytes that ``wire_format`` names; DecodeError when there is none."""
+    return NativeDecoder(wire_format, provenance)
+
+
+def record_size(wire_format: WireFormat) -> int:
+    """Bytes per record."""
+    code = _FORMATS.get(wire_format.name)
+    if code is None:
+        raise DecodeError(f"no decoder is called {wire_format.name!r}")
+    return lib.pl_record_size(code)
+
+
+def merge(
+    streams: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Merge up to 64 streams, each sorted by time, into one; ties keep the order of the streams.
+
+    Raises DecodeError when a stream is not sorted.
+    """
+    total = sum(len(times) for times, _ in streams)
+    times_out = np.empty(total, dtype=np.int64)
+    channels_out = np.empty(total, dtype=np.uint8)
+    keep = [
+        (ffi.from_buffer("int64_t[]", times), ffi.from_buffer("uint8_t[]", channels))
+        for times, channels in streams
+        if _same_length(times, channels)
+    ]
+    count = lib.pl_merge(
+        len(keep),
+        ffi.new("int64_t *[]", [times for times, _ in keep]),
+        ffi.new("uint8_t *[]", [channels for _, channels in keep]),
+        ffi.new("size_t[]", [len(times) for times, _ in streams]),
+        ffi.from_buffer("int64_t[]", times_out),
+        ffi.from_buffer("uint8_t[]", channels_out),
+        total,
+    )
+    if count < 0:
+        what = "a stream is not sorted" if count == lib.PL_DECODE_E_DATA else "too many streams"
+        raise DecodeError(f"cannot merge: {what}")
+    return times_out, channels_out
+
+
+def _same_length(times: npt.NDArray[np.int64], channels: npt.NDArray[np.uint8]) -> bool:
+    if times.dtype != np.int64 or channels.dtype != np.uint8 or times.shape != channels.shape:
+        raise DecodeError("a stream is an int64 and a uint8 array of one length")
+    return True
