@@ -22,7 +22,8 @@ class PtyWire:
     """Device side of one serial line under a stable name.
 
     link: path of the symlink a client opens (the /dev/pts number changes with every plug).
-    received: called with bytes from the client.  drained: called when output that had to wait is in the kernel.
+    received: called with bytes from the client.
+    drained: called when output that had to wait is in the kernel.
     """
 
     def __init__(

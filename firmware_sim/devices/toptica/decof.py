@@ -91,15 +91,15 @@ def _expression(tokens: list[str], depth: int) -> Node:
         raise DecofError(E_SYNTAX, "nested too deeply")
     if not tokens:
         raise DecofError(E_SYNTAX, "unexpected end of input")
-    token = tokens.pop()
-    if token in "'`,":
-        return Quoted(token, _expression(tokens, depth + 1))
-    if token == ")":
+    word = tokens.pop()
+    if word in "'`,":
+        return Quoted(word, _expression(tokens, depth + 1))
+    if word == ")":
         raise DecofError(E_SYNTAX, "unexpected )")
-    if token[0] == '"':
-        return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), token[1:-1], flags=re.DOTALL)
-    if token != "(":  # noqa: S105 - a parenthesis
-        return _atom(token)
+    if word[0] == '"':
+        return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), word[1:-1], flags=re.DOTALL)
+    if word != "(":
+        return _atom(word)
     items: list[Node] = []
     while tokens and tokens[-1] != ")":
         items.append(_expression(tokens, depth + 1))
