@@ -1,0 +1,156 @@
+"""TCP between the two nodes: a byte stream, nothing else. Trust comes from the session's tags.
+
+One side listens, the other connects again and again with growing pauses; both hand the stream
+over and take the next one after it broke. One peer at a time: a second connection is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from photonlink.hal.errors import LinkError, PhotonlinkError
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 10.0
+BACKOFF_S = (0.2, 5.0)
+READ_BYTES = 1 << 18
+WRITE_BUFFER_BYTES = 1 << 22
+
+
+class PeerAddressError(PhotonlinkError, ValueError):
+    """An address that is not ``host:port``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> PeerAddress:
+        """``host:port`` or ``[v6]:port``."""
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise PeerAddressError("not a host:port", where=text, hint="write e.g. 10.0.0.2:7101")
+        return cls(host, int(port))
+
+
+class PeerStream:
+    """One connection to the peer."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        raw = writer.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+    async def read(self) -> bytes:
+        """The next bytes; empty when the peer closed."""
+        try:
+            data = await self._reader.read(READ_BYTES)
+        except OSError:
+            return b""
+        self.received_bytes += len(data)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it or raise LinkError: the peer gone, or not reading for ten seconds."""
+        try:
+            self._writer.write(data)
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._writer.drain()
+        except (OSError, TimeoutError) as error:
+            raise LinkError(
+                "the peer does not take our bytes", where="peer", seen=str(error)
+            ) from error
+        self.sent_bytes += len(data)
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._writer.wait_closed()
+
+
+async def connections(address: PeerAddress) -> AsyncIterator[PeerStream]:
+    """Connect to a listening peer, again after each loss. Never gives up."""
+    pause = BACKOFF_S[0]
+    while True:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+        except (OSError, TimeoutError) as error:
+            log.debug("peer %s:%d: %s", address.host, address.port, error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+            pause = min(2 * pause, BACKOFF_S[1])
+            continue
+        pause = BACKOFF_S[0]
+        stream = PeerStream(reader, writer)
+        try:
+            yield stream
+        finally:
+            await stream.close()
+        await asyncio.sleep(pause)
+
+
+class Listener:
+    """Waits for the peer. ``port`` is the one bound (useful with port 0)."""
+
+    def __init__(self, address: PeerAddress) -> None:
+        self._address = address
+        self._arrived: asyncio.Queue[PeerStream] = asyncio.Queue(maxsize=1)
+        self._server: asyncio.Server | None = None
+        self._busy = False
+        self.port = address.port
+
+    async def start(self) -> None:
+        try:
+            self._server = await asyncio.start_server(
+                self._accept, self._address.host, self._address.port
+            )
+        except OSError as error:
+            raise LinkError(
+                "cannot listen for the peer",
+                where=f"{self._address.host}:{self._address.port}",
+                seen=str(error),
+                hint="is another node running here? choose another [peer] listen port",
+            ) from error
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stream = PeerStream(reader, writer)
+        if self._busy or self._arrived.full():
+            log.warning("a second peer was refused while one is connected")
+            await stream.close()
+            return
+        self._arrived.put_nowait(stream)
+
+    async def connections(self) -> AsyncIterator[PeerStream]:
+        """Every accepted peer, one after the other."""
+        while True:
+            stream = await self._arrived.get()
+            self._busy = True
+            try:
+                yield stream
+            finally:
+                self._busy = False
+                await stream.close()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._server.wait_closed()
