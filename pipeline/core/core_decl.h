@@ -16,3 +16,155 @@ enum pl_status {
   PL_E_LIMIT = -7     /* an agreed limit was reached (leak cap, rounds) */
 };
 const char *pl_strerror(int status);
+
+/* ---- secret: locked memory, hashes, amplification (cpu secret polymac sha256 toeplitz) ---- */
+enum pl_simd { PL_SIMD_PORTABLE = 0, PL_SIMD_SSE = 1, PL_SIMD_AVX2 = 2, PL_SIMD_VPCLMUL = 3 };
+/* The level in force. PHOTONLINK_SIMD=portable|sse|avx2|vpclmul forces one; PL_E_ARGUMENT when
+ * that names no level or one the machine lacks (the kernels are then the portable ones). */
+int pl_simd_level(void);
+
+/* Bits in locked memory: bit i is byte i/8, mask 0x80 >> i%8. Every function takes PL_E_STATE's
+ * way out on a NULL handle and on one inherited through a fork. */
+typedef struct pl_secret pl_secret;
+/* 1: secrets are locked into memory. 0: PHOTONLINK_SECRET_MEMORY=unlocked was set at start. */
+int pl_secret_memory_locked(void);
+/* Zeroed. PL_E_MEMORY when the lock limit is reached: there is no fallback to plain memory. */
+int pl_secret_new(pl_secret **out, int64_t n_bits);
+void pl_secret_free(pl_secret *secret);
+int64_t pl_secret_bits(const pl_secret *secret);
+/* From the operating system (getrandom). */
+int pl_secret_randomize(pl_secret *secret);
+/* Copies the leading bits of `data`, then wipes all n_bytes of it. */
+int pl_secret_import(pl_secret *secret, uint8_t *data, int64_t n_bytes);
+int pl_secret_export(const pl_secret *secret, uint8_t *out, int64_t n_bytes);
+/* count bits of `from` at `start` to `to` at `at`; two different buffers. */
+int pl_secret_copy(pl_secret *to, int64_t at, const pl_secret *from, int64_t start, int64_t count);
+int pl_secret_xor(pl_secret *to, const pl_secret *from);
+/* 1 or 0, in constant time for equal lengths. */
+int pl_secret_equal(const pl_secret *a, const pl_secret *b);
+int64_t pl_secret_ones(const pl_secret *secret);
+/* to[i] = from[indices[i]]; the indices are public. */
+int pl_secret_select(pl_secret *to, const pl_secret *from, const int64_t *indices, int64_t n);
+int pl_secret_wipe(pl_secret *secret, int64_t start, int64_t stop);
+/* Whole bytes between buffer and file; PL_E_DATA: the file ended early, PL_E_STATE: see errno. */
+int pl_secret_read_fd(pl_secret *secret, int fd, int64_t offset);
+int pl_secret_write_fd(const pl_secret *secret, int fd);
+/* HMAC-SHA256 (RFC 2104), key: the secret's bytes; message: its length in bits, 8 bytes big
+ * endian, then the nonce. out: 32 bytes. */
+int pl_hmac_sha256(const pl_secret *key, const uint8_t *nonce, int64_t n_bytes, uint8_t *out);
+
+/* Wegman-Carter hash: Horner over GF(2^128), x^128+x^7+x^2+x+1, blocks of 16 bytes big endian,
+ * the last padded with zeros, then a block with the length in bits. */
+typedef struct pl_polymac pl_polymac;
+int pl_polymac_new(pl_polymac **out, const pl_secret *key);
+void pl_polymac_free(pl_polymac *mac);
+int pl_polymac_reset(pl_polymac *mac);
+int pl_polymac_update(pl_polymac *mac, const uint8_t *data, int64_t n_bytes);
+/* tag[16] = hash xor the 128 pad bits at pad_offset; starts anew. */
+int pl_polymac_tag(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset, uint8_t *tag);
+/* 1 or 0, constant time; starts anew. */
+int pl_polymac_verify(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset, const uint8_t *tag);
+/* The same polynomial over all bits of `bits` at a public point[16]; the first tag_bits <= 128. */
+int pl_verification_hash(const pl_secret *bits, const uint8_t *point, int tag_bits, uint8_t *out);
+
+/* y_i = XOR_j seed[i-j+n-1] x_j, l = length of y <= n. Plain: seed of n+l-1 bits. Modified:
+ * y = x[:l] xor T x[l:], seed of n-1 bits. The seed has exactly the bytes its bits need. */
+typedef struct pl_toeplitz pl_toeplitz;
+/* Holds working memory between calls (locked, wiped after each); grows as needed. */
+int pl_toeplitz_new(pl_toeplitz **out);
+void pl_toeplitz_free(pl_toeplitz *context);
+int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, const uint8_t *seed,
+                     int64_t seed_bytes, int modified);
+
+/* ---- events: local detection events (events.c) ---- */
+typedef struct pl_events pl_events;
+enum { PL_EVENTS_DELAY_LIMIT_PS = 10000000 }; /* of delays and of the multi-click window */
+typedef struct {
+  int64_t clicks[4];        /* per detector H V D A */
+  int64_t events;           /* after merging */
+  int64_t multi_same;       /* events of several detectors of one basis */
+  int64_t multi_cross;      /* events of detectors of both bases */
+  int64_t ignored;          /* clicks on channels that are no detector */
+  int64_t late;             /* clicks before the horizon: dropped */
+  int64_t overflow;         /* events or clicks lost because the buffer was full */
+  int64_t overflow_from_ps; /* of the last emit: time of the first lost event, else INT64_MAX */
+} pl_events_counts;
+/* channel_map: 256 entries, detector 0..3 or 255. NULL when out of memory or locked memory. */
+pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, size_t max_events);
+void pl_events_free(pl_events *ev);
+int pl_events_set_delays(pl_events *ev, const int64_t *delay_ps);
+/* Clicks up to (not including) through_ps. PL_E_CAPACITY: too many wait; nothing was taken. */
+int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel, size_t n,
+                  int64_t through_ps);
+/* How many random bytes the next emit uses: one per multi-click event. */
+int64_t pl_events_multi_pending(const pl_events *ev);
+int64_t pl_events_emit(pl_events *ev, const uint8_t *random, size_t n_random);
+int pl_events_drop_pending(pl_events *ev);
+int64_t pl_events_horizon(const pl_events *ev);
+int pl_events_get_counts(const pl_events *ev, pl_events_counts *out);
+int64_t pl_events_first(const pl_events *ev);
+/* Index of the first kept event at or after time_ps. */
+int64_t pl_events_find(const pl_events *ev, int64_t time_ps);
+/* Returns how many of them are multi-click events. */
+int64_t pl_events_read(const pl_events *ev, int64_t first, size_t n, int64_t *time_ps,
+                       uint8_t *basis);
+/* Discloses the detectors and spends the events. PL_E_STATE: one was spent before. */
+int pl_events_label(pl_events *ev, int64_t first, size_t n, uint8_t *detector);
+/* Bits by strictly increasing index into a secret of n bits; spends the events. */
+int pl_events_take_bits(pl_events *ev, const int64_t *index, size_t n, pl_secret *out);
+int pl_events_discard_before(pl_events *ev, int64_t time_ps);
+
+/* ---- matching and delay histograms (match.c, fold.c), announcements (timecode.c) ---- */
+/* Pairs in time order, one-to-one within +-window_ps; returns their number. All times sorted. */
+int64_t pl_match(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t window_ps,
+                 int64_t *a_index, int64_t *b_index, size_t capacity);
+/* The same walk, counting only, with shift_ps added to b. */
+int64_t pl_match_count(const int64_t *a, size_t na, const int64_t *b, size_t nb,
+                       int64_t window_ps, int64_t shift_ps);
+/* bins[(t - start)/bin] += 1 for the times inside; t unsorted. Returns how many were inside. */
+int64_t pl_bin_times(const int64_t *t, size_t n, int64_t start_ps, int64_t bin_ps, float *bins,
+                     size_t n_bins);
+/* All pairs: hist[(a - start)/slice][(b - a - low)/bin] += 1. Returns the pairs counted. */
+int64_t pl_delay_slices(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
+                        int64_t bin_ps, size_t n_bins, int64_t start_ps, int64_t slice_ps,
+                        size_t n_slices, uint32_t *hist);
+/* All pairs with low <= b - a < high: index of a and of b. PL_E_CAPACITY when they do not fit. */
+int64_t pl_delay_pairs(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
+                       int64_t high_ps, int64_t *a_index, int64_t *b_index, size_t capacity);
+/* Rice code of sorted times on a grid, label_bits (1, 2) of label each. Returns bytes. */
+int64_t pl_timecode_encode(const int64_t *tick, const uint8_t *label, size_t n, int label_bits,
+                           int rice, uint8_t *out, size_t capacity);
+/* Returns n, or PL_E_DATA: cut off, beyond last_tick, or trailing rubbish. */
+int64_t pl_timecode_decode(const uint8_t *data, size_t bytes, size_t n, int label_bits, int rice,
+                           int64_t last_tick, int64_t *tick, uint8_t *label);
+
+/* ---- cascade: error correction in rounds (docs/cascade.md) ----
+ * Alice answers questions; Bob asks and corrects. Keys are copied, not modified.
+ * seed: 32 public bytes, the same at both ends. */
+enum { PL_CASCADE_MAX_BITS = 16777216 };
+typedef struct pl_cascade_alice pl_cascade_alice;
+int pl_cascade_alice_new(pl_cascade_alice **out, const pl_secret *key, const uint8_t *seed,
+                         int64_t leak_cap);
+void pl_cascade_alice_free(pl_cascade_alice *alice);
+/* Number of parities a request asks for; PL_E_DATA when it is malformed. Sends, counts nothing. */
+int64_t pl_cascade_alice_measure(pl_cascade_alice *alice, const uint8_t *request, size_t size);
+/* Bytes of the answer. PL_E_DATA: malformed. PL_E_LIMIT: would pass the cap. Then nothing counts. */
+int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request, size_t size,
+                                uint8_t *out, size_t capacity);
+int64_t pl_cascade_alice_leak(pl_cascade_alice *alice);
+int64_t pl_cascade_alice_rounds(pl_cascade_alice *alice);
+
+typedef struct pl_cascade_bob pl_cascade_bob;
+int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t *seed,
+                       double qber);
+void pl_cascade_bob_free(pl_cascade_bob *bob);
+/* Size of the next request, which is held until it is copied; 0: finished. */
+int64_t pl_cascade_bob_request(pl_cascade_bob *bob);
+int pl_cascade_bob_copy_request(pl_cascade_bob *bob, uint8_t *out, size_t capacity);
+/* PL_E_DATA: wrong length, or parities that contradict earlier ones. */
+int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size);
+int64_t pl_cascade_bob_errors(pl_cascade_bob *bob);
+/* Key indices that were flipped, ascending; returns their number. */
+int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_t capacity);
+/* out: as long as the key. */
+int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out);

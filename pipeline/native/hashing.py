@@ -1,0 +1,162 @@
+"""Universal hashes over secrets: message authentication, verification, privacy amplification."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from photonlink.pipeline._core import ffi, lib
+from photonlink.pipeline.native.base import Handle, NativeArgumentError, check
+from photonlink.pipeline.native.secret import SecretBits, held
+
+_BYTES = ffi.typeof("uint8_t[]")
+_LEVELS = {
+    lib.PL_SIMD_PORTABLE: "portable",
+    lib.PL_SIMD_SSE: "sse",
+    lib.PL_SIMD_AVX2: "avx2",
+    lib.PL_SIMD_VPCLMUL: "vpclmul",
+}
+
+
+def simd_level() -> str:
+    """Which kernels this process uses; PHOTONLINK_SIMD=portable|sse|avx2|vpclmul forces them.
+
+    Raises NativeArgumentError when it names no level, or one that this machine lacks (the
+    portable kernels are then in use).
+    """
+    return _LEVELS[check(lib.pl_simd_level())]
+
+
+class PolyMac:
+    """One running Wegman-Carter hash over GF(2^128) (x^128+x^7+x^2+x+1), 16-byte tags.
+
+    H = (...((b1 k) ^ b2) k ^ ... ^ length) k over big-endian blocks, the last padded with zeros,
+    then one block with the length in bits; tag = H xor 128 pad bits. Two different messages of
+    at most L bits collide with probability at most (ceil(L/128) + 1) 2^-128 over the secret k,
+    which is kept while every tag takes a fresh pad (Portmann, IEEE TIT 60, 4383, 2014).
+    """
+
+    def __init__(self, key: SecretBits) -> None:
+        """``key``: 128 bits, copied into locked memory of its own."""
+        slot = ffi.new("pl_polymac **")
+        with held(key._handle):
+            check(lib.pl_polymac_new(slot, key.handle))
+        self._handle = Handle(slot[0], lib.pl_polymac_free, 4096)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends public bytes to the message; any lengths, any division."""
+        self._handle.call(lib.pl_polymac_update, ffi.from_buffer(_BYTES, data), len(data))
+
+    def reset(self) -> None:
+        """Forgets the message so far; the key stays."""
+        self._handle.call(lib.pl_polymac_reset)
+
+    def tag(self, pad: SecretBits, pad_offset_bits: int) -> bytes:
+        """The 16-byte tag of the message, masked by 128 bits of ``pad``; starts a new message.
+
+        The caller wipes those pad bits and never uses them again.
+        """
+        out = bytearray(16)
+        target = ffi.from_buffer(_BYTES, out, require_writable=True)
+        with held(self._handle, pad._handle):
+            check(lib.pl_polymac_tag(self._handle.pointer, pad.handle, pad_offset_bits, target))
+        return bytes(out)
+
+    def verify(self, tag: bytes, pad: SecretBits, pad_offset_bits: int) -> bool:
+        """Whether ``tag`` belongs to the message, in constant time; starts a new message.
+
+        A tag of the wrong length is a forgery like any other.
+        """
+        padded = tag if len(tag) == 16 else bytes(16)
+        with held(self._handle, pad._handle):
+            right = check(
+                lib.pl_polymac_verify(self._handle.pointer, pad.handle, pad_offset_bits, padded)
+            )
+        return right == 1 and len(tag) == 16
+
+    def close(self) -> None:
+        """Wipes key and state."""
+        self._handle.close()
+
+    def __repr__(self) -> str:
+        return "<PolyMac>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a PolyMac holds a key: it is neither pickled nor copied")
+
+
+def verification_hash(key_block: SecretBits, public_key: bytes, tag_bits: int) -> bytes:
+    """The first ``tag_bits`` (1 to 128) bits of a polynomial hash of the block at a public point.
+
+    Same polynomial as PolyMac, evaluated at ``public_key`` (16 bytes, drawn at random by one side
+    after reconciliation). Returns ceil(tag_bits/8) bytes, unused bits zero. They are public:
+    charge tag_bits to the leak.
+
+    Two different blocks of n bits collide with probability at most
+    (ceil(n/128) + 1) 2^-tag_bits: their difference is a non-zero polynomial of degree
+    d <= ceil(n/128) + 1 in the point. A collision means that its value is one of the
+    2^(128 - tag_bits) field elements with zero leading bits, each of which at most d of the
+    2^128 points reach.
+    """
+    if len(public_key) != 16:
+        raise NativeArgumentError(lib.PL_E_ARGUMENT)
+    out = bytearray(16)
+    target = ffi.from_buffer(_BYTES, out, require_writable=True)
+    key_block._handle.call(lib.pl_verification_hash, public_key, tag_bits, target)
+    return bytes(out[: (tag_bits + 7) // 8])
+
+
+class Toeplitz:
+    """Privacy amplification with working memory that is kept (and wiped) between blocks."""
+
+    def __init__(self) -> None:
+        slot = ffi.new("pl_toeplitz **")
+        check(lib.pl_toeplitz_new(slot))
+        self._handle = Handle(slot[0], lib.pl_toeplitz_free)
+
+    def plain(self, x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
+        """y_i = XOR_{j<n} seed[i-j+n-1] x_j for i < n_out <= n; seed of n + n_out - 1 bits.
+
+        ``seed`` has exactly ceil(bits/8) bytes, most significant bit first, drawn after
+        reconciliation and sent authenticated. 2-universal (Carter and Wegman 1979).
+        """
+        return self._hash(x, seed, n_out, 0)
+
+    def modified(self, x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
+        """y = x[:n_out] xor T x[n_out:], seed of n - 1 bits (also 2-universal; Hayashi 2011)."""
+        return self._hash(x, seed, n_out, 1)
+
+    def _hash(self, x: SecretBits, seed: bytes, n_out: int, modified: int) -> SecretBits:
+        y = SecretBits(n_out)
+        with held(self._handle, y._handle, x._handle):
+            check(
+                lib.pl_toeplitz_hash(
+                    self._handle.pointer,
+                    y.handle,
+                    x.handle,
+                    ffi.from_buffer(_BYTES, seed),
+                    len(seed),
+                    modified,
+                )
+            )
+        return y
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def toeplitz(x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
+    """See Toeplitz.plain."""
+    context = Toeplitz()
+    try:
+        return context.plain(x, seed, n_out)
+    finally:
+        context.close()
+
+
+def toeplitz_modified(x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
+    """See Toeplitz.modified."""
+    context = Toeplitz()
+    try:
+        return context.modified(x, seed, n_out)
+    finally:
+        context.close()
