@@ -1,0 +1,123 @@
+"""What kind of recording a file is, from its bytes: magic numbers, else plausible times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.drivers.recordings import container, ptu
+from photonlink.hal.errors import RecordingError
+from photonlink.hal.instruments import WireFormat
+
+QUTAG_HEADER = 40
+_LOOK = 1 << 16  # records looked at; must be a multiple of every record size once in bytes
+_A1_TIME_LIMIT = 256e9  # a median step above 1 s is no a1 recording
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A file of bare records: how to read them, and where they begin."""
+
+    wire_format: WireFormat
+    data_start: int
+    description: str
+
+
+def _backwards(times: npt.NDArray[np.int64]) -> float:
+    """Fraction of steps that go back in time; 1 when there is nothing to judge by."""
+    steps = np.diff(times)
+    return float(np.mean(steps < 0)) if len(steps) else 1.0
+
+
+def _a1_score(words: npt.NDArray[np.uint64]) -> float:
+    """0 for a perfect a1 stream, above 1 for one that cannot be one."""
+    low = words & np.uint64(0x1F)
+    times = (words >> np.uint64(10)).astype(np.int64)
+    status = np.unique((words >> np.uint64(6)) & np.uint64(0xF))
+    if np.mean(low == 0) > 0.01 or len(status) > 4:
+        return 2.0  # words without detector; status bits that look like the bits of a time
+    if len(times) > 1 and float(np.median(np.abs(np.diff(times)))) > _A1_TIME_LIMIT:
+        return 2.0
+    return _backwards(times) if len(times) > 1 else 0.0
+
+
+def _a1(head: bytes) -> Raw | None:
+    pairs = np.frombuffer(head[: len(head) // 8 * 8], dtype="<u4").reshape(-1, 2)
+    if not len(pairs):
+        return None
+    wide = pairs.astype(np.uint64)
+    low_first = _a1_score(wide[:, 1] << np.uint64(32) | wide[:, 0])
+    high_first = _a1_score(wide[:, 0] << np.uint64(32) | wide[:, 1])
+    if min(low_first, high_first) > 0.1:
+        return None
+    order = "low_first" if low_first <= high_first else "high_first"
+    text = "S-Fifteen a1" + (", legacy word order" if order == "high_first" else "")
+    return Raw(WireFormat("a1", {"word_order": order}), 0, text)
+
+
+def _qutag(head: bytes, start: int) -> Raw | None:
+    body = head[start:]
+    rows = np.frombuffer(body[: len(body) // 10 * 10], dtype=[("t", "<i8"), ("c", "<u2")])
+    if not len(rows):
+        return None
+    channel = rows["c"]
+    known = (channel <= 8) | ((channel >= 100) & (channel <= 104))
+    times = rows["t"].astype(np.int64)
+    if np.mean(known) < 0.99 or np.any(times < 0) or (len(rows) > 1 and _backwards(times) > 0.01):
+        return None
+    text = "quTAG binary" if start else "quTAG raw (binary without header)"
+    return Raw(WireFormat("qutag", {"resolution_ps": 1.0}), start, text)
+
+
+def _swabian(head: bytes) -> Raw | None:
+    layout = np.dtype([("k", "u1"), ("r", "u1"), ("m", "<u2"), ("c", "<i4"), ("t", "<i8")])
+    rows = np.frombuffer(head[: len(head) // 16 * 16], dtype=layout)
+    if not len(rows) or np.any(rows["k"] > 4) or np.any(rows["r"]):
+        return None
+    if np.any(np.abs(rows["c"].astype(np.int64)) > 127):
+        return None
+    if len(rows) > 1 and _backwards(rows["t"].astype(np.int64)) > 0.01:
+        return None
+    return Raw(WireFormat("swabian16"), 0, "Swabian 16-byte tags")
+
+
+def _tdc1(head: bytes) -> Raw | None:
+    words = np.frombuffer(head[: len(head) // 4 * 4], dtype="<u4")
+    if not len(words) or np.mean((words & 0x1F) == 0) > 0.01:
+        return None
+    if len(words) > 1 and _backwards((words >> 5).astype(np.int64)) > 0.4:
+        return None  # random words go back half of the time, a roll-over comes every 0.27 s
+    return Raw(WireFormat("tdc1"), 0, "S-Fifteen TDC1 stream")
+
+
+def detect_raw(head: bytes, where: str) -> Raw:
+    """Which bare record format ``head`` (the first bytes of a file) is in.
+
+    Most telling formats first. RecordingError when none is plausible.
+    """
+    found = _swabian(head) or _qutag(head, QUTAG_HEADER) or _qutag(head, 0) or _a1(head)
+    found = found or _tdc1(head)
+    if found is None:
+        raise RecordingError(
+            "this is no recording that photonlink knows",
+            where=where,
+            seen=head[:16].hex(" "),
+            hint="Known are PTU, quTAG binary, S-Fifteen a1 and TDC1, Swabian 16-byte tags and our "
+            "own; bare records can be forced with the format's name",
+        )
+    return found
+
+
+def head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LOOK * 10)
+
+
+def kind_of(head: bytes) -> str:
+    """``ptu``, ``photonlink`` or ``raw``."""
+    if head.startswith(ptu.MAGIC):
+        return "ptu"
+    return "photonlink" if head.startswith(container.MAGIC) else "raw"

@@ -1,0 +1,325 @@
+"""A recording is a time tagger too: its bytes go through the decoders a live wire goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from photonlink.drivers.recordings import container, detect, ptu
+from photonlink.hal.decoders import (
+    DecodeError,
+    DecoderInfo,
+    NativeDecoder,
+    decoder_for,
+    record_size,
+)
+from photonlink.hal.errors import PhotonlinkError, RecordingError
+from photonlink.hal.instruments import (
+    AcquisitionStart,
+    Identity,
+    TaggerCapabilities,
+    TimeTagger,
+    WireChunk,
+    WireFormat,
+)
+from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+
+BLOCK_RECORDS = 1 << 17
+_LOST_KEPT = 100_000
+_FORCED_START = {"qutag": detect.QUTAG_HEADER, "qutag_compressed": detect.QUTAG_HEADER}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one pass over a recording finds. Times are of the recording's own clock."""
+
+    counts: Mapping[int, int]  # events per channel
+    first_ps: int | None
+    last_ps: int | None
+    horizon_ps: int
+    lost: tuple[LostInterval, ...]
+    lost_intervals: int  # how many there were; ``lost`` is bounded
+    decoder: DecoderInfo
+    error: RecordingError | None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return tuple(sorted(self.counts))
+
+    @property
+    def events(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def span_s(self) -> float:
+        """From the first to the last event."""
+        if self.first_ps is None or self.last_ps is None:
+            return 0.0
+        return (self.last_ps - self.first_ps) / 1e12
+
+
+@dataclass(slots=True)
+class _Layout:
+    """Where the records of a file lie, and what its header says."""
+
+    description: str
+    wire_format: WireFormat
+    data_start: int = 0
+    data_end: int | None = None
+    cut_off: RecordingError | None = None
+    header: container.Header | None = None
+    identity: Identity = field(default_factory=lambda: Identity("", "recording", ""))
+
+
+class Recording(TimeTagger):
+    """A recorded run. ``blocks`` reads it plainly; as a TimeTagger it can sit in a station.
+
+    Damage never hides what is readable: it is handed out first, then ``error`` says what is
+    wrong at which byte (``chunks`` raises it at that point).
+    """
+
+    def __init__(self, path: Path, layout: _Layout) -> None:
+        self.path = path
+        self.error: RecordingError | None = None
+        self._layout = layout
+        self._stopped = False
+
+    @property
+    def description(self) -> str:
+        """Format in words, such as ``PTU (HydraHarp 400, t2)``."""
+        return self._layout.description
+
+    @property
+    def wire_format(self) -> WireFormat:
+        return self._layout.wire_format
+
+    @property
+    def header(self) -> container.Header | None:
+        """The header of one of our own recordings, else None."""
+        return self._layout.header
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance.REPLAYED
+
+    @property
+    def resolution_ps(self) -> float:
+        """Size of one time bin, ps."""
+        fixed = {"tdc1": 2000.0, "a1": 3.90625, "swabian16": 1.0}
+        name = self.wire_format.name
+        return fixed.get(name) or float(self.wire_format.parameters["resolution_ps"])
+
+    @property
+    def capabilities(self) -> TaggerCapabilities:
+        header = self._layout.header
+        if header is not None and header.capabilities is not None:
+            return header.capabilities
+        four = self.wire_format.name in ("tdc1", "a1")
+        return TaggerCapabilities(
+            tuple(range(1, 5)) if four else tuple(range(256)), self.resolution_ps, math.inf
+        )
+
+    def _frames(self, records: int) -> Generator[tuple[int, WireChunk], None, None]:
+        """(byte position, chunk); raises RecordingError where the file is damaged."""
+        with self.path.open("rb") as file:
+            if self._layout.header is not None:
+                container.read_header(file, str(self.path))
+                yield from container.read_chunks(file, str(self.path))
+            else:
+                yield from self._slices(file, records)
+
+    def _slices(self, file: BinaryIO, records: int) -> Iterator[tuple[int, WireChunk]]:
+        layout = self._layout
+        size = record_size(layout.wire_format)
+        position = layout.data_start
+        file.seek(position)
+        while True:
+            want = records * size
+            if layout.data_end is not None:
+                want = min(want, layout.data_end - position)
+            data = file.read(want)
+            if not data:
+                break
+            yield position, WireChunk(data)
+            position += len(data)
+        if layout.cut_off is not None:
+            raise layout.cut_off
+        if (position - layout.data_start) % size:
+            raise RecordingError(
+                "the recording ends in the middle of a record",
+                where=str(self.path),
+                position=position - (position - layout.data_start) % size,
+                hint="What comes before it has been read",
+            )
+
+    def blocks(self, max_records: int = BLOCK_RECORDS) -> Iterator[TagBlock]:
+        """The events from the beginning, at most about ``max_records`` of the wire per block.
+
+        Our own recordings keep the chunks in which they were recorded. Provenance is REPLAYED
+        and the clock is the recording's own: nothing is moved to zero. When the file is damaged
+        iteration ends after what was readable and ``error`` is set.
+        """
+        for block, _ in self._decoded(max_records):
+            yield block
+
+    def _decoded(self, max_records: int) -> Iterator[tuple[TagBlock, NativeDecoder]]:
+        decoder = decoder_for(self.wire_format, Provenance.REPLAYED)
+        self.error = None
+        frames = self._frames(max_records)
+        offset = 0  # from the decoder's count of bytes to the file's
+        try:
+            for position, chunk in frames:
+                info = decoder.info
+                offset = position - info.position - info.pending_bytes
+                yield decoder.feed(chunk), decoder
+                if decoder.info.failed:  # the next feed says why
+                    decoder.feed(WireChunk(b""))
+        except RecordingError as error:
+            self.error = error
+        except DecodeError as error:
+            self.error = RecordingError(
+                error.what,
+                where=str(self.path),
+                hint=error.hint,
+                position=offset + error.position,
+            )
+        finally:
+            frames.close()
+        yield decoder.finish(), decoder
+
+    def scan(self) -> Summary:
+        """Decode everything once: events per channel, span, losses, and the error, if any."""
+        counts = np.zeros(256, dtype=np.int64)
+        lost: list[LostInterval] = []
+        first = last = None
+        horizon = lost_count = 0
+        info: DecoderInfo | None = None
+        for block, decoder in self._decoded(BLOCK_RECORDS):
+            counts += np.bincount(block.channel, minlength=256)
+            lost_count += len(block.lost)
+            lost.extend(block.lost[: _LOST_KEPT - len(lost)])
+            if len(block):
+                first = int(block.time_ps[0]) if first is None else first
+                last = int(block.time_ps[-1])
+            horizon = block.end_ps
+            info = decoder.info
+        if info is None:  # _decoded always yields the finishing block
+            raise RecordingError("nothing was decoded", where=str(self.path))
+        used = {int(c): int(counts[c]) for c in np.flatnonzero(counts)}
+        return Summary(used, first, last, horizon, tuple(lost), lost_count, info, self.error)
+
+    async def open(self) -> Identity:
+        return self._layout.identity
+
+    async def close(self) -> None:
+        self._stopped = True
+
+    async def snapshot(self) -> Mapping[str, float | int | bool | str]:
+        return {
+            "recording": str(self.path),
+            "recording_format": self.description,
+            "resolution_ps": self.resolution_ps,
+        }
+
+    async def start(self) -> AcquisitionStart:
+        """The recorded stamp of our own recordings; others have none: uncertainty infinite."""
+        self._stopped = False
+        header = self._layout.header
+        if header is not None and header.start is not None:
+            return header.start
+        return AcquisitionStart(0.0, math.inf)
+
+    async def chunks(self) -> AsyncIterator[WireChunk]:
+        """The recorded bytes, as fast as they are taken; ends with the recording.
+
+        Raises RecordingError at the damaged byte, after everything before it was handed out.
+        """
+        frames = self._frames(BLOCK_RECORDS)
+        while not self._stopped:
+            item = await asyncio.to_thread(next, frames, None)
+            if item is None:
+                return
+            yield item[1]
+
+    async def stop(self) -> None:
+        self._stopped = True
+
+
+def _ptu_layout(path: Path) -> _Layout:
+    with path.open("rb") as file:
+        header = ptu.read_header(file, str(path))
+    size = path.stat().st_size
+    cut_off = None
+    end = None
+    if header.records is not None:
+        end = header.data_start + 4 * header.records
+        if size < end:
+            readable = (size - header.data_start) // 4
+            cut_off = RecordingError(
+                f"the recording is cut off: {readable} of {header.records} records are there",
+                where=str(path),
+                position=header.data_start + 4 * readable,
+                hint="What is there has been read",
+            )
+    model = header.text("HW_Type") or "unknown instrument"
+    return _Layout(
+        f"PTU ({model}, {header.wire_format.name})",
+        header.wire_format,
+        header.data_start,
+        end,
+        cut_off,
+        identity=Identity(
+            "PicoQuant", model, header.text("HW_SerialNo"), header.text("HW_Version")
+        ),
+    )
+
+
+def _own_layout(path: Path) -> _Layout:
+    with path.open("rb") as file:
+        header = container.read_header(file, str(path))
+    try:
+        decoder_for(header.wire_format)
+    except PhotonlinkError as error:
+        raise RecordingError(
+            f"the recording's wire format cannot be read: {error.what}",
+            where=str(path),
+            position=16,
+        ) from error
+    model = header.identity.model or "unknown tagger"
+    return _Layout(
+        f"photonlink ({model}, {header.wire_format.name})",
+        header.wire_format,
+        header=header,
+        identity=header.identity,
+    )
+
+
+def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -> Recording:
+    """Find out what kind of recording ``path`` is and open it.
+
+    Known: PTU (T2 and T3 of all record types), quTAG binary, S-Fifteen a1 in both word orders,
+    raw TDC1 and Swabian 16-byte dumps, and our own. ``wire_format`` forces the reading of a file
+    of bare records (for the quTAG formats: after their 40-byte header) when its kind cannot be
+    told or is told wrongly. Raises RecordingError (kind unknown, header damaged) or OSError.
+    """
+    path = Path(path)
+    head = detect.head_of(path)
+    if not head:
+        raise RecordingError("the file is empty", where=str(path))
+    if wire_format is not None:
+        decoder_for(wire_format)
+        start = _FORCED_START.get(wire_format.name, 0)
+        return Recording(path, _Layout(f"{wire_format.name} (as told)", wire_format, start))
+    kind = detect.kind_of(head)
+    if kind == "ptu":
+        return Recording(path, _ptu_layout(path))
+    if kind == "photonlink":
+        return Recording(path, _own_layout(path))
+    raw = detect.detect_raw(head, str(path))
+    return Recording(path, _Layout(raw.description, raw.wire_format, raw.data_start))
