@@ -1,0 +1,78 @@
+/* Cascade, what both ends share: how a key is cut into frames, the public permutations,
+ * and the wire format of questions. docs/cascade.md describes all three. */
+#ifndef PHOTONLINK_CASCADE_H
+#define PHOTONLINK_CASCADE_H
+#include <string.h>
+
+#include "core.h"
+
+enum {
+  CC_UNIT_WORDS = 64,                  /* a unit: 64 words, transposed as a 64x64 matrix */
+  CC_UNIT_BITS = 4096,
+  CC_MAX_UNITS = 16,                   /* units per frame: at most 65,536 positions */
+  CC_MAX_WORDS = CC_MAX_UNITS * CC_UNIT_WORDS,
+  CC_PASSES = 3,                       /* passes over blocks */
+  CC_SUBSETS = 32,                     /* random subsets that can be asked for */
+  CC_HEADER = 6,                       /* bytes of a group header */
+  CC_MIN_LEVEL = 2,                    /* smallest block that may be asked for: 4 positions */
+  CC_MAX_LEVEL = 12,                   /* largest: 4,096 */
+  CC_SUBSET_BASE = 16                  /* "what" of subset j is 16 + j */
+};
+
+/* What a group of a request asks. */
+enum { CC_OP_HALVES = 0, CC_OP_BLOCKS = 1, CC_OP_LISTED = 2, CC_OP_SUBSETS = 3 };
+
+typedef struct { /* where a key of n bits goes */
+  int64_t bits, words, units;
+  int frames;
+} cc_layout;
+
+/* Permutation of a frame's positions for passes 1 and 2 (pass 0 is the frame's own order):
+ * word shuffle, rotation of each word, 64x64 transposes, word shuffle. */
+typedef struct {
+  uint16_t from1[CC_MAX_WORDS], to1[CC_MAX_WORDS]; /* slot a holds word from1[a]; to1 inverts */
+  uint16_t from2[CC_MAX_WORDS], to2[CC_MAX_WORDS];
+  uint8_t rotate[CC_MAX_WORDS];                    /* by slot a, to the left */
+} cc_perm;
+
+typedef struct {
+  cc_layout layout;
+  cc_perm perm[2][CC_PASSES - 1];  /* [frame has units/frames (0) or one more (1)][pass - 1] */
+  uint64_t subset[CC_SUBSETS][CC_MAX_WORDS];
+} cc_public;
+
+int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]);
+int cc_frame_units(const cc_layout *layout, int frame);
+
+/* One frame's words out of the key (bits MSB-first within bytes), and back. */
+void cc_frame_load(const cc_layout *layout, int frame, const uint8_t *key, uint64_t *words);
+void cc_frame_store(const cc_layout *layout, int frame, const uint64_t *words, uint8_t *key);
+/* Mask of the positions that hold a key bit; returns 1 when some do not. */
+int cc_frame_real(const cc_layout *layout, int frame, uint64_t *words);
+int64_t cc_key_index(const cc_layout *layout, int frame, int position);
+
+void cc_transpose64(const uint64_t in[64], uint64_t out[64]);
+void cc_permute(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out);
+
+static inline int cc_to(const cc_perm *p, int position) { /* frame order -> pass order */
+  int a = p->to1[position >> 6];
+  int bit = (position + p->rotate[a]) & 63;
+  return p->to2[(a & ~63) | bit] << 6 | (a & 63);
+}
+static inline int cc_from(const cc_perm *p, int position) { /* pass order -> frame order */
+  int t = p->from2[position >> 6];
+  int a = (t & ~63) | (position & 63);
+  return p->from1[a] << 6 | ((t - p->rotate[a]) & 63);
+}
+static inline const cc_perm *cc_perm_of(const cc_public *pub, int frame, int pass) {
+  return &pub->perm[cc_frame_units(&pub->layout, frame) > pub->layout.units / pub->layout.frames]
+                   [pass - 1];
+}
+
+static inline unsigned cc_parity(uint64_t x) { return (unsigned)__builtin_parityll(x); }
+static inline unsigned cc_get16(const uint8_t *p) { return p[0] | (unsigned)p[1] << 8; }
+static inline void cc_put16(uint8_t *p, unsigned v) {
+  p[0] = (uint8_t)v;
+  p[1] = (uint8_t)(v >> 8);
+}
+#endif

@@ -1,0 +1,133 @@
+"""Error correction: Cascade between two nodes, in rounds. Protocol and wire format: docs/cascade.md.
+
+Brassard and Salvail, EUROCRYPT '93, LNCS 765, 410; sub-block reuse and random subsets as in
+Martinez-Mateo et al., Quantum Inf. Comput. 15, 453 (2015) (both from general knowledge, not
+re-read). Only Alice sends parities; she counts each one in ``leak_bits``. What Bob sends tells
+where errors are, never a parity; the error pattern is treated as public
+(Tupkary and Lütkenhaus, PR Applied 20, 064040, 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.pipeline._core import ffi, lib
+from photonlink.pipeline.native.base import Handle, borrow, check
+from photonlink.pipeline.native.secret import SecretBits
+
+SEED_BYTES = 32
+MAX_BITS: int = lib.PL_CASCADE_MAX_BITS
+_BYTES = ffi.typeof("uint8_t[]")
+
+
+def _seed(seed: bytes) -> bytes:
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"the seed has {len(seed)} bytes, {SEED_BYTES} are needed")
+    return seed
+
+
+def _rate(qber: float) -> float:
+    if not 0 <= qber <= 0.5:
+        raise ValueError(f"qber {qber} is not between 0 and 0.5")
+    return qber
+
+
+class CascadeAlice:
+    """Answers questions about parities of ``key``, which is copied and stays as it is.
+
+    seed: 32 public random bytes agreed for this block, drawn after its key was sifted.
+    leak_cap_bits: no answer takes ``leak_bits`` beyond it. qber is not used by this end.
+    Errors: NativeArgumentError for a key of 0 or more than MAX_BITS bits, NativeStateError after
+    ``close``.
+    """
+
+    def __init__(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
+        _rate(qber)
+        slot = ffi.new("pl_cascade_alice **")
+        check(lib.pl_cascade_alice_new(slot, key.handle, _seed(seed), max(leak_cap_bits, 0)))
+        self._handle = Handle(slot[0], lib.pl_cascade_alice_free, len(key) // 2)
+
+    def answer(self, request: bytes) -> bytes:
+        """The parities asked for, one bit each; they are counted as they leave.
+
+        NativeDataError: malformed or out of range. NativeLimitError: the cap would be passed.
+        Nothing is sent or counted then. A question that is repeated is charged again.
+        """
+        source = ffi.from_buffer(_BYTES, request)
+        n_bits = self._handle.call(lib.pl_cascade_alice_measure, source, len(request))
+        parities = bytearray((n_bits + 7) // 8)
+        target = ffi.from_buffer(_BYTES, parities, require_writable=True)
+        self._handle.call(lib.pl_cascade_alice_answer, source, len(request), target, len(parities))
+        return bytes(parities)
+
+    @property
+    def leak_bits(self) -> int:
+        """Parities sent so far."""
+        return self._handle.call(lib.pl_cascade_alice_leak)
+
+    @property
+    def rounds(self) -> int:
+        """Requests answered so far."""
+        return self._handle.call(lib.pl_cascade_alice_rounds)
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+class CascadeBob:
+    """Finds and corrects the differences between ``key`` (copied) and Alice's.
+
+    qber: the expected rate; a wrong one costs parities, not correctness. When finished, the keys
+    agree but for a small probability (docs/cascade.md): a verification hash must follow.
+    Errors: as CascadeAlice.
+    """
+
+    def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
+        self._n_bits = len(key)
+        slot = ffi.new("pl_cascade_bob **")
+        check(lib.pl_cascade_bob_new(slot, key.handle, _seed(seed), _rate(qber)))
+        self._handle = Handle(slot[0], lib.pl_cascade_bob_free, 2 * self._n_bits)
+
+    def request(self) -> bytes | None:
+        """The positions wanted next, of all frames at once; None: finished.
+
+        The same bytes again while an answer is outstanding.
+        """
+        size = self._handle.call(lib.pl_cascade_bob_request)
+        if size == 0:
+            return None
+        positions = bytearray(size)
+        target = ffi.from_buffer(_BYTES, positions, require_writable=True)
+        self._handle.call(lib.pl_cascade_bob_copy_request, target, size)
+        return bytes(positions)
+
+    def receive(self, parities: bytes) -> None:
+        """The answer to the last request.
+
+        NativeDataError: wrong length (the request stays open), or parities that contradict
+        earlier ones (the block is lost). NativeStateError: nothing was asked.
+        """
+        source = ffi.from_buffer(_BYTES, parities)
+        self._handle.call(lib.pl_cascade_bob_receive, source, len(parities))
+
+    @property
+    def errors_corrected(self) -> int:
+        return self._handle.call(lib.pl_cascade_bob_errors)
+
+    def error_positions(self) -> npt.NDArray[np.int64]:
+        """int64[errors], ascending indices of the key bits that were flipped. Public."""
+        positions = np.empty(self.errors_corrected, np.int64)
+        n = self._handle.call(
+            lib.pl_cascade_bob_error_positions, borrow(positions, np.int64), len(positions)
+        )
+        return positions[:n]
+
+    def corrected(self) -> SecretBits:
+        """A copy of the key as corrected so far."""
+        key = SecretBits(self._n_bits)
+        self._handle.call(lib.pl_cascade_bob_key, key.handle)
+        return key
+
+    def close(self) -> None:
+        self._handle.close()
