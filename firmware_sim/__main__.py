@@ -1,0 +1,81 @@
+"""``python -m photonlink.firmware_sim BENCH.toml``: the emulated bench as a program."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from photonlink.firmware_sim import program
+from photonlink.firmware_sim.config import BenchFileError, default_bench, load_bench, parse_bench
+from photonlink.firmware_sim.control import ask, parse_words
+
+PROG = "python -m photonlink.firmware_sim"
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog=PROG,
+        description="Emulated optical bench. Prints one JSON line with the addresses when ready.",
+        epilog=f"{PROG} control SOCKET set bob.loss_db=6  (get, device, status, truth, stop)",
+    )
+    p.add_argument("bench", nargs="?", help="bench file (TOML); without it the default bench")
+    p.add_argument("--run-dir", type=Path, help="for sockets and links (default: a new one)")
+    p.add_argument("--seed", type=int, help="instead of the bench file's")
+    p.add_argument("--speed", type=float, default=1.0, help="bench seconds per second (default 1)")
+    p.add_argument("--print-default", action="store_true", help="print the default bench file")
+    p.add_argument("--until-stdin-closes", action="store_true", help="also stop at stdin's end")
+    return p
+
+
+def _control(words: list[str]) -> int:
+    if not words:
+        print(f"usage: {PROG} control SOCKET get|set|device|status|truth|stop …", file=sys.stderr)
+        return 2
+    try:
+        reply = ask(words[0], parse_words(words[1:]))
+    except (OSError, ValueError) as error:
+        print(f"{words[0]}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(reply))
+    return 0 if reply.get("ok") else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["control"]:
+        return _control(words[1:])
+    parser = _parser()
+    args = parser.parse_args(words)
+    if args.print_default:
+        print(default_bench(), end="")
+        return 0
+    if not 0.01 <= args.speed <= 100:
+        parser.error("--speed must lie in 0.01 … 100")
+    if args.seed is not None and not 0 <= args.seed < 2**63:
+        parser.error("--seed must lie in 0 … 2^63 - 1")
+    try:
+        config = load_bench(Path(args.bench)) if args.bench else parse_bench(default_bench())
+        run_dir = args.run_dir or Path(tempfile.mkdtemp(prefix="photonlink-sim-"))
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        asyncio.run(
+            program.run(
+                config,
+                run_dir.resolve(),
+                seed=args.seed,
+                speed=args.speed,
+                until_stdin_closes=args.until_stdin_closes,
+            )
+        )
+    except (BenchFileError, OSError, ValueError) as error:
+        print(f"firmware_sim: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

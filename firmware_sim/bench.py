@@ -1,0 +1,319 @@
+"""The optical table: which light reaches which detector, when.
+
+pump power → pairs → fibre (loss, delay, rotation) → passive analysers → diodes → taggers, in
+fixed slices of bench time. Parameters change between slices, so the same file, seed and slices give
+the same clicks however often anybody looks. Truth stays here: nothing of it reaches a device.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from photonlink.firmware_sim.config import LETTERS, SIDES, Arm, BenchConfig, Detector, explain
+from photonlink.firmware_sim.physics import polarization
+from photonlink.firmware_sim.physics.detector import FWHM_PER_SIGMA, operating_point
+from photonlink.firmware_sim.physics.engine import (
+    DETECTORS,
+    HORIZON_LAG_PS,
+    ArmParams,
+    DetectorParams,
+    Engine,
+    SourceParams,
+    component_seed,
+)
+from photonlink.firmware_sim.ports import Port
+from photonlink.firmware_sim.tagger import TaggerUnit
+
+PS_PER_MS, PS_PER_S = 1_000_000_000, 1_000_000_000_000
+REFERENCE_TEMPERATURE_C = 20.0
+MAX_PAIR_RATE_HZ = 5e7
+SETTABLE = ("source", "alice", "bob", "eve")
+
+
+class ParameterError(ValueError):
+    """A path that does not exist or a value that is not allowed; nothing was changed."""
+
+
+class Bench:
+    """The table with its ports. Single-threaded; bench time only moves in :meth:`advance`."""
+
+    def __init__(self, config: BenchConfig, seed: int | None = None) -> None:
+        self.config = config.model_copy(deep=True)
+        self.seed = config.seed if seed is None else seed
+        self.slice_ps = round(config.slice_ms * PS_PER_MS)
+        self.end_ps = 0  # everything before is emitted
+        self._horizon_ps = 0  # everything before has clicked
+        self.dropped_ps = 0
+        self.host_now_ps: Callable[[], int] | None = None  # bench time by the host's clock
+        self.engine = Engine(self.seed)
+        self._clicks_total = [0] * len(DETECTORS)
+        self._drift_rng = [
+            np.random.default_rng(component_seed(self.seed, f"{side}.polarization"))
+            for side in SIDES
+        ]
+        self._drifted = [np.eye(3), np.eye(3)]
+        self.taggers = {
+            side: TaggerUnit(i, f"{side}.tagger", self.engine, self.seed, self.now_ps)
+            for i, side in enumerate(SIDES)
+        }
+        self._dirty = True
+        self._apply()
+
+    # ---- parameters -------------------------------------------------------------------------
+
+    def arm(self, side: str) -> Arm:
+        """Parameters of one side."""
+        return {"alice": self.config.alice, "bob": self.config.bob}[side]
+
+    def detector(self, name: str) -> Detector:
+        """Parameters of one diode, ``alice.h`` … ``bob.a``."""
+        side, letter = name.split(".")
+        found: Detector = getattr(self.arm(side).detectors, letter)
+        return found
+
+    def get(self, path: str) -> Any:
+        """A parameter, or a whole branch as a dict. ParameterError for an unknown path."""
+        parent, leaf = self._find(path)
+        value = getattr(parent, leaf)
+        return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+    def set(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Set parameters by path from the next slice on, all or none; returns them as accepted."""
+        trial = self.config.model_copy(deep=True)
+        for path, value in values.items():
+            parent, leaf = self._find(path, trial)
+            if isinstance(getattr(parent, leaf), BaseModel):
+                raise ParameterError(f"{path}: a branch cannot be set, only its parameters")
+            try:
+                type(parent).model_validate({**parent.model_dump(), leaf: value})
+                setattr(parent, leaf, value)
+            except ValidationError as error:
+                raise ParameterError(f"{path}: {explain(error)}") from None
+        self.config = trial
+        self._dirty = True
+        return {path: self.get(path) for path in values}
+
+    def _find(self, path: str, root: BenchConfig | None = None) -> tuple[BaseModel, str]:
+        node: Any = root or self.config
+        names = path.split(".")
+        if names[0] not in SETTABLE:
+            raise ParameterError(f"{path}: not a parameter; branches: {', '.join(SETTABLE)}")
+        for depth, name in enumerate(names):
+            fields = type(node).model_fields if isinstance(node, BaseModel) else {}
+            if name not in fields:
+                known = ", ".join(sorted(fields)) or "none, it is a value"
+                where = ".".join(names[:depth])
+                raise ParameterError(f"{path}: {where} has no {name!r}; it has: {known}")
+            if depth < len(names) - 1:
+                node = getattr(node, name)
+        return node, names[-1]
+
+    # ---- ports ------------------------------------------------------------------------------
+
+    def plug(self, port: str) -> Port:
+        """The port for one device. A diode that gets a device loses its bias until the device sets
+        it, and a source that gets one its pump light."""
+        if port == "pump":
+            self.set({"source.pump_power_mw": 0.0})
+            return _PumpPort(self)
+        side, _, place = port.partition(".")
+        if place == "tagger":
+            return self.taggers[side]
+        self.set({f"{side}.detectors.{place}.excess_bias_v": 0.0})
+        return _DetectorPort(self, port)
+
+    def clicks_total(self, name: str) -> int:
+        """Clicks of one diode so far."""
+        return self._clicks_total[DETECTORS.index(name)]
+
+    # ---- time -------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """One slice."""
+        start, end = self.end_ps, self.end_ps + self.slice_ps
+        self._step_polarization(self.slice_ps / PS_PER_S)
+        if self._dirty:
+            self._apply()
+        self.engine.emit(start, end)
+        clicks = self.engine.detect(end - HORIZON_LAG_PS)
+        for i, n in enumerate(clicks):
+            self._clicks_total[i] += n
+        self._step_taggers(end, clicks)
+
+    def drop(self, span_ps: int) -> None:
+        """Let bench time pass without light: the host was too slow. Taggers report it as a loss."""
+        end = self.end_ps + span_ps
+        self.dropped_ps += span_ps
+        self.engine.skip(end - HORIZON_LAG_PS)
+        self._step_taggers(end, None)
+
+    def _step_taggers(self, end_ps: int, clicks: list[int] | None) -> None:
+        horizon = end_ps - HORIZON_LAG_PS
+        for i, (side, tagger) in enumerate(self.taggers.items()):
+            clock = self.arm(side).clock
+            own = None if clicks is None else clicks[4 * i : 4 * i + 4]
+            tagger.step(self._horizon_ps, horizon, own, clock.jump_ps)
+            clock.jump_ps = 0
+        self.end_ps, self._horizon_ps = end_ps, horizon
+
+    def now_ps(self) -> int:
+        """Bench time at this moment: what a command that arrives now is stamped with."""
+        return max(self.end_ps, self.host_now_ps() if self.host_now_ps else 0)
+
+    def _step_polarization(self, step_s: float) -> None:
+        for i, side in enumerate(SIDES):
+            linewidth = self.arm(side).polarization_drift_hz
+            if linewidth > 0.0:
+                step = polarization.drift_step(linewidth, step_s, self._drift_rng[i])
+                self._drifted[i] = step @ self._drifted[i]
+                self._dirty = True
+
+    # ---- parameters into the engine ---------------------------------------------------------
+
+    def _apply(self) -> None:
+        self.engine.set_source(self.source_params())
+        for i, name in enumerate(DETECTORS):
+            self.engine.set_detector(i, self.detector_params(name))
+        for side, tagger in self.taggers.items():
+            tagger.set_config(self.arm(side).tagger, copy.copy(self.arm(side).clock))
+        self._dirty = False
+
+    def pair_rate_hz(self) -> float:
+        """Pairs per second: linear in the pump power, faded by phase mismatch."""
+        s = self.config.source
+        off = (s.pump_wavelength_nm - s.phase_matching_nm) / s.phase_matching_fwhm_nm
+        power = s.pump_power_mw * 10.0 ** (-s.pump_loss_db / 10.0)
+        rate = s.brightness_hz_per_mw * power * 2.0 ** (-((2.0 * off) ** 2))
+        return float(min(rate, MAX_PAIR_RATE_HZ))
+
+    def source_params(self) -> SourceParams:
+        """What the configuration means for the engine now."""
+        s, rate = self.config.source, self.pair_rate_hz()
+        turn = [
+            polarization.rotation(np.radians(self.arm(side).rotation_deg)) @ self._drifted[i]
+            for i, side in enumerate(SIDES)
+        ]
+        a, b = (polarization.contrast(self.arm(side).extinction_db) for side in SIDES)
+        state = polarization.tensor(s.visibility_hv, s.visibility_da)
+        still = np.eye(3)
+        return SourceParams(
+            pair_rate_hz=rate,
+            companion_probability=min(rate * s.coherence_time_ps * 0.5e-12, 1.0),
+            coherence_ps=s.coherence_time_ps,
+            arms=(self._arm_params("alice", 1.0), self._arm_params("bob", -1.0)),
+            correlation=polarization.correlations(state, turn[0], turn[1], a * b),
+            intercept_fraction=self.config.eve.intercept_fraction,
+            alice_eve=polarization.correlations(state, turn[0], still, a),
+            eve_bob=polarization.correlations(still, still, turn[1], b),
+        )
+
+    def _arm_params(self, side: str, sign: float) -> ArmParams:
+        arm, sigma_nm = self.arm(side), self.config.source.bandwidth_nm / FWHM_PER_SIGMA
+        warm = arm.fibre_temperature_c - REFERENCE_TEMPERATURE_C
+        delay = arm.fibre_km * (arm.fibre_us_per_km * 1e6 + arm.fibre_ps_per_km_k * warm)
+        return ArmParams(
+            transmission=10.0 ** (-(arm.loss_db + arm.fibre_km * arm.fibre_db_per_km) / 10.0),
+            hv_fraction=arm.hv_fraction,
+            delay_ps=max(round(delay), 0),
+            # A narrow pump makes the photons' spectra anticorrelated: one is late, one early.
+            dispersion_ps=sign * arm.dispersion_ps_per_nm_km * arm.fibre_km * sigma_nm,
+            background_hz=arm.background_hz,
+        )
+
+    def detector_params(self, name: str) -> DetectorParams:
+        """One diode at its present operating point."""
+        d = self.detector(name)
+        now = operating_point(d)
+        return DetectorParams(
+            efficiency=now.efficiency,
+            dark_hz=now.dark_hz,
+            dead_ps=d.dead_time_s * 1e12,
+            jitter_ps=d.jitter_fwhm_ps / FWHM_PER_SIGMA,
+            tail_fraction=d.tail_fraction,
+            tail_ps=d.tail_ps,
+            trap_amplitude=[min(x * now.afterpulse_factor, 0.9) for x in d.afterpulse_amplitude],
+            trap_tau_ps=[x * 1e12 * now.trap_time_factor for x in d.afterpulse_tau_s],
+            delay_ps=d.cable_delay_ps,
+        )
+
+    # ---- what is shown ----------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """JSON-able: time, light and taggers."""
+        return {
+            "name": self.config.name,
+            "seed": self.seed,
+            "bench_time_s": self.end_ps / PS_PER_S,
+            "dropped_s": self.dropped_ps / PS_PER_S,
+            "pump_power_mw": self.config.source.pump_power_mw,
+            "pair_rate_hz": self.pair_rate_hz(),
+            "taggers": {side: tagger.status() for side, tagger in self.taggers.items()},
+        }
+
+    def truth(self) -> dict[str, Any]:
+        """JSON-able: what really happened. For tests and people, never for a device."""
+        detectors = {}
+        for i, name in enumerate(DETECTORS):
+            t = self.engine.detector_truth(i)
+            detectors[name] = {
+                "photons_detected": t.photons_detected,
+                "dark_counts": t.dark_counts,
+                "afterpulses": t.afterpulses,
+                "lost_to_dead_time": t.lost_to_dead_time,
+                "clicks": t.clicks,
+            }
+        p = self.source_params()
+        return {
+            **self.engine.source_truth(),
+            "pair_rate_hz": p.pair_rate_hz,
+            "correlation": p.correlation.tolist(),
+            "qber_hv": 0.5 * (1.0 - float(p.correlation[0, 0])),
+            "qber_da": 0.5 * (1.0 - float(p.correlation[1, 1])),
+            "delay_ps": {side: arm.delay_ps for side, arm in zip(SIDES, p.arms, strict=True)},
+            "detectors": detectors,
+        }
+
+
+class _PumpPort:
+    """``ports.PumpPort``."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def set_optical_power_mw(self, power_mw: float) -> None:
+        self._bench.set({"source.pump_power_mw": power_mw})
+
+    def set_wavelength_nm(self, wavelength_nm: float) -> None:
+        self._bench.set({"source.pump_wavelength_nm": wavelength_nm})
+
+
+class _DetectorPort:
+    """``ports.DetectorPort``."""
+
+    def __init__(self, bench: Bench, name: str) -> None:
+        side, letter = name.split(".")
+        assert letter in LETTERS  # noqa: S101 - the bench file's model checked it
+        self._bench, self._name, self._path = bench, name, f"{side}.detectors.{letter}"
+
+    def _set(self, key: str, value: float) -> None:
+        self._bench.set({f"{self._path}.{key}": value})
+
+    def set_excess_bias_v(self, excess_v: float) -> None:
+        self._set("excess_bias_v", excess_v)
+
+    def set_temperature_c(self, temperature_c: float) -> None:
+        self._set("temperature_c", temperature_c)
+
+    def set_threshold_mv(self, threshold_mv: float) -> None:
+        self._set("threshold_mv", threshold_mv)
+
+    def set_dead_time_s(self, dead_time_s: float) -> None:
+        self._set("dead_time_s", dead_time_s)
+
+    def clicks_total(self) -> int:
+        return self._bench.clicks_total(self._name)

@@ -1,0 +1,47 @@
+/* Between the source, which hands photons in, and the taggers, which read clicks. */
+#ifndef PHOTONLINK_SIM_DETECTOR_H
+#define PHOTONLINK_SIM_DETECTOR_H
+#include "kernels.h"
+#include "rng.h"
+
+typedef struct {
+    int64_t *at;
+    size_t n, capacity;
+} sim_times;
+
+/* The largest deviation jitter may have, either way: clicks are final this long after their light
+ * (a bound on how far out of order candidates can be). */
+enum { SIM_JITTER_MAX_PS = 20000 };
+
+struct sim_detector {
+    sim_rng rng;
+    sim_detector_params p;
+    double trap_total;      /* expected releases after the dead time */
+    double trap_share[4];   /* cumulative, of the kinds */
+    sim_times photons;      /* detected, in flight or not yet final; nearly sorted */
+    sim_times darks, clicks;
+    sim_times traps;        /* heap of releases to come */
+    int64_t horizon_ps, alive_ps;
+    uint64_t truth[5];
+};
+
+int sim_times_reserve(sim_times *v, size_t n);
+
+static inline int sim_times_push(sim_times *v, int64_t t) {
+    if (v->n == v->capacity && sim_times_reserve(v, v->n + 1) < 0) return -1;
+    v->at[v->n++] = t;
+    return 0;
+}
+
+/* A photon reaches the diode: 1 detected, 0 not, -1 without memory. */
+static inline int sim_detector_photon(sim_detector *d, int64_t t) {
+    if (sim_uniform(&d->rng) >= d->p.efficiency) return 0;
+    double j = d->p.jitter_ps * sim_normal(&d->rng);
+    if (d->p.tail_fraction > 0.0 && sim_uniform(&d->rng) < d->p.tail_fraction)
+        j += d->p.tail_ps * sim_exponential(&d->rng);
+    if (j > SIM_JITTER_MAX_PS) j = SIM_JITTER_MAX_PS;
+    if (j < -SIM_JITTER_MAX_PS) j = -SIM_JITTER_MAX_PS;
+    d->truth[0]++;
+    return sim_times_push(&d->photons, t + d->p.delay_ps + llrint(j)) < 0 ? -1 : 1;
+}
+#endif

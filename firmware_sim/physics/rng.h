@@ -1,0 +1,73 @@
+/* Random streams of the bench: one xoshiro256++ (Blackman & Vigna, 2019) per component, seeded
+ * through splitmix64. Not for secrets: emulated randomness is meant to be repeatable. */
+#ifndef PHOTONLINK_SIM_RNG_H
+#define PHOTONLINK_SIM_RNG_H
+#include <math.h>
+#include <stdint.h>
+
+typedef struct {
+    uint64_t s[4];
+} sim_rng;
+
+static inline uint64_t sim_splitmix(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static inline void sim_rng_seed(sim_rng *r, uint64_t seed) {
+    for (int i = 0; i < 4; i++) r->s[i] = sim_splitmix(&seed);
+}
+
+static inline uint64_t sim_rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+
+static inline uint64_t sim_next(sim_rng *r) {
+    uint64_t *s = r->s;
+    const uint64_t result = sim_rotl(s[0] + s[3], 23) + s[0], t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = sim_rotl(s[3], 45);
+    return result;
+}
+
+/* [0, 1), 53 bits */
+static inline double sim_uniform(sim_rng *r) { return (double)(sim_next(r) >> 11) * 0x1p-53; }
+
+/* (0, 1]: never a zero under a logarithm */
+static inline double sim_uniform_positive(sim_rng *r) {
+    return (double)((sim_next(r) >> 11) + 1) * 0x1p-53;
+}
+
+/* mean 1 */
+static inline double sim_exponential(sim_rng *r) { return -log(sim_uniform_positive(r)); }
+
+/* mean 0, s.d. 1: Marsaglia's polar method, second value thrown away (no hidden state) */
+static inline double sim_normal(sim_rng *r) {
+    for (;;) {
+        const double x = 2.0 * sim_uniform(r) - 1.0, y = 2.0 * sim_uniform(r) - 1.0;
+        const double q = x * x + y * y;
+        if (q < 1.0 && q > 0.0) return x * sqrt(-2.0 * log(q) / q);
+    }
+}
+
+/* A pure function of (key, counter): the counter-th output of splitmix64 started at key. What
+ * happens to pair number n does not depend on what was drawn for others before it. */
+static inline uint64_t sim_at(uint64_t key, uint64_t counter) {
+    uint64_t state = key + counter * 0x9e3779b97f4a7c15u;
+    return sim_splitmix(&state);
+}
+
+/* [0, 1) from the upper or the lower half of a hash */
+static inline double sim_upper(uint64_t bits) { return (double)(bits >> 32) * 0x1p-32; }
+static inline double sim_lower(uint64_t bits) { return (double)(uint32_t)bits * 0x1p-32; }
+
+/* s.d. 1 from one hash: Box and Muller */
+static inline double sim_normal_of(uint64_t bits) {
+    const double radius = sim_upper(bits) + 0x1p-33, angle = sim_lower(bits);
+    return sqrt(-2.0 * log(radius)) * cos(6.283185307179586 * angle);
+}
+#endif

@@ -1,0 +1,73 @@
+/* A time tagger's front end: clicks of four detectors → one stream in this tagger's own clock →
+ * dead time per input → quantised, rounded down. */
+#include "detector.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct sim_tagger {
+    sim_rng rng;
+    sim_tagger_params p;
+    int64_t last[256];  /* last accepted edge per input, own clock */
+    int64_t final_ps;   /* largest time handed out: what follows is never earlier */
+};
+
+sim_tagger *sim_tagger_new(uint64_t seed) {
+    sim_tagger *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    sim_rng_seed(&t->rng, seed);
+    sim_tagger_restart(t);
+    return t;
+}
+
+void sim_tagger_free(sim_tagger *t) { free(t); }
+
+void sim_tagger_set(sim_tagger *t, const sim_tagger_params *p) { t->p = *p; }
+
+void sim_tagger_restart(sim_tagger *t) {
+    for (int i = 0; i < 256; i++) t->last[i] = INT64_MIN / 2;
+    t->final_ps = 0;
+}
+
+/* Keeps the arrays sorted while one more tag, late by jitter only, is put in. */
+static void insert(int64_t *time_ps, uint8_t *channel, int64_t n, int64_t at, uint8_t input) {
+    int64_t k = n;
+    for (; k > 0 && time_ps[k - 1] > at; k--) {
+        time_ps[k] = time_ps[k - 1];
+        channel[k] = channel[k - 1];
+    }
+    time_ps[k] = at;
+    channel[k] = input;
+}
+
+int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps, int64_t own_ps,
+                       double own_fraction, double rate, int64_t *time_ps, uint8_t *channel,
+                       int64_t capacity) {
+    size_t at[4] = {0, 0, 0, 0};
+    int64_t n = 0;
+    while (n < capacity) {
+        int next = -1;
+        for (int i = 0; i < 4; i++)
+            if (at[i] < d[i]->clicks.n &&
+                (next < 0 || d[i]->clicks.at[at[i]] < d[next]->clicks.at[at[next]]))
+                next = i;
+        if (next < 0) break;
+        const int64_t click = d[next]->clicks.at[at[next]++];
+        const uint8_t input = t->p.input[next];
+        if (input == 255 || click < t->p.start_ps) continue;
+        /* Small numbers in double, large ones in int64: ps stay exact for years. */
+        const double since = (double)(click - origin_ps);
+        double small = since * rate + own_fraction;
+        if (t->p.jitter_ps > 0.0) small += t->p.jitter_ps * sim_normal(&t->rng);
+        int64_t exact = own_ps + (click - origin_ps) + (int64_t)floor(small);
+        if (exact < 0 || (double)(exact - t->last[input]) < t->p.dead_ps) continue;
+        t->last[input] = exact;
+        if (exact < t->final_ps) exact = t->final_ps;
+        /* floor to the LSB; a non-integer LSB (1/256 ns) rounds its multiple down to whole ps */
+        const int64_t ticks = (int64_t)floorl((long double)exact / t->p.resolution_ps);
+        insert(time_ps, channel, n++, (int64_t)floorl(ticks * (long double)t->p.resolution_ps),
+               input);
+    }
+    if (n) t->final_ps = time_ps[n - 1];
+    return n;
+}

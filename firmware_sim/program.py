@@ -1,0 +1,262 @@
+"""The emulator program: a bench, its devices, the control socket, in one event loop.
+
+Bench time follows the host's monotonic clock slice by slice. When the host cannot keep up, time is
+dropped as a loss that every running tagger reports, never silently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from photonlink.firmware_sim.bench import PS_PER_S, Bench, ParameterError
+from photonlink.firmware_sim.config import BenchConfig
+from photonlink.firmware_sim.control import ControlServer
+from photonlink.firmware_sim.faults import Schedule
+from photonlink.firmware_sim.physics.engine import component_seed
+from photonlink.firmware_sim.ports import DEVICES, Device
+
+MAX_SOCKET_PATH = 100
+DEVICE_DEADLINE_S = 5.0
+
+
+class Program:
+    """One running bench. ``async with Program(...)`` starts and stops everything."""
+
+    def __init__(
+        self, config: BenchConfig, run_dir: Path, *, seed: int | None = None, speed: float = 1.0
+    ) -> None:
+        self.bench = Bench(config, seed)
+        self.run_dir = run_dir
+        self.speed = speed
+        self.devices: dict[str, Device] = {}
+        for name, entry in config.devices.items():
+            port = self.bench.plug(entry.port)
+            create = DEVICES[entry.model].factory()
+            own = component_seed(self.bench.seed, f"device/{name}")
+            self.devices[name] = create(name, entry.settings, port, own)
+        self.stopping = asyncio.Event()
+        self._schedule = Schedule(config.faults)
+        self._control = ControlServer(self._socket_path(), self.handle)
+        self._follower: asyncio.Task[None] | None = None
+        self._started = 0.0
+
+    # ---- life -------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Program:
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _start(self) -> None:
+        for device in self.devices.values():
+            async with asyncio.timeout(DEVICE_DEADLINE_S):
+                await device.start(self.run_dir)
+        await self._control.start()
+        self._started = time.monotonic()
+        self.bench.host_now_ps = self._host_now_ps
+        self._follower = asyncio.create_task(self._follow(), name="bench")
+        text = json.dumps(self.ready(), indent=1)
+        (self.run_dir / "addresses.json").write_text(text + "\n", encoding="utf-8")
+
+    async def close(self) -> dict[str, Any]:
+        """Light off first, then every wire; one device's failure does not stop the next. Returns
+        the read-back of every laser."""
+        complaints = self._all_off()
+        lasers = self.lasers()
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+            self._follower = None
+        await self._control.stop()
+        for name, device in self.devices.items():
+            try:
+                async with asyncio.timeout(DEVICE_DEADLINE_S):
+                    await device.stop()
+            except Exception as error:  # noqa: BLE001 - the next device must be stopped too
+                complaints.append(f"{name}: {error!r}")
+        (self.run_dir / "addresses.json").unlink(missing_ok=True)
+        reply = {
+            "stopped": True,
+            "lasers": lasers,
+            "pump_power_mw": self.bench.config.source.pump_power_mw,
+            "bench_time_s": self.bench.end_ps / PS_PER_S,
+            "dropped_s": self.bench.dropped_ps / PS_PER_S,
+        }
+        return {**reply, "errors": complaints} if complaints else reply
+
+    def _all_off(self) -> list[str]:
+        complaints = []
+        for name, device in self.devices.items():
+            try:
+                device.safe_off()
+            except Exception as error:  # noqa: BLE001 - every laser must be tried
+                complaints.append(f"{name}: {error!r}")
+        return complaints
+
+    def lasers(self) -> dict[str, dict[str, Any]]:
+        """Emission and power of every laser device, read back."""
+        found = {}
+        for name, device in self.devices.items():
+            if DEVICES[self.bench.config.devices[name].model].kind == "pump":
+                status = device.status()
+                found[name] = {key: status.get(key) for key in ("emission", "power_mw")}
+        return found
+
+    def ready(self) -> dict[str, Any]:
+        """The line that says where everything is."""
+        return {
+            "ready": True,
+            "name": self.bench.config.name,
+            "seed": self.bench.seed,
+            "addresses": {name: device.address for name, device in self.devices.items()},
+            "control": str(self._control.path),
+        }
+
+    def _socket_path(self) -> Path:
+        path = self.run_dir / "control.sock"
+        if len(str(path)) > MAX_SOCKET_PATH:  # sun_path holds 108 bytes
+            path = Path(tempfile.mkdtemp(prefix="photonlink-")) / "control.sock"
+        return path
+
+    # ---- time -------------------------------------------------------------------------------
+
+    def _host_now_ps(self) -> int:
+        return int((time.monotonic() - self._started) * self.speed * PS_PER_S)
+
+    async def _follow(self) -> None:
+        bench = self.bench
+        most = int(bench.config.max_lag_s * self.speed * PS_PER_S)
+        while True:
+            behind = self._host_now_ps() - bench.end_ps
+            if behind > most:
+                span = (behind // bench.slice_ps) * bench.slice_ps
+                bench.drop(span)
+                _log(f"the host is too slow: {span / PS_PER_S:.3f} s of light dropped")
+            elif behind >= bench.slice_ps:
+                for complaint in self._schedule.run(bench, self.device_control):
+                    _log(complaint)
+                bench.advance()
+                await asyncio.sleep(0)
+            else:
+                wait_s = (bench.slice_ps - behind) / PS_PER_S / self.speed
+                await asyncio.sleep(max(wait_s, 0.001))
+
+    def lag_s(self) -> float:
+        """How far the bench is behind the host's clock."""
+        if self.bench.host_now_ps is None:
+            return 0.0
+        return max(self._host_now_ps() - self.bench.end_ps, 0) / PS_PER_S
+
+    # ---- control ----------------------------------------------------------------------------
+
+    def device_control(self, name: str, command: Mapping[str, Any]) -> dict[str, Any]:
+        """One command for one device. ValueError for an unknown device or command."""
+        if name not in self.devices:
+            raise ValueError(f"no device {name!r}; there are: {', '.join(self.devices) or 'none'}")
+        if set(command) <= {"status"}:
+            return self.devices[name].status()
+        return self.devices[name].control(command)
+
+    def handle(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One request of the control socket."""
+        if "device" in request:
+            rest = {key: value for key, value in request.items() if key != "device"}
+            return {"result": self.device_control(str(request["device"]), rest)}
+        if len(request) != 1:
+            raise ValueError("one of get, set, device, status, truth, addresses, stop per request")
+        ((verb, what),) = request.items()
+        actions: dict[str, Callable[[], dict[str, Any]]] = {
+            "get": lambda: {"values": self._get(what)},
+            "set": lambda: {"values": self._set(what)},
+            "status": self._status,
+            "truth": lambda: {"truth": self.bench.truth()},
+            "addresses": self.ready,
+            "stop": self._stop,
+        }
+        if verb not in actions:
+            raise ValueError(f"unknown request {verb!r}; known: device, {', '.join(actions)}")
+        return actions[verb]()
+
+    def _get(self, what: Any) -> dict[str, Any]:
+        paths = [what] if isinstance(what, str) else what
+        if not isinstance(paths, list) or not all(isinstance(p, str) for p in paths):
+            raise ParameterError("get takes a path or a list of paths")
+        return {path: self.bench.get(path) for path in paths}
+
+    def _set(self, what: Any) -> dict[str, Any]:
+        if not isinstance(what, dict):
+            raise ParameterError("set takes an object {path: value}")
+        return self.bench.set(what)
+
+    def _status(self) -> dict[str, Any]:
+        devices = {name: device.status() for name, device in self.devices.items()}
+        status = {**self.bench.status(), "lag_s": self.lag_s(), "speed": self.speed}
+        return {"status": {**status, "devices": devices}}
+
+    def _stop(self) -> dict[str, Any]:
+        self.stopping.set()
+        return {}
+
+
+def _log(text: str) -> None:
+    print(f"firmware_sim: {text}", file=sys.stderr, flush=True)
+
+
+def _say(out: TextIO, line: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the parent may be gone: the light must go off all the same
+        print(json.dumps(line), file=out, flush=True)
+
+
+async def _end_with_stdin(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1 << 12):
+        pass
+    stopping.set()
+
+
+async def run(
+    config: BenchConfig,
+    run_dir: Path,
+    *,
+    seed: int | None = None,
+    speed: float = 1.0,
+    until_stdin_closes: bool = False,
+    out: TextIO | None = None,
+) -> None:
+    """Run until SIGINT, SIGTERM, the control socket's ``stop`` (or stdin's end)."""
+    out = out or sys.stdout
+    loop = asyncio.get_running_loop()
+    program = Program(config, run_dir, seed=seed, speed=speed)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, program.stopping.set)
+    watcher = None
+    try:
+        async with program:
+            if until_stdin_closes:
+                watcher = asyncio.create_task(_end_with_stdin(program.stopping))
+            _say(out, program.ready())
+            await program.stopping.wait()
+            _say(out, await program.close())
+    finally:
+        if watcher is not None:
+            watcher.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
