@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class PhotonlinkError(Exception):
     """Root of everything this project raises on purpose.
@@ -75,8 +77,24 @@ class IdentityError(InstrumentError):
     """Another model or serial number than the station file says answers at the address."""
 
 
+class AcquisitionError(InstrumentError):
+    """A tagger stopped taking data by itself (memory overrun, time elapsed): start it anew.
+
+    Its time zero restarts; nothing ties the new acquisition to the old one.
+    """
+
+
 class StationError(PhotonlinkError, ValueError):
     """The station file is wrong: the message names line, key and the nearest known key."""
+
+
+class BenchError(PhotonlinkError):
+    """Instruments of a bench could not be opened: one readable tree of what failed and why."""
+
+    @classmethod
+    def of(cls, bench: str, failures: Mapping[str, str]) -> BenchError:
+        tree = "".join(f"\n  {name}: {text}" for name, text in failures.items())
+        return cls(f"{len(failures)} instrument(s) could not be opened{tree}", where=bench)
 
 
 class RecordingError(PhotonlinkError, ValueError):

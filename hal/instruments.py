@@ -10,7 +10,7 @@ import abc
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from photonlink.hal.tags import LostInterval, TagBlock
+from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,15 @@ class Instrument(abc.ABC):
 
     @abc.abstractmethod
     async def open(self) -> Identity: ...
+
+    async def configure(self) -> None:
+        """Apply the station's settings and read them back. Light and bias stay off."""
+        return
+
+    @property
+    def provenance(self) -> Provenance:
+        """EMULATED when the wire itself says so (a stand-in vendor library), else REAL."""
+        return Provenance.REAL
 
     @abc.abstractmethod
     async def close(self) -> None: ...

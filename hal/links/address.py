@@ -1,0 +1,85 @@
+"""Addresses of instruments as they stand in a station file.
+
+* ``tcp://host:port``: a socket
+* ``serial:///dev/serial/by-id/…?baud=115200``: a serial port (``serial:COM3`` on Windows)
+* ``lib:///opt/…/libmh150.so#serial=1045678``: a vendor library and one of its devices, by serial
+  number or by place (``#index=0``)
+* ``visa:USB0::0x1313::0x8078::P0012::INSTR``: a VISA resource (``?lib=@py`` is the default)
+
+Addresses never carry credentials: they are shown and logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from photonlink.hal.errors import StationError
+
+SCHEMES = ("tcp", "serial", "lib", "visa")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address. ``path`` is a file, a port name or a VISA resource."""
+
+    uri: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    options: Mapping[str, str]
+
+    @staticmethod
+    def parse(uri: str) -> Address:
+        """Split an address; StationError names what is wrong with it."""
+        scheme, colon, rest = uri.partition(":")
+        if not colon or scheme not in SCHEMES:
+            raise StationError(
+                "this is no address of an instrument",
+                where=uri,
+                hint="Write tcp://host:port, serial:///dev/…, lib:///…/lib.so#serial=… or visa:…",
+            )
+        if scheme == "visa":
+            resource, _, query = rest.partition("?")
+            return _checked(Address(uri, scheme, "", 0, resource, dict(parse_qsl(query))))
+        parts = urlsplit(uri)
+        if parts.username is not None or parts.password is not None:
+            raise StationError("an address carries no user name and no password", where=scheme)
+        try:
+            port = parts.port or 0
+        except ValueError as error:
+            raise StationError("the port is not a number from 1 to 65535", where=uri) from error
+        options = dict(parse_qsl(parts.query)) | dict(parse_qsl(parts.fragment))
+        host = parts.hostname or ""
+        return _checked(Address(uri, scheme, host, port, unquote(parts.path), options))
+
+    def number(self, option: str, default: int) -> int:
+        """An integer option of the address."""
+        text = self.options.get(option)
+        if text is None:
+            return default
+        try:
+            return int(text)
+        except ValueError as error:
+            raise StationError(
+                f"option {option!r} must be a whole number, not {text!r}", where=self.uri
+            ) from error
+
+
+def _checked(address: Address) -> Address:
+    missing = ""
+    if address.scheme == "tcp" and not (address.host and address.port):
+        missing = "host and port"
+    elif address.scheme == "serial" and (address.host or not address.path):
+        missing = "an absolute port name (three slashes: serial:///dev/ttyACM0)"
+    elif address.scheme == "lib" and (address.host or not PurePath(address.path).is_absolute()):
+        # The dynamic loader ignores LD_LIBRARY_PATH set at run time, so a bare name is a lottery.
+        missing = "an absolute path of the library (three slashes: lib:///opt/…/libmh150.so)"
+    elif address.scheme == "visa" and not address.path:
+        missing = "a resource name"
+    if missing:
+        raise StationError(f"the address lacks {missing}", where=address.uri)
+    return address

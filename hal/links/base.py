@@ -1,0 +1,219 @@
+"""The Link contract, and the receive buffer that TCP and serial lines share.
+
+A link ends every operation in one of: a result, ``LinkTimeout``, ``LinkClosed``, ``LinkDesync``,
+``LinkBusy``, ``LinkPermission``, ``LinkNotFound``. Whoever asks a question does so inside
+:meth:`Link.transaction`: only a question whose reply was read whole leaves the link clean. After
+a timeout, a cancellation or any other error it is *dirty*, and the next transaction first runs
+the codec's resynchronisation, so that a late reply is never credited to another question.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from photonlink.hal.errors import LinkClosed, LinkDesync, LinkError, LinkTimeout
+from photonlink.hal.links.address import Address
+
+Tap = Callable[[str, bytes], None]
+"""Called with ``">"`` (to the instrument) or ``"<"`` (from it) and the bytes. A tagger's bytes are
+raw key: a transcript of them belongs only into an explicitly recorded session."""
+
+_SEEN_BYTES = 80
+
+
+def printable(data: bytes | bytearray) -> str:
+    """The last bytes of ``data``, made safe for a message."""
+    tail = bytes(data[-_SEEN_BYTES:])
+    return ascii(tail.decode("latin-1"))[1:-1] if tail else ""
+
+
+class Link(abc.ABC):
+    """Bytes to and from one instrument. One owner at a time, through ``transaction``."""
+
+    def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
+        self.address = address
+        self.tap = tap
+        self.dirty = False
+        self.private = False
+        """True while the bytes are events: they are then kept out of every message."""
+        self._lock = asyncio.Lock()
+
+    @property
+    def uri(self) -> str:
+        return self.address.uri
+
+    @property
+    @abc.abstractmethod
+    def is_open(self) -> bool:
+        """False before ``open``, after ``close``, and once the other end was found gone."""
+
+    @property
+    @abc.abstractmethod
+    def pending(self) -> int:
+        """Bytes that came and were not read yet. Before a question: nobody's reply."""
+
+    @abc.abstractmethod
+    async def open(self, timeout_s: float) -> None:
+        """Reach the other end. LinkNotFound, LinkBusy, LinkPermission, LinkTimeout."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Give the device back. Never raises; safe to call twice."""
+
+    @abc.abstractmethod
+    async def write(self, data: bytes, timeout_s: float) -> None:
+        """Hand all of ``data`` to the operating system."""
+
+    @abc.abstractmethod
+    async def read_exactly(self, count: int, timeout_s: float) -> bytes:
+        """``count`` bytes; on a timeout what came stays in the buffer for ``drain``."""
+
+    @abc.abstractmethod
+    async def read_some(self, limit: int, timeout_s: float) -> bytes:
+        """At least one and at most ``limit`` bytes, as soon as there are any."""
+
+    @abc.abstractmethod
+    async def read_until(self, terminator: bytes, timeout_s: float, limit: int = 65_536) -> bytes:
+        """Bytes up to and including ``terminator``; more than ``limit`` without it: LinkDesync."""
+
+    async def drain(self, quiet_s: float, timeout_s: float) -> int:
+        """Throw away input until none came for ``quiet_s``. Returns the number of bytes."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        thrown = 0
+        while (left := deadline - loop.time()) > 0:
+            try:
+                thrown += len(await self.read_some(65_536, min(quiet_s, left)))
+            except LinkTimeout:
+                if quiet_s <= left:
+                    return thrown
+        raise LinkDesync(f"the line did not fall silent within {timeout_s:g} s", where=self.uri)
+
+    @contextlib.asynccontextmanager
+    async def transaction(
+        self, resync: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
+        """Own the link for one question and its answer.
+
+        ``resync`` is run first when an earlier transaction left the link dirty or bytes came
+        that nobody asked for; without one such a link is refused with LinkDesync. A link whose
+        other end is gone stays gone (LinkClosed): finding it again is the supervisor's business.
+        """
+        async with self._lock:
+            if not self.is_open:
+                raise LinkClosed("the link is not open", where=self.uri)
+            if self.dirty or self.pending:
+                if resync is None:
+                    raise LinkDesync("an earlier reply is still outstanding", where=self.uri)
+                await resync()
+            self.dirty = True
+            yield
+            self.dirty = False
+
+
+class ByteLink(Link):
+    """A link whose bytes arrive by event: a bounded buffer, and waiting with a deadline."""
+
+    HIGH_WATER = 4 << 20
+    """Input is paused above this many unread bytes; the operating system then holds back."""
+
+    def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
+        super().__init__(address, tap=tap)
+        self._rx = bytearray()
+        self._wake = asyncio.Event()
+        self._failure = "the link is not open"
+        self._last_sent = b""
+        self._paused = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self._failure
+
+    @property
+    def pending(self) -> int:
+        return len(self._rx)
+
+    def _begin(self) -> None:
+        """A fresh connection: nothing unread, nothing outstanding."""
+        self._rx.clear()
+        self._failure = ""
+        self.dirty = self._paused = False
+
+    def _received(self, data: bytes) -> None:
+        self._rx += data
+        if self.tap is not None:
+            self.tap("<", data)
+        if len(self._rx) > self.HIGH_WATER and not self._paused:
+            self._paused = True
+            self._pause()
+        self._wake.set()
+
+    def _lost(self, reason: str) -> None:
+        if not self._failure:
+            self._failure = reason
+        self._wake.set()
+
+    @abc.abstractmethod
+    def _pause(self) -> None:
+        """Stop taking input from the operating system."""
+
+    @abc.abstractmethod
+    def _resume(self) -> None: ...
+
+    def _sent(self, data: bytes) -> None:
+        self._last_sent = data
+        if self.tap is not None:
+            self.tap(">", data)
+
+    def _error(self, kind: type[LinkError], what: str) -> LinkError:
+        if self.private:
+            return kind(what, where=self.uri)
+        seen = f"sent {printable(self._last_sent)!r}, received {printable(self._rx)!r}"
+        return kind(what, where=self.uri, seen=seen)
+
+    def _check_open(self) -> None:
+        if self._failure:
+            raise self._error(LinkClosed, self._failure)
+
+    def _take(self, count: int) -> bytes:
+        data = bytes(self._rx[:count])
+        del self._rx[:count]
+        if self._paused and len(self._rx) < self.HIGH_WATER // 2:
+            self._paused = False
+            self._resume()
+        return data
+
+    async def _more(self, deadline: float, timeout_s: float) -> None:
+        """Wait for more input; bytes that came before the end of the link are served first."""
+        self._check_open()
+        self._wake.clear()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._wake.wait()
+        except TimeoutError:
+            raise self._error(LinkTimeout, f"no complete reply within {timeout_s:g} s") from None
+
+    async def read_exactly(self, count: int, timeout_s: float) -> bytes:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while len(self._rx) < count:
+            await self._more(deadline, timeout_s)
+        return self._take(count)
+
+    async def read_some(self, limit: int, timeout_s: float) -> bytes:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not self._rx:
+            await self._more(deadline, timeout_s)
+        return self._take(limit)
+
+    async def read_until(self, terminator: bytes, timeout_s: float, limit: int = 65_536) -> bytes:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        searched = 0
+        while (at := self._rx.find(terminator, searched)) < 0:
+            searched = max(0, len(self._rx) - len(terminator) + 1)
+            if len(self._rx) > limit:
+                raise self._error(LinkDesync, f"{limit} bytes without an end of reply")
+            await self._more(deadline, timeout_s)
+        return self._take(at + len(terminator))

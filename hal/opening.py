@@ -1,0 +1,246 @@
+"""From a station file to opened instruments, real or emulated, with the reason for each choice.
+
+Nothing that the station file does not name is touched: no scan, no probe, no default port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from photonlink.hal.errors import (
+    BenchError,
+    IdentityError,
+    LinkClosed,
+    LinkDesync,
+    LinkNotFound,
+    LinkTimeout,
+    PhotonlinkError,
+    StationError,
+)
+from photonlink.hal.instruments import (
+    Identity,
+    Instrument,
+    Laser,
+    SafetyStep,
+    SinglePhotonDetector,
+    TimeTagger,
+)
+from photonlink.hal.params import Value
+from photonlink.hal.registry import load_driver
+from photonlink.hal.station import BenchStation, InstrumentEntry, Match
+from photonlink.hal.tags import Provenance
+
+BenchTap = Callable[[str, str, bytes], None]
+"""Called with the instrument's name, the direction (``">"`` to it, ``"<"`` from it), the bytes."""
+
+Chosen = Literal["real", "emulator"]
+
+ABSENT_OR_SILENT = (LinkNotFound, LinkTimeout, LinkClosed, LinkDesync, IdentityError)
+"""What lets ``auto`` turn to the emulator. A port that is held by another program or that this
+user may not open is a *present* instrument: that is an error, not an absence."""
+
+SAFE_STATE_TIMEOUT_S = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One address that was tried: ``outcome`` is ``opened`` or the error's class name."""
+
+    address: str
+    outcome: str
+    reason: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What was opened for one entry of the station file, and why."""
+
+    name: str
+    driver: str
+    chosen: Chosen
+    address: str
+    provenance: Provenance
+    identity: Identity
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass
+class Bench:
+    """The opened instruments of a station."""
+
+    instruments: dict[str, Instrument]
+    resolutions: dict[str, Resolution]
+    entries: dict[str, InstrumentEntry] = field(default_factory=dict)
+
+    @property
+    def lasers(self) -> dict[str, Laser]:
+        return {k: v for k, v in self.instruments.items() if isinstance(v, Laser)}
+
+    @property
+    def detectors(self) -> dict[str, SinglePhotonDetector]:
+        return {k: v for k, v in self.instruments.items() if isinstance(v, SinglePhotonDetector)}
+
+    @property
+    def taggers(self) -> dict[str, TimeTagger]:
+        return {k: v for k, v in self.instruments.items() if isinstance(v, TimeTagger)}
+
+    @property
+    def tagger(self) -> TimeTagger:
+        """The one time tagger; StationError when there is none or more than one."""
+        taggers = self.taggers
+        if len(taggers) != 1:
+            raise StationError(
+                f"a node needs exactly one time tagger, the station names {len(taggers)}",
+                seen=", ".join(taggers),
+            )
+        return next(iter(taggers.values()))
+
+    @property
+    def emulated(self) -> bool:
+        """True when anything on this bench is not real."""
+        return any(r.provenance is not Provenance.REAL for r in self.resolutions.values())
+
+    async def snapshot(self) -> dict[str, Mapping[str, Value]]:
+        """Readings of every instrument. One that fails says so and hides no other."""
+
+        async def one(instrument: Instrument) -> Mapping[str, Value]:
+            try:
+                return await instrument.snapshot()
+            except PhotonlinkError as error:
+                return {"error": str(error)}
+
+        names = list(self.instruments)
+        values = await asyncio.gather(*(one(self.instruments[name]) for name in names))
+        return dict(zip(names, values, strict=True))
+
+    async def safe_state(self) -> tuple[SafetyStep, ...]:
+        """Light off, then bias off. Every step runs even when an earlier one fails."""
+        steps: list[SafetyStep] = []
+        for group in (self.lasers, self.detectors, self.taggers):
+            done = await asyncio.gather(*(_make_safe(n, i) for n, i in group.items()))
+            steps += [step for one in done for step in one]
+        return tuple(steps)
+
+    async def close(self) -> tuple[SafetyStep, ...]:
+        """Safe state, then give every device back. Never raises for an instrument's failure."""
+        steps = await self.safe_state()
+        await asyncio.gather(*(_close_quietly(i) for i in self.instruments.values()))
+        return steps
+
+
+async def _make_safe(name: str, instrument: Instrument) -> tuple[SafetyStep, ...]:
+    try:
+        async with asyncio.timeout(SAFE_STATE_TIMEOUT_S):
+            return await instrument.safe_state()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other steps must run
+        return (SafetyStep(f"{name}: safe state", False, str(error) or type(error).__name__),)
+
+
+async def _close_quietly(instrument: Instrument) -> None:
+    try:
+        async with asyncio.timeout(SAFE_STATE_TIMEOUT_S):
+            await instrument.close()
+    except Exception:  # noqa: BLE001, S110 - a device that is gone cannot be given back
+        pass
+
+
+async def open_bench(station: BenchStation, *, tap: BenchTap | None = None) -> Bench:
+    """Open all instruments of a station at once.
+
+    BenchError lists every instrument that failed, address by address; those that opened are
+    closed again.
+    """
+    names = list(station.instruments)
+    results = await asyncio.gather(
+        *(_open_one(name, station.instruments[name], tap) for name in names),
+        return_exceptions=True,
+    )
+    failures: dict[str, BaseException] = {}
+    bench = Bench({}, {}, dict(station.instruments))
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, BaseException):
+            failures[name] = result
+        else:
+            bench.instruments[name], bench.resolutions[name] = result
+    if failures:
+        await bench.close()
+        for failure in failures.values():
+            if not isinstance(failure, PhotonlinkError):
+                raise failure  # a bug or a cancellation is not dressed up as a device's fault
+        raise BenchError.of(station.name, {k: str(v) for k, v in failures.items()})
+    return bench
+
+
+async def _open_one(
+    name: str, entry: InstrumentEntry, tap: BenchTap | None
+) -> tuple[Instrument, Resolution]:
+    driver = load_driver(entry.driver)
+    settings = driver.Settings.model_validate(entry.settings)
+    link_tap = functools.partial(tap, name) if tap is not None else None
+    attempts: list[Attempt] = []
+    for chosen, address in _candidates(entry):
+        instrument = driver(name, address, settings, limits=entry.limits, tap=link_tap)
+        begin = time.monotonic()
+        try:
+            identity = await open_and_match(instrument, entry.match, name, entry.open_timeout_s)
+        except PhotonlinkError as error:
+            ms = (time.monotonic() - begin) * 1e3
+            attempts.append(Attempt(address, type(error).__name__, str(error), ms))
+            if isinstance(error, ABSENT_OR_SILENT):
+                continue
+            break
+        ms = (time.monotonic() - begin) * 1e3
+        attempts.append(Attempt(address, "opened", "", ms))
+        try:
+            async with asyncio.timeout(entry.open_timeout_s):
+                await instrument.configure()
+        except BaseException:
+            await _close_quietly(instrument)
+            raise
+        emulated = chosen == "emulator" or instrument.provenance is Provenance.EMULATED
+        provenance = Provenance.EMULATED if emulated else instrument.provenance
+        return instrument, Resolution(
+            name, entry.driver, chosen, address, provenance, identity, tuple(attempts)
+        )
+    tried = "\n".join(f"    {a.outcome} after {a.ms:.0f} ms: {a.reason}" for a in attempts)
+    raise BenchError(f"could not be opened ({entry.driver}, backend {entry.backend})\n{tried}")
+
+
+def _candidates(entry: InstrumentEntry) -> list[tuple[Chosen, str]]:
+    found: list[tuple[Chosen, str]] = []
+    if entry.backend in ("real", "auto") and entry.address is not None:
+        found.append(("real", entry.address))
+    if entry.backend in ("auto", "emulator") and entry.emulator is not None:
+        found.append(("emulator", entry.emulator))
+    return found
+
+
+async def open_and_match(
+    instrument: Instrument, match: Match, name: str, timeout_s: float
+) -> Identity:
+    """Open, and refuse a device that is not the one the station names."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            identity = await instrument.open()
+    except TimeoutError as error:
+        if isinstance(error, PhotonlinkError):
+            raise
+        raise LinkTimeout(f"did not open within {timeout_s:g} s", where=name) from None
+    for what, wanted, found in (
+        ("serial number", match.serial, identity.serial),
+        ("model", match.model, identity.model),
+    ):
+        if wanted is not None and wanted != found:
+            await _close_quietly(instrument)
+            raise IdentityError(
+                f"{what} {wanted!r} is expected, but {found!r} answers",
+                where=name,
+                hint="Are two devices swapped? Correct the address or the match",
+            )
+    return identity

@@ -1,0 +1,236 @@
+"""The station file: TOML, typed, unknown keys refused with line number and nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from photonlink.hal.errors import StationError
+from photonlink.hal.links.address import Address
+from photonlink.hal.registry import load_driver
+
+M = TypeVar("M", bound=BaseModel)
+Path_ = tuple[str | int, ...]
+
+
+class StationModel(BaseModel):
+    """Base of every table of a station file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Match(StationModel):
+    """Who must answer at the address. A device that says otherwise is not used."""
+
+    serial: str | None = None
+    model: str | None = None
+
+
+class InstrumentEntry(StationModel):
+    """One instrument.
+
+    backend: ``real`` never falls back; ``auto`` attaches to ``emulator`` when ``address`` is absent
+    or silent, and says why; ``emulator`` uses ``emulator`` only.
+    limits: parameter → [lowest, highest], narrowing the instrument's own.
+    """
+
+    driver: str
+    backend: Literal["real", "auto", "emulator"] = "real"
+    address: str | None = None
+    emulator: str | None = None
+    match: Match = Match()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    limits: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    open_timeout_s: float = Field(default=8.0, gt=0, le=120)
+
+    @field_validator("address", "emulator")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            Address.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _has_addresses(self) -> Self:
+        if self.backend in ("real", "auto") and self.address is None:
+            raise ValueError(f'backend = "{self.backend}" needs an address')
+        if self.backend in ("auto", "emulator") and self.emulator is None:
+            raise ValueError(f'backend = "{self.backend}" needs the address of an emulator')
+        return self
+
+
+class BenchStation(StationModel):
+    """The instruments of one place. The node's station file adds its own tables to it."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str
+    instruments: dict[str, InstrumentEntry]
+
+
+def load_station(path: Path, model: type[M]) -> M:
+    """Read and check a station file. StationError names file, line, key and nearest known key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StationError(f"the station file cannot be read: {error}", where=str(path)) from error
+    return parse_station(text, model, where=str(path))
+
+
+def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
+    """As ``load_station``, from text."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"line (\d+)", str(error))
+        line = at.group(1) if at else "?"
+        raise StationError(f"this is not TOML: {error}", where=f"{where}:{line}") from error
+    lines = key_lines(text)
+    problems: list[tuple[int, str]] = []
+    station: M | None = None
+    try:
+        station = model.model_validate(data)
+    except ValidationError as error:
+        problems += _problems(error, model, (), lines, text)
+    if isinstance(station, BenchStation):
+        for name, entry in station.instruments.items():
+            problems += _settings_problems(name, entry, lines, text)
+    if problems or station is None:
+        listing = [f"{where}:{line}: {what}" for line, what in sorted(set(problems))]
+        raise StationError("the station file is wrong:\n  " + "\n  ".join(listing))
+    return station
+
+
+def _settings_problems(
+    name: str, entry: InstrumentEntry, lines: dict[Path_, int], text: str
+) -> list[tuple[int, str]]:
+    place: Path_ = ("instruments", name)
+    try:
+        driver = load_driver(entry.driver)
+    except StationError as error:
+        return [(line_of((*place, "driver"), lines, text), str(error))]
+    try:
+        driver.Settings.model_validate(entry.settings)
+    except ValidationError as error:
+        return _problems(error, driver.Settings, (*place, "settings"), lines, text)
+    return []
+
+
+def _problems(
+    error: ValidationError,
+    model: type[BaseModel],
+    place: Path_,
+    lines: dict[Path_, int],
+    text: str,
+) -> list[tuple[int, str]]:
+    found = []
+    for item in error.errors(include_url=False):
+        loc = tuple(part for part in item["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in (*place, *loc)) or "the file"
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(model, loc[:-1])
+            near = difflib.get_close_matches(str(loc[-1]), known, 1, 0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+            what = f"unknown key '{key}'; {hint}"
+        elif item["type"] == "missing":
+            what = f"'{key}' is missing"
+        else:
+            what = f"'{key}': {item['msg'].removeprefix('Value error, ')}"
+        found.append((line_of((*place, *loc), lines, text), what))
+    return found
+
+
+def _known_keys(model: type[BaseModel], loc: Path_) -> list[str]:
+    """The keys allowed at ``loc``, following fields, dicts, lists and unions."""
+    places: list[Any] = [model]
+    for part in loc:
+        places = [found for place in places for found in _step(place, part)]
+    keys: set[str] = set()
+    for place in places:
+        if isinstance(place, type) and issubclass(place, BaseModel):
+            keys |= {field.alias or name for name, field in place.model_fields.items()}
+    return sorted(keys)
+
+
+def _step(place: Any, part: str | int) -> Iterator[Any]:
+    if isinstance(place, type) and issubclass(place, BaseModel):
+        for name, field in place.model_fields.items():
+            if part in (name, field.alias):
+                yield from _alternatives(field.annotation)
+    elif typing.get_origin(place) in (dict, list, tuple):
+        for argument in typing.get_args(place)[-1:]:
+            yield from _alternatives(argument)
+    else:
+        yield place  # the tag of a union in pydantic's path
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            yield from _alternatives(argument)
+    else:
+        yield annotation
+
+
+_HEADER = re.compile(r"^\s*(\[\[?[^\[\]]+\]\]?)\s*(?:#.*)?$")
+_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[\w"'-]+)*)\s*=""")
+
+
+def key_lines(text: str) -> dict[Path_, int]:
+    """Line number of every table header and key at the start of a line (tomllib keeps none)."""
+    lines: dict[Path_, int] = {}
+    table: Path_ = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        header, key = _HEADER.match(line), _KEY.match(line)
+        if header:
+            table = _dotted(header.group(1), "")
+            if header.group(1).startswith("[["):
+                index = 0
+                while (*table, index) in lines:
+                    index += 1
+                table = (*table, index)
+            lines.setdefault(table, number)
+        elif key:
+            path = (*table, *_dotted(key.group(1), " = 0"))
+            for length in range(len(table) + 1, len(path) + 1):
+                lines.setdefault(path[:length], number)
+    return lines
+
+
+def _dotted(text: str, rest: str) -> Path_:
+    """``a."b c".d`` → ("a", "b c", "d"), by asking tomllib itself."""
+    try:
+        value: Any = tomllib.loads(text + rest)
+    except tomllib.TOMLDecodeError:
+        return ()
+    path: list[str | int] = []
+    while isinstance(value, dict) and value:
+        name, value = next(iter(value.items()))
+        path.append(name)
+        if isinstance(value, list):
+            break
+    return tuple(path)
+
+
+def line_of(path: Path_, lines: dict[Path_, int], text: str) -> int:
+    """The line of a key: its own, or that of the nearest table around it."""
+    for length in range(len(path), 0, -1):
+        start = lines.get(path[:length])
+        if start is None:
+            continue
+        if length < len(path):  # perhaps inside an inline table that begins there
+            name = re.compile(rf"""[{{,\s]["']?{re.escape(str(path[-1]))}["']?\s*=""")
+            for number, line in enumerate(text.splitlines()[start - 1 :], start):
+                if number > start and (_HEADER.match(line) or _KEY.match(line)):
+                    break
+                if name.search(line):
+                    return number
+        return start
+    return 1
