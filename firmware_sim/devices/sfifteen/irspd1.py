@@ -13,6 +13,7 @@ import contextlib
 import math
 import random
 import re
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Irspd1:
     # -- device protocol -----------------------------------------------------------------------
 
     async def start(self, run_dir: Path) -> None:
-        self._at = asyncio.get_running_loop().time()
+        self._at = time.monotonic()
         link = run_dir / self.name
         self._wire = PtyWire(link, self._received)
         self._wire.plug()
@@ -177,7 +178,7 @@ class Irspd1:
 
     def _settle(self) -> None:
         """First-order approach to the set point (loop) or to what the Peltier voltage reaches."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         step, self._at = now - self._at, now
         coldest = self._ambient_c - COOLING_K_PER_V * self._entries["pvolt"].high
         if self._stuck:

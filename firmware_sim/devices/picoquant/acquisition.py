@@ -1,0 +1,172 @@
+"""One T2 measurement: from the port's clicks to records, with the unit's input settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder, dead_time
+from photonlink.firmware_sim.ports import TaggerPort
+
+TTREADMAX = 1_048_576
+READ_TAGS = TTREADMAX // 2 - 1  # every tag may need an overflow record before it
+GRACE_S = 0.06  # the bench works in slices; the last one of a measurement is waited for
+FAR_PAST = -(1 << 62)
+
+
+@dataclass
+class InputSettings:
+    """One input. shift_ps: what is added to its times (offset, and pulse width if it triggers on
+    the pulse's end)."""
+
+    level_mv: int = -50
+    edge: int = 0
+    offset_ps: int = 0
+    dead_time_ps: int = 0
+    enabled: bool = True
+    shift_ps: int = 0
+
+
+class Acquisition:
+    """Start, read, stop; knows about full memory and lost events.
+
+    counter_start: reading of the time counter at the start, in base resolution units.
+    """
+
+    def __init__(self, port: TaggerPort, counter_start: int = 0) -> None:
+        self._port = port
+        self.resolution_ps = float(port.resolution_ps)
+        if self.resolution_ps != int(self.resolution_ps) or self.resolution_ps < 1:
+            raise ValueError(f"resolution must be whole picoseconds, not {self.resolution_ps}")
+        self.counter_start = counter_start
+        self.events_sent = self.events_lost = 0
+        self.started_at_ns = 0
+        self.started = self.fifo_full = self.dropped = False
+        self._running = self._ended = False
+        self._end_ps = 0
+        self._started_s = self._stopped_s = 0.0
+        self._lose = 0
+        self._clear((), 1)
+
+    def _clear(self, inputs: Sequence[InputSettings], sync_div: int) -> None:
+        self._inputs = [replace(i) for i in inputs]
+        self._sync_div, self._sync_seen = sync_div, 0
+        self._last = [FAR_PAST] * len(self._inputs)
+        self._encoder = T2Encoder(self.counter_start)
+        self._held_tick = np.empty(0, np.int64)
+        self._held_channel = np.empty(0, np.uint8)
+
+    def start(self, tacq_ms: int, inputs: Sequence[InputSettings], sync_div: int) -> None:
+        self._clear(inputs, sync_div)
+        self._end_ps = tacq_ms * 10**9
+        self.fifo_full = self.dropped = self._ended = False
+        self.started = self._running = True
+        self.started_at_ns = time.time_ns()
+        self._started_s = time.monotonic()
+        self._port.start()
+
+    def stop(self) -> None:
+        """End of measurement; what the memory holds can still be read."""
+        if self._running:
+            self._halt()
+        self.started = False
+
+    def _halt(self) -> None:
+        self._running = False
+        self._stopped_s = time.monotonic()
+        self._port.stop()
+
+    @property
+    def active(self) -> bool:
+        """Measuring: neither stopped nor expired nor ended by a full memory."""
+        over = time.monotonic() - self._started_s - GRACE_S >= self._end_ps * 1e-12
+        if self._running and over:
+            self._halt()
+        return self._running
+
+    @property
+    def elapsed_ms(self) -> float:
+        end = time.monotonic() if self.active else self._stopped_s
+        return min((end - self._started_s) * 1e3, self._end_ps * 1e-9)
+
+    def overrun(self) -> None:
+        """Injected: the memory is full now."""
+        if self._running:
+            self._halt()
+            self.fifo_full = self._ended = True
+
+    def lose(self, events: int, *, flagged: bool) -> None:
+        """Injected: the next ``events`` clicks vanish; ``flagged``: counts-dropped is raised."""
+        self._lose += events
+        self.dropped = self.dropped or flagged
+
+    def read(self) -> npt.NDArray[np.uint32]:
+        """Records that are ready, at most TTREADMAX."""
+        if self._ended:
+            return np.empty(0, np.uint32)
+        read = self._port.read(READ_TAGS - len(self._held_tick))
+        self.events_lost += read.lost
+        time_ps, channel, until_ps = read.time_ps, read.channel, min(read.until_ps, self._end_ps)
+        if read.overflow or read.lost:  # what comes after the gap is no longer valid
+            if self._running:
+                self._halt()
+            self.fifo_full = True
+            if read.lost:
+                until_ps = min(until_ps, read.lost_from_ps)
+                self._ended = True
+        keep = time_ps < until_ps if self._ended else time_ps < self._end_ps
+        time_ps, channel = self._swallow(time_ps[keep], channel[keep])
+        shifts = np.array([i.shift_ps for i in self._inputs] or [0], np.int64)
+        tick = (time_ps + shifts[channel]) // int(self.resolution_ps)
+        ready = (until_ps + int(shifts.min())) // int(self.resolution_ps)
+        if not self._running and len(time_ps) == 0:
+            ready += int(shifts.max() - shifts.min()) // int(self.resolution_ps) + 1
+        return self._encode(tick, channel, ready)
+
+    def _swallow(
+        self, time_ps: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        gone = min(self._lose, len(time_ps))
+        self._lose -= gone
+        self.events_lost += gone
+        return time_ps[gone:], channel[gone:]
+
+    def _encode(
+        self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], ready: int
+    ) -> npt.NDArray[np.uint32]:
+        """Sort what the shifts have mixed, hold back what may still be overtaken, then filter."""
+        tick = np.concatenate((self._held_tick, tick))
+        channel = np.concatenate((self._held_channel, channel))
+        order = np.argsort(tick, kind="stable")
+        tick, channel = tick[order], channel[order]
+        split = int(np.searchsorted(tick, ready))
+        self._held_tick, self._held_channel = tick[split:], channel[split:]
+        first = int(np.searchsorted(tick, 0))  # an offset cannot reach before the start
+        tick, channel = tick[first:split], channel[first:split]
+        keep = self._survivors(tick, channel)
+        tick, channel = tick[keep], channel[keep]
+        sync = len(self._inputs) - 1
+        head = np.where(channel == sync, SPECIAL, channel.astype(np.int64) << 25)
+        self.events_sent += len(tick)
+        return self._encoder.encode(tick, head, ready)
+
+    def _survivors(
+        self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.bool_]:
+        """Programmable dead times and the sync divider."""
+        keep = np.ones(len(tick), np.bool_)
+        for number, own in enumerate(self._inputs):
+            if own.dead_time_ps:
+                mine = np.flatnonzero(channel == number)
+                length = -(-own.dead_time_ps // int(self.resolution_ps))
+                keep[mine], self._last[number] = dead_time(tick[mine], length, self._last[number])
+        if self._sync_div > 1:
+            mine = np.flatnonzero((channel == len(self._inputs) - 1) & keep)
+            count = self._sync_seen + np.arange(len(mine))
+            keep[mine] = count % self._sync_div == 0
+            self._sync_seen += len(mine)
+        return keep

@@ -1,0 +1,58 @@
+"""T2 records of the generic kind (MultiHarp): clicks of several inputs to 32-bit words."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+WRAP_BITS = 25
+SPECIAL = 1 << 31
+OVERFLOW = SPECIAL | 63 << 25
+TAG_MASK = (1 << WRAP_BITS) - 1
+
+
+class T2Encoder:
+    """Record: bit 31 special, 30..25 channel, 24..0 time in units of the base resolution.
+
+    Channel 63 special: add n · 2^25 (n in the time field); channel 0 special: sync.
+    start: reading of the time counter when the measurement begins.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self._origin = start % (1 << WRAP_BITS)
+        self._wraps = 0
+
+    def encode(
+        self, tick: npt.NDArray[np.int64], head: npt.NDArray[np.int64], until: int
+    ) -> npt.NDArray[np.uint32]:
+        """tick: times since the start, sorted, all before ``until``; head: bits 31..25 of each.
+
+        At most one overflow record before each event and one at the end.
+        """
+        tick = tick + self._origin
+        wraps = np.append(tick, max(until + self._origin, 0)) >> WRAP_BITS
+        steps = np.diff(wraps, prepend=self._wraps)
+        self._wraps = int(wraps[-1])
+        records = head | (tick & TAG_MASK)
+        at = np.flatnonzero(steps)
+        return np.insert(records, at, OVERFLOW | steps[at]).astype("<u4")
+
+
+def dead_time(
+    tick: npt.NDArray[np.int64], length: int, last: int
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Non-extendable dead time of one input: which of its sorted events survive.
+
+    last: latest surviving event of earlier calls.  Returns the mask and the new ``last``.
+    """
+    keep = np.ones(len(tick), np.bool_)
+    if len(tick) == 0:
+        return keep, last
+    if tick[0] - last >= length and (np.diff(tick) >= length).all():
+        return keep, int(tick[-1])
+    for i, t in enumerate(tick.tolist()):
+        if t - last < length:
+            keep[i] = False
+        else:
+            last = t
+    return keep, last
