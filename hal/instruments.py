@@ -58,6 +58,13 @@ class Instrument(abc.ABC):
         """Light and bias off, read back. Every step runs even when an earlier one fails."""
         return ()
 
+    def emergency_off(self) -> None:
+        """Send "off" without the event loop, from another thread, waiting for nothing long.
+
+        The last resort of the watchdog when the loop is dead; nothing is read back.
+        """
+        return
+
 
 class Laser(Instrument):
     """A pump laser. Emission is off after ``open`` until it is asked for."""

@@ -39,6 +39,7 @@ BenchTap = Callable[[str, str, bytes], None]
 """Called with the instrument's name, the direction (``">"`` to it, ``"<"`` from it), the bytes."""
 
 Chosen = Literal["real", "emulator"]
+_BY_ADDRESS: dict[Chosen, Provenance] = {"emulator": Provenance.EMULATED}
 
 ABSENT_OR_SILENT = (LinkNotFound, LinkTimeout, LinkClosed, LinkDesync, IdentityError)
 """What lets ``auto`` turn to the emulator. A port that is held by another program or that this
@@ -203,8 +204,8 @@ async def _open_one(
         except BaseException:
             await _close_quietly(instrument)
             raise
-        emulated = chosen == "emulator" or instrument.provenance is Provenance.EMULATED
-        provenance = Provenance.EMULATED if emulated else instrument.provenance
+        # The address says it, or the wire itself does (a stand-in library at a real address).
+        provenance = _BY_ADDRESS.get(chosen, instrument.provenance)
         return instrument, Resolution(
             name, entry.driver, chosen, address, provenance, identity, tuple(attempts)
         )

@@ -39,6 +39,8 @@ class InstrumentEntry(StationModel):
 
     backend: ``real`` never falls back; ``auto`` attaches to ``emulator`` when ``address`` is absent
     or silent, and says why; ``emulator`` uses ``emulator`` only.
+    An ``emulator`` may also be a name, ``sim:NAME``: whoever loads the station replaces it by the
+    address of that emulator before the bench is opened.
     limits: parameter → [lowest, highest], narrowing the instrument's own.
     """
 
@@ -54,7 +56,7 @@ class InstrumentEntry(StationModel):
     @field_validator("address", "emulator")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
-        if value is not None:
+        if value is not None and not value.startswith("sim:"):
             Address.parse(value)
         return value
 

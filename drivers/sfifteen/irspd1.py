@@ -210,5 +210,8 @@ class Irspd1(SinglePhotonDetector):
             return (SafetyStep(action, False, str(error)),)
         return (SafetyStep(action, True, "off"),)
 
+    def emergency_off(self) -> None:
+        self._link.send_blocking(b"\r\nhvolt 0\r\n")
+
 
 _COUNTS = Param("counts", int, "clicks", plausible=(0, 1e10))

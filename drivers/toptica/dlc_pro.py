@@ -227,3 +227,7 @@ class DlcPro(Laser):
         except PhotonlinkError as error:
             steps.append(SafetyStep(f"{self.name}: emission off", False, str(error)))
         return tuple(steps)
+
+    def emergency_off(self) -> None:
+        command = f"(param-set! '{self.settings.head}:dl:cc:enabled #f)\n"
+        self._link.send_blocking(command.encode("ascii"))

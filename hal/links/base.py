@@ -79,6 +79,10 @@ class Link(abc.ABC):
     async def read_until(self, terminator: bytes, timeout_s: float, limit: int = 65_536) -> bytes:
         """Bytes up to and including ``terminator``; more than ``limit`` without it: LinkDesync."""
 
+    def send_blocking(self, data: bytes) -> None:
+        """Last resort without the event loop, for ``Instrument.emergency_off`` only."""
+        raise LinkError("this link cannot send without the event loop", where=self.uri)
+
     async def drain(self, quiet_s: float, timeout_s: float) -> int:
         """Throw away input until none came for ``quiet_s``. Returns the number of bytes."""
         loop = asyncio.get_running_loop()

@@ -96,6 +96,10 @@ class SerialPosixLink(ByteLink):
             if self._fd >= 0:
                 loop.remove_writer(self._fd)
 
+    def send_blocking(self, data: bytes) -> None:
+        """On the open descriptor: the port is locked, nobody could open it a second time."""
+        os.write(self._fd, data)
+
     def _pause(self) -> None:
         if self._loop is not None and self._fd >= 0:
             self._loop.remove_reader(self._fd)

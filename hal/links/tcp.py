@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 from photonlink.hal.errors import LinkError, LinkNotFound, LinkTimeout
@@ -95,6 +96,15 @@ class TcpLink(ByteLink):
             self.dirty = True
             raise self._error(LinkTimeout, f"could not send within {timeout_s:g} s") from None
         self._check_open()
+
+    def send_blocking(self, data: bytes) -> None:
+        """Over a connection of its own, so that a half-sent command does no harm."""
+        with socket.create_connection((self.address.host, self.address.port), 1.0) as sock:
+            sock.settimeout(1.0)
+            sock.recv(4096)  # its banner: the command line is ready
+            sock.sendall(data)
+            with contextlib.suppress(OSError):
+                sock.recv(4096)
 
     def _pause(self) -> None:
         if self._transport is not None:

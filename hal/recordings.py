@@ -1,0 +1,98 @@
+"""What a recorded run offers, and how the pipeline opens one without knowing any driver."""
+
+from __future__ import annotations
+
+import abc
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from photonlink.hal.decoders import DecoderInfo
+from photonlink.hal.errors import RecordingError
+from photonlink.hal.instruments import TimeTagger, WireFormat
+from photonlink.hal.tags import LostInterval, TagBlock
+
+BLOCK_RECORDS = 1 << 17
+_READERS = "photonlink.drivers.recordings"  # met by name: hal imports no driver
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one pass over a recording finds. Times are of the recording's own clock."""
+
+    counts: Mapping[int, int]  # events per channel
+    start_ps: int
+    horizon_ps: int
+    first_ps: int | None
+    last_ps: int | None
+    longest_gap_ps: int  # between two successive events on any channel
+    longest_gap_at_ps: int | None  # where it starts
+    lost: tuple[LostInterval, ...]
+    lost_intervals: int  # how many there were: ``lost`` is bounded
+    lost_ps: int  # their total length
+    decoder: DecoderInfo
+    error: RecordingError | None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return tuple(sorted(self.counts))
+
+    @property
+    def events(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def duration_s(self) -> float:
+        """Recorded time, from the start of the clock (or the first record) to the last record."""
+        return (self.horizon_ps - self.start_ps) / 1e12
+
+    @property
+    def span_s(self) -> float:
+        """From the first to the last event."""
+        if self.first_ps is None or self.last_ps is None:
+            return 0.0
+        return (self.last_ps - self.first_ps) / 1e12
+
+
+class Recording(TimeTagger):
+    """A recorded run. ``blocks`` reads it plainly; as a TimeTagger it can sit in a station.
+
+    Damage never hides what is readable: that is handed out first, then ``error`` says what is
+    wrong at which byte (``chunks`` raises it at that point).
+    """
+
+    path: Path
+    error: RecordingError | None = None
+
+    @property
+    @abc.abstractmethod
+    def description(self) -> str:
+        """Format in words, such as ``PTU (HydraHarp 400, t2)``."""
+
+    @property
+    @abc.abstractmethod
+    def resolution_ps(self) -> float:
+        """Size of one time bin, ps."""
+
+    @abc.abstractmethod
+    def blocks(self, max_records: int = BLOCK_RECORDS) -> Iterator[TagBlock]:
+        """The events from the beginning, from at most ``max_records`` records of the wire each.
+
+        Provenance is REPLAYED and the clock is the recording's own: nothing is moved to zero.
+        When the file is damaged, iteration ends after what was readable and ``error`` is set.
+        """
+
+    @abc.abstractmethod
+    def scan(self) -> Summary:
+        """Decode everything once."""
+
+
+def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -> Recording:
+    """Open a recording of any known kind; ``wire_format`` forces how bare records are read.
+
+    Raises RecordingError (kind unknown, header damaged, file missing).
+    """
+    readers = importlib.import_module(_READERS)
+    return cast(Recording, readers.open_recording(path, wire_format=wire_format))

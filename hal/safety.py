@@ -1,0 +1,215 @@
+"""Making light safe: emission leases, and a guard that never leaves a bench lit.
+
+**Software is no interlock.** It cannot act when the machine hangs, loses power or its network.
+A laser that can harm eyes needs its hardware interlock and key switch; what is here keeps a
+forgotten, crashed or interrupted program from leaving the light on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+from photonlink.hal.errors import InstrumentError
+from photonlink.hal.instruments import Instrument, Laser, SafetyStep
+from photonlink.hal.opening import Bench
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Report = Callable[[tuple[SafetyStep, ...]], None]
+
+
+class LeaseExpired(InstrumentError):
+    """The permission to emit ran out, or its holder gave no sign of life: the light is off."""
+
+
+class Lease:
+    """Permission to emit. Its holder calls ``renew`` more often than every ``heartbeat_s``."""
+
+    def __init__(self, reason: str, max_s: float, heartbeat_s: float) -> None:
+        now = time.monotonic()
+        self.reason = reason
+        self.ends = now + max_s
+        self._heartbeat_s = heartbeat_s
+        self._due = now + heartbeat_s
+        self.expired = ""
+
+    def renew(self) -> None:
+        """A sign of life. LeaseExpired when the light is already off."""
+        if self.expired:
+            raise LeaseExpired(self.expired, hint="Arm the laser again")
+        self._due = time.monotonic() + self._heartbeat_s
+
+    def remaining_s(self) -> float:
+        """Time until the light goes off unless renewed."""
+        return min(self.ends, self._due) - time.monotonic()
+
+
+@contextlib.asynccontextmanager
+async def arm(
+    laser: Laser,
+    reason: str,
+    max_s: float,
+    *,
+    heartbeat_s: float = 5.0,
+    report: Report | None = None,
+) -> AsyncIterator[Lease]:
+    """Emission on for the body, at most ``max_s``; off with read-back however the body ends."""
+    lease = Lease(reason, max_s, heartbeat_s)
+
+    async def off() -> None:
+        steps = await laser.safe_state()
+        if report is not None:
+            report(steps)
+
+    async def watch() -> None:
+        while (left := lease.remaining_s()) > 0:  # noqa: ASYNC110 - renew() only moves a time
+            await asyncio.sleep(left)
+        over = time.monotonic() >= lease.ends
+        lease.expired = (
+            f"the time of {max_s:g} s is over" if over else "its holder gave no sign of life"
+        )
+        await off()
+
+    try:
+        await laser.set_emission(True)
+        watcher = asyncio.create_task(watch(), name=f"lease: {reason}")
+        try:
+            yield lease
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+    finally:
+        await _shielded(off())
+
+
+async def _shielded(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end even while this task is being cancelled; then the cancellation goes on."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()
+
+
+class Guard:
+    """What ``guard`` hands to its body: ``signal`` names the signal that ended it, if one did."""
+
+    def __init__(self) -> None:
+        self.signal = ""
+        self.steps: tuple[SafetyStep, ...] = ()
+
+
+@contextlib.asynccontextmanager
+async def guard(
+    bench: Bench,
+    *,
+    report: Report | None = None,
+    signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    watchdog_s: float = 5.0,
+) -> AsyncIterator[Guard]:
+    """Own a bench: however the body ends, light and bias go off, are read back and reported.
+
+    A signal cancels the body; ``Guard.signal`` then tells which, and the cancellation ends here.
+    Further signals do not interrupt the safe state. A loop that stands still for ``watchdog_s``
+    makes a thread send "off" past it.
+    """
+    state, task = Guard(), asyncio.current_task()
+    if task is None:
+        raise RuntimeError("guard needs a running task")
+
+    def interrupted(number: signal.Signals) -> None:
+        if not state.signal:
+            state.signal = number.name
+            task.cancel()
+
+    with _signal_handlers(signals, interrupted), Watchdog(bench.instruments.values(), watchdog_s):
+        try:
+            yield state
+        except asyncio.CancelledError:
+            if not state.signal:
+                raise
+            task.uncancel()
+        finally:
+            await _shielded(_finish(bench, state, report))
+
+
+async def _finish(bench: Bench, state: Guard, report: Report | None) -> None:
+    state.steps = await bench.close()
+    if report is not None:
+        report(state.steps)
+
+
+@contextlib.contextmanager
+def _signal_handlers(
+    signals: Iterable[signal.Signals], handler: Callable[[signal.Signals], None]
+) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread receives signals; its owner must end us
+        return
+
+    def from_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(handler, signal.Signals(number))
+
+    before = {number: signal.signal(number, from_signal) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+class Watchdog:
+    """A thread that watches the event loop. When the loop stands still it says "off" itself."""
+
+    def __init__(self, instruments: Iterable[Instrument], timeout_s: float) -> None:
+        self._instruments = list(instruments)
+        self._timeout_s = timeout_s
+        self._beat = time.monotonic()
+        self._stop = threading.Event()
+        self._handle: asyncio.TimerHandle | None = None
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self.fired = 0
+
+    def __enter__(self) -> Watchdog:
+        self._tick(asyncio.get_running_loop())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beat = time.monotonic()
+        self._handle = loop.call_later(self._timeout_s / 8, self._tick, loop)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._timeout_s / 8):
+            if time.monotonic() - self._beat <= self._timeout_s:
+                continue
+            self.fired += 1
+            _log.critical("the event loop stands still: light and bias are sent off past it")
+            for instrument in self._instruments:
+                try:
+                    instrument.emergency_off()
+                except Exception:  # noqa: BLE001 - the next instrument must get its turn
+                    _log.exception("emergency off failed")
+            self._stop.wait(self._timeout_s)

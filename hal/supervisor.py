@@ -1,0 +1,221 @@
+"""Lost and found again: one report per loss, back-off, same serial number, outputs off.
+
+A real device that is lost is waited for; it is never replaced by an emulator. It comes back
+configured from the station file, with light and bias off: whoever wants light asks again.
+
+For a time tagger the loss is part of the stream: ``tagger_stream`` yields ``Started`` whenever an
+acquisition begins (time zero is new then, nothing of the old one continues), ``WireChunk`` while
+it runs and ``Lost`` when it broke off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from photonlink.hal.errors import (
+    AcquisitionError,
+    IdentityError,
+    InstrumentError,
+    LinkError,
+    PhotonlinkError,
+)
+from photonlink.hal.instruments import AcquisitionStart, Identity, Instrument, TimeTagger, WireChunk
+from photonlink.hal.opening import Bench, open_and_match
+from photonlink.hal.params import Value
+from photonlink.hal.station import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An instrument was lost, or an acquisition broke off."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongDevice:
+    """While looking for a lost instrument, another one answered. It is left alone."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The same instrument is back, configured, outputs off."""
+
+    name: str
+    identity: Identity
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A new acquisition: the tagger's time zero and what is known about it."""
+
+    name: str
+    start: AcquisitionStart
+
+
+Event = Lost | WrongDevice | Found
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Waiting times between attempts: doubling, capped, each shortened at random by up to half,
+    so that several devices on one hub do not knock in step."""
+
+    first_s: float = 0.25
+    longest_s: float = 10.0
+
+    def waits(self) -> Iterator[float]:
+        """Endless."""
+        wait_s = self.first_s
+        while True:
+            yield wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            wait_s = min(2 * wait_s, self.longest_s)
+
+
+class Supervisor:
+    """Watches the instruments of a bench. ``run`` in a task; ``tagger_stream`` by its consumer."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        on_event: Callable[[Event], None],
+        *,
+        poll_s: float = 2.0,
+        back_off: BackOff | None = None,
+    ) -> None:
+        self._bench = bench
+        self._on_event = on_event
+        self._poll_s = poll_s
+        self._back_off = back_off or BackOff()
+        self.readings: dict[str, Mapping[str, Value]] = {}
+        """The last snapshot of each instrument that is there; a lost one has none."""
+        self.lost: dict[str, str] = {}
+        """Instruments that are lost now, and why."""
+
+    async def run(self) -> None:
+        """Watch lasers and detectors until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name, instrument in self._bench.instruments.items():
+                if not isinstance(instrument, TimeTagger):
+                    group.create_task(self._watch(name, instrument), name=f"watch {name}")
+
+    async def _watch(self, name: str, instrument: Instrument) -> None:
+        failures = 0
+        while True:
+            await asyncio.sleep(self._poll_s if failures == 0 else 0)
+            before = self.readings.get(name, {})
+            try:
+                readings = await instrument.snapshot()
+                restarted = _uptime(readings) < _uptime(before)
+                reason = "it restarted by itself" if restarted else ""
+            except LinkError as error:
+                failures += 1
+                if error.retryable and failures < 2:
+                    continue  # once more: the link resynchronises first
+                readings, reason = {}, str(error)
+            except InstrumentError as error:
+                readings, reason = {"error": str(error)}, ""
+            failures = 0
+            self.readings[name] = readings
+            if reason:
+                await self._lose_and_find(name, instrument, reason)
+
+    async def _lose_and_find(self, name: str, instrument: Instrument, reason: str) -> None:
+        begin = time.monotonic()
+        self.readings.pop(name, None)
+        self.lost[name] = reason
+        self._on_event(Lost(name, reason))
+        identity = await self._find(name, instrument)
+        self.lost.pop(name, None)
+        self._on_event(Found(name, identity, time.monotonic() - begin))
+
+    async def _find(self, name: str, instrument: Instrument) -> Identity:
+        known = self._bench.resolutions[name].identity
+        entry = self._bench.entries[name]
+        match = Match(serial=known.serial or None, model=known.model)
+        told: set[str] = set()
+        await _close(instrument)
+        for wait_s in self._back_off.waits():
+            await asyncio.sleep(wait_s)
+            try:
+                identity = await open_and_match(instrument, match, name, entry.open_timeout_s)
+                async with asyncio.timeout(entry.open_timeout_s):
+                    await instrument.configure()
+            except IdentityError as error:
+                if error.seen + error.what not in told:
+                    told.add(error.seen + error.what)
+                    self._on_event(WrongDevice(name, str(error)))
+            except (PhotonlinkError, TimeoutError):
+                pass  # still away, or not ready yet: the next attempt will tell
+            else:
+                return identity
+            await _close(instrument)
+        raise AssertionError("back-off never ends")
+
+    async def tagger_stream(self) -> AsyncIterator[Started | WireChunk | Lost]:
+        """The tagger's acquisition, restarted as often as needed, until the consumer closes it.
+
+        A tagger that stopped by itself is started anew; one that is lost is looked for first.
+        """
+        tagger = self._bench.tagger
+        name = next(k for k, v in self._bench.instruments.items() if v is tagger)
+        try:
+            while True:
+                try:
+                    yield Started(name, await tagger.start())
+                    async with contextlib.aclosing(_generator(tagger)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    raise AcquisitionError("the stream ended", where=name)
+                except AcquisitionError as error:
+                    yield Lost(name, str(error))
+                    await self._stop_or_find(name, tagger)
+                except PhotonlinkError as error:
+                    yield Lost(name, str(error))
+                    await self._lose_and_find(name, tagger, str(error))
+        finally:
+            await _stop(tagger)
+
+    async def _stop_or_find(self, name: str, tagger: TimeTagger) -> None:
+        try:
+            await tagger.stop()
+            await asyncio.sleep(self._back_off.first_s)
+        except PhotonlinkError as error:
+            await self._lose_and_find(name, tagger, str(error))
+
+
+async def _generator(tagger: TimeTagger) -> AsyncGenerator[WireChunk, None]:
+    # Closed as soon as the consumer leaves, and with it the driver's own generator.
+    chunks = tagger.chunks()
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+
+
+def _uptime(readings: Mapping[str, Value]) -> float:
+    value = readings.get("uptime_s", 0)
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+async def _close(instrument: Instrument) -> None:
+    with contextlib.suppress(Exception):  # it is gone; closing is courtesy
+        async with asyncio.timeout(5.0):
+            await instrument.close()
+
+
+async def _stop(tagger: TimeTagger) -> None:
+    with contextlib.suppress(Exception):  # closing the bench reports what matters
+        await tagger.stop()
