@@ -2,6 +2,6 @@
 
 from photonlink.drivers.recordings.container import RecordingWriter
 from photonlink.drivers.recordings.ptu import write_ptu
-from photonlink.drivers.recordings.recording import Recording, Summary, open_recording
+from photonlink.drivers.recordings.recording import FileRecording, open_recording
 
-__all__ = ["Recording", "RecordingWriter", "Summary", "open_recording", "write_ptu"]
+__all__ = ["FileRecording", "RecordingWriter", "open_recording", "write_ptu"]

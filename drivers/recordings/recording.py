@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from photonlink.drivers.recordings import container, detect, ptu
 from photonlink.hal.decoders import (
@@ -24,44 +25,14 @@ from photonlink.hal.instruments import (
     AcquisitionStart,
     Identity,
     TaggerCapabilities,
-    TimeTagger,
     WireChunk,
     WireFormat,
 )
+from photonlink.hal.recordings import BLOCK_RECORDS, Recording, Summary
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 
-BLOCK_RECORDS = 1 << 17
-_LOST_KEPT = 100_000
+_LOST_KEPT = 10_000
 _FORCED_START = {"qutag": detect.QUTAG_HEADER, "qutag_compressed": detect.QUTAG_HEADER}
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What one pass over a recording finds. Times are of the recording's own clock."""
-
-    counts: Mapping[int, int]  # events per channel
-    first_ps: int | None
-    last_ps: int | None
-    horizon_ps: int
-    lost: tuple[LostInterval, ...]
-    lost_intervals: int  # how many there were; ``lost`` is bounded
-    decoder: DecoderInfo
-    error: RecordingError | None
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        return tuple(sorted(self.counts))
-
-    @property
-    def events(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def span_s(self) -> float:
-        """From the first to the last event."""
-        if self.first_ps is None or self.last_ps is None:
-            return 0.0
-        return (self.last_ps - self.first_ps) / 1e12
 
 
 @dataclass(slots=True)
@@ -77,22 +48,17 @@ class _Layout:
     identity: Identity = field(default_factory=lambda: Identity("", "recording", ""))
 
 
-class Recording(TimeTagger):
-    """A recorded run. ``blocks`` reads it plainly; as a TimeTagger it can sit in a station.
-
-    Damage never hides what is readable: it is handed out first, then ``error`` says what is
-    wrong at which byte (``chunks`` raises it at that point).
-    """
+class FileRecording(Recording):
+    """A recording in a file of one of the known kinds; see :class:`Recording`."""
 
     def __init__(self, path: Path, layout: _Layout) -> None:
         self.path = path
-        self.error: RecordingError | None = None
+        self.error = None
         self._layout = layout
         self._stopped = False
 
     @property
     def description(self) -> str:
-        """Format in words, such as ``PTU (HydraHarp 400, t2)``."""
         return self._layout.description
 
     @property
@@ -110,7 +76,6 @@ class Recording(TimeTagger):
 
     @property
     def resolution_ps(self) -> float:
-        """Size of one time bin, ps."""
         fixed = {"tdc1": 2000.0, "a1": 3.90625, "swabian16": 1.0}
         name = self.wire_format.name
         return fixed.get(name) or float(self.wire_format.parameters["resolution_ps"])
@@ -159,12 +124,6 @@ class Recording(TimeTagger):
             )
 
     def blocks(self, max_records: int = BLOCK_RECORDS) -> Iterator[TagBlock]:
-        """The events from the beginning, at most about ``max_records`` of the wire per block.
-
-        Our own recordings keep the chunks in which they were recorded. Provenance is REPLAYED
-        and the clock is the recording's own: nothing is moved to zero. When the file is damaged
-        iteration ends after what was readable and ``error`` is set.
-        """
         for block, _ in self._decoded(max_records):
             yield block
 
@@ -194,25 +153,12 @@ class Recording(TimeTagger):
         yield decoder.finish(), decoder
 
     def scan(self) -> Summary:
-        """Decode everything once: events per channel, span, losses, and the error, if any."""
-        counts = np.zeros(256, dtype=np.int64)
-        lost: list[LostInterval] = []
-        first = last = None
-        horizon = lost_count = 0
-        info: DecoderInfo | None = None
+        tally = _Tally()
+        info = DecoderInfo(0, 0, 0, 0, 0, 0, 0, False)
         for block, decoder in self._decoded(BLOCK_RECORDS):
-            counts += np.bincount(block.channel, minlength=256)
-            lost_count += len(block.lost)
-            lost.extend(block.lost[: _LOST_KEPT - len(lost)])
-            if len(block):
-                first = int(block.time_ps[0]) if first is None else first
-                last = int(block.time_ps[-1])
-            horizon = block.end_ps
+            tally.add(block)
             info = decoder.info
-        if info is None:  # _decoded always yields the finishing block
-            raise RecordingError("nothing was decoded", where=str(self.path))
-        used = {int(c): int(counts[c]) for c in np.flatnonzero(counts)}
-        return Summary(used, first, last, horizon, tuple(lost), lost_count, info, self.error)
+        return tally.summary(info, self.error)
 
     async def open(self) -> Identity:
         return self._layout.identity
@@ -249,6 +195,63 @@ class Recording(TimeTagger):
 
     async def stop(self) -> None:
         self._stopped = True
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Running totals over the blocks of a recording."""
+
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
+    lost: list[LostInterval] = field(default_factory=list)
+    lost_intervals: int = 0
+    lost_ps: int = 0
+    start: int | None = None
+    horizon: int = 0
+    first: int | None = None
+    last: int | None = None
+    gap: int = 0
+    gap_at: int | None = None
+
+    def add(self, block: TagBlock) -> None:
+        self.counts += np.bincount(block.channel, minlength=256)
+        self.lost.extend(block.lost[: _LOST_KEPT - len(self.lost)])
+        self.lost_intervals += len(block.lost)
+        self.lost_ps += sum(gap.end_ps - gap.start_ps for gap in block.lost)
+        self.horizon = block.end_ps
+        if self.start is None and (len(block) or block.end_ps):
+            self.start = block.start_ps
+        if not len(block):
+            return
+        times = block.time_ps
+        if self.last is None:
+            self.first = int(times[0])
+        else:
+            self._gap(int(times[0]) - self.last, self.last)
+        if len(times) > 1:
+            steps = np.diff(times)
+            at = int(np.argmax(steps))
+            self._gap(int(steps[at]), int(times[at]))
+        self.last = int(times[-1])
+
+    def _gap(self, length: int, at: int) -> None:
+        if length > self.gap:
+            self.gap, self.gap_at = length, at
+
+    def summary(self, info: DecoderInfo, error: RecordingError | None) -> Summary:
+        return Summary(
+            counts={int(c): int(self.counts[c]) for c in np.flatnonzero(self.counts)},
+            start_ps=self.start if self.start is not None else self.horizon,
+            horizon_ps=self.horizon,
+            first_ps=self.first,
+            last_ps=self.last,
+            longest_gap_ps=self.gap,
+            longest_gap_at_ps=self.gap_at,
+            lost=tuple(self.lost),
+            lost_intervals=self.lost_intervals,
+            lost_ps=self.lost_ps,
+            decoder=info,
+            error=error,
+        )
 
 
 def _ptu_layout(path: Path) -> _Layout:
@@ -300,26 +303,29 @@ def _own_layout(path: Path) -> _Layout:
     )
 
 
-def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -> Recording:
+def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -> FileRecording:
     """Find out what kind of recording ``path`` is and open it.
 
     Known: PTU (T2 and T3 of all record types), quTAG binary, S-Fifteen a1 in both word orders,
     raw TDC1 and Swabian 16-byte dumps, and our own. ``wire_format`` forces the reading of a file
     of bare records (for the quTAG formats: after their 40-byte header) when its kind cannot be
-    told or is told wrongly. Raises RecordingError (kind unknown, header damaged) or OSError.
+    told or is told wrongly. Raises RecordingError: kind unknown, header damaged, file not readable.
     """
     path = Path(path)
-    head = detect.head_of(path)
+    try:
+        head = detect.head_of(path)
+    except OSError as error:
+        raise RecordingError(f"cannot be read: {error.strerror}", where=str(path)) from error
     if not head:
         raise RecordingError("the file is empty", where=str(path))
     if wire_format is not None:
         decoder_for(wire_format)
         start = _FORCED_START.get(wire_format.name, 0)
-        return Recording(path, _Layout(f"{wire_format.name} (as told)", wire_format, start))
+        return FileRecording(path, _Layout(f"{wire_format.name} (as told)", wire_format, start))
     kind = detect.kind_of(head)
     if kind == "ptu":
-        return Recording(path, _ptu_layout(path))
+        return FileRecording(path, _ptu_layout(path))
     if kind == "photonlink":
-        return Recording(path, _own_layout(path))
+        return FileRecording(path, _own_layout(path))
     raw = detect.detect_raw(head, str(path))
-    return Recording(path, _Layout(raw.description, raw.wire_format, raw.data_start))
+    return FileRecording(path, _Layout(raw.description, raw.wire_format, raw.data_start))

@@ -114,6 +114,15 @@ int pl_events_label(pl_events *ev, int64_t first, size_t n, uint8_t *detector);
 int pl_events_take_bits(pl_events *ev, const int64_t *index, size_t n, pl_secret *out);
 int pl_events_discard_before(pl_events *ev, int64_t time_ps);
 
+/* ---- correlation: histograms of b - a between two sorted series (correlate.c) ---- */
+/* All pairs with low <= b - a < low + bin * n_bins: hist[(b - a - low) / bin] += 1. Returns their
+ * number. bin * n_bins < 2^32. Unsorted input gives wrong counts, nothing worse. */
+int64_t pl_correlate(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
+                     int64_t bin_ps, size_t n_bins, uint64_t *hist);
+/* The same with one stop per start: only the first b at or after a + low. */
+int64_t pl_start_stop(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
+                      int64_t bin_ps, size_t n_bins, uint64_t *hist);
+
 /* ---- matching and delay histograms (match.c, fold.c), announcements (timecode.c) ---- */
 /* Pairs in time order, one-to-one within +-window_ps; returns their number. All times sorted. */
 int64_t pl_match(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t window_ps,

@@ -1,0 +1,290 @@
+"""``photonlink analyze FILE``: what a recording holds, and how two of its channels correlate."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import WireFormat
+from photonlink.hal.recordings import Recording, Summary, open_recording
+from photonlink.pipeline.native.correlate import StreamCorrelator
+
+MAX_BINS = 10_000_000
+_LOST_SHOWN = 5
+
+
+class AnalyzeError(PhotonlinkError, ValueError):
+    """What was asked cannot be done with this recording."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correlation:
+    """Histogram of t_b - t_a over all pairs; bin i holds low + i·bin <= dt < low + (i + 1)·bin.
+
+    For ``a == b`` an event is not paired with itself.
+    """
+
+    a: int
+    b: int
+    low_ps: int
+    bin_ps: int
+    counts: npt.NDArray[np.uint64]  # (n_bins,)
+
+    @property
+    def pairs(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def high_ps(self) -> int:
+        return self.low_ps + self.bin_ps * len(self.counts)
+
+    @property
+    def peak_bin(self) -> int:
+        return int(np.argmax(self.counts))
+
+    @property
+    def peak_ps(self) -> float:
+        """Centre of the fullest bin."""
+        return self.low_ps + (self.peak_bin + 0.5) * self.bin_ps
+
+    @property
+    def background_pairs(self) -> float:
+        """Mean pairs per bin outside the fullest one and its two neighbours."""
+        away = np.abs(np.arange(len(self.counts)) - self.peak_bin) > 1
+        return float(np.mean(self.counts[away])) if away.any() else 0.0
+
+    @property
+    def significance(self) -> float:
+        """Height of the peak above the background in standard deviations of a Poisson count."""
+        excess = int(self.counts[self.peak_bin]) - self.background_pairs
+        return excess / math.sqrt(max(self.background_pairs, 1.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnalyzeResult:
+    """Everything ``analyze`` shows. ``correlation`` is None when there are no two channels."""
+
+    path: Path
+    description: str
+    wire_format: WireFormat
+    resolution_ps: float
+    summary: Summary
+    correlation: Correlation | None
+
+    @property
+    def rate_hz(self) -> dict[int, float]:
+        """Events per second of recorded time, by channel."""
+        duration = self.summary.duration_s
+        return {c: n / duration if duration else 0.0 for c, n in self.summary.counts.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, units in the names; no event times."""
+        found, c = self.summary, self.correlation
+        document: dict[str, Any] = {
+            "file": str(self.path),
+            "format": self.description,
+            "wire_format": self.wire_format.name,
+            "parameters": dict(self.wire_format.parameters),
+            "resolution_ps": self.resolution_ps,
+            "records": found.decoder.records,
+            "events": found.events,
+            "dummies": found.decoder.dummies,
+            "damaged_records": found.decoder.damaged,
+            "disordered_records": found.decoder.disordered,
+            "duration_s": found.duration_s,
+            "span_s": found.span_s,
+            "counts": {str(k): n for k, n in found.counts.items()},
+            "rate_hz": {str(k): rate for k, rate in self.rate_hz.items()},
+            "longest_gap_s": found.longest_gap_ps / 1e12,
+            "lost_intervals": found.lost_intervals,
+            "lost_s": found.lost_ps / 1e12,
+            "error": str(found.error) if found.error else None,
+            "error_position": found.error.position if found.error else None,
+        }
+        if c is not None:
+            document["correlation"] = {
+                "a": c.a,
+                "b": c.b,
+                "from_ns": c.low_ps / 1e3,
+                "to_ns": c.high_ps / 1e3,
+                "bin_ps": c.bin_ps,
+                "pairs": c.pairs,
+                "peak_ns": c.peak_ps / 1e3,
+                "peak_pairs": int(c.counts[c.peak_bin]),
+                "background_pairs": c.background_pairs,
+                "significance_sigma": c.significance,
+            }
+        return document
+
+
+def correlate(
+    recording: Recording, a: int, b: int, low_ps: int, high_ps: int, bin_ps: int
+) -> Correlation:
+    """All-pairs cross-correlation of two channels over [low, high), high rounded up to a bin.
+
+    One pass over the file in bounded memory. AnalyzeError for a range that cannot be.
+    """
+    if bin_ps < 1 or high_ps <= low_ps:
+        raise AnalyzeError(f"no histogram has {bin_ps} ps bins from {low_ps} to {high_ps} ps")
+    n_bins = -((low_ps - high_ps) // bin_ps)
+    if n_bins > MAX_BINS or n_bins * bin_ps >= 1 << 32:
+        raise AnalyzeError(
+            f"a histogram of {n_bins} bins from {low_ps} to {high_ps} ps is too large",
+            hint=f"At most {MAX_BINS} bins and 4.29 ms; take a larger bin or a shorter range",
+        )
+    correlator = StreamCorrelator(low_ps, bin_ps, n_bins)
+    events = 0
+    for block in recording.blocks():
+        starts = block.time_ps[block.channel == a]
+        stops = starts if a == b else block.time_ps[block.channel == b]
+        events += len(starts)
+        correlator.feed(starts, stops, block.end_ps)
+    counts = correlator.finish()
+    if a == b and low_ps <= 0 < low_ps + n_bins * bin_ps:
+        counts[-low_ps // bin_ps] -= np.uint64(events)
+    return Correlation(a, b, low_ps, bin_ps, counts)
+
+
+def analyze_file(
+    path: str | Path,
+    *,
+    a: int | None = None,
+    b: int | None = None,
+    low_ns: float = -200.0,
+    high_ns: float = 200.0,
+    bin_ps: int | None = None,
+    wire_format: WireFormat | None = None,
+) -> AnalyzeResult:
+    """Read a recording once for its rates and gaps, and once more to correlate two channels.
+
+    a, b: start and stop channel; by default the two busiest, lower number first. The default bin
+    is 100 ps, or the recording's own resolution when that is coarser. Raises RecordingError for
+    a file that cannot be read at all (damage further on is in ``summary.error``) and
+    AnalyzeError for a channel without events or an impossible range.
+    """
+    if not (math.isfinite(low_ns) and math.isfinite(high_ns)):
+        raise AnalyzeError("the range of the histogram must be finite")
+    recording = open_recording(path, wire_format=wire_format)
+    summary = recording.scan()
+    pair = _pick(summary, a, b)
+    correlation = None
+    if pair is not None:
+        bin_ps = bin_ps if bin_ps is not None else max(100, math.ceil(recording.resolution_ps))
+        low, high = round(low_ns * 1e3), round(high_ns * 1e3)
+        correlation = correlate(recording, *pair, low, high, bin_ps)
+    return AnalyzeResult(
+        Path(path),
+        recording.description,
+        recording.wire_format,
+        recording.resolution_ps,
+        summary,
+        correlation,
+    )
+
+
+def _pick(summary: Summary, a: int | None, b: int | None) -> tuple[int, int] | None:
+    for channel in (a, b):
+        if channel is not None and channel not in summary.counts:
+            there = ", ".join(str(c) for c in summary.channels) or "none"
+            raise AnalyzeError(
+                f"channel {channel} has no events", hint=f"Channels with events: {there}"
+            )
+    free = [c for c in summary.channels if c not in (a, b)]
+    free.sort(key=lambda channel: -summary.counts[channel])
+    if a is None and b is None:
+        return (min(free[:2]), max(free[:2])) if len(free) > 1 else None
+    if a is None or b is None:
+        if not free:
+            return None
+        return (free[0] if a is None else a, free[0] if b is None else b)
+    return a, b
+
+
+def render_text(result: AnalyzeResult) -> str:
+    """What ``analyze`` prints, for people."""
+    found, decoder = result.summary, result.summary.decoder
+    lines = [
+        f"{result.path}",
+        f"  format      {result.description}, {result.resolution_ps:g} ps",
+        f"  duration    {found.duration_s:.9f} s, events span {found.span_s:.9f} s",
+        f"  records     {decoder.records:,}: {found.events:,} events, {decoder.dummies:,} dummies, "
+        f"{decoder.damaged:,} damaged, {decoder.disordered:,} sorted",
+    ]
+    lines += [
+        f"  channel {c:<3} {n:>12,} events {result.rate_hz[c]:>14,.1f} /s"
+        for c, n in sorted(found.counts.items())
+    ]
+    if found.longest_gap_at_ps is not None:
+        at = (found.longest_gap_at_ps - found.start_ps) / 1e12
+        lines.append(
+            f"  longest gap {found.longest_gap_ps / 1e12:.9f} s, {at:.6f} s from the start"
+        )
+    lines.append(f"  lost        {found.lost_intervals:,} intervals, {found.lost_ps / 1e12:.9f} s")
+    for gap in found.lost[:_LOST_SHOWN]:
+        count = "unknown" if gap.count is None else f"{gap.count:,}"
+        at = (gap.start_ps - found.start_ps) / 1e12
+        length = (gap.end_ps - gap.start_ps) / 1e12
+        lines.append(f"    at {at:.9f} s for {length:.9f} s: {count} events, {gap.reason}")
+    if found.lost_intervals > _LOST_SHOWN:
+        lines.append(f"    and {found.lost_intervals - _LOST_SHOWN:,} more")
+    lines += _render_correlation(result.correlation)
+    if found.error is not None:
+        lines.append(f"  ERROR       at byte {found.error.position:,}: {found.error.what}")
+    return "\n".join(lines)
+
+
+def _render_correlation(c: Correlation | None) -> list[str]:
+    if c is None:
+        return ["  correlation none: fewer than two channels have events"]
+    return [
+        f"  correlation {c.a} -> {c.b}: {c.pairs:,} pairs with {c.low_ps / 1e3:g} <= dt < "
+        f"{c.high_ps / 1e3:g} ns in {c.bin_ps} ps bins",
+        f"  peak        {c.peak_ps / 1e3:.3f} ns: {int(c.counts[c.peak_bin]):,} pairs, background "
+        f"{c.background_pairs:.2f} per bin, {c.significance:.1f} sigma",
+    ]
+
+
+def _need(result: AnalyzeResult) -> Correlation:
+    if result.correlation is None:
+        raise AnalyzeError("there is no histogram to write: fewer than two channels have events")
+    return result.correlation
+
+
+def write_csv(result: AnalyzeResult, path: str | Path) -> None:
+    """The histogram: one row per bin, ``delay_low_ps, delay_high_ps, pairs``."""
+    c = _need(result)
+    with Path(path).open("w", newline="", encoding="ascii") as file:
+        rows = csv.writer(file)
+        rows.writerow(["delay_low_ps", "delay_high_ps", "pairs"])
+        for i, pairs in enumerate(c.counts.tolist()):
+            low = c.low_ps + i * c.bin_ps
+            rows.writerow([low, low + c.bin_ps, pairs])
+
+
+def write_png(result: AnalyzeResult, path: str | Path) -> None:
+    """The histogram as a picture; needs the ``plot`` extra (AnalyzeError says how to get it)."""
+    c = _need(result)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise AnalyzeError(
+            "drawing needs matplotlib", hint="Install it with: pip install 'photonlink[plot]'"
+        ) from error
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    edges = (c.low_ps + np.arange(len(c.counts) + 1) * c.bin_ps) / 1e3
+    axes.stairs(c.counts, edges)
+    axes.set_xlabel(f"delay of channel {c.b} after channel {c.a} (ns)")
+    axes.set_ylabel(f"pairs per {c.bin_ps} ps")
+    axes.set_title(f"{result.path.name}: {result.description}")
+    axes.set_xlim(edges[0], edges[-1])
+    figure.savefig(Path(path), format="png", dpi=120)
