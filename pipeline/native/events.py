@@ -1,0 +1,128 @@
+"""Handle on the C store of local detection events (pipeline/core/events.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.pipeline._core import ffi, lib
+from photonlink.pipeline.native.base import Handle, NativeArgumentError, NativeMemoryError, borrow
+from photonlink.pipeline.native.secret import SecretBits
+
+Int64s = npt.NDArray[np.int64]
+Uint8s = npt.NDArray[np.uint8]
+DELAY_LIMIT_PS: int = lib.PL_EVENTS_DELAY_LIMIT_PS
+_CHUNK = 32768  # tags per call: far below what may wait in C
+
+
+class NativeEvents:
+    """Events of one side. Detectors are numbered H, V, D, A = 0..3; bit = number & 1."""
+
+    def __init__(self, channel_map: Uint8s, window_ps: int, max_events: int) -> None:
+        if not 0 <= window_ps <= DELAY_LIMIT_PS or max_events < 1 << 16:
+            raise NativeArgumentError(lib.PL_E_ARGUMENT)
+        pointer = lib.pl_events_new(borrow(channel_map, np.uint8), window_ps, max_events)
+        if pointer == ffi.NULL:
+            raise NativeMemoryError(lib.PL_E_MEMORY)
+        self._handle = Handle(pointer, lib.pl_events_free)
+
+    def set_delays(self, delay_ps: Int64s) -> None:
+        """int64 (4,), within +-DELAY_LIMIT_PS."""
+        self._handle.call(lib.pl_events_set_delays, borrow(delay_ps, np.int64))
+
+    def add(
+        self, time_ps: Int64s, channel: Uint8s, end_ps: int, randomness: Callable[[int], bytes]
+    ) -> int | None:
+        """Take the tags; ``randomness(n)`` gives one byte per multi-click event.
+
+        Returns the time from which events were lost because the store was full, else None.
+        """
+        lost_from: int | None = None
+        for at in range(0, max(len(time_ps), 1), _CHUNK):
+            to = min(at + _CHUNK, len(time_ps))
+            through = end_ps if to == len(time_ps) else int(time_ps[to - 1])
+            lost = self._add_chunk(time_ps[at:to], channel[at:to], through, randomness)
+            lost_from = lost if lost_from is None else lost_from
+        return lost_from
+
+    def _add_chunk(
+        self, time_ps: Int64s, channel: Uint8s, through: int, randomness: Callable[[int], bytes]
+    ) -> int | None:
+        call = self._handle.call
+        lost: int | None = None
+        times, channels = borrow(time_ps, np.int64), borrow(channel, np.uint8)
+        try:
+            call(lib.pl_events_add, times, channels, len(time_ps), through)
+        except NativeArgumentError as error:
+            if error.status != lib.PL_E_CAPACITY:
+                raise
+            # more clicks within the window than any detector makes: all of them are lost
+            lost = self.horizon_ps
+            call(lib.pl_events_drop_pending)
+            call(lib.pl_events_add, times, channels, len(time_ps), through)
+        n = call(lib.pl_events_multi_pending)
+        call(lib.pl_events_emit, randomness(n) if n else b"", n)
+        full_from = self.counts().overflow_from_ps
+        if full_from != np.iinfo(np.int64).max and lost is None:
+            lost = full_from
+        return lost
+
+    @property
+    def horizon_ps(self) -> int:
+        return int(lib.pl_events_horizon(self._handle.pointer))
+
+    @property
+    def first_index(self) -> int:
+        return int(lib.pl_events_first(self._handle.pointer))
+
+    def counts(self) -> EventCounts:
+        out = ffi.new("pl_events_counts *")
+        self._handle.call(lib.pl_events_get_counts, out)
+        return EventCounts(out)
+
+    def find(self, time_ps: int) -> int:
+        """Index of the first kept event at or after ``time_ps``."""
+        return int(lib.pl_events_find(self._handle.pointer, time_ps))
+
+    def read(self, first: int, n: int) -> tuple[Int64s, Uint8s, int]:
+        """Times, bases and the number of multi-click events among them."""
+        time_ps, basis = np.empty(n, np.int64), np.empty(n, np.uint8)
+        multi = self._handle.call(
+            lib.pl_events_read, first, n, borrow(time_ps, np.int64), borrow(basis, np.uint8)
+        )
+        return time_ps, basis, multi
+
+    def label(self, first: int, n: int) -> Uint8s:
+        """Detector numbers; the events are spent. NativeStateError when one was already."""
+        detector = np.empty(n, np.uint8)
+        self._handle.call(lib.pl_events_label, first, n, borrow(detector, np.uint8))
+        return detector
+
+    def discard_before(self, time_ps: int) -> None:
+        self._handle.call(lib.pl_events_discard_before, time_ps)
+
+    def take_bits(self, index: Int64s) -> SecretBits:
+        """The bits of these events, strictly increasing indices, none spent before."""
+        bits = SecretBits(len(index))
+        self._handle.call(lib.pl_events_take_bits, borrow(index, np.int64), len(index), bits.handle)
+        return bits
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+class EventCounts:
+    """Running totals: clicks per detector, events, and what was merged, ignored or lost."""
+
+    def __init__(self, raw: object) -> None:
+        from_c: Callable[[str], int] = lambda name: int(getattr(raw, name))  # noqa: E731
+        self.clicks: tuple[int, ...] = tuple(int(n) for n in getattr(raw, "clicks"))  # noqa: B009
+        self.events = from_c("events")
+        self.multi_same = from_c("multi_same")
+        self.multi_cross = from_c("multi_cross")
+        self.ignored = from_c("ignored")
+        self.late = from_c("late")
+        self.overflow = from_c("overflow")
+        self.overflow_from_ps = from_c("overflow_from_ps")

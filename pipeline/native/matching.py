@@ -1,0 +1,120 @@
+"""Pairs, delay histograms and the announcement code (pipeline/core/{match,fold,timecode}.c)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.pipeline._core import ffi, lib
+from photonlink.pipeline.native.base import borrow, check
+
+Int64s = npt.NDArray[np.int64]
+Uint8s = npt.NDArray[np.uint8]
+Float32s = npt.NDArray[np.float32]
+
+
+def match_pairs(a_ps: Int64s, b_ps: Int64s, window_ps: int) -> tuple[Int64s, Int64s]:
+    """Indices of one-to-one pairs within +-window_ps: greedy in time order, and then a pair
+    takes a nearer event that no pair holds. Both inputs sorted."""
+    most = min(len(a_ps), len(b_ps))
+    a_index, b_index = np.empty(most, np.int64), np.empty(most, np.int64)
+    a, b = borrow(a_ps, np.int64), borrow(b_ps, np.int64)
+    out_a, out_b = borrow(a_index, np.int64), borrow(b_index, np.int64)
+    n = check(lib.pl_match(a, len(a_ps), b, len(b_ps), window_ps, out_a, out_b, most))
+    return a_index[:n].copy(), b_index[:n].copy()
+
+
+def match_count(a_ps: Int64s, b_ps: Int64s, window_ps: int, shift_ps: int = 0) -> int:
+    """How many pairs the walk finds with ``shift_ps`` added to b."""
+    a, b = borrow(a_ps, np.int64), borrow(b_ps, np.int64)
+    return check(lib.pl_match_count(a, len(a_ps), b, len(b_ps), window_ps, shift_ps))
+
+
+def bin_times(time_ps: Int64s, start_ps: int, bin_ps: int, n_bins: int) -> Float32s:
+    """Counts of times per bin from ``start_ps`` on, float32 for the transform that follows."""
+    bins = np.zeros(n_bins, np.float32)
+    out = ffi.from_buffer("float[]", bins, require_writable=True)
+    times = borrow(time_ps, np.int64)
+    check(lib.pl_bin_times(times, len(time_ps), start_ps, bin_ps, out, n_bins))
+    return bins
+
+
+def delay_slices(
+    a_ps: Int64s,
+    b_ps: Int64s,
+    *,
+    low_ps: int,
+    bin_ps: int,
+    n_bins: int,
+    start_ps: int,
+    slice_ps: int,
+    n_slices: int,
+) -> npt.NDArray[np.uint32]:
+    """Histogram of b - a over all pairs, one row per slice of a's time: (n_slices, n_bins)."""
+    hist = np.zeros((n_slices, n_bins), np.uint32)
+    check(
+        lib.pl_delay_slices(
+            borrow(a_ps, np.int64),
+            len(a_ps),
+            borrow(b_ps, np.int64),
+            len(b_ps),
+            low_ps,
+            bin_ps,
+            n_bins,
+            start_ps,
+            slice_ps,
+            n_slices,
+            borrow(hist.reshape(-1), np.uint32, writable=True),
+        )
+    )
+    return hist
+
+
+def delay_pairs(
+    a_ps: Int64s, b_ps: Int64s, low_ps: int, high_ps: int, capacity: int
+) -> tuple[Int64s, Int64s]:
+    """Indices of all pairs with low <= b - a < high. NativeArgumentError beyond ``capacity``."""
+    a_index, b_index = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    a, b = borrow(a_ps, np.int64), borrow(b_ps, np.int64)
+    out_a, out_b = borrow(a_index, np.int64), borrow(b_index, np.int64)
+    n = check(
+        lib.pl_delay_pairs(a, len(a_ps), b, len(b_ps), low_ps, high_ps, out_a, out_b, capacity)
+    )
+    return a_index[:n].copy(), b_index[:n].copy()
+
+
+def timecode_encode(tick: Int64s, label: Uint8s, label_bits: int, rice: int) -> bytes:
+    """Rice code of sorted ticks with a label each."""
+    out = np.empty(len(tick) * 12 + 16, np.uint8)
+    n = check(
+        lib.pl_timecode_encode(
+            borrow(tick, np.int64),
+            borrow(label, np.uint8),
+            len(tick),
+            label_bits,
+            rice,
+            borrow(out, np.uint8, writable=True),
+            len(out),
+        )
+    )
+    return out[:n].tobytes()
+
+
+def timecode_decode(
+    data: bytes, n: int, label_bits: int, rice: int, last_tick: int
+) -> tuple[Int64s, Uint8s]:
+    """Inverse of :func:`timecode_encode`; NativeDataError for anything it would not write."""
+    tick, label = np.empty(n, np.int64), np.empty(n, np.uint8)
+    check(
+        lib.pl_timecode_decode(
+            data,
+            len(data),
+            n,
+            label_bits,
+            rice,
+            last_tick,
+            borrow(tick, np.int64),
+            borrow(label, np.uint8),
+        )
+    )
+    return tick, label
