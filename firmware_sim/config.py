@@ -54,25 +54,25 @@ class Detector(Part):
 
     efficiency: Fraction = 0.30
     dark_hz: Annotated[float, Field(ge=0, le=1e7)] = 1500.0
-    dead_time_s: Annotated[float, Field(ge=0, le=1e-3)] = 2e-6
+    dead_time_s: Annotated[float, Field(ge=0, le=1e-3)] = 5e-6
     jitter_fwhm_ps: Annotated[float, Field(ge=0, le=5000)] = 240.0
     tail_fraction: Fraction = 0.1
     tail_ps: Annotated[float, Field(ge=0, le=2000)] = 150.0
-    afterpulse_amplitude: list[Fraction] = Field(default_factory=lambda: [0.02, 0.01], max_length=4)
+    afterpulse_amplitude: list[Fraction] = Field(default_factory=lambda: [0.03, 0.02], max_length=4)
     """Expected releases per click and kind of trap, counted from the click itself."""
     afterpulse_tau_s: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        default_factory=lambda: [1e-6, 4e-6], max_length=4
+        default_factory=lambda: [1e-6, 5e-6], max_length=4
     )
     cable_delay_ps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     nominal_excess_bias_v: Annotated[float, Field(gt=0, le=50)] = 2.0
-    nominal_temperature_c: Annotated[float, Field(ge=-273, le=60)] = -40.0
+    nominal_temperature_c: Annotated[float, Field(ge=-273, le=60)] = -30.0
     excess_bias_v: Annotated[float, Field(ge=-1000, le=50)] = 2.0
     """Bias above breakdown; a detector device on this port writes it (and starts at no bias)."""
-    temperature_c: Annotated[float, Field(ge=-273, le=100)] = -40.0
+    temperature_c: Annotated[float, Field(ge=-273, le=100)] = -30.0
     pulse_mv: Annotated[float, Field(gt=0, le=1e5)] = 300.0
     """Mean height of an avalanche pulse at nominal bias."""
-    noise_mv: Annotated[float, Field(gt=0, le=1e4)] = 10.0
-    threshold_mv: Annotated[float, Field(ge=0, le=1e5)] = 100.0
+    noise_mv: Annotated[float, Field(gt=0, le=1e4)] = 5.0
+    threshold_mv: Annotated[float, Field(ge=0, le=1e5)] = 50.0
 
     @model_validator(mode="after")
     def _pairs(self) -> Detector:

@@ -7,6 +7,7 @@
 
 typedef struct {
     uint64_t s[4];
+    double spare; /* second normal of a pair; NAN: none */
 } sim_rng;
 
 static inline uint64_t sim_splitmix(uint64_t *state) {
@@ -18,6 +19,7 @@ static inline uint64_t sim_splitmix(uint64_t *state) {
 
 static inline void sim_rng_seed(sim_rng *r, uint64_t seed) {
     for (int i = 0; i < 4; i++) r->s[i] = sim_splitmix(&seed);
+    r->spare = NAN;
 }
 
 static inline uint64_t sim_rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
@@ -45,12 +47,20 @@ static inline double sim_uniform_positive(sim_rng *r) {
 /* mean 1 */
 static inline double sim_exponential(sim_rng *r) { return -log(sim_uniform_positive(r)); }
 
-/* mean 0, s.d. 1: Marsaglia's polar method, second value thrown away (no hidden state) */
+/* mean 0, s.d. 1: Marsaglia's polar method, two at a time */
 static inline double sim_normal(sim_rng *r) {
+    const double spare = r->spare;
+    if (!isnan(spare)) {
+        r->spare = NAN;
+        return spare;
+    }
     for (;;) {
         const double x = 2.0 * sim_uniform(r) - 1.0, y = 2.0 * sim_uniform(r) - 1.0;
         const double q = x * x + y * y;
-        if (q < 1.0 && q > 0.0) return x * sqrt(-2.0 * log(q) / q);
+        if (q >= 1.0 || q == 0.0) continue;
+        const double scale = sqrt(-2.0 * log(q) / q);
+        r->spare = y * scale;
+        return x * scale;
     }
 }
 
@@ -65,9 +75,11 @@ static inline uint64_t sim_at(uint64_t key, uint64_t counter) {
 static inline double sim_upper(uint64_t bits) { return (double)(bits >> 32) * 0x1p-32; }
 static inline double sim_lower(uint64_t bits) { return (double)(uint32_t)bits * 0x1p-32; }
 
-/* s.d. 1 from one hash: Box and Muller */
-static inline double sim_normal_of(uint64_t bits) {
-    const double radius = sim_upper(bits) + 0x1p-33, angle = sim_lower(bits);
-    return sqrt(-2.0 * log(radius)) * cos(6.283185307179586 * angle);
+/* A photon's place in the pairs' spectrum, s.d. 1: the sum of four uniforms, bell-shaped and bounded
+ * (3.5 s.d.) as a filtered spectrum is, without a logarithm per pair. */
+static inline double sim_spectrum(uint64_t bits) {
+    const uint64_t sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) +
+                         (bits >> 48);
+    return ((double)sum * 0x1p-16 - 2.0) * 1.7320508075688772;
 }
 #endif

@@ -97,7 +97,7 @@ static int emit(sim_source *s, int64_t t, sim_detector *const *d) {
     if (!a && !b) return 0;
     double spectrum = 0.0;
     if (s->p.arm[0].dispersion_ps != 0.0 || s->p.arm[1].dispersion_ps != 0.0)
-        spectrum = sim_normal_of(sim_at(s->spectrum, index));
+        spectrum = sim_spectrum(sim_at(s->spectrum, index));
     outcome alice, bob;
     measure(s, index, &alice, &bob);
     const int got_a = a ? arrive(s, 0, alice, t, spectrum, d) : 0;

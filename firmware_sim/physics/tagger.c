@@ -29,6 +29,21 @@ void sim_tagger_restart(sim_tagger *t) {
     t->final_ps = 0;
 }
 
+/* Both without libm: most of the front end's time went there. */
+static int64_t floor_ps(double x) {
+    const int64_t whole = (int64_t)x;
+    return whole - (x < (double)whole);
+}
+
+/* Rounded down to the LSB; a multiple of an LSB that is no whole number of ps (1/256 ns) is
+ * itself rounded down to whole ps. exact_ps >= 0. */
+static int64_t quantised(int64_t exact_ps, double resolution_ps) {
+    const int64_t lsb = (int64_t)resolution_ps;
+    if ((double)lsb == resolution_ps) return exact_ps - exact_ps % lsb;
+    const int64_t ticks = (int64_t)((long double)exact_ps / resolution_ps);
+    return (int64_t)((long double)ticks * resolution_ps);
+}
+
 /* Keeps the arrays sorted while one more tag, late by jitter only, is put in. */
 static void insert(int64_t *time_ps, uint8_t *channel, int64_t n, int64_t at, uint8_t input) {
     int64_t k = n;
@@ -59,14 +74,11 @@ int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps,
         const double since = (double)(click - origin_ps);
         double small = since * rate + own_fraction;
         if (t->p.jitter_ps > 0.0) small += t->p.jitter_ps * sim_normal(&t->rng);
-        int64_t exact = own_ps + (click - origin_ps) + (int64_t)floor(small);
+        int64_t exact = own_ps + (click - origin_ps) + floor_ps(small);
         if (exact < 0 || (double)(exact - t->last[input]) < t->p.dead_ps) continue;
         t->last[input] = exact;
         if (exact < t->final_ps) exact = t->final_ps;
-        /* floor to the LSB; a non-integer LSB (1/256 ns) rounds its multiple down to whole ps */
-        const int64_t ticks = (int64_t)floorl((long double)exact / t->p.resolution_ps);
-        insert(time_ps, channel, n++, (int64_t)floorl(ticks * (long double)t->p.resolution_ps),
-               input);
+        insert(time_ps, channel, n++, quantised(exact, t->p.resolution_ps), input);
     }
     if (n) t->final_ps = time_ps[n - 1];
     return n;
