@@ -5,33 +5,44 @@
 #include "cpu.h"
 #include "gf128.h"
 #include "secret.h"
+#include "toeplitz.h"
+#include "toeplitz_fft.h"
 
 /* Bit strings are read as big-endian words: string position p is bit 63 - p%64 of word p/64.
  * The product of two such words then has its coefficient k at position k + 1 of the 128-bit
  * result, and so has the product of two strings: c_k = XOR_j s[k-j] x_j is at position k + 1. */
 
-struct pl_toeplitz {
-  uint64_t *words; /* locked working memory */
-  size_t capacity;
-};
+/* Below this many products of 64 x 64 bits the transform does not pay. */
+enum { DIRECT_PRODUCTS = 4096 };
 
 int pl_toeplitz_new(pl_toeplitz **out) {
   *out = calloc(1, sizeof **out);
-  return *out ? PL_OK : PL_E_MEMORY;
+  if (!*out) return PL_E_MEMORY;
+  (*out)->max_log = PL_FFT_MAX_LOG;
+  return PL_OK;
 }
 
 void pl_toeplitz_free(pl_toeplitz *context) {
   if (!context) return;
-  pl_locked_free(context->words, 8 * context->capacity);
+  pl_locked_free(context->secret, 8 * context->secret_words);
+  free(context->open);
+  free(context->twiddles);
   free(context);
 }
 
-static int reserve(pl_toeplitz *context, size_t n_words) {
-  if (n_words <= context->capacity) return PL_OK;
-  pl_locked_free(context->words, 8 * context->capacity);
-  context->words = pl_locked_alloc(8 * n_words);
-  context->capacity = context->words ? n_words : 0;
-  return context->words ? PL_OK : PL_E_MEMORY;
+int pl_toeplitz_reserve(pl_toeplitz *context, size_t secret_words, size_t open_words) {
+  if (secret_words > context->secret_words) {
+    pl_locked_free(context->secret, 8 * context->secret_words);
+    context->secret = pl_locked_alloc(8 * secret_words);
+    context->secret_words = context->secret ? secret_words : 0;
+  }
+  if (open_words > context->open_words) {
+    free(context->open);
+    context->open = malloc(8 * open_words);
+    context->open_words = context->open ? open_words : 0;
+  }
+  bool enough = context->secret_words >= secret_words && context->open_words >= open_words;
+  return enough ? PL_OK : PL_E_MEMORY;
 }
 
 static void load_words(uint64_t *words, size_t n_words, const uint8_t *bytes, int64_t n_bits) {
@@ -40,16 +51,15 @@ static void load_words(uint64_t *words, size_t n_words, const uint8_t *bytes, in
   for (size_t i = 0; i < n_words; i++) words[i] = __builtin_bswap64(words[i]);
 }
 
-/* XORs positions first .. first + n_out - 1 of seed * x into the bytes of y. */
-static int middle_product(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t *x,
+/* XORs y_i = XOR_j seed[i-j+n-1] x[x_start+j] into y: the obvious way, on words. */
+static int direct(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t *x,
                           int64_t x_start, int64_t n, const uint8_t *seed) {
-  if (n == 0 || n_out == 0) return PL_OK;
   size_t nx = ((size_t)n + 127) / 128 * 2, ns = ((size_t)(n + n_out - 1) + 63) / 64;
   size_t ny = ((size_t)n_out + 63) / 64 + 2, pad = nx;
-  int status = reserve(context, 2 * nx + pad + ns + ny + 2);
+  int status = pl_toeplitz_reserve(context, 2 * nx + pad + ns + ny + 2, 0);
   if (status != PL_OK) return status;
   const pl_gf128_kernel *kernel = pl_gf128_kernels(pl_simd());
-  uint64_t *xr = context->words, *xf = xr + nx, *s = xf + nx + pad, *out = s + ns + 2;
+  uint64_t *xr = context->secret, *xf = xr + nx, *s = xf + nx + pad, *out = s + ns + 2;
   memset(xf, 0, 8 * nx);
   pl_bits_copy((uint8_t *)xf, 0, x, x_start, n);
   for (size_t j = 0; j < nx; j++) xr[nx - 1 - j] = __builtin_bswap64(xf[j]);
@@ -91,7 +101,11 @@ int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, con
   pl_secret_wipe(y, 0, n_out);
   if (modified) pl_bits_copy(out, 0, in, 0, n_out);
   int64_t start = modified ? n_out : 0;
-  int status = middle_product(context, out, n_out, in, start, n - start, seed);
-  if (context->words) explicit_bzero(context->words, 8 * context->capacity);
+  n -= start;
+  if (n == 0 || n_out == 0) return PL_OK;
+  bool small = (n >> 6) * (n_out >> 6) <= DIRECT_PRODUCTS;
+  int status = small ? direct(context, out, n_out, in, start, n, seed)
+                     : pl_toeplitz_fast(context, out, n_out, in, start, n, seed);
+  if (context->secret) explicit_bzero(context->secret, 8 * context->secret_words);
   return status;
 }
