@@ -39,8 +39,8 @@ class ReplyFaults:
 
     ``silent`` no reply, ``late`` after ``delay_s``, ``garbled`` one byte changed, ``truncated``
     the second half (and the line end) missing, ``echo`` the command comes back before the reply.
-    ``count`` replies suffer (0: all until healed). ``ignore_sets``: commands that change something
-    are answered as usual but not executed.
+    ``count`` replies suffer (0: all until healed), or those of the next ``for_s`` seconds.
+    ``ignore_sets``: commands that change something are answered as usual but not executed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -54,19 +54,23 @@ class ReplyFaults:
         """Take ``{"fault": …}`` if it is one of these (or ``none``); False: not mine."""
         fault = command.get("fault")
         if fault == "none":
-            self.mode, self.ignore_sets = "", False
-        elif fault == "ignore-sets":
+            self.heal()
+            return True
+        if fault not in (*REPLY_FAULTS, "ignore-sets"):
+            return False
+        only(command, "fault", "for_s", "count", "delay_s")
+        if fault == "ignore-sets":
             self.ignore_sets = True
-        elif fault in REPLY_FAULTS:
-            allowed = {"fault", "count", "delay_s"}
-            if set(command) - allowed:
-                raise ValueError(f"unknown keys {sorted(set(command) - allowed)} for {fault!r}")
+        else:
             self.mode = str(fault)
             self._left = int(command.get("count", 0))
             self.delay_s = float(command.get("delay_s", 1.0))
-        else:
-            return False
+        if "for_s" in command:
+            asyncio.get_running_loop().call_later(float(command["for_s"]), self.heal)
         return True
+
+    def heal(self) -> None:
+        self.mode, self.ignore_sets = "", False
 
     def send(self, reply: bytes, command: bytes, write: Callable[[bytes], object]) -> None:
         """Pass ``reply`` to ``write`` through the armed fault."""
@@ -103,6 +107,7 @@ class Cable:
         fault = command.get("fault")
         if fault not in ("unplug", "replug"):
             return False
+        only(command, "fault", "for_s")
         self.cancel()
         if fault == "replug":
             self._plug()
@@ -117,6 +122,13 @@ class Cable:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def only(command: Mapping[str, Any], *known: str) -> None:
+    """ValueError that names the first key of ``command`` that is not ``known``."""
+    for key in command:
+        if key not in known:
+            raise ValueError(f"unknown key {key!r}; known: {', '.join(known)}")
 
 
 def unknown(device: str, command: Mapping[str, Any], known: str) -> ValueError:

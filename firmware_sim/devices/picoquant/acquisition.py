@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder, dead_time
-from photonlink.firmware_sim.ports import TaggerPort
+from photonlink.firmware_sim.ports import TaggerPort, TagRead
 
 TTREADMAX = 1_048_576
 READ_TAGS = TTREADMAX // 2 - 1  # every tag may need an overflow record before it
@@ -56,6 +56,7 @@ class Acquisition:
         self._inputs = [replace(i) for i in inputs]
         self._sync_div, self._sync_seen = sync_div, 0
         self._last = [FAR_PAST] * len(self._inputs)
+        self._ready = 0
         self._encoder = T2Encoder(self.counter_start)
         self._held_tick = np.empty(0, np.int64)
         self._held_channel = np.empty(0, np.uint8)
@@ -93,6 +94,20 @@ class Acquisition:
         end = time.monotonic() if self.active else self._stopped_s
         return min((end - self._started_s) * 1e3, self._end_ps * 1e-9)
 
+    def watch(self) -> None:
+        """Notice a full memory without taking anything out of it."""
+        if self._running and not self.fifo_full:
+            self._judge(self._port.read(0))
+
+    def _judge(self, read: TagRead) -> None:
+        """What comes after a gap is no longer valid: the measurement ends there."""
+        if read.overflow or read.lost:
+            if self._running:
+                self._halt()
+            self.fifo_full = True
+            self._ended = self._ended or read.lost > 0
+            self.events_lost += read.lost
+
     def overrun(self) -> None:
         """Injected: the memory is full now."""
         if self._running:
@@ -106,26 +121,23 @@ class Acquisition:
 
     def read(self) -> npt.NDArray[np.uint32]:
         """Records that are ready, at most TTREADMAX."""
-        if self._ended:
+        if self._ended or not self._inputs:
             return np.empty(0, np.uint32)
         read = self._port.read(READ_TAGS - len(self._held_tick))
-        self.events_lost += read.lost
-        time_ps, channel, until_ps = read.time_ps, read.channel, min(read.until_ps, self._end_ps)
-        if read.overflow or read.lost:  # what comes after the gap is no longer valid
-            if self._running:
-                self._halt()
-            self.fifo_full = True
-            if read.lost:
-                until_ps = min(until_ps, read.lost_from_ps)
-                self._ended = True
-        keep = time_ps < until_ps if self._ended else time_ps < self._end_ps
-        time_ps, channel = self._swallow(time_ps[keep], channel[keep])
-        shifts = np.array([i.shift_ps for i in self._inputs] or [0], np.int64)
-        tick = (time_ps + shifts[channel]) // int(self.resolution_ps)
-        ready = (until_ps + int(shifts.min())) // int(self.resolution_ps)
-        if not self._running and len(time_ps) == 0:
-            ready += int(shifts.max() - shifts.min()) // int(self.resolution_ps) + 1
-        return self._encode(tick, channel, ready)
+        self._judge(read)
+        until_ps = min(read.until_ps, self._end_ps)
+        if read.lost:
+            until_ps = min(until_ps, read.lost_from_ps)
+        keep = (read.time_ps >= 0) & (read.time_ps < self._end_ps)
+        time_ps, channel = self._swallow(read.time_ps[keep], read.channel[keep])
+        shifts = np.array([i.shift_ps for i in self._inputs], np.int64)
+        unit = int(self.resolution_ps)
+        tick = (time_ps + shifts[channel]) // unit
+        ready = (until_ps + int(shifts.min())) // unit
+        if not self._running and len(read.time_ps) == 0:  # the rest: nothing can overtake it
+            ready = (until_ps + int(shifts.max())) // unit + 1
+        self._ready = max(self._ready, ready)
+        return self._encode(tick, channel, self._ready)
 
     def _swallow(
         self, time_ps: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8]

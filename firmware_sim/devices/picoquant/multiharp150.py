@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photonlink.firmware_sim.devices.common import Cable, ReplyFaults, settings, unknown
+from photonlink.firmware_sim.devices.common import Cable, ReplyFaults, only, settings, unknown
 from photonlink.firmware_sim.devices.picoquant.acquisition import Acquisition, InputSettings
 from photonlink.firmware_sim.ports import TaggerPort
 from photonlink.firmware_sim.wires.tcp import UnixWire
@@ -154,11 +154,12 @@ class MultiHarp150:
             pass
         elif self._faults.arm(command):
             if fault == "none":
-                self._injected_flags = self._errors_left = 0
+                self._heal()
         elif fault == "reboot":
             self._unplug()
             self._plug()
         elif fault == "error":
+            only(command, "fault", "code", "count")
             self._error = int(command.get("code", COMMAND_FAIL))
             self._errors_left = int(command.get("count", 1))
         elif fault == "overrun":
@@ -168,10 +169,16 @@ class MultiHarp150:
         elif fault == "rollover":
             run.counter_start = -int(command.get("before", 1000))
         elif fault in flags:
-            self._injected_flags |= flags[fault]
+            only(command, "fault", "for_s")
+            self._injected_flags |= flags[str(fault)]
+            if "for_s" in command:
+                asyncio.get_running_loop().call_later(float(command["for_s"]), self._heal)
         else:
             raise unknown(self.name, command, "faults: see the documentation of MultiHarp150")
         return self.status()
+
+    def _heal(self) -> None:
+        self._injected_flags = self._errors_left = 0
 
     def _unplug(self) -> None:
         self._acquisition.stop()
@@ -348,6 +355,7 @@ class MultiHarp150:
 
     def _flags(self) -> int:
         run = self._acquisition
+        run.watch()
         return (
             self._injected_flags
             | FLAG_FIFOFULL * run.fifo_full

@@ -30,7 +30,7 @@ class T2Encoder:
         At most one overflow record before each event and one at the end.
         """
         tick = tick + self._origin
-        wraps = np.append(tick, max(until + self._origin, 0)) >> WRAP_BITS
+        wraps = np.append(tick, until + self._origin) >> WRAP_BITS
         steps = np.diff(wraps, prepend=self._wraps)
         self._wraps = int(wraps[-1])
         records = head | (tick & TAG_MASK)

@@ -280,7 +280,7 @@ class Tdc1:
             await asyncio.sleep(min(0.02, max(0.001, (duration_ps - until) * 1e-12)))
             read = self._port.read()
             until = read.until_ps
-            keep = read.time_ps < duration_ps
+            keep = (read.time_ps >= 0) & (read.time_ps < duration_ps)
             singles += np.bincount(read.channel[keep], minlength=INPUTS)[:INPUTS]
             if pairs:
                 for channel in range(INPUTS):
@@ -310,7 +310,7 @@ class Tdc1:
             if room > 0 and wire is not None:
                 read = self._port.read(room)
                 self.events_lost += read.lost
-                keep = read.time_ps < end_ps if end_ps else slice(None)
+                keep = (read.time_ps >= 0) & ((read.time_ps < end_ps) | (end_ps == 0))
                 time_ps, channel = self._swallow(read.time_ps[keep], read.channel[keep])
                 until = min(read.until_ps, end_ps) if end_ps else read.until_ps
                 words = packer.pack(time_ps // RESOLUTION_PS, channel, until // RESOLUTION_PS)

@@ -111,7 +111,6 @@ class DlcModel:
         self.stored = _stored(config)
         self.interlock_open = self.frontkey_locked = self.tc_fault = False
         self.ambient_c = config.ambient_c
-        self.ignore_sets = False
         self.passwords = {MAINTENANCE: config.maintenance_password, SERVICE: "", INTERNAL: ""}
         self.messages: list[str] = []
         self._readings = self._make_readings()
@@ -302,8 +301,11 @@ class DlcModel:
             return self._readings[name]()
         raise DecofError(E_NAME, f"unknown parameter '{name}'")
 
-    def set(self, name: str, value: Value, level: int) -> int:
-        """Write a parameter at user level ``level``; status ≥ 0. DecofError when refused."""
+    def set(self, name: str, value: Value, level: int, *, dry: bool = False) -> int:
+        """Write a parameter at user level ``level``; status ≥ 0. DecofError when refused.
+
+        dry: check everything, change nothing (a fault that clients must notice).
+        """
         if name in self._readings:
             raise DecofError(E_READ_ONLY, f"'{name}' is read-only")
         if name not in self.stored:
@@ -319,7 +321,7 @@ class DlcModel:
             low, high = self._range(name, limits)
             if not low <= value <= high:
                 raise DecofError(E_VALUE, f"'{name}' must lie in {low}..{high}")
-        if not self.ignore_sets:
+        if not dry:
             self.refresh()
             self.values[name] = value
             self._follow(name)

@@ -78,7 +78,7 @@ class Client:
             if self.change_level(value, "") != value:
                 raise DecofError(E_ACCESS, "this user level needs a password")
             return 0
-        return self.device.model.set(name, value, self.level)
+        return self.device.model.set(name, value, self.level, dry=self.device.faults.ignore_sets)
 
     def change_level(self, level: Value, password: Value) -> int:
         """Levels 3 and 4 are free; lower ones need their password. Returns the level now held."""
@@ -196,7 +196,7 @@ class DlcPro:
         self.address = ""
         self._config = config
         self.model = DlcModel(config, port, seed, time.monotonic)
-        self._faults = ReplyFaults(seed)
+        self.faults = ReplyFaults(seed)
         self._cable = Cable(self._unplug, self._plug)
         self._command = TcpWire(config.host, config.command_port, self._serve_command)
         self._monitoring = TcpWire(config.host, config.monitoring_port, self._serve_monitor)
@@ -247,8 +247,8 @@ class DlcPro:
     def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Reply and cable faults, ``reboot``; set: interlock_open, frontkey_locked, tc_fault
         (bool), ambient_c (float)."""
-        if self._cable.control(command) or self._faults.arm(command):
-            self.model.ignore_sets = self._faults.ignore_sets
+        if self._cable.control(command) or self.faults.arm(command):
+            pass
         elif command.get("fault") == "reboot":
             self.model.boot()
             self._unplug()
@@ -305,11 +305,11 @@ class DlcPro:
                 await asyncio.sleep(self._config.latency_s)
             text = line.decode("utf-8", "replace").strip()
             if any(f"(exec '{c})" == text for c in STREAM_COMMANDS):
-                client.stream = await reader.readuntil(b"#")
+                client.stream = (await reader.readuntil(b"#"))[:-1]
             reply = (execute(text, client) + "\n> " if text else "> ").encode("utf-8", "replace")
             if client.get("echo") is True:
                 writer.write(line)
-            self._faults.send(reply, line, writer.write)
+            self.faults.send(reply, line, writer.write)
             await writer.drain()
 
     async def _serve_monitor(
