@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from photonlink.hal.errors import LinkError, PhotonlinkError
@@ -84,7 +84,7 @@ class PeerStream:
                 await self._writer.wait_closed()
 
 
-async def connections(address: PeerAddress) -> AsyncIterator[PeerStream]:
+async def connections(address: PeerAddress) -> AsyncGenerator[PeerStream, None]:
     """Connect to a listening peer, again after each loss. Never gives up."""
     pause = BACKOFF_S[0]
     while True:
@@ -137,7 +137,7 @@ class Listener:
             return
         self._arrived.put_nowait(stream)
 
-    async def connections(self) -> AsyncIterator[PeerStream]:
+    async def connections(self) -> AsyncGenerator[PeerStream, None]:
         """Every accepted peer, one after the other."""
         while True:
             stream = await self._arrived.get()

@@ -1,0 +1,106 @@
+"""The files of the demo: what a person would write to run a link, written into one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from photonlink.pipeline.keys.psk import create_psk
+
+# Addresses of instruments that are not there: "auto" says so and attaches to the emulators.
+_NO_PORT = "serial:///dev/photonlink/absent-"
+
+_PUMP = """\
+[instruments.pump]
+driver = "toptica.dlc_pro"
+backend = "auto"
+address = "tcp://127.0.0.1:1"   # nothing listens here: no DLC pro in the demo
+emulator = "sim:pump"
+settings = { current_ma = 120.0 }
+
+"""
+
+_TAGGERS = {
+    "alice": """\
+[instruments.tagger]
+driver = "sfifteen.tdc1"
+backend = "auto"
+address = "serial:///dev/photonlink/absent-tdc1"
+emulator = "sim:alice-tagger"
+settings = { channels = { H = 1, V = 2, D = 3, A = 4 } }
+
+""",
+    "bob": """\
+[instruments.tagger]
+driver = "picoquant.multiharp150"
+backend = "auto"
+address = "lib:///opt/photonlink/absent/libmh150.so"
+emulator = "sim:bob-tagger"
+settings = { channels = { H = 0, V = 1, D = 2, A = 3 } }
+
+""",
+}
+
+_DETECTOR = """\
+[instruments.spd-{letter}]
+driver = "sfifteen.irspd1"
+backend = "auto"
+address = "serial:///dev/photonlink/absent-{side}-spd-{letter}"
+emulator = "sim:{side}-spd-{letter}"
+settings = {{ detector = "{upper}", bias_v = {bias_v} }}
+
+"""
+
+_NODE = """\
+schema = 1
+name = "{side}"
+
+[node]
+role = "{side}"
+link = "demo"
+psk = "link.psk"
+state_dir = "{side}-state"
+allow_emulated_keys = false
+
+[peer]
+{peer}
+
+[mqtt]
+host = "127.0.0.1"
+port = {mqtt_port}
+
+[sim]
+run_dir = "run"
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFiles:
+    """stations: the node's name → its file. emulator_arguments: for ``python``."""
+
+    stations: dict[str, Path]
+    emulator_arguments: tuple[str, ...]
+
+
+def write_demo_files(
+    folder: Path, mqtt_port: int, peer_port: int, *, seed: int | None
+) -> DemoFiles:
+    """Two station files and a pre-shared key, as on two machines; emulators in ``run``."""
+    create_psk(folder / "link.psk")
+    stations = {}
+    for side in ("alice", "bob"):
+        verb = "listen" if side == "alice" else "connect"
+        text = _NODE.format(
+            side=side, peer=f'{verb} = "127.0.0.1:{peer_port}"', mqtt_port=mqtt_port
+        )
+        text += _PUMP if side == "alice" else ""
+        text += _TAGGERS[side]
+        for letter in "hvda":
+            text += _DETECTOR.format(side=side, letter=letter, upper=letter.upper(), bias_v=62.0)
+        stations[side] = folder / f"{side}.toml"
+        stations[side].write_text(text, encoding="utf-8")
+    emulators = ["-m", "photonlink.firmware_sim", "--run-dir", str(folder / "run")]
+    if seed is not None:
+        emulators += ["--seed", str(seed)]
+    return DemoFiles(stations, tuple(emulators))

@@ -1,0 +1,309 @@
+"""A node: the thin shell round the session. It owns clocks, sockets, files and instruments.
+
+Everything the session is told passes through :meth:`Node._feed`, one at a time, in one worker
+thread (the C core releases the GIL, so the event loop never waits for it); everything it wants
+done comes back as effects. With a recorder, every input is written down first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from photonlink.hal.decoders import decoder_for
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import SafetyStep, TagDecoder, WireChunk
+from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.safety import guard
+from photonlink.hal.supervisor import Found, Lost, Started, Supervisor, WrongDevice
+from photonlink.pipeline.node_session import NodeSession
+from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
+from photonlink.pipeline.record import SessionRecorder
+from photonlink.pipeline.report import Reporter
+from photonlink.pipeline.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.status.model import Alarm, Severity
+from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
+from photonlink.pipeline.transport import Listener, PeerAddress, PeerStream, connections
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
+CONTROL_S = 60.0  # how long a parent may take to ask for the key check
+MQTT_FAREWELL_S = 3.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """duration_s: of acquisition; None runs until it is stopped. control: JSON on stdin."""
+
+    duration_s: float | None = None
+    record: Path | None = None
+    control: bool = False
+
+
+class Node:
+    """One run of one node; ``run`` returns the account of the session."""
+
+    def __init__(self, station: NodeStation, options: NodeOptions, report: Reporter) -> None:
+        self._station = with_emulator_addresses(station)
+        self._options = options
+        self._report = report
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="session")
+        self._turn = asyncio.Lock()
+        self._stream: PeerStream | None = None
+        self._finished = asyncio.Event()
+        self._recorder = SessionRecorder(options.record) if options.record else None
+        self._session: NodeSession | None = None
+        self._acquired_since: float | None = None
+        self._acquiring = asyncio.Event()
+
+    # ---- the run ----
+    async def run(self) -> dict[str, Any]:
+        """Open, distil, close; light and bias are off and read back when this returns."""
+        mqtt = self._start_mqtt()
+        account: dict[str, Any] = {}
+        stopped = ""
+        try:
+            stopped = await self._run_bench()
+        finally:
+            account = self._account()
+            self._report.event("summary", **account)
+            if self._options.control and not stopped:
+                await self._serve_key_check()
+            await self._close(mqtt, account)
+        return account
+
+    async def _run_bench(self) -> str:
+        """The name of the signal that ended the run, or nothing when it came to its end."""
+        tap = self._recorder.tap if self._recorder else None
+        bench = await open_bench(self._station, tap=tap)
+        async with guard(bench, report=self._show_light) as state:
+            self._report.event("opened", instruments=_opened(bench, self._station))
+            self._session = NodeSession.build(self._station, bench, self._recorder)
+            await self._run_session(bench)
+        if state.signal:
+            self._report.event("stopped", reason=state.signal)
+        return state.signal
+
+    def _show_light(self, steps: tuple[SafetyStep, ...]) -> None:
+        self._report.light(
+            {"instrument": s.action, "ok": s.ok, "readback": s.readback} for s in steps
+        )
+
+    async def _run_session(self, bench: Bench) -> None:
+        supervisor = Supervisor(bench, self._instrument_event)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    self._peer_loop(),
+                    self._tagger_loop(bench, supervisor),
+                    self._tick_loop(),
+                    supervisor.run(),
+                    self._light_up(bench),
+                    self._end_after(self._options.duration_s),
+                )
+            ]
+            await self._finished.wait()
+            for task in running:
+                task.cancel()
+
+    def _instrument_event(self, event: Lost | WrongDevice | Found | Started) -> None:
+        """Named once when it is lost, once when it is back; it comes back dark."""
+        code = f"{re.sub('[^a-z0-9]+', '_', event.name.lower())}_lost"
+        if isinstance(event, Found):
+            self._report.record(Alarm(code, Severity.MAJOR, "", active=False))
+            self._report.event("found", instrument=event.name, light="off until asked")
+        elif isinstance(event, Lost | WrongDevice):
+            self._report.record(Alarm(code, Severity.MAJOR, f"{event.name}: {event.reason}"))
+
+    # ---- the session's one door ----
+    async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
+        """Give the session one input and carry out what it answers."""
+        async with self._turn:
+            now_s = time.monotonic()
+            loop = asyncio.get_running_loop()
+            effects = await loop.run_in_executor(self._worker, call, now_s)
+            for effect in effects:
+                await self._carry_out(effect)
+
+    async def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Send):
+            if self._recorder is not None:
+                self._recorder.sent(effect.data)
+            if self._stream is not None:
+                try:
+                    await self._stream.write(effect.data)
+                except PhotonlinkError as error:
+                    log.info("%s", error)
+                    await self._drop_stream()
+        elif isinstance(effect, Publish):
+            self._report.record(effect.record)
+        elif isinstance(effect, Disconnect):
+            self._report.event("disconnect", reason=effect.reason)
+            await self._drop_stream()
+        elif isinstance(effect, Finished):
+            self._finished.set()
+
+    async def _drop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+    @property
+    def _open_session(self) -> NodeSession:
+        assert self._session is not None  # noqa: S101 - loops start after it is built
+        return self._session
+
+    # ---- what feeds it ----
+    async def _peer_loop(self) -> None:
+        session, peer = self._open_session, self._station.peer
+        if peer.listen is not None:
+            listener = Listener(PeerAddress.parse(peer.listen))
+            await listener.start()
+            streams = listener.connections()
+        else:
+            listener = None
+            streams = connections(PeerAddress.parse(peer.connect or ""))
+        try:
+            async for stream in streams:
+                self._stream = stream
+                await self._feed("connected", session.connected)
+                while self._stream is stream and (data := await stream.read()):
+                    await self._feed("receive", functools.partial(session.receive, data))
+                self._stream = None
+                await self._feed("disconnected", session.disconnected)
+        finally:
+            if listener is not None:
+                await listener.close()
+
+    async def _tagger_loop(self, bench: Bench, supervisor: Supervisor) -> None:
+        session, tagger = self._open_session, bench.tagger
+        decoder: TagDecoder | None = None
+        async for event in supervisor.tagger_stream():
+            if isinstance(event, Started):
+                wire = tagger.wire_format
+                decoder = decoder_for(wire, session.provenance)
+                self._acquired_since = self._acquired_since or time.monotonic()
+                self._acquiring.set()
+                await self._feed(
+                    "acquisition_started",
+                    functools.partial(
+                        session.acquisition_started, event.start, tagger.capabilities, wire
+                    ),
+                )
+            elif isinstance(event, WireChunk):
+                if decoder is not None:
+                    await self._feed("tags", functools.partial(session.tags, event, decoder))
+            else:
+                self._instrument_event(event)
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self._feed("tick", self._open_session.tick)
+
+    async def _light_up(self, bench: Bench) -> None:
+        """Bias on, then emission: only now, when the session is there to use the light."""
+        await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
+        for laser in bench.lasers.values():
+            await laser.set_emission(True)
+
+    async def _end_after(self, duration_s: float | None) -> None:
+        if duration_s is None:
+            return
+        await self._acquiring.wait()
+        await asyncio.sleep(duration_s)
+        await self._feed("end_of_input", self._open_session.end_of_input)
+        await asyncio.sleep(GOODBYE_S)
+        text = "the peer did not finish the last block in time"
+        self._report.record(Alarm("no_goodbye", Severity.MINOR, text))
+        self._finished.set()
+
+    # ---- what others see ----
+    def _start_mqtt(self) -> asyncio.Task[None] | None:
+        s = self._station
+        if s.mqtt is None:
+            return None
+        password = s.mqtt.password_file.read_text().strip() if s.mqtt.password_file else None
+        address = MqttAddress(
+            s.mqtt.host, s.mqtt.port, s.site, s.node.role, s.node.link, s.mqtt.username, password
+        )
+        self._report.mqtt = MqttPublisher(address)
+        return asyncio.create_task(self._report.mqtt.run())
+
+    def _account(self) -> dict[str, Any]:
+        since = self._acquired_since
+        elapsed_s = time.monotonic() - since if since is not None else 0.0
+        if self._session is None:
+            return {"secret_bits": 0, "blocks": 0, "aborts": ["the bench did not open"]}
+        return self._session.account(elapsed_s)
+
+    async def _serve_key_check(self) -> None:
+        """A parent compares both nodes' keys without seeing them: it sends a nonce, once."""
+        with contextlib.suppress(TimeoutError, ValueError, KeyError, PhotonlinkError):
+            async with asyncio.timeout(CONTROL_S):
+                line = await _read_line()
+            nonce = bytes.fromhex(json.loads(line)["key_check"])
+            self._report.event("key_check", hmac=self._open_session.key_check(nonce).hex())
+
+    async def _close(self, mqtt: asyncio.Task[None] | None, account: dict[str, Any]) -> None:
+        await self._drop_stream()
+        if self._session is not None:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._session.close)
+        self._worker.shutdown(wait=True)
+        if self._recorder is not None:
+            self._recorder.close({**account, "key_check": self._recorded_check()})
+        if mqtt is not None and self._report.mqtt is not None:
+            await self._report.mqtt.close()
+            await asyncio.wait({mqtt}, timeout=MQTT_FAREWELL_S)
+            mqtt.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await mqtt
+
+    def _recorded_check(self) -> dict[str, str] | None:
+        return self._session.recorded_check if self._session is not None else None
+
+
+async def _read_line() -> bytes:
+    """One line of standard input, without a thread that would outlive us."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()
+
+
+def _opened(bench: Bench, station: NodeStation) -> list[dict[str, Any]]:
+    """The table of what was opened, whether it is real, and why."""
+    rows = []
+    for name, r in bench.resolutions.items():
+        refused = [a for a in r.attempts if a.outcome != "opened"]
+        rows.append(
+            {
+                "name": name,
+                "driver": r.driver,
+                "provenance": r.provenance.value,
+                "backend": station.instruments[name].backend,
+                "identity": f"{r.identity.vendor} {r.identity.model} {r.identity.serial}".strip(),
+                "address": r.address,
+                "reason": "; ".join(f"{a.address}: {a.outcome}" for a in refused),
+            }
+        )
+    return rows
