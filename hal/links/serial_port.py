@@ -67,7 +67,7 @@ def serial_error(error: Exception, address: Address, *, opening: bool = False) -
         )
     if code in (errno.EBUSY, errno.EWOULDBLOCK, errno.EAGAIN) or "exclusively lock" in text:
         return LinkBusy("another process holds the port", where=where, hint="Close it there first")
-    if opening and code in (errno.EINVAL, errno.ENOTTY):
+    if opening and (code in (errno.EINVAL, errno.ENOTTY) or "configure port" in text):
         return LinkError("the port refuses its settings: is it a serial port?", where=where)
     if opening:
         return LinkNotFound(f"the port cannot be opened: {text}", where=where)
