@@ -59,6 +59,8 @@ _REASONS = {
     lib.PL_LOST_BACKWARDS: "time ran backwards",
     lib.PL_LOST_INSTRUMENT: "instrument overflow",
 }
+ABSOLUTE = frozenset({"a1", "qutag", "swabian16"})
+"""Formats whose records carry the whole time: their clock does not start at zero."""
 MAX_DENOMINATOR = 1_000_000
 _OPEN_GAPS_MAX = 1024
 
@@ -233,7 +235,7 @@ class NativeDecoder(TagDecoder):
         if self._end is None and known:
             # absolute clocks start at their first record, the others at zero
             first = int(times[0]) if len(times) else int(self._info.horizon_ps)
-            self._end = 0 if self._relative else first
+            self._end = first if self.wire_format.name in ABSOLUTE else 0
         start = self._end if self._end is not None else 0
         end = max(int(self._info.horizon_ps), start) if known else start
         if self._end is not None:
@@ -241,10 +243,6 @@ class NativeDecoder(TagDecoder):
         lost = [*self._lost_records(), *self._close_gaps(outside, times, end)]
         lost.sort(key=lambda gap: (gap.start_ps, gap.end_ps))
         return TagBlock(times, channels, start, end, lost=tuple(lost), provenance=self.provenance)
-
-    @property
-    def _relative(self) -> bool:
-        return self.wire_format.name not in ("a1", "qutag", "swabian16")
 
     def _lost_records(self) -> list[LostInterval]:
         count = lib.pl_decoder_lost(self._context, self._lost, 1024)
@@ -285,6 +283,11 @@ class NativeDecoder(TagDecoder):
 def decoder_for(wire_format: WireFormat, provenance: Provenance = Provenance.REAL) -> NativeDecoder:
     """A fresh decoder for the bytes that ``wire_format`` names; DecodeError when there is none."""
     return NativeDecoder(wire_format, provenance)
+
+
+def kernel_level() -> int:
+    """The kernels in use: 0 portable, 1 AVX2. PHOTONLINK_SIMD=portable forces the plain ones."""
+    return lib.pl_decode_level_get()
 
 
 def record_size(wire_format: WireFormat) -> int:

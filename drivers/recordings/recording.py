@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from photonlink.drivers.recordings import container, detect, ptu
 from photonlink.hal.decoders import (
+    ABSOLUTE,
     DecodeError,
     DecoderInfo,
     NativeDecoder,
@@ -158,6 +159,8 @@ class FileRecording(Recording):
         for block, decoder in self._decoded(BLOCK_RECORDS):
             tally.add(block)
             info = decoder.info
+        if self.wire_format.name in ABSOLUTE:
+            tally.start = tally.first if tally.first is not None else tally.start
         return tally.summary(info, self.error)
 
     async def open(self) -> Identity:
