@@ -7,7 +7,6 @@ the same clicks however often anybody looks. Truth stays here: nothing of it rea
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,6 +95,7 @@ class Bench:
                 raise ParameterError(f"{path}: {explain(error)}") from None
         self.config = trial
         self._dirty = True
+        self._apply_taggers()  # a start command that follows at once finds its clock's figures
         return {path: self.get(path) for path in values}
 
     def _find(self, path: str, root: BenchConfig | None = None) -> tuple[BaseModel, str]:
@@ -189,9 +189,12 @@ class Bench:
         self.engine.set_source(self.source_params())
         for i, name in enumerate(DETECTORS):
             self.engine.set_detector(i, self.detector_params(name))
-        for side, tagger in self.taggers.items():
-            tagger.set_config(self.arm(side).tagger, copy.copy(self.arm(side).clock))
+        self._apply_taggers()
         self._dirty = False
+
+    def _apply_taggers(self) -> None:
+        for side, tagger in self.taggers.items():
+            tagger.set_config(self.arm(side).tagger, self.arm(side).clock)
 
     def pair_rate_hz(self) -> float:
         """Pairs per second: linear in the pump power, faded by phase mismatch."""

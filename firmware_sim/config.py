@@ -106,8 +106,8 @@ class Clock(Part):
     start_jitter_s: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Drawn afresh at every start, uniform in ±this."""
     jump_ps: Annotated[int, Field(ge=-(10**14), le=10**14)] = 0
-    """Setting it makes the clock jump once, in the next slice. A clock that jumps back stands
-    still until it has caught up."""
+    """Setting it makes the clock jump once, in the next slice. A clock that jumps back
+    records nothing until it has caught up."""
 
 
 class Tagger(Part):

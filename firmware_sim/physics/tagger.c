@@ -76,6 +76,7 @@ int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps,
         if (t->p.jitter_ps > 0.0) small += t->p.jitter_ps * sim_normal(&t->rng);
         int64_t exact = own_ps + (click - origin_ps) + floor_ps(small);
         if (exact < 0 || (double)(exact - t->last[input]) < t->p.dead_ps) continue;
+        if (exact < t->final_ps - SIM_JITTER_MAX_PS) continue; /* a clock that jumped back */
         t->last[input] = exact;
         if (exact < t->final_ps) exact = t->final_ps;
         insert(time_ps, channel, n++, quantised(exact, t->p.resolution_ps), input);
