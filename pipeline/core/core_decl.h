@@ -140,6 +140,12 @@ int64_t pl_delay_slices(const int64_t *a, size_t na, const int64_t *b, size_t nb
 /* All pairs with low <= b - a < high: index of a and of b. PL_E_CAPACITY when they do not fit. */
 int64_t pl_delay_pairs(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
                        int64_t high_ps, int64_t *a_index, int64_t *b_index, size_t capacity);
+/* Sums of rows (n, bins) along lines: for each bin the largest of (sum - mean) * scale over the
+ * n_slopes lines through it (and of the sum of it and the next bin, over sqrt 2), and which line
+ * that was. shifts: (n_slopes, n). best: start values, -INFINITY. */
+int pl_best_lines(const float *rows, size_t n, size_t bins, const int32_t *shifts,
+                  size_t n_slopes, const float *mean, const float *scale, float *best,
+                  int32_t *which);
 /* Rice code of sorted times on a grid, label_bits (1, 2) of label each. Returns bytes. */
 int64_t pl_timecode_encode(const int64_t *tick, const uint8_t *label, size_t n, int label_bits,
                            int rice, uint8_t *out, size_t capacity);

@@ -53,3 +53,58 @@ int64_t pl_delay_pairs(const int64_t *a, size_t na, const int64_t *b, size_t nb,
   }
   return (int64_t)n;
 }
+
+/* Lags per block: the rows' stretch of it stays in the second-level cache over all slopes. */
+enum { LAGS = 2048 };
+
+static size_t clip(int64_t x, size_t most) {
+  if (x < 0) return 0;
+  return (size_t)x > most ? most : (size_t)x;
+}
+
+/* total[k] = sum over rows of row[from + k + shift], k < count, zero beyond the row. */
+static void add_line(const float *rows, size_t n, size_t bins, const int32_t *shift, size_t from,
+                     size_t count, float *restrict total) {
+  const float *whole[4]; /* rows that cover the stretch are added four at a time */
+  size_t held = 0;
+  for (size_t k = 0; k < count; k++) total[k] = 0.0f;
+  for (size_t r = 0; r < n; r++) {
+    int64_t first = (int64_t)from + shift[r];
+    size_t low = clip(-first, count), high = clip((int64_t)bins - first, count);
+    const float *row = rows + r * bins;
+    if (low == 0 && high == count) {
+      whole[held++] = row + first;
+      if (held < 4) continue;
+      const float *p = whole[0], *q = whole[1], *u = whole[2], *v = whole[3];
+      for (size_t k = 0; k < count; k++) total[k] += (p[k] + q[k]) + (u[k] + v[k]);
+      held = 0;
+    } else {
+      for (size_t k = low; k < high; k++) total[k] += row[first + (int64_t)k];
+    }
+  }
+  for (size_t h = 0; h < held; h++)
+    for (size_t k = 0; k < count; k++) total[k] += whole[h][k];
+}
+
+int pl_best_lines(const float *rows, size_t n, size_t bins, const int32_t *shifts,
+                  size_t n_slopes, const float *mean, const float *scale, float *restrict best,
+                  int32_t *restrict which) {
+  float total[LAGS + 1];
+  for (size_t from = 0; from < bins; from += LAGS) {
+    size_t count = bins - from < LAGS ? bins - from : LAGS;
+    size_t ahead = from + count < bins ? count + 1 : count;
+    for (size_t s = 0; s < n_slopes; s++) {
+      add_line(rows, n, bins, shifts + s * n, from, ahead, total);
+      for (size_t k = 0; k < ahead; k++) total[k] -= mean[from + k];
+      if (ahead == count) total[ahead] = 0.0f;
+      for (size_t k = 0; k < count; k++) {
+        float pair = (total[k] + total[k + 1]) * 0.70710678f;
+        float z = (total[k] > pair ? total[k] : pair) * scale[from + k];
+        int better = z > best[from + k];
+        best[from + k] = better ? z : best[from + k];
+        which[from + k] = better ? (int32_t)s : which[from + k];
+      }
+    }
+  }
+  return PL_OK;
+}

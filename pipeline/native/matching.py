@@ -83,6 +83,36 @@ def delay_pairs(
     return a_index[:n].copy(), b_index[:n].copy()
 
 
+def best_lines(
+    rows: Float32s, shifts: npt.NDArray[np.int32], mean: Float32s
+) -> tuple[Float32s, npt.NDArray[np.int32]]:
+    """For every bin the largest sum of ``rows`` (n, bins) along the lines ``shifts``
+    (n_slopes, n) through it, in standard deviations above ``mean`` (bins,) of a Poisson count;
+    and which line it was. A line counts with its bin and with its bin and the next, because a
+    peak may straddle two."""
+    n, bins = rows.shape
+    if shifts.shape[1] != n or mean.shape != (bins,):
+        raise ValueError(f"shapes {rows.shape}, {shifts.shape}, {mean.shape} do not fit")
+    if rows.dtype != np.float32 or shifts.dtype != np.int32 or mean.dtype != np.float32:
+        raise TypeError("need float32 rows and mean and int32 shifts")
+    best, which = np.full(bins, -np.inf, np.float32), np.zeros(bins, np.int32)
+    scale = 1 / np.sqrt(mean)
+    check(
+        lib.pl_best_lines(
+            ffi.from_buffer("float[]", rows),
+            n,
+            bins,
+            ffi.from_buffer("int32_t[]", shifts),
+            len(shifts),
+            ffi.from_buffer("float[]", mean),
+            ffi.from_buffer("float[]", scale),
+            ffi.from_buffer("float[]", best, require_writable=True),
+            ffi.from_buffer("int32_t[]", which, require_writable=True),
+        )
+    )
+    return best, which
+
+
 def timecode_encode(tick: Int64s, label: Uint8s, label_bits: int, rice: int) -> bytes:
     """Rice code of sorted ticks with a label each."""
     out = np.empty(len(tick) * 12 + 16, np.uint8)

@@ -13,9 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage, stats
+from scipy import fft, ndimage
 
-from photonlink.pipeline.native.matching import bin_times, delay_pairs, delay_slices
+from photonlink.pipeline.native.matching import (
+    Float32s,
+    best_lines,
+    bin_times,
+    delay_pairs,
+    delay_slices,
+)
 from photonlink.pipeline.stages.window import Int64s
 
 PS = 10**12  # picoseconds per second
@@ -70,142 +76,141 @@ class ClockModel:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A line found: where, how far above chance, and the best that lies elsewhere."""
+    """A line through the slices: where, and how far above chance."""
 
-    position: float  # bins
+    position: float  # bins, of its centre
     slope: float  # bins over the whole span
     significance: float  # standard deviations above the local mean
-    second: float
-    log10_chance: float  # of the best of all trials, by chance alone
+    log10_chance: float  # bound on one trial reaching this by chance
     excess: float  # events in the peak above the local mean
 
 
-def strongest_line(
-    rows: npt.NDArray[np.float32], slopes: Floats, guard: int, baseline: int
-) -> Peak:
-    """Add the rows (slices, bins) along lines of every slope (in bins over all rows).
+def strongest_lines(
+    rows: Float32s, reach: float, guard: int, wanted: int, baseline: int = 0
+) -> list[Peak]:
+    """The strongest lines in rows (slices, bins), of every slope up to +-``reach`` bins over all
+    rows, best first, more than ``guard`` bins apart.
 
-    A line counts with its bin and with its bin and the next, because a peak may straddle two.
+    baseline: the mean is local, over this many bins (0: one mean for all).
     """
     n, bins = rows.shape
-    if baseline:
-        mean = ndimage.uniform_filter1d(rows.sum(axis=0, dtype=np.float64), baseline)
-    else:
-        mean = np.full(bins, rows.sum(dtype=np.float64) / bins)
-    mean = np.maximum(mean, max(0.1 * float(mean.max()), 1e-3)).astype(np.float32)
-    scale = 1 / np.sqrt(mean)
-    best, which = np.full(bins, -np.inf, np.float32), np.zeros(bins, np.int32)
+    steps = math.ceil(reach)
+    slopes = np.linspace(-reach, reach, 2 * steps + 1)
     middle = (np.arange(n) + 0.5) / n - 0.5
-    top = 0.0
-    for k, slope in enumerate(slopes):
-        total = np.zeros(bins, np.float32)
-        for row, shift in zip(rows, np.rint(slope * middle).astype(int), strict=True):
-            low, high = max(0, -shift), min(bins, bins - shift)
-            total[low:high] += row[low + shift : high + shift]
-        excess = total - mean
-        z = excess * scale
-        top = max(top, float(z.max()))
-        z[:-1] = np.maximum(
-            z[:-1], (excess[:-1] + excess[1:]) * scale[:-1] * np.float32(0.70710678)
-        )
-        better = z > best
-        best[better] = z[better]
-        which[better] = k
-    return _describe(rows, slopes, best, which, guard, mean.astype(np.float64))
+    shifts = np.rint(np.outer(slopes, middle)).astype(np.int32)
+    total = rows.sum(axis=0, dtype=np.float64)
+    mean = ndimage.uniform_filter1d(total, min(baseline, bins)) if baseline else total * 0
+    mean = mean if baseline else mean + total.mean()
+    floor = max(0.1 * float(mean.max()), 1e-3)
+    covered = mean > floor
+    mean = np.maximum(mean, floor)
+    best, which = best_lines(rows, shifts, mean.astype(np.float32))
+    # light that is not Poissonian scatters more than its mean says
+    z = ((total - mean) / np.sqrt(mean))[covered] if covered.any() else np.zeros(1)
+    low, half = np.percentile(z, (15.87, 50.0))
+    spread = max(1.0, float(half - low))
+    found = []
+    for _ in range(wanted):
+        at = int(best.argmax())
+        if not np.isfinite(best[at]):
+            break
+        line = shifts[which[at]]
+        found.append(_peak(rows, line, float(slopes[which[at]]), at, best[at] / spread, mean))
+        best[max(at - guard, 0) : at + guard + 1] = -np.inf
+    return found
 
 
-def _describe(
-    rows: npt.NDArray[np.float32],
-    slopes: Floats,
-    best: npt.NDArray[np.float32],
-    which: npt.NDArray[np.int32],
-    guard: int,
-    mean: Floats,
+def _peak(
+    rows: Float32s, line: npt.NDArray[np.int32], slope: float, at: int, z: float, mean: Floats
 ) -> Peak:
     n, bins = rows.shape
-    at = int(best.argmax())
-    slope = float(slopes[which[at]])
-    shifts = np.rint(slope * ((np.arange(n) + 0.5) / n - 0.5)).astype(int)
     near = np.arange(max(at - 1, 0), min(at + 3, bins))
-    counts = np.array(
-        [
-            sum(float(row[p + s]) for row, s in zip(rows, shifts, strict=True) if 0 <= p + s < bins)
-            for p in near
-        ]
-    )
-    over = np.maximum(counts - mean[near], 0)
-    position = float((over * (near + 0.5)).sum() / max(over.sum(), 1e-9))
-    elsewhere = best.copy()
-    elsewhere[max(at - guard, 0) : at + guard + 1] = -np.inf
-    second = float(elsewhere.max()) if np.isfinite(elsewhere).any() else 0.0
-    spread = max(1.0, _robust_std(best)) if len(slopes) == 1 else 1.0
-    significance = float(best[at]) / spread
-    return Peak(
-        position,
-        slope,
-        significance,
-        second / spread,
-        _log10_chance(significance, float(mean[at]), 2.0 * bins * len(slopes)),
-        float(over.sum()),
-    )
+    columns = near + line[:, None]
+    inside = (columns >= 0) & (columns < bins)
+    values = rows[np.arange(n)[:, None], columns.clip(0, bins - 1)]
+    over = np.maximum(np.where(inside, values, 0).sum(axis=0, dtype=np.float64) - mean[near], 0)
+    position = float((over * (near + 0.5)).sum() / max(float(over.sum()), 1e-9))
+    chance = _log10_chance(float(z), float(mean[at]))
+    return Peak(position, slope, float(z), chance, float(over.sum()))
 
 
-def _robust_std(values: npt.NDArray[np.float32]) -> float:
-    low, high = np.percentile(values, (15.87, 50.0))
-    return float(high - low)
-
-
-def _log10_chance(significance: float, mean: float, trials: float) -> float:
-    """log10 of an upper bound on the chance that the best of ``trials`` bins of Poisson counts
-    is this far up: Chernoff's bound P[X >= k] <= exp(k - m - k ln(k/m))."""
+def _log10_chance(significance: float, mean: float) -> float:
+    """log10 of a bound on the chance that a Poisson count of this mean is this many standard
+    deviations up (Chernoff: P[X >= k] <= exp(k - m - k ln(k/m)))."""
     k = mean + significance * math.sqrt(mean)
-    if k <= mean:
-        return 0.0
-    return min(0.0, (k - mean - k * math.log(k / mean)) / math.log(10) + math.log10(trials))
+    return 0.0 if k <= mean else (k - mean - k * math.log(k / mean)) / math.log(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    peak: Peak
+    model: ClockModel  # referred to the middle of the data
+    log10_chance: float  # that the best of all trials is as high as this one by chance
 
 
 def coarse_search(
-    a_ps: Int64s, b_ps: Int64s, guess: ClockModel, half_range_ps: int, max_rate: float
-) -> tuple[Peak, ClockModel, int]:
-    """The strongest line within +-half_range of ``guess`` and +-max_rate of its rate.
+    a_ps: Int64s,
+    b_ps: Int64s,
+    guess: ClockModel,
+    half_range_ps: int,
+    max_rate: float,
+    wanted: int,
+) -> list[Candidate]:
+    """The strongest lines within +-half_range of ``guess`` and +-max_rate of its rate."""
+    start, bin_ps = int(a_ps[0]), _COARSE_BIN_PS
+    length = min(_SEGMENT_PS, int(a_ps[-1]) - start) // bin_ps + 1  # bins
+    n = max(1, (int(a_ps[-1]) - start) // (length * bin_ps))
+    half = -(-half_range_ps // bin_ps)
+    rows = correlate_segments(
+        bin_times(a_ps, start, bin_ps, n * length),
+        guess.to_alice(b_ps),
+        start,
+        length,
+        half,
+    )
+    span = n * length * bin_ps
+    reach = max_rate * span / bin_ps  # bins over the whole span
+    peaks = strongest_lines(rows, reach, 2 * math.ceil(reach) + 4, wanted, _BASELINE_BINS)
+    trials = math.log10(2.0 * rows.shape[1] * (2 * math.ceil(reach) + 1))
+    found = []
+    for peak in peaks:
+        # a difference d falls into the correlation bins around d, not into [d, d + bin)
+        offset = (peak.position - 0.5 - half) * bin_ps
+        model = guess.at(start + span // 2).moved(offset, peak.slope * bin_ps / span)
+        found.append(Candidate(peak, model, min(0.0, peak.log10_chance + trials)))
+    return found
 
-    Returns the peak, the model it stands for (referred to the middle of the data) and the span
-    of the data used (ps).
-    """
-    start = int(a_ps[0])
-    n = max(1, round((int(a_ps[-1]) - start) / _SEGMENT_PS))
-    length = min(_SEGMENT_PS, max(int(a_ps[-1]) - start, _COARSE_BIN_PS))
-    width, half = -(-length // _COARSE_BIN_PS), -(-half_range_ps // _COARSE_BIN_PS)
+
+def correlate_segments(
+    a_bins: Float32s, b_ps: Int64s, start_ps: int, length: int, half: int
+) -> Float32s:
+    """Unfolded correlation of each segment of a (``length`` bins) with b at lags -half..half:
+    (segments, 2 half + 1). Overlap-save: every stretch of either side is transformed once."""
+    n = len(a_bins) // length
     lags = 2 * half + 1
-    size = fft.next_fast_len(lags + width, real=True)
-    b_in_a = guess.to_alice(b_ps)
+    blocks = -(-lags // length)
+    size = fft.next_fast_len(2 * length, real=True)
+    b_bins = bin_times(
+        b_ps, start_ps - half * _COARSE_BIN_PS, _COARSE_BIN_PS, (n + blocks) * length
+    )
+    a_f = np.conj(fft.rfft(a_bins.reshape(n, length), size))
+    b_f = np.empty((n + blocks - 1, size // 2 + 1), np.complex64)
+    for k in range(n + blocks - 1):
+        b_f[k] = fft.rfft(b_bins[k * length : (k + 2) * length], size)
     rows = np.empty((n, lags), np.float32)
     for k in range(n):
-        at = start + k * length
-        low, high = np.searchsorted(a_ps, (at, at + length))
-        a = bin_times(a_ps[low:high], at, _COARSE_BIN_PS, size)
-        from_b = at - half * _COARSE_BIN_PS
-        low, high = np.searchsorted(b_in_a, (from_b, from_b + (lags + width) * _COARSE_BIN_PS))
-        b = bin_times(b_in_a[low:high], from_b, _COARSE_BIN_PS, size)
-        product = np.conj(fft.rfft(a)) * fft.rfft(b)
-        rows[k] = fft.irfft(product, size)[:lags]
-    span = n * length
-    reach = max_rate * span / _COARSE_BIN_PS  # bins over the whole span
-    slopes = np.linspace(-reach, reach, 2 * math.ceil(reach) + 1)
-    peak = strongest_line(rows, slopes, 2 * math.ceil(reach) + 4, _BASELINE_BINS)
-    # an event difference of d falls into correlation bins around d, not into [d, d + bin)
-    offset = (peak.position - 0.5 - half) * _COARSE_BIN_PS
-    rate = peak.slope * _COARSE_BIN_PS / span
-    model = guess.at(start + span // 2).moved(offset, rate)
-    return peak, model, span
+        for block in range(blocks):
+            at, to = block * length, min((block + 1) * length, lags)
+            rows[k, at:to] = fft.irfft(a_f[k] * b_f[k + block], size)[: to - at]
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
     model: ClockModel  # referred to the middle of the data it was found in
-    peak: Peak  # of the last, finest step
+    excess_hz: float  # coincidences per second in the finest bins
     side_peak: float  # largest side peak over main peak at a step of about 100 ns, 0..1
-    span_ps: int
+    log10_chance: float  # bound on a chance peak anywhere in the range given
 
 
 def refine(
@@ -217,10 +222,14 @@ def refine(
     final_bin_ps: int,
     last_span_ps: int,
 ) -> Refined:
-    """Shrink the bins from microseconds to the jitter. Steps below 1 us bins use only the last
-    ``last_span_ps``, within which a drift of 5 ppb/s bends the line by less than a bin."""
+    """Shrink the bins from microseconds to the jitter. After the first step only the last
+    ``last_span_ps`` are used, within which a drift of 5 ppb/s bends the line by less than a bin.
+    """
     end, start = int(a_ps[-1]) + 1, int(a_ps[0])
-    side_peak = 0.0
+    side_peak, log10_trials = 0.0, 0.0
+    # every line that the finest bins could have shown counts as a trial
+    lines = 2 * half_offset_ps / final_bin_ps, 2 * half_rate * last_span_ps / final_bin_ps
+    log10_trials = math.log10(2 * max(lines[0], 1.0) * max(lines[1], 1.0))
     while True:
         span = end - start
         middle = start + span // 2
@@ -240,25 +249,25 @@ def refine(
             slice_ps=-(-span // _SLICES),
             n_slices=_SLICES,
         ).astype(np.float32)
-        slopes = np.linspace(-reach, reach, 2 * math.ceil(reach) + 1)
         guard = math.ceil(_DETECTOR_SPREAD_PS / bin_ps) + math.ceil(reach) + 2
-        peak = strongest_line(rows, slopes, guard, 0)
-        if guard < half:
-            side_peak = max(side_peak, max(peak.second, 0.0) / max(peak.significance, 1e-9))
+        peak, *others = strongest_lines(rows, reach, guard, 2)
+        if others:
+            side_peak = max(side_peak, others[0].excess / max(peak.excess, 1e-9))
         model = model.moved((peak.position - half) * bin_ps, peak.slope * bin_ps / span)
         if bin_ps <= final_bin_ps:
-            return Refined(model, peak, side_peak, span)
+            chance = min(0.0, peak.log10_chance + log10_trials)
+            return Refined(model, peak.excess * PS / span, side_peak, chance)
         half_offset_ps, half_rate = 2.0 * bin_ps, 2.0 * bin_ps / span
         start = max(start, end - last_span_ps)
 
 
 def fit_line(
     a_ps: Int64s, b_ps: Int64s, model: ClockModel, gate_ps: int
-) -> tuple[ClockModel, float, float, float, int]:
+) -> tuple[ClockModel, float, float, float]:
     """Least squares through the pairs near the line, twice clipped at 3 sigma.
 
-    Returns the model, the residuals' sigma (ps), the sigmas of offset (ps, at the middle) and
-    rate, and the number of pairs.
+    Returns the model, the residuals' sigma (ps) and the sigmas of offset (ps, at the middle) and
+    rate.
     """
     b_in_a = model.to_alice(b_ps)
     a_index, b_index = delay_pairs(a_ps, b_in_a, -gate_ps, gate_ps, 8 * len(a_ps) + 64)
@@ -279,9 +288,4 @@ def fit_line(
         sigma = max(float(np.std(dk - offset - slope * tk)), 1.0)
     variance = max(float(((t - t.mean()) ** 2).sum()), 1.0) if n else 1.0
     fitted = model.moved(offset, slope)
-    return fitted, sigma, sigma / math.sqrt(max(n, 1)), sigma / math.sqrt(variance), n
-
-
-def tail_sigma(probability: float) -> float:
-    """The number of standard deviations a normal variable exceeds with this probability."""
-    return float(stats.norm.isf(probability))
+    return fitted, sigma, sigma / math.sqrt(max(n, 1)), sigma / math.sqrt(variance)

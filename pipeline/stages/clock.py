@@ -10,7 +10,9 @@ import numpy as np
 from photonlink.pipeline.native.matching import delay_pairs
 from photonlink.pipeline.stages.acquisition import (
     PS,
+    Candidate,
     ClockModel,
+    Refined,
     coarse_search,
     fit_line,
     refine,
@@ -36,6 +38,7 @@ class ClockParameters:
     max_drift_ppb_per_s: float = 5.0
     false_lock_probability: float = 1e-6  # per attempt, by chance
     min_events: int = 500  # per side
+    candidates: int = 24  # coarse peaks that are looked at closely
     max_side_peak: float = 0.6  # of the main peak
     track_ps: int = 20_000  # how far from the prediction coincidences are looked for
     patience_s: float = 1.0  # of data without the expected coincidences, then lock is lost
@@ -48,13 +51,14 @@ class Lock:
     offset_s: float  # at ``at_ps`` of Alice's clock
     frequency_ppm: float  # how much faster Bob's clock runs
     at_ps: int
-    start_offset_s: float  # at the start of Alice's acquisition (her time 0)
+    start_offset_s: float  # at the start of Alice's acquisition
     significance: float  # of the coarse peak, standard deviations
-    second: float  # of the best peak elsewhere
-    false_lock_probability: float  # upper bound for the coarse peak to be chance
+    second: float  # of the best coarse peak elsewhere
+    false_lock_probability: float  # upper bound, for Poissonian backgrounds
     coincidences_hz: float
     residual_sigma_ps: float
     data_s: float
+    jump_s: float | None = None  # against what the lock before predicted
 
     def __bool__(self) -> bool:
         return True
@@ -77,7 +81,7 @@ class ClockRecovery:
     """Bob's clock relative to Alice's: acquired from calibration data, then tracked.
 
     Pure: no I/O, no wall clock. ``hint_offset_s``: Bob's clock minus Alice's from the host
-    stamps of both starts, good to +-0.4 s.
+    stamps of both starts, good to +-0.4 s. ``alice_start_ps``: her clock at that moment.
 
     Use: :meth:`acquire` with all events of up to about 5 s until it returns a Lock; then for
     every slot :meth:`track`, then :meth:`to_alice` and the matching. When ``locked`` turns
@@ -85,7 +89,9 @@ class ClockRecovery:
     the whole range.
     """
 
-    def __init__(self, parameters: ClockParameters, *, hint_offset_s: float) -> None:
+    def __init__(
+        self, parameters: ClockParameters, *, hint_offset_s: float, alice_start_ps: int = 0
+    ) -> None:
         self.parameters = parameters
         self.locked = False
         self.lost_reason: str | None = None
@@ -93,6 +99,7 @@ class ClockRecovery:
         self.first_lock: Lock | None = None
         self.steps = 0  # jumps within the tracking window that were followed
         self._hint_ps = round(hint_offset_s * PS)
+        self._origin_ps = alice_start_ps
         self._model: ClockModel | None = None
         self._filter: PhaseFilter | None = None
         self._locked_at_ps = 0
@@ -117,57 +124,93 @@ class ClockRecovery:
             half = 2e-3 + 1e-6 * age_s
             result = self._search(a, b, self._model.at(int(a[0])), half, 2e-6)
         if not result:
-            half = p.hint_tolerance_s + p.max_frequency_ppm * 1e-6 * int(a[-1]) / PS
-            guess = ClockModel(0, self._hint_ps)
+            half = (
+                p.hint_tolerance_s
+                + p.max_frequency_ppm * 1e-6 * abs(int(a[-1]) - self._origin_ps) / PS
+            )
+            guess = ClockModel(self._origin_ps, self._origin_ps + self._hint_ps)
             result = self._search(a, b, guess, half, 1.05e-6 * p.max_frequency_ppm)
         return result
 
     def _search(
         self, a: Int64s, b: Int64s, guess: ClockModel, half_range_s: float, max_rate: float
     ) -> Lock | NoLock:
-        p = self.parameters
+        """The coarse peak, or when it alone does not convince every one of the highest, looked
+        at closely: chance makes coarse peaks, but no sharp ones."""
         span_s = (int(a[-1]) - int(a[0])) / PS
-        coarse, model, span = coarse_search(a, b, guess, round(half_range_s * PS), max_rate)
-        chance = 10.0 ** max(coarse.log10_chance, -300.0)
+        candidates = coarse_search(
+            a, b, guess, round(half_range_s * PS), max_rate, self.parameters.candidates
+        )
+        z = [candidate.peak.significance for candidate in candidates[:2]]
+        clear = candidates[0].log10_chance < -9 and all(
+            other.log10_chance > -2 for other in candidates[1:2]
+        )
+        sharp: list[tuple[Refined, Candidate]] = []
+        for candidate in candidates[:1] if clear else candidates:
+            found = self._closer(a, b, candidate)
+            if found is not None:
+                sharp.append((found, candidate))
+        if not sharp:
+            return NoLock(NO_CORRELATION, z[0], z[-1], span_s)
+        sharp.sort(key=lambda pair: -pair[0].excess_hz)
+        found, candidate = sharp[0]
+        second = z[1] if candidate is candidates[0] and len(z) > 1 else z[0]
+        limit = self.parameters.max_side_peak
+        rivals = [other.excess_hz for other, _ in sharp[1:]]
+        if found.side_peak > limit or max(rivals, default=0.0) > limit * found.excess_hz:
+            return NoLock(AMBIGUOUS, candidate.peak.significance, second, span_s)
+        return self._lock_to(a, b, candidate, found, second)
 
-        def no(reason: str) -> NoLock:
-            return NoLock(reason, coarse.significance, coarse.second, span_s)
-
-        if chance > p.false_lock_probability:
-            return no(NO_CORRELATION)
-        if coarse.second > p.max_side_peak * coarse.significance and coarse.second > 7:
-            return no(AMBIGUOUS)
-        final = max(round(2 * p.sigma_ps), 100)
-        inside = model.to_alice(b[[0, -1]])  # only where both sides have data
+    def _closer(self, a: Int64s, b: Int64s, candidate: Candidate) -> Refined | None:
+        """The sharp peak inside a coarse one; None when there is none."""
+        p = self.parameters
+        inside = candidate.model.to_alice(b[[0, -1]])  # only where both sides have data
         low, high = np.searchsorted(a, (inside[0], inside[1]))
         a = a[low:high]
         if len(a) < p.min_events // 2:
-            return no(NO_CORRELATION)
-        span = min(span, int(a[-1]) - int(a[0]))
-        found = refine(a, b, model, 4e6, 2 * 2e6 / span, final, PS)
-        if found.peak.log10_chance > -6 or found.peak.excess < 12:
-            return no(NO_CORRELATION)
-        if found.side_peak > p.max_side_peak:
-            return no(AMBIGUOUS)
-        fitted, sigma, offset_sigma, rate_sigma, _ = fit_line(a, b, found.model, 4 * final)
-        start_offset_s = fitted.offset_ps(0) / PS
-        tolerance_s = p.hint_tolerance_s + 1e-3
-        if abs(start_offset_s - self._hint_ps / PS) > tolerance_s and self.first_lock is None:
-            return no(NO_CORRELATION)
+            return None
+        span = max(int(a[-1]) - int(a[0]), 1)
+        found = refine(a, b, candidate.model, 4e6, 4e6 / span, self._final_bin_ps, PS)
+        chance = found.log10_chance + math.log10(p.candidates)
+        return found if chance <= math.log10(p.false_lock_probability) else None
+
+    @property
+    def _final_bin_ps(self) -> int:
+        return max(round(2 * self.parameters.sigma_ps), 100)
+
+    def _lock_to(
+        self, a: Int64s, b: Int64s, candidate: Candidate, found: Refined, z_second: float
+    ) -> Lock | NoLock:
+        p = self.parameters
+        span_s = (int(a[-1]) - int(a[0])) / PS
+        z = candidate.peak.significance
+        low = int(np.searchsorted(a, int(a[-1]) - PS))
+        fitted, sigma, offset_sigma, rate_sigma = fit_line(
+            a[low:], b, found.model, 4 * self._final_bin_ps
+        )
+        start_offset_s = fitted.offset_ps(self._origin_ps) / PS
+        if (
+            self.first_lock is None
+            and abs(start_offset_s - self._hint_ps / PS) > p.hint_tolerance_s + 1e-3
+        ):
+            return NoLock(NO_CORRELATION, z, z_second, span_s)
         if abs(fitted.rate) > 1.05e-6 * p.max_frequency_ppm:
-            return no(FREQUENCY)
+            return NoLock(FREQUENCY, z, z_second, span_s)
         end = int(a[-1])
+        jump = fitted.offset_ps(end) - self._model.offset_ps(end) if self._model else None
+        chance = found.log10_chance + math.log10(p.candidates)
         lock = Lock(
             offset_s=fitted.offset_ps(end) / PS,
             frequency_ppm=fitted.rate * 1e6,
             at_ps=end,
             start_offset_s=start_offset_s,
-            significance=coarse.significance,
-            second=coarse.second,
-            false_lock_probability=chance,
-            coincidences_hz=found.peak.excess * PS / found.span_ps,
+            significance=z,
+            second=z_second,
+            false_lock_probability=10.0 ** max(chance, -300.0),
+            coincidences_hz=found.excess_hz,
             residual_sigma_ps=sigma,
             data_s=span_s,
+            jump_s=None if jump is None else jump / PS,
         )
         self._start(lock, fitted, offset_sigma, rate_sigma)
         return lock
@@ -201,7 +244,7 @@ class ClockRecovery:
 
     def _known(self) -> ClockModel:
         """The model; before the first lock the hint's."""
-        return self._model or ClockModel(0, self._hint_ps)
+        return self._model or ClockModel(self._origin_ps, self._origin_ps + self._hint_ps)
 
     def offset_s(self, alice_time_ps: int) -> float:
         """Bob's clock minus Alice's at a moment of Alice's clock."""
