@@ -12,7 +12,7 @@ enum {
   CC_MAX_UNITS = 16,                   /* units per frame: at most 65,536 positions */
   CC_MAX_WORDS = CC_MAX_UNITS * CC_UNIT_WORDS,
   CC_PASSES = 3,                       /* passes over blocks */
-  CC_SUBSETS = 32,                     /* random subsets that can be asked for */
+  CC_SUBSETS = 16,                     /* random subsets that can be asked for */
   CC_HEADER = 6,                       /* bytes of a group header */
   CC_MIN_LEVEL = 2,                    /* smallest block that may be asked for: 4 positions */
   CC_MAX_LEVEL = 12,                   /* largest: 4,096 */
@@ -20,7 +20,13 @@ enum {
 };
 
 /* What a group of a request asks. */
-enum { CC_OP_HALVES = 0, CC_OP_BLOCKS = 1, CC_OP_LISTED = 2, CC_OP_SUBSETS = 3 };
+enum {
+  CC_OP_HALVES = 0,  /* listed middles m: the positions below m, as many as m's lowest set bit */
+  CC_OP_BLOCKS = 1,  /* all blocks of 2^level */
+  CC_OP_LISTED = 2,  /* listed blocks of 2^level */
+  CC_OP_SUBSETS = 3, /* random subsets of the whole frame */
+  CC_OP_LOWER = 4    /* the lower halves of all blocks of 2^level */
+};
 
 typedef struct { /* where a key of n bits goes */
   int64_t bits, words, units;
@@ -38,9 +44,12 @@ typedef struct {
 typedef struct {
   cc_layout layout;
   cc_perm perm[2][CC_PASSES - 1];  /* [frame has units/frames (0) or one more (1)][pass - 1] */
-  uint64_t subset[CC_SUBSETS][CC_MAX_WORDS];
+  uint64_t random[CC_MAX_WORDS]; /* what the random subsets are made of */
 } cc_public;
 
+static inline int cc_frames(int64_t bits) {
+  return (int)((bits + CC_MAX_WORDS * 64 - 1) / (CC_MAX_WORDS * 64));
+}
 int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]);
 int cc_frame_units(const cc_layout *layout, int frame);
 
@@ -52,7 +61,8 @@ int cc_frame_real(const cc_layout *layout, int frame, uint64_t *words);
 int64_t cc_key_index(const cc_layout *layout, int frame, int position);
 
 void cc_transpose64(const uint64_t in[64], uint64_t out[64]);
-void cc_permute(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out);
+/* Frame order to pass order; both have their words `stride` words apart. */
+void cc_permute(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out, int stride);
 
 static inline int cc_to(const cc_perm *p, int position) { /* frame order -> pass order */
   int a = p->to1[position >> 6];
@@ -67,6 +77,12 @@ static inline int cc_from(const cc_perm *p, int position) { /* pass order -> fra
 static inline const cc_perm *cc_perm_of(const cc_public *pub, int frame, int pass) {
   return &pub->perm[cc_frame_units(&pub->layout, frame) > pub->layout.units / pub->layout.frames]
                    [pass - 1];
+}
+
+/* Positions 64 w .. 64 w + 63 of random subset j, a mask. */
+static inline uint64_t cc_subset(const cc_public *pub, int j, int w) {
+  uint64_t x = pub->random[w];
+  return x << (4 * j) | x >> (-4 * j & 63);
 }
 
 static inline unsigned cc_parity(uint64_t x) { return (unsigned)__builtin_parityll(x); }

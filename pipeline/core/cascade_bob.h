@@ -1,52 +1,92 @@
-/* Bob's end of Cascade: the state of one frame. Internal to cascade_bob*.c. */
+/* Bob's end of Cascade, internal to cascade_bob*.c: what he knows about one frame. */
 #ifndef PHOTONLINK_CASCADE_BOB_H
 #define PHOTONLINK_CASCADE_BOB_H
 #include "cascade.h"
 
-/* 64 positions of one pass. Alice's parities that are known cut the pass into blocks (each a
- * power of two long and aligned to it): bit i of `bound` is set where a block begins, and bit i of
- * `odd` where a block begins whose parity differs from Alice's. Nothing else is remembered. */
+/* 64 positions of one pass. Alice's parities that are known cut the pass into blocks, each a
+ * power of two long and aligned to it. Bit i of a field is about the block that begins at
+ * position i: there is one (bound); its parity differs from Alice's (odd); it is in the list of
+ * searches (queued). Nothing else is remembered of a conversation. */
 typedef struct {
-  uint64_t key, bound, odd, real;
+  uint64_t key, bound, odd, queued;
 } bob_cell;
+
+/* A search: an odd block of 2^level positions, level > 0. Level 0: finished. */
+typedef struct {
+  uint16_t begin;
+  uint8_t level;
+} bob_search;
 
 typedef struct {
   bob_cell *cell;
+  uint64_t *real;                /* positions that hold a key bit; NULL: all do */
   uint64_t starts[CC_MAX_UNITS]; /* by word: a block begins at its first bit */
-  uint64_t hot[CC_MAX_UNITS];    /* by word: odd is not zero */
+  bob_search *search;            /* those asked about come first */
+  int searches, asked, capacity;
+  int level;                     /* of the blocks that were asked for */
 } bob_pass;
 
+typedef enum { BOB_TOP, BOB_REFINE, BOB_CASCADE, BOB_SUBSETS, BOB_DONE } bob_stage;
+
 typedef struct {
-  const cc_perm *perm[CC_PASSES]; /* [0] unused */
   bob_pass pass[CC_PASSES];
-  int words, padded, index;
-  int built;           /* passes that exist */
-  int level[CC_PASSES];
-  double density;      /* expected errors per position */
-  int top_answered;    /* top blocks of the newest pass are known */
-  int subsets_known, done, searches;
-  uint32_t subset_odd; /* bit j: subset j differs */
-  int search, search_begin, search_level, search_odd; /* search: subset number or -1 */
+  const cc_perm *perm[CC_PASSES]; /* [0] unused */
+  bob_stage stage;
+  int words, index, built;   /* built: passes that exist */
+  int waiting;               /* the blocks of the newest pass are not known yet */
+  double density;            /* errors per position: expected, then measured in pass 0 */
+  uint32_t subset_odd;       /* bit j: random subset j differs */
+  int tries;                 /* searches in subsets */
+  int subset, begin, level, odd; /* the one that is going on (subset < 0: none) */
   int64_t errors;
 } bob_frame;
 
-enum { BOB_SUBSETS = 16, BOB_MAX_SEARCHES = 256 };
+struct pl_cascade_bob {
+  cc_public pub;
+  uint8_t *request; /* the questions in flight; positions are public */
+  size_t request_size, request_capacity;
+  int64_t request_bits;
+  int in_flight, broken;
+  bob_cell *cells;
+  uint64_t *extra; /* one frame for moving words about, masks of the padded frame, the key given */
+  size_t cells_bytes, extra_bytes;
+  const uint8_t *original;
+  bob_frame frame[];
+};
 
-void bob_build(const cc_public *pub, bob_frame *frame, int pass, uint64_t *scratch);
+enum { BOB_MAX_TRIES = 256 };
+
+/* cascade_bob_frame.c. Each flip or split may append to the lists of searches: make room before. */
+int bob_make_room(bob_pass *pass, int more);
+void bob_cut(bob_frame *frame, int pass, int level);
 int bob_flip(const cc_public *pub, bob_frame *frame, int position);
-int bob_block_size(const bob_frame *frame, const bob_pass *pass, int begin);
-unsigned bob_range_parity(const bob_pass *pass, int begin, int end);
-int bob_range_real(const bob_pass *pass, int begin, int end);
-int bob_split(const cc_public *pub, bob_frame *frame, int pass, unsigned middle, unsigned left_odd);
-int bob_settle(const cc_public *pub, bob_frame *frame);
-void bob_mark(bob_pass *pass, int begin, unsigned odd);
+int bob_split(const cc_public *pub, bob_frame *frame, int pass, int entry, unsigned left_odd);
+void bob_queue(bob_pass *pass, int begin, int level);
+unsigned bob_parity(const bob_pass *pass, int begin, int end);
+int bob_real(const bob_pass *pass, int begin, int end);
 unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int subset, int begin,
                            int end);
 
-static inline int bob_hot(const bob_frame *f) {
-  uint64_t any = 0;
-  for (int p = 0; p < f->built; p++)
-    for (int u = 0; u < f->words / 64; u++) any |= f->pass[p].hot[u];
-  return any != 0;
+/* cascade_bob_ask.c: the frame's part of the next request. */
+int bob_ask(pl_cascade_bob *bob, bob_frame *frame);
+/* cascade_bob_hear.c: one group of the request in flight, with its answers. */
+typedef struct {
+  const uint8_t *bytes;
+  int64_t at;
+} bit_reader;
+int bob_hear(pl_cascade_bob *bob, const uint8_t **group, bit_reader *parities);
+int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, bit_reader *parities);
+
+static inline unsigned bob_is_odd(const bob_pass *p, int begin) {
+  return (unsigned)(p->cell[begin >> 6].odd >> (begin & 63)) & 1;
+}
+static inline void bob_set_bound(bob_pass *p, int at) {
+  p->cell[at >> 6].bound |= (uint64_t)1 << (at & 63);
+  if (!(at & 63)) p->starts[at >> 12] |= (uint64_t)1 << (at >> 6 & 63);
+}
+static inline unsigned bob_next_bit(bit_reader *r) {
+  unsigned bit = r->bytes[r->at >> 3] >> (r->at & 7) & 1;
+  r->at++;
+  return bit;
 }
 #endif

@@ -77,8 +77,7 @@ int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]) {
       perm_init(&pub->perm[kind][pass - 1], (base + kind) * CC_UNIT_WORDS,
                 rng_new(seed, (uint64_t)(2 * pass + kind)));
   rng r = rng_new(seed, 0);
-  for (int j = 0; j < CC_SUBSETS; j++)
-    for (int i = 0; i < CC_MAX_WORDS; i++) pub->subset[j][i] = rng_next(&r);
+  for (int i = 0; i < CC_MAX_WORDS; i++) pub->random[i] = rng_next(&r);
   return PL_OK;
 }
 
@@ -97,12 +96,12 @@ void cc_transpose64(const uint64_t in[64], uint64_t out[64]) {
     }
 }
 
-void cc_permute(const cc_perm *p, int words, const uint64_t *in, uint64_t *out) {
+void cc_permute(const cc_perm *p, int words, const uint64_t *in, uint64_t *out, int stride) {
   uint64_t a[64], t[64];
   for (int g = 0; g < words; g += 64) {
-    for (int i = 0; i < 64; i++) a[i] = rotl(in[p->from1[g + i]], p->rotate[g + i]);
+    for (int i = 0; i < 64; i++) a[i] = rotl(in[p->from1[g + i] * stride], p->rotate[g + i]);
     cc_transpose64(a, t);
-    for (int i = 0; i < 64; i++) out[p->to2[g + i]] = t[i];
+    for (int i = 0; i < 64; i++) out[p->to2[g + i] * stride] = t[i];
   }
   explicit_bzero(a, sizeof a);
   explicit_bzero(t, sizeof t);

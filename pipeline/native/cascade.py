@@ -1,4 +1,4 @@
-"""Error correction: Cascade between two nodes, in rounds. Protocol and wire format: docs/cascade.md.
+"""Error correction: Cascade between two nodes, in rounds (docs/cascade.md has the protocol).
 
 Brassard and Salvail, EUROCRYPT '93, LNCS 765, 410; sub-block reuse and random subsets as in
 Martinez-Mateo et al., Quantum Inf. Comput. 15, 453 (2015) (both from general knowledge, not

@@ -1,0 +1,209 @@
+/* What Bob asks next about one frame. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "cascade_bob.h"
+
+/* Only blocks up to 2^4 times the shortest odd one are asked about in a round: a long search is
+ * likely to end at an error that a short one is about to find. */
+enum { LEVEL_SPREAD = 4 };
+
+static int reserve(pl_cascade_bob *bob, size_t more) {
+  size_t need = bob->request_size + more;
+  if (need <= bob->request_capacity) return PL_OK;
+  uint8_t *grown = realloc(bob->request, 2 * need);
+  if (!grown) return PL_E_MEMORY;
+  bob->request = grown;
+  bob->request_capacity = 2 * need;
+  return PL_OK;
+}
+
+/* A group is a header and, after it, those items that have been put. */
+static void put_item(pl_cascade_bob *bob, int item) {
+  cc_put16(bob->request + bob->request_size, (unsigned)item);
+  bob->request_size += 2;
+}
+
+static size_t begin_group(pl_cascade_bob *bob) {
+  size_t start = bob->request_size;
+  bob->request_size += CC_HEADER;
+  return start;
+}
+
+static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int what, int op,
+                      int level, int count) {
+  uint8_t *p = bob->request + start;
+  if (!count) {
+    bob->request_size = start;
+    return;
+  }
+  cc_put16(p, (unsigned)f->index);
+  p[2] = (uint8_t)what;
+  p[3] = (uint8_t)(op << 5 | level);
+  cc_put16(p + 4, (unsigned)count);
+  bob->request_bits += count;
+}
+
+/* Block lengths: the first near 0.73 / density (the measured one decides, see bob_hear; asking
+ * starts one level higher), the second near 7 / density, the third 4,096. */
+static int level_for(int pass, const bob_frame *f) {
+  if (pass == 2) return CC_MAX_LEVEL;
+  int level = (int)lround(log2((pass ? 7 : 0.73) / f->density)) + !pass;
+  int least = pass ? CC_MIN_LEVEL + 2 : CC_MIN_LEVEL + 1, most = pass ? 11 : CC_MAX_LEVEL;
+  return level < least ? least : level > most ? most : level;
+}
+
+static int ask_blocks(pl_cascade_bob *bob, bob_frame *f, int pass) {
+  const bob_pass *p = &f->pass[pass];
+  int level = level_for(pass, f), blocks = f->words * 64 >> level, count = 0;
+  f->waiting = 1;
+  bob_cut(f, pass, level);
+  if (reserve(bob, CC_HEADER + 2 * (size_t)blocks) != PL_OK) return PL_E_MEMORY;
+  size_t start = begin_group(bob);
+  if (!p->real) {
+    end_group(bob, start, f, pass, CC_OP_BLOCKS, level, blocks);
+    return PL_OK;
+  }
+  for (int b = 0; b < blocks; b++)
+    if (bob_real(p, b << level, (b + 1) << level)) put_item(bob, b), count++;
+  end_group(bob, start, f, pass, CC_OP_LISTED, level, count);
+  return PL_OK;
+}
+
+static int ask_next_pass(pl_cascade_bob *bob, bob_frame *f) {
+  int pass = f->built++;
+  bob_pass *first = &f->pass[0], *p = &f->pass[pass];
+  f->perm[pass] = cc_perm_of(&bob->pub, f->index, pass);
+  cc_permute(f->perm[pass], f->words, &first->cell->key, &p->cell->key,
+             sizeof(bob_cell) / sizeof(uint64_t));
+  if (p->real) cc_permute(f->perm[pass], f->words, first->real, p->real, 1);
+  return ask_blocks(bob, f, pass);
+}
+
+/* Halve every block of pass 0: lower halves are asked for, unless one half has no key bit.
+ * Returns the number of questions. */
+static int ask_refine(pl_cascade_bob *bob, bob_frame *f) {
+  const bob_pass *p = &f->pass[0];
+  int level = p->level, blocks = f->words * 64 >> level, count = 0;
+  if (reserve(bob, CC_HEADER + 2 * (size_t)blocks) != PL_OK) return PL_E_MEMORY;
+  size_t start = begin_group(bob);
+  if (!p->real) {
+    end_group(bob, start, f, 0, CC_OP_LOWER, level, blocks);
+    return blocks;
+  }
+  for (int b = 0; b < blocks; b++) {
+    int begin = b << level, middle = begin + (1 << (level - 1));
+    if (bob_real(p, begin, middle) && bob_real(p, middle, begin + (1 << level)))
+      put_item(bob, middle), count++;
+  }
+  end_group(bob, start, f, 0, CC_OP_HALVES, 0, count);
+  return count;
+}
+
+/* In a padded frame, splits where one half holds no key bit need no question. */
+static int settle(const cc_public *pub, bob_frame *f) {
+  for (int again = 1; again;) {
+    again = 0;
+    for (int i = 0; i < f->built; i++)
+      for (int k = 0; k < f->pass[i].searches; k++) {
+        bob_pass *p = &f->pass[i];
+        int begin = p->search[k].begin, half = 1 << p->search[k].level >> 1;
+        if (!half || !bob_is_odd(p, begin)) continue;
+        int left = bob_real(p, begin, begin + half);
+        if (left && bob_real(p, begin + half, begin + 2 * half)) continue;
+        for (int j = 0; j < f->built; j++)
+          if (bob_make_room(&f->pass[j], 3) != PL_OK) return PL_E_MEMORY;
+        int status = bob_split(pub, f, i, k, left != 0);
+        if (status != PL_OK) return status;
+        again = 1;
+        k--; /* the rest of the block */
+      }
+  }
+  return PL_OK;
+}
+
+/* Forget searches that ended or whose block became even; returns the lowest level left. */
+static int sweep(bob_frame *f) {
+  int least = 32;
+  for (int i = 0; i < f->built; i++) {
+    bob_pass *p = &f->pass[i];
+    int kept = 0;
+    for (int k = 0; k < p->searches; k++) {
+      bob_search s = p->search[k];
+      if (s.level == 0) continue;
+      if (!bob_is_odd(p, s.begin)) {
+        p->cell[s.begin >> 6].queued &= ~((uint64_t)1 << (s.begin & 63));
+        continue;
+      }
+      p->search[kept++] = s;
+      if (s.level < least) least = s.level;
+    }
+    p->searches = kept;
+    p->asked = 0;
+  }
+  return least;
+}
+
+/* Returns 1 when something was asked, 0 when no block is odd. */
+static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
+  if (f->pass[0].real) {
+    int status = settle(&bob->pub, f);
+    if (status != PL_OK) return status;
+  }
+  int most = sweep(f) + LEVEL_SPREAD, any = 0;
+  for (int i = 0; i < f->built; i++) {
+    bob_pass *p = &f->pass[i];
+    if (!p->searches) continue;
+    if (reserve(bob, CC_HEADER + 2 * (size_t)p->searches) != PL_OK) return PL_E_MEMORY;
+    size_t start = begin_group(bob);
+    for (int k = 0; k < p->searches; k++) {
+      bob_search s = p->search[k];
+      if (s.level > most) continue;
+      put_item(bob, s.begin + (1 << s.level >> 1));
+      p->search[k] = p->search[p->asked];
+      p->search[p->asked++] = s;
+    }
+    end_group(bob, start, f, i, CC_OP_HALVES, 0, p->asked);
+    any |= p->asked;
+  }
+  return any != 0;
+}
+
+/* One search at a time, as long as a random subset differs. */
+static int ask_subset_half(pl_cascade_bob *bob, bob_frame *f) {
+  if (f->subset < 0 || !f->odd) {
+    f->subset = -1;
+    if (!f->subset_odd || f->tries++ >= BOB_MAX_TRIES) {
+      f->stage = BOB_DONE;
+      return PL_OK;
+    }
+    f->subset = __builtin_ctz(f->subset_odd);
+    f->begin = 0;
+    f->level = 16;
+    f->odd = 1;
+  }
+  while (f->begin + (1 << (f->level - 1)) >= f->words * 64)
+    f->level--; /* the upper half lies beyond the frame */
+  size_t start = begin_group(bob);
+  put_item(bob, f->begin + (1 << (f->level - 1)));
+  end_group(bob, start, f, CC_SUBSET_BASE + f->subset, CC_OP_HALVES, 0, 1);
+  return PL_OK;
+}
+
+int bob_ask(pl_cascade_bob *bob, bob_frame *f) {
+  if (reserve(bob, CC_HEADER + 2) != PL_OK) return PL_E_MEMORY;
+  if (f->stage == BOB_TOP) return ask_blocks(bob, f, 0);
+  while (f->stage == BOB_REFINE) {
+    int asked = ask_refine(bob, f);
+    if (asked) return asked < 0 ? asked : PL_OK;
+    int status = bob_hear_refine(f, 0, bob->request, NULL);
+    if (status != PL_OK) return status;
+  }
+  int asked = ask_searches(bob, f);
+  if (asked) return asked < 0 ? asked : PL_OK;
+  if (f->built < CC_PASSES) return ask_next_pass(bob, f);
+  if (f->stage == BOB_SUBSETS) return ask_subset_half(bob, f);
+  f->stage = BOB_SUBSETS;
+  end_group(bob, begin_group(bob), f, CC_SUBSET_BASE, CC_OP_SUBSETS, 0, CC_SUBSETS);
+  return PL_OK;
+}
