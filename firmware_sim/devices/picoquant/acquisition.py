@@ -14,7 +14,7 @@ from photonlink.firmware_sim.ports import TaggerPort, TagRead
 
 TTREADMAX = 1_048_576
 READ_TAGS = TTREADMAX // 2 - 1  # every tag may need an overflow record before it
-GRACE_S = 0.06  # the bench works in slices; the last one of a measurement is waited for
+LAG_S = 1.0  # how long the end of a measurement waits for a bench that is behind
 FAR_PAST = -(1 << 62)
 
 
@@ -84,9 +84,12 @@ class Acquisition:
     @property
     def active(self) -> bool:
         """Measuring: neither stopped nor expired nor ended by a full memory."""
-        over = time.monotonic() - self._started_s - GRACE_S >= self._end_ps * 1e-12
-        if self._running and over:
-            self._halt()
+        late_s = time.monotonic() - self._started_s - self._end_ps * 1e-12
+        if self._running and late_s >= 0:
+            read = self._port.read(0)
+            self._judge(read)
+            if self._running and (read.until_ps >= self._end_ps or late_s > LAG_S):
+                self._halt()
         return self._running
 
     @property

@@ -48,10 +48,14 @@ WARNINGS = {
 
 @dataclass
 class MultiHarpSettings:
-    """Settings of the bench file. resolution_ps is asked for by clients: 80 for the model's
-    comments in QMI, other variants differ. pulse_mv, pulse_width_ps: pulses at the inputs."""
+    """Settings of the bench file.
 
-    serial_number: str = "1045678"
+    serial_number: seven digits, by default made from the seed.  resolution_ps: the base resolution
+    that clients ask for; variants of the model differ (80 ps is unverified).  pulse_mv,
+    pulse_width_ps: of the pulses at the inputs.
+    """
+
+    serial_number: str = ""
     model: str = "MultiHarp 150 8N"
     inputs: int = 8
     resolution_ps: float = 80.0
@@ -75,6 +79,7 @@ class MultiHarp150:
         self.name = name
         self.address = ""
         self._config, self._port = config, port
+        self._serial_text = (config.serial_number or f"1{seed % 10**6:06}").encode()[:7]
         self._faults = ReplyFaults(seed)
         self._wire: UnixWire | None = None
         self._folder_fd = -1
@@ -127,6 +132,7 @@ class MultiHarp150:
     def status(self) -> dict[str, Any]:
         run = self._acquisition
         return {
+            "serial_number": self._serial_text.decode(),
             "plugged": self._wire is not None and self._wire.plugged,
             "open": self._owner is not None,
             "initialized": self._initialized,
@@ -231,7 +237,7 @@ class MultiHarp150:
     def _open(self, *_: int) -> bytes:
         self._initialized = False
         self._defaults()
-        return self._config.serial_number.encode()[:7]
+        return self._serial_text
 
     def _close(self, *_: int) -> None:
         self._acquisition.stop()
@@ -251,7 +257,7 @@ class MultiHarp150:
         return b"".join(t.encode()[: n - 1].ljust(n, b"\0") for t, n in texts)
 
     def _serial(self, *_: int) -> bytes:
-        return self._config.serial_number.encode()[:7]
+        return self._serial_text
 
     def _features(self, *_: int) -> bytes:
         return _int(0)

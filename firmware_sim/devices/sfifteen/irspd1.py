@@ -36,10 +36,13 @@ TEMP? COUNTS?"""
 
 @dataclass
 class Irspd1Settings:
-    """Settings of the bench file. breakdown_v: at reference_c; temperature_c: of the diode when
-    the program starts (the unit has been cold since the morning)."""
+    """Settings of the bench file.
 
-    serial_number: str = "IRSPD1-0001"
+    serial_number: by default made from the seed.  breakdown_v: at reference_c.  temperature_c: of
+    the diode when the program starts (the unit has been cold since the morning).
+    """
+
+    serial_number: str = ""
     breakdown_v: float = 60.0
     breakdown_v_per_k: float = 0.1
     reference_c: float = -30.0
@@ -80,6 +83,7 @@ class Irspd1:
         self.name = name
         self.address = ""
         self._config, self._port = config, port
+        self._serial = config.serial_number or f"{seed % 10**6:06}"
         self._random = random.Random(seed)  # noqa: S311 - reading noise
         self._faults = ReplyFaults(seed)
         self._cable = Cable(self._unplug, self._plug)
@@ -122,6 +126,7 @@ class Irspd1:
 
     def status(self) -> dict[str, Any]:
         return {
+            "serial_number": self._serial,
             "plugged": self._wire is not None and self._wire.plugged,
             "bias": self._values["hvolt"] > 0.0,
             "bias_v": self._values["hvolt"],
@@ -234,7 +239,7 @@ class Irspd1:
 
     def _query(self, name: str) -> str:
         if name == "*idn":
-            return f"S-Fifteen Instruments SPD IRSPD1 {self._config.serial_number}"
+            return f"S-Fifteen Instruments SPD IRSPD1 {self._serial}"
         if name == "temp":
             self._settle()
             return f"{self._temperature + self._random.gauss(0.0, 0.005):.3f}"

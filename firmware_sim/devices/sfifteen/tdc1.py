@@ -31,7 +31,7 @@ MAX_RATE_HZ = 4.0e6
 PUMP_S = 0.004
 FIFO_TAGS = 1 << 17  # unverified; holds more than one slice of the bench at the highest rate
 MAX_WORDS = 4096  # per write; with 4 bytes each a quarter of the output memory
-GRACE_S = 0.06  # the bench works in slices; counts wait for the last one
+LAG_S = 1.0  # how long the end of a measurement waits for a bench that is behind
 COMMAND_LIMIT = 1024
 MODES = {"singles": 0, "pairs": 1, "timestamp": 3}
 PAIRS = ((0, 2), (0, 3), (1, 2), (1, 3))
@@ -46,9 +46,12 @@ COUNTS? INPKT ABORT"""
 
 @dataclass
 class Tdc1Settings:
-    """Settings of the bench file. pulse_v: height of the pulses at the inputs."""
+    """Settings of the bench file.
 
-    serial_number: str = "TDC1-0001"
+    serial_number: by default made from the seed.  pulse_v: height of the pulses at the inputs.
+    """
+
+    serial_number: str = ""
     pulse_v: float = -0.8
     pair_window_ns: float = 10.0
     external_clock: bool = False
@@ -62,6 +65,7 @@ class Tdc1:
         self.name = name
         self.address = ""
         self._config, self._port = config, port
+        self._serial = config.serial_number or f"{seed % 10**6:06}"
         self._faults = ReplyFaults(seed)
         self._wire: PtyWire | None = None
         self._cable = Cable(self._unplug, self._plug)
@@ -99,6 +103,7 @@ class Tdc1:
 
     def status(self) -> dict[str, Any]:
         return {
+            "serial_number": self._serial,
             "plugged": self._wire is not None and self._wire.plugged,
             "mode": next(n for n, v in MODES.items() if v == self._mode),
             "streaming": self._streaming,
@@ -190,7 +195,7 @@ class Tdc1:
     def _query(self, name: str) -> str:
         match name:
             case "*idn":
-                return f"S-Fifteen Instruments TDC1 {self._config.serial_number}"
+                return f"S-Fifteen Instruments TDC1 {self._serial}"
             case "time":  # the firmware prints a signed 16-bit number
                 return str(self._time_ms - (self._time_ms > 0x7FFF) * 0x10000)
             case "mode":
@@ -272,7 +277,7 @@ class Tdc1:
         """Integrate for TIME ms of this unit's clock, then answer with one line."""
         loop = asyncio.get_running_loop()
         duration_ps = self._time_ms * 10**9
-        deadline = loop.time() + self._time_ms / 1000 + GRACE_S
+        deadline = loop.time() + self._time_ms / 1000 + LAG_S
         times: list[list[npt.NDArray[np.int64]]] = [[] for _ in range(INPUTS)]
         singles = np.zeros(INPUTS, np.int64)
         until = 0
@@ -299,7 +304,7 @@ class Tdc1:
         self._counter_start = 0
         packer = WordPacker(start)
         end_ps = self._time_ms * 10**9
-        ends_at = loop.time() + self._time_ms / 1000 + GRACE_S
+        ends_at = loop.time() + self._time_ms / 1000 + LAG_S
         budget, last = 0.0, loop.time()
         while True:
             now = loop.time()

@@ -28,12 +28,15 @@ INTERNAL, SERVICE, MAINTENANCE, NORMAL, READ_ONLY = range(5)
 
 @dataclass
 class DlcSettings:
-    """Settings of the bench file. Currents in mA, powers in mW, temperatures in °C."""
+    """Settings of the bench file. Currents in mA, powers in mW, temperatures in °C.
+
+    serial_number: by default made from the seed.  latency_s: added before every reply.
+    """
 
     host: str = "127.0.0.1"
     command_port: int = 0
     monitoring_port: int = 0
-    serial_number: str = "DLC PRO_012345"
+    serial_number: str = ""
     firmware: str = "2.0.3"
     label: str = "pump"
     maintenance_password: str = "CAUTION"  # noqa: S105 - of an emulator; the real one is unverified
@@ -107,6 +110,7 @@ class DlcModel:
         self, config: DlcSettings, port: PumpPort, seed: int, clock: Callable[[], float]
     ) -> None:
         self.config, self._port, self._clock = config, port, clock
+        self.serial_number = config.serial_number or f"DLC PRO_{seed % 10**6:06}"
         self._random = random.Random(seed)  # noqa: S311 - reading noise
         self.stored = _stored(config)
         self.interlock_open = self.frontkey_locked = self.tc_fault = False
@@ -220,7 +224,7 @@ class DlcModel:
         c = self.config
         current = self._current_readings()
         return current | {
-            "serial-number": lambda: c.serial_number,
+            "serial-number": lambda: self.serial_number,
             "system-type": lambda: "DLC pro",
             "system-model": lambda: "DLC pro",
             "fw-ver": lambda: c.firmware,
@@ -242,7 +246,7 @@ class DlcModel:
             "laser1:health": lambda: self.health,
             "laser1:health-txt": lambda: "OK" if not self.health else self.status_text,
             "laser1:dl:type": lambda: "CTL",
-            "laser1:dl:serial-number": lambda: c.serial_number.replace("DLC PRO", "CTL"),
+            "laser1:dl:serial-number": lambda: self.serial_number.replace("DLC PRO", "CTL"),
             "laser1:dl:ontime": lambda: int(self._clock() - self._booted),
             "laser1:dl:tc:temp-act": lambda: self._noisy(self._temperature, 0.0005),
             "laser1:dl:tc:ready": lambda: self.ready,

@@ -232,6 +232,7 @@ class DlcPro:
         model = self.model
         model.refresh()
         return {
+            "serial_number": model.serial_number,
             "emission": model.emission,
             "power_mw": model.power_mw,
             "current_ma": model.current_ma,

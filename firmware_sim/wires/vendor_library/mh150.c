@@ -5,12 +5,13 @@
  * with its own state. Names, arguments and modes are those of the fact sheet (instruments.md 2.5);
  * the error numbers are unverified. Device index 0 is the instrument, 1..7 are empty.
  *
- * A call never hangs: without an answer in DEADLINE_S it fails and the device counts as lost until
+ * A call never hangs: without an answer in DEADLINE_MS it fails and the device counts as lost until
  * it is opened again. Calls from several threads are carried one after another.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,11 +19,12 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAXDEVNUM 8
 #define TTREADMAX 1048576
-#define DEADLINE_S 2
+#define DEADLINE_MS 2000
 #define TEXT_MAX 16384
 #define SOCKET_NAME "mh150.sock"
 
@@ -75,36 +77,33 @@ static int connect_beside_library(void) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     snprintf(name.sun_path, sizeof name.sun_path, "/proc/self/fd/%d/" SOCKET_NAME, dir);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval limit = {.tv_sec = DEADLINE_S};
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-        if (connect(fd, (struct sockaddr *)&name, sizeof name) < 0) {
-            close(fd);
-            fd = -1;
-        }
+    struct timeval limit = {.tv_sec = DEADLINE_MS / 1000}; /* of connect() only */
+    if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) < 0) {
+        close(fd);
+        fd = -1;
     }
     close(dir);
     return fd;
 }
 
-static int send_all(const void *data, size_t size) {
-    const char *p = data;
-    while (size) {
-        ssize_t n = send(cable_fd, p, size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return -1;
-        p += n;
-        size -= (size_t)n;
-    }
-    return 0;
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
-static int receive_all(void *data, size_t size) {
+/* All of `size` bytes in the given direction (POLLIN or POLLOUT) before `deadline`, or -1. */
+static int transfer(short direction, void *data, size_t size, int64_t deadline) {
     char *p = data;
     while (size) {
-        ssize_t n = recv(cable_fd, p, size, 0);
-        if (n < 0 && errno == EINTR) continue;
+        struct pollfd fd = {.fd = cable_fd, .events = direction};
+        int64_t left = deadline - now_ms();
+        if (left <= 0 || (poll(&fd, 1, (int)left) < 0 && errno != EINTR)) return -1;
+        if (!fd.revents) continue;
+        ssize_t n = direction == POLLIN ? recv(cable_fd, p, size, MSG_DONTWAIT)
+                                        : send(cable_fd, p, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) return -1;
         p += n;
         size -= (size_t)n;
@@ -113,12 +112,14 @@ static int receive_all(void *data, size_t size) {
 }
 
 /* One exchange with the cable held; payload of at most `room` bytes to `out`, its size to `got`. */
-static int exchange(const request_t *request, void *out, size_t room, size_t *got) {
+static int exchange(request_t *request, void *out, size_t room, size_t *got) {
     int failed = request->function == F_READ_FIFO ? E_READ_FAIL : E_COMMAND_FAIL;
     reply_t reply;
     if (cable_fd < 0) return failed;
-    if (send_all(request, sizeof *request) == 0 && receive_all(&reply, sizeof reply) == 0 &&
-        reply.length <= room && receive_all(out, reply.length) == 0) {
+    int64_t deadline = now_ms() + DEADLINE_MS;
+    if (transfer(POLLOUT, request, sizeof *request, deadline) == 0 &&
+        transfer(POLLIN, &reply, sizeof reply, deadline) == 0 && reply.length <= room &&
+        transfer(POLLIN, out, reply.length, deadline) == 0) {
         if (got) *got = reply.length;
         return reply.code;
     }
