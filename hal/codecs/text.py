@@ -36,7 +36,8 @@ class LineCodec:
 
     Resynchronisation writes a fresh random number into a register that can be read back
     (``nonce_set``, e.g. ``"time {}"``) and reads lines until that number comes back: every
-    line before it belonged to an earlier question. ``restore`` then repairs the register.
+    line before it belonged to an earlier question, because these instruments answer in order.
+    ``restore`` then repairs the register.
     """
 
     NONCES = range(1_000, 30_000)
@@ -83,15 +84,9 @@ class LineCodec:
         if self._abort:
             await link.write(b"\r\n" + self._abort.encode("ascii") + b"\r\n", self.timeout_s)
             await link.drain(0.1, max(0.2, deadline - loop.time()))
-        nonce = str(self._random.choice(self.NONCES))
-        question = f"\r\n{self._nonce_set.format(nonce)}\r\n{self._nonce_get}{self._end}"
-        await link.write(question.encode("ascii"), self.timeout_s)
-        while (left := deadline - loop.time()) > 0:
-            try:
-                line = await link.read_until(b"\n", left, 1 << 20)
-            except LinkTimeout:
-                break
-            if line.strip() == nonce.encode("ascii"):
+        # Twice: a half reply without line end swallows the first answer.
+        for until in (deadline - self.timeout_s, deadline):
+            if await self._answers_to_nonce(until):
                 await link.write(self._restore().encode("ascii") + b"\r\n", self.timeout_s)
                 self._longest_s = self.timeout_s
                 return
@@ -100,6 +95,22 @@ class LineCodec:
             where=link.uri,
             hint="Switch it off and on; the program finds it again by itself",
         )
+
+    async def _answers_to_nonce(self, deadline: float) -> bool:
+        link, loop = self.link, asyncio.get_running_loop()
+        while link.pending:  # what is here already is no answer to what is asked now
+            await link.read_some(65_536, self.timeout_s)
+        nonce = str(self._random.choice(self.NONCES))
+        question = f"\r\n{self._nonce_set.format(nonce)}\r\n{self._nonce_get}{self._end}"
+        await link.write(question.encode("ascii"), self.timeout_s)
+        while (left := deadline - loop.time()) > 0:
+            try:
+                line = await link.read_until(b"\n", left, 1 << 20)
+            except LinkTimeout:
+                return False
+            if line.strip() == nonce.encode("ascii"):
+                return True
+        return False
 
 
 class PromptCodec:

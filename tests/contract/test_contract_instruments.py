@@ -1,0 +1,220 @@
+"""Every driver over its real wire, against the emulator program: the same promises for all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from photonlink.hal.errors import (
+    InstrumentError,
+    LimitError,
+    LinkClosed,
+    LinkError,
+    LinkTimeout,
+    PhotonlinkError,
+    ReadbackMismatch,
+)
+from photonlink.hal.instruments import Instrument, Laser, SinglePhotonDetector
+from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.tags import Provenance
+
+ALL = ("pump", "alice-tagger", "bob-tagger", "alice-spd-h")
+TEXT = ("pump", "alice-tagger", "alice-spd-h")  # instruments that are asked in words
+STEADY = {  # a reading that does not change by itself: the right answer is known
+    "pump": ("current_set_ma", 80.0),
+    "alice-tagger": ("integration_ms", 1000),
+    "alice-spd-h": ("gate_ms", 1000),
+}
+
+
+@contextlib.asynccontextmanager
+async def opened(program: Any, *names: str) -> AsyncIterator[Bench]:
+    bench = await open_bench(program.station(*names))
+    try:
+        yield bench
+    finally:
+        for name in names:
+            program.fault(name, "none")
+        await bench.close()
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_open_identify_read_close_and_open_again(program: Any, name: str) -> None:
+    for _ in range(2):
+        async with opened(program, name) as bench:
+            resolution = bench.resolutions[name]
+            assert resolution.provenance is Provenance.EMULATED
+            assert resolution.identity.model
+            values = (await bench.snapshot())[name]
+            assert values
+            assert not [key for key in values if key.endswith("error")], values
+            assert all(step.ok for step in await bench.safe_state())
+
+
+@pytest.mark.parametrize("name", TEXT)
+async def test_a_reply_that_never_comes_ends_at_the_deadline(program: Any, name: str) -> None:
+    async with opened(program, name) as bench:
+        program.fault(name, "silent", count=1)
+        with pytest.raises(LinkTimeout) as caught:
+            await bench.instruments[name].snapshot()
+        assert program.addresses[name].removeprefix("serial://") in caught.value.where
+        key, right = STEADY[name]
+        assert (await bench.instruments[name].snapshot())[key] == right
+
+
+@pytest.mark.parametrize("name", TEXT)
+async def test_late_replies_are_never_credited_to_another_question(program: Any, name: str) -> None:
+    async with opened(program, name) as bench:
+        instrument, (key, right) = bench.instruments[name], STEADY[name]
+        whole = await instrument.snapshot()
+        for _ in range(2):
+            program.fault(name, "late", count=1, delay_s=0.9)
+            with pytest.raises(LinkTimeout):
+                await instrument.snapshot()
+            await asyncio.sleep(0.6)  # now it is there, and the next question is not its own
+            values = await instrument.snapshot()
+            assert values[key] == right
+            assert values.keys() == whole.keys()
+
+
+@pytest.mark.parametrize("fault", ["garbled", "truncated", "echo"])
+@pytest.mark.parametrize("name", TEXT)
+async def test_damaged_replies_do_no_lasting_harm(program: Any, name: str, fault: str) -> None:
+    async with opened(program, name) as bench:
+        instrument, (key, right) = bench.instruments[name], STEADY[name]
+        for _ in range(3):
+            program.fault(name, fault, count=1)
+            with contextlib.suppress(PhotonlinkError):
+                await instrument.snapshot()
+            program.fault(name, "none")
+            with contextlib.suppress(LinkError):
+                await instrument.snapshot()  # at most one more question is lost to the recovery
+            values = await instrument.snapshot()
+            assert values[key] == right
+            assert not [k for k in values if k.endswith("error")], values
+
+
+@pytest.mark.parametrize("name", TEXT)
+async def test_cancellation_in_the_middle_of_a_question(program: Any, name: str) -> None:
+    async with opened(program, name) as bench:
+        instrument, (key, right) = bench.instruments[name], STEADY[name]
+        for pause_s in (0.0, 0.001, 0.003):
+            task = asyncio.ensure_future(instrument.snapshot())
+            await asyncio.sleep(pause_s)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert (await instrument.snapshot())[key] == right
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_unplugged_is_closed_at_once(program: Any, name: str) -> None:
+    async with opened(program, name) as bench:
+        program.fault(name, "unplug")
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises((LinkClosed, InstrumentError)):
+            await bench.instruments[name].snapshot()
+        assert asyncio.get_running_loop().time() - begin < 3.0
+        program.fault(name, "replug")
+
+
+async def test_a_command_accepted_but_not_executed_is_found_out(program: Any) -> None:
+    async with opened(program, "pump", "alice-spd-h") as bench:
+        laser, detector = bench.lasers["pump"], bench.detectors["alice-spd-h"]
+        detector.settings = detector.settings.model_copy(update={"settle_s": 0.3})
+        program.fault("pump", "ignore-sets")
+        program.fault("alice-spd-h", "ignore-sets")
+        with pytest.raises(ReadbackMismatch, match=r"60.* reads back"):
+            await laser.set_current_ma(60.0)
+        with pytest.raises(ReadbackMismatch):
+            await laser.set_emission(True)
+        with pytest.raises(ReadbackMismatch, match="bias"):
+            await detector.set_bias(True)
+
+
+async def test_the_laser_refuses_what_it_should(program: Any) -> None:
+    async with opened(program, "pump") as bench:
+        laser: Laser = bench.lasers["pump"]
+        for wrong in (1e6, -1.0, float("nan")):
+            with pytest.raises(LimitError):
+                await laser.set_current_ma(wrong)
+        clip = (await laser.snapshot())["current_clip_ma"]
+        with pytest.raises(LimitError, match="outside"):
+            await laser.set_current_ma(float(clip) + 0.5)
+        assert (await laser.snapshot())["current_set_ma"] == 80.0, "nothing was changed"
+        for setting, words in (("interlock_open", "interlock"), ("frontkey_locked", "key")):
+            program.ask(device="pump", set={setting: True})
+            with pytest.raises(InstrumentError, match=words):
+                await laser.set_emission(True)
+            assert not await laser.emission()
+            program.ask(device="pump", set={setting: False})
+        await laser.set_emission(True)
+        assert program.status("pump")["emission"]
+        await laser.set_emission(False)
+        assert not program.status("pump")["emission"]
+
+
+async def test_closing_leaves_light_and_bias_off(program: Any) -> None:
+    async with opened(program, "pump", "alice-spd-h") as bench:
+        await bench.lasers["pump"].set_emission(True)
+        await bench.detectors["alice-spd-h"].set_bias(True)
+        assert program.status("pump")["emission"]
+        assert program.status("alice-spd-h")["bias"]
+    assert not program.status("pump")["emission"]
+    assert not program.status("alice-spd-h")["bias"]
+
+
+async def test_opening_takes_light_and_bias_off(program: Any) -> None:
+    left_on = await open_bench(program.station("pump", "alice-spd-h"))
+    await left_on.lasers["pump"].set_emission(True)
+    await left_on.detectors["alice-spd-h"].set_bias(True)
+    for instrument in left_on.instruments.values():
+        await instrument._link.close()  # as a killed process leaves them
+    async with opened(program, "pump", "alice-spd-h"):
+        assert not program.status("pump")["emission"]
+        assert not program.status("alice-spd-h")["bias"]
+
+
+async def test_emergency_off_works_past_the_event_loop(program: Any) -> None:
+    async with opened(program, "pump", "alice-spd-h") as bench:
+        await bench.lasers["pump"].set_emission(True)
+        await bench.detectors["alice-spd-h"].set_bias(True)
+        for instrument in bench.instruments.values():
+            instrument.emergency_off()  # blocks this loop: nothing of it can help
+        for _ in range(40):
+            await asyncio.sleep(0.05)
+            if not (program.status("pump")["emission"] or program.status("alice-spd-h")["bias"]):
+                break
+        assert not program.status("pump")["emission"]
+        assert not program.status("alice-spd-h")["bias"]
+
+
+async def test_a_detector_counts_what_its_diode_clicks(program: Any) -> None:
+    async with opened(program, "alice-spd-h") as bench:
+        detector: SinglePhotonDetector = bench.detectors["alice-spd-h"]
+        assert (await detector.count(0.05)).counts == 0, "without bias there are no clicks"
+        await detector.set_bias(True)
+        before = program.status("alice-spd-h")["clicks_total"]
+        reading = await detector.count(0.5)
+        after = program.status("alice-spd-h")["clicks_total"]
+        assert reading.gate_s == 0.5
+        assert 0 < reading.counts <= after - before
+        assert reading.counts > 0.5 * (after - before)
+        for wrong in (0.0, 66.0, float("nan")):
+            with pytest.raises((LimitError, ValueError)):
+                await detector.count(wrong)
+
+
+async def test_concurrent_questions_get_their_own_answers(program: Any) -> None:
+    async with opened(program, "pump", "alice-spd-h") as bench:
+
+        async def twenty(instrument: Instrument) -> list[Any]:
+            return await asyncio.gather(*(instrument.snapshot() for _ in range(20)))
+
+        for name, instrument in bench.instruments.items():
+            key, right = STEADY[name]
+            assert {values[key] for values in await twenty(instrument)} == {right}
