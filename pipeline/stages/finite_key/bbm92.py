@@ -46,7 +46,7 @@ class KeyLength:
         return "\n".join(lines)
 
 
-def _account(
+def make_account(
     bound: str, n: int, k: int, phi: float, leak_bits: float, penalty_bits: float
 ) -> KeyLength:
     phase = n * entropy_of_bound(phi)
@@ -67,7 +67,7 @@ def _checked(n: float, k: float, leak_ec: float, eps_sec: float, eps_cor: float)
     return inputs.count("n", n), inputs.count("k", k)
 
 
-def _tag_bits(eps_cor: float) -> int:
+def tag_bits(eps_cor: float) -> int:
     return math.ceil(math.log2(1 / eps_cor))
 
 
@@ -82,7 +82,7 @@ def tlgr2012(
     else:
         mu = math.sqrt((n + k) / (n * k) * (k + 1) / k * math.log(4 / eps_sec))
         phi = q_tol + mu
-    return _account("tlgr2012", n, k, phi, leak_ec, math.log2(2 / (eps_sec**2 * eps_cor)))
+    return make_account("tlgr2012", n, k, phi, leak_ec, math.log2(2 / (eps_sec**2 * eps_cor)))
 
 
 def bbm92_exact(
@@ -98,8 +98,8 @@ def bbm92_exact(
     observed = inputs.count("observed", observed, at_most=k)
     share = eps_sec / 3
     phi = max_errors_unseen(observed, k, n, share**2) / n if n and k else 0.5
-    penalty = _tag_bits(eps_cor) - 2 * math.log2(2 * share)
-    return _account("hypergeometric", n, k, phi, leak_ec, penalty)
+    penalty = tag_bits(eps_cor) - 2 * math.log2(2 * share)
+    return make_account("hypergeometric", n, k, phi, leak_ec, penalty)
 
 
 def bbm92_key_length(
@@ -120,5 +120,5 @@ def bbm92_key_length(
     n, k = _checked(n, k, leak_bits, eps_sec, eps_cor)
     tag = inputs.count("verification_bits", verification_bits)
     result = bbm92_exact(n, k, math.floor(q_tol * k), leak_bits, eps_sec, eps_cor)
-    extra = max(0, tag - _tag_bits(eps_cor))
-    return _account("hypergeometric", n, k, result.phi, leak_bits, result.penalty_bits + extra)
+    extra = max(0, tag - tag_bits(eps_cor))
+    return make_account("hypergeometric", n, k, result.phi, leak_bits, result.penalty_bits + extra)
