@@ -3,10 +3,8 @@
 #include <string.h>
 
 #include "cpu.h"
-#include "gf128.h"
 #include "secret.h"
 #include "toeplitz.h"
-#include "toeplitz_fft.h"
 
 /* Bit strings are read as big-endian words: string position p is bit 63 - p%64 of word p/64.
  * The product of two such words then has its coefficient k at position k + 1 of the 128-bit
@@ -18,6 +16,8 @@ enum { DIRECT_PRODUCTS = 4096 };
 int pl_toeplitz_new(pl_toeplitz **out) {
   *out = calloc(1, sizeof **out);
   if (!*out) return PL_E_MEMORY;
+  (*out)->products = pl_gf128_kernels(pl_simd());
+  (*out)->kernel = pl_fft_kernels(pl_simd());
   (*out)->max_log = PL_FFT_MAX_LOG;
   return PL_OK;
 }
@@ -58,7 +58,6 @@ static int direct(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t
   size_t ny = ((size_t)n_out + 63) / 64 + 2, pad = nx;
   int status = pl_toeplitz_reserve(context, 2 * nx + pad + ns + ny + 2, 0);
   if (status != PL_OK) return status;
-  const pl_gf128_kernel *kernel = pl_gf128_kernels(pl_simd());
   uint64_t *xr = context->secret, *xf = xr + nx, *s = xf + nx + pad, *out = s + ns + 2;
   memset(xf, 0, 8 * nx);
   pl_bits_copy((uint8_t *)xf, 0, x, x_start, n);
@@ -71,11 +70,11 @@ static int direct(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t
   for (size_t i = 0; i < ny; i++) {
     if (i + first > ns + 1) break; /* beyond the seed every wanted bit was already covered */
     const uint64_t *at = s + first + i + 1;
-    pl_u128 sum = kernel->dot(at - nx, xr, nx);
+    pl_u128 sum = context->products->dot(at - nx, xr, nx);
     out[i] ^= sum.hi;
     if (i + 1 < ny) out[i + 1] ^= sum.lo;
   }
-  if (first > 0) out[0] ^= kernel->dot(s + first - nx, xr, nx).lo;
+  if (first > 0) out[0] ^= context->products->dot(s + first - nx, xr, nx).lo;
   int shift = (int)(n % 64);
   for (int64_t i = 0; 64 * i < n_out; i++) {
     uint64_t word = shift ? out[i] << shift | out[i + 1] >> (64 - shift) : out[i];

@@ -3,12 +3,15 @@
 #define PHOTONLINK_TOEPLITZ_H
 #include <stdbool.h>
 
-#include "core.h"
+#include "gf128.h"
+#include "toeplitz_fft.h"
 
 struct pl_toeplitz {
   uint64_t *secret, *open, *twiddles; /* working memory: locked, and for public values */
   size_t secret_words, open_words;
   int twiddle_log;
+  const pl_gf128_kernel *products;
+  const pl_fft_kernel *kernel;
   int max_log; /* transforms have at most 2^max_log chunks */
 };
 

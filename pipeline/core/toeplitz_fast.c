@@ -12,11 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "gf128.h"
 #include "secret.h"
 #include "toeplitz.h"
-#include "toeplitz_fft.h"
 
 typedef struct {
   int log;              /* transforms of 2^log chunks */
@@ -88,10 +85,10 @@ static void into_transform(const pl_fft_kernel *kernel, enum pl_fft_mode mode, u
 }
 
 /* Low half of the correlation just before the first: s_(-1) a_0 + s_0 a_1 + ... */
-static uint32_t chunk_before(uint32_t first, const uint32_t *s, const uint32_t *a, size_t n) {
+static uint32_t chunk_before(const pl_gf128_kernel *kernel, uint32_t first, const uint32_t *s,
+                             const uint32_t *a, size_t n) {
   enum { TILE = 256 };
   uint64_t left[TILE], right[TILE];
-  const pl_gf128_kernel *kernel = pl_gf128_kernels(pl_simd());
   uint32_t sum = 0;
   for (size_t start = 0; start < n; start += TILE) {
     for (size_t i = 0; i < TILE; i++) {
@@ -140,7 +137,7 @@ int pl_toeplitz_fast(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint
   const plan p = best_plan(chunks_out, chunks_in, context->max_log);
   int status = prepare(context, &p, chunks_in, chunks_s);
   if (status != PL_OK) return status;
-  const pl_fft_kernel *kernel = pl_fft_kernels(pl_simd());
+  const pl_fft_kernel *kernel = context->kernel;
   const uint64_t *twiddles = context->twiddles;
   size_t size = (size_t)1 << p.log;
   uint64_t *columns = context->secret, *result = columns + p.columns * size;
@@ -157,7 +154,7 @@ int pl_toeplitz_fast(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint
   load_chunks(s, chunks_s, seed, skip, n + n_out - 1 - skip);
   load_chunks(&first, 1, seed, 0, skip);
   first >>= 32 - skip;
-  uint32_t carry = chunk_before(first, s, a, chunks_in);
+  uint32_t carry = chunk_before(context->products, first, s, a, chunks_in);
 
   for (size_t c = 0; c < p.columns; c++) {
     size_t from = c * p.column, left = chunks_in - from;
