@@ -288,6 +288,9 @@ class MultiHarp150(TimeTagger):
             lib.invoke("MH_CTCStatus", self._device, number)
             if number[0] != 0:
                 failure = AcquisitionError("the measurement time is over", where=self.name)
+        if failure is not None:
+            # A measurement that ended by itself still has to be stopped before the next start.
+            lib.status("MH_StopMeas", self._device)
         return WireChunk(data, lost), failure
 
     def _judge(

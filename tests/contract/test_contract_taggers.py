@@ -1,0 +1,219 @@
+"""Both time taggers over their wires: same promises, real decoder, known light."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from photonlink.hal.decoders import decoder_for
+from photonlink.hal.errors import AcquisitionError, InstrumentError, PhotonlinkError
+from photonlink.hal.instruments import TimeTagger
+from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.supervisor import BackOff, Lost, Started, Supervisor
+
+TAGGERS = ("alice-tagger", "bob-tagger")
+FIRST_INPUT = {"alice-tagger": 1, "bob-tagger": 0}
+SIDE = {"alice-tagger": "alice", "bob-tagger": "bob"}
+
+
+async def take(tagger: TimeTagger, seconds: float) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """(time_ps, channel, horizon_ps, lost intervals) of an acquisition of about ``seconds``."""
+    decoder = decoder_for(tagger.wire_format)
+    times, channels, lost, end, last = [], [], 0, 0, time.monotonic()
+    async with aclosing(tagger.chunks()) as chunks:
+        async for chunk in chunks:
+            assert time.monotonic() - last < 1.0, "a chunk at least every 0.2 s (and a busy host)"
+            last = time.monotonic()
+            block = decoder.feed(chunk)
+            assert block.start_ps >= end
+            end = block.end_ps
+            lost += len(block.lost)
+            times.append(block.time_ps)
+            channels.append(block.channel)
+            if end > seconds * 1e12:
+                break
+    return np.concatenate(times), np.concatenate(channels), end, lost
+
+
+async def lit(program: Any, *names: str) -> Bench:
+    """A bench with these instruments; diodes without a driver are at nominal bias anyway."""
+    bench = await open_bench(program.station("pump", *names))
+    await bench.lasers["pump"].set_emission(True)
+    return bench
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+async def test_events_arrive_whole_in_order_and_at_the_right_rate(program: Any, name: str) -> None:
+    bench = await lit(program, name)
+    try:
+        tagger = bench.taggers[name]
+        before = time.time()
+        start = await tagger.start()
+        after = time.time()
+        assert before - start.uncertainty_s - 0.3 <= start.host_time_s <= after
+        assert start.uncertainty_s < 0.4, "the pipeline's hint must be good to 0.4 s"
+        times, channels, end, lost = await take(tagger, 1.0)
+        clock_error = time.time() - (start.host_time_s + end / 1e12)
+        assert -0.1 < clock_error < 1.0
+        rates = program.ask(status=True)["status"]["taggers"][SIDE[name]]["rates_hz"]
+        await tagger.stop()
+        assert lost == 0
+        assert np.all(np.diff(times) >= 0)
+        first = FIRST_INPUT[name]
+        assert set(tagger.capabilities.channels) >= set(np.unique(channels))
+        for place in range(4):
+            counted = np.count_nonzero(channels == first + place) / (end / 1e12)
+            assert counted == pytest.approx(rates[place], rel=0.15, abs=500)
+    finally:
+        await bench.close()
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+async def test_no_light_no_clicks_but_time_goes_on(program: Any, name: str) -> None:
+    bench = await lit(program, name)
+    try:
+        tagger = bench.taggers[name]
+        await tagger.start()
+        bright, _, end, _ = await take(tagger, 0.5)
+        await tagger.stop()
+        bright_rate = len(bright) / (end / 1e12)
+        await bench.lasers["pump"].set_emission(False)
+        await asyncio.sleep(0.1)
+        await tagger.start()
+        dark, _, end, _ = await take(tagger, 0.5)
+        await tagger.stop()
+        assert len(dark) / (end / 1e12) < bright_rate / 5
+        program.ask(set={"alice.hv_fraction": 0.5})
+    finally:
+        await bench.close()
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+async def test_stop_and_start_again_is_a_new_time_zero(program: Any, name: str) -> None:
+    bench = await lit(program, name)
+    try:
+        tagger, starts = bench.taggers[name], []
+        for _ in range(3):
+            starts.append(await tagger.start())
+            _, _, end, lost = await take(tagger, 0.25)
+            assert end < 2e12, "nothing of the acquisition before"
+            assert lost == 0
+            with pytest.raises(InstrumentError):
+                await tagger.start()
+            await tagger.stop()
+            await tagger.stop()
+            assert (await tagger.snapshot())["streaming"] is False
+        assert starts[0].host_time_s < starts[1].host_time_s < starts[2].host_time_s
+        with pytest.raises(InstrumentError, match="not started"):
+            await anext(aiter(tagger.chunks()))
+    finally:
+        await bench.close()
+
+
+async def test_a_tagger_s_own_counts_agree_with_its_events(program: Any) -> None:
+    bench = await lit(program, "alice-tagger")
+    try:
+        tagger: Any = bench.taggers["alice-tagger"]
+        counts = await tagger.counts(0.5)
+        await tagger.start()
+        with pytest.raises(InstrumentError, match="while it streams"):
+            await tagger.counts(0.1)
+        _, channels, end, _ = await take(tagger, 1.0)
+        await tagger.stop()
+        for place in range(4):
+            rate = np.count_nonzero(channels == 1 + place) / (end / 1e12)
+            assert counts[place] / 0.5 == pytest.approx(rate, rel=0.15, abs=500)
+    finally:
+        await bench.close()
+
+
+@pytest.mark.parametrize(
+    "fault", [{"fault": "lose", "events": 1000, "flagged": True}, {"fault": "ref-lost"}]
+)
+async def test_losses_told_beside_the_records_are_reported(
+    program: Any, fault: dict[str, Any]
+) -> None:
+    bench = await lit(program, "bob-tagger")
+    try:
+        tagger = bench.taggers["bob-tagger"]
+        await tagger.start()
+        program.ask(device="bob-tagger", **fault)
+        _, _, _, lost = await take(tagger, 0.6)
+        assert lost >= 1
+        await tagger.stop()
+    finally:
+        await bench.close()
+
+
+async def test_a_full_fifo_ends_the_acquisition_with_a_gap(program: Any) -> None:
+    bench = await lit(program, "bob-tagger")
+    try:
+        tagger, gaps = bench.taggers["bob-tagger"], []
+
+        async def read_on() -> None:
+            async for chunk in tagger.chunks():
+                gaps.extend(chunk.lost)
+
+        await tagger.start()
+        program.fault("bob-tagger", "overrun")
+        with pytest.raises(AcquisitionError, match="overran"):
+            await read_on()
+        assert gaps
+        assert gaps[-1].end_ps == -1
+        await tagger.stop()
+        await tagger.start()
+        times, *_ = await take(tagger, 0.3)
+        assert len(times), "and it starts again"
+        await tagger.stop()
+    finally:
+        await bench.close()
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+async def test_unplugged_while_streaming_is_found_again(program: Any, name: str) -> None:
+    bench = await lit(program, name)
+    events: list[Any] = []
+    supervisor = Supervisor(bench, events.append, back_off=BackOff(0.05, 0.2))
+    seen: list[str] = []
+    decoder, tags = None, 0
+    try:
+        async with aclosing(supervisor.tagger_stream()) as stream:
+            async with asyncio.timeout(20):
+                async for item in stream:
+                    if isinstance(item, Started):
+                        seen.append("started")
+                        decoder, tags = decoder_for(bench.taggers[name].wire_format), 0
+                    elif isinstance(item, Lost):
+                        seen.append("lost")
+                    else:
+                        tags += len(decoder.feed(item))
+                        if tags > 5000 and seen == ["started"]:
+                            program.fault(name, "unplug", for_s=0.5)
+                            tags = -(10**9)
+                        if tags > 5000 and seen[1:] == ["lost", "started"]:
+                            break
+        kinds = [type(event).__name__ for event in events]
+        assert kinds == ["Lost", "Found"]
+        assert events[1].identity == bench.resolutions[name].identity
+        assert await bench.taggers[name].snapshot()
+    finally:
+        await bench.close()
+
+
+async def test_a_silent_stream_is_not_waited_for_forever(program: Any) -> None:
+    bench = await lit(program, "alice-tagger")
+    try:
+        tagger = bench.taggers["alice-tagger"]
+        await tagger.start()
+        program.ask(device="alice-tagger", fault="reboot")
+        async with asyncio.timeout(5):
+            with pytest.raises(PhotonlinkError):
+                async for _ in tagger.chunks():
+                    pass
+    finally:
+        await bench.close()
