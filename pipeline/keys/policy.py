@@ -1,0 +1,36 @@
+"""What may be delivered: the one place where the provenance of a key is compared."""
+
+from __future__ import annotations
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.tags import Provenance
+
+_ORDER = (Provenance.REAL, Provenance.REPLAYED, Provenance.EMULATED)
+
+
+class DeliveryRefused(PhotonlinkError):
+    """The key is marked and the station does not allow its delivery."""
+
+
+def is_marked(provenance: Provenance | str) -> bool:
+    """True for key that any emulated, replayed or recorded input had a part in."""
+    return Provenance(provenance) is not Provenance.REAL
+
+
+def is_emulated(provenance: Provenance | str) -> bool:
+    """For display: some of it never was light."""
+    return Provenance(provenance) is Provenance.EMULATED
+
+
+def least_real(first: Provenance, second: Provenance) -> Provenance:
+    """A key is no more real than the least real thing it comes from."""
+    return max(first, second, key=_ORDER.index)
+
+
+def require_deliverable(provenance: Provenance | str, *, allow_marked: bool) -> None:
+    """Raise DeliveryRefused for marked key, unless the station says otherwise."""
+    if is_marked(provenance) and not allow_marked:
+        raise DeliveryRefused(
+            f"this key is {Provenance(provenance)}, not from real light and fresh randomness",
+            hint="It proves that the link works and protects nothing.",
+        )

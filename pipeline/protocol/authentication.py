@@ -1,0 +1,99 @@
+"""Wegman-Carter authentication of the two byte streams, one tag per phase and direction.
+
+tag = PolyMac_k(segment) xor pad. A segment is all bytes one direction has carried since its
+last tag, the head of the Tag frame included, after a prefix of 64 bytes: session id, direction
+and the tag's counter, so that a segment of another session, direction or time never fits.
+eps per tag <= (ceil(L / 128) + 1) 2^-128 for L bits (security facts, 1.5); they add up.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from photonlink.pipeline.keys.ledger import PAD_BYTES
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.native.hashing import PolyMac
+from photonlink.pipeline.protocol.framing import HEADER_BYTES, ProtocolError
+from photonlink.pipeline.protocol.messages import PoolName, Tag
+from photonlink.pipeline.protocol.pads import Pads, PoolKey
+
+_PREFIX = struct.Struct("<32s16sQQ")
+TAG_BITS = 128
+TAG_HEAD_BYTES = HEADER_BYTES + 13  # of a Tag frame, all but the tag itself
+
+
+class Stream:
+    """One direction: the running hash and what it has cost."""
+
+    def __init__(self, psk: PreSharedKey, pads: Pads, direction: str, session_id: bytes) -> None:
+        self.direction = direction
+        self.tags = 0
+        self.epsilon = 0.0
+        self._pads, self._session_id = pads, session_id
+        with psk.mac_key(direction) as key:
+            self._mac = PolyMac(key)
+        self._bytes = 0
+        self._positions = {pool: pads.position(PoolKey(direction, pool)) for pool in PoolName}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._bytes = 0
+        name = self.direction.encode()
+        self.absorb(_PREFIX.pack(self._session_id, name, self.tags, 0))
+
+    def absorb(self, data: bytes) -> None:
+        self._mac.update(data)
+        self._bytes += len(data)
+
+    def expect_positions(self, positions: dict[PoolName, int]) -> None:
+        """Where both nodes agreed in their Hellos that the next pads lie."""
+        self._positions.update(positions)
+
+    def make_tag(self, pool: PoolName) -> Tag:
+        """Close the segment: spends one pad, which the ledger knows before it is used."""
+        key, position = PoolKey(self.direction, pool), self._positions[pool]
+        with self._pads.read(key, position) as pad:
+            self._pads.mark_spent(key, position)
+            self._end(pool, position)
+            message = Tag(self.tags, int(pool), position, self._mac.tag(pad, 0))
+        self._next(pool, position)
+        return message
+
+    def check_tag(self, message: Tag, pool: PoolName) -> None:
+        """Verify the peer's tag over everything received. Raises ProtocolError.
+
+        The pad counts as spent once the tag was found right: a forged tag must not push the
+        receiver's position past the sender's.
+        """
+        key, position = PoolKey(self.direction, pool), self._positions[pool]
+        if (message.counter, message.pool, message.position) != (self.tags, int(pool), position):
+            raise ProtocolError(
+                "authentication_failed",
+                f"tag {message.counter} of {self.direction} stands at pool {message.pool}, byte "
+                f"{message.position}; expected tag {self.tags}, pool {int(pool)}, byte {position}",
+                hint="A message was replayed, reordered or lost.",
+            )
+        with self._pads.read(key, position) as pad:
+            self._end(pool, position)
+            if not self._mac.verify(message.tag, pad, 0):
+                raise ProtocolError(
+                    "authentication_failed",
+                    f"tag {self.tags} of {self.direction} does not fit what was received",
+                    hint="The channel was changed on the way, or the pre-shared keys differ.",
+                )
+            self._pads.mark_spent(key, position)
+        self._next(pool, position)
+
+    def close(self) -> None:
+        self._mac.close()
+
+    def _end(self, pool: PoolName, position: int) -> None:
+        head = Tag(self.tags, int(pool), position, bytes(16)).encode()
+        self.absorb(head[:TAG_HEAD_BYTES])
+        self.epsilon += (math.ceil(self._bytes / 16) + 1) * 2.0**-TAG_BITS
+
+    def _next(self, pool: PoolName, position: int) -> None:
+        self._positions[pool] = position + PAD_BYTES
+        self.tags += 1
+        self._begin()

@@ -1,0 +1,51 @@
+"""When a block closes: the same rule, run on both nodes over the same public slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from photonlink.pipeline.protocol.parameters import Parameters
+
+
+@dataclass(slots=True)
+class BlockRule:
+    """A block closes on its total of sifted bits or on time, never on counts per basis.
+
+    ``closed_at``: how many bits the block has, once it is known.
+    """
+
+    parameters: Parameters
+    closed_at: int | None = None
+    start_ps: int | None = None
+    end_ps: int = 0
+    _next_start_ps: int | None = None
+
+    def slot(self, start_ps: int, end_ps: int, total: int) -> None:
+        """One key slot of Bob's time has been sifted; ``total`` bits wait now."""
+        if self.closed_at is not None:
+            if self._next_start_ps is None:
+                self._next_start_ps = start_ps
+            return
+        if self.start_ps is None:
+            self.start_ps = start_ps
+        self.end_ps = end_ps
+        if total >= self.parameters.block_sifted_bits:
+            self.closed_at = self.parameters.block_sifted_bits
+        elif end_ps - self.start_ps >= self.parameters.block_max_s * 1e12:
+            if total:
+                self.closed_at = total
+            else:
+                self.start_ps = None
+
+    def taken(self, remaining: int) -> float:
+        """The block has been cut off; returns its duration in s and starts the next."""
+        duration_s = (self.end_ps - (self.start_ps or self.end_ps)) * 1e-12
+        self.start_ps, self._next_start_ps = self._next_start_ps, None
+        if self.start_ps is None and remaining:
+            self.start_ps = self.end_ps
+        enough = remaining >= self.parameters.block_sifted_bits
+        self.closed_at = self.parameters.block_sifted_bits if enough else None
+        return duration_s
+
+    def reset(self) -> None:
+        self.closed_at = self.start_ps = self._next_start_ps = None

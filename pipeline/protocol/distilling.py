@@ -1,0 +1,123 @@
+"""What both ends of a block's distillation share: its account, its report, its end."""
+
+from __future__ import annotations
+
+from photonlink.pipeline.protocol.accounts import TAGS_PER_BLOCK, Account, emulated
+from photonlink.pipeline.protocol.authentication import TAG_BITS
+from photonlink.pipeline.protocol.context import Context
+from photonlink.pipeline.protocol.messages import PoolName
+from photonlink.pipeline.protocol.pads import DIRECTIONS, PoolKey
+from photonlink.pipeline.protocol.setup import Publish
+from photonlink.pipeline.protocol.sifted import RawBlock
+from photonlink.pipeline.stages.amplify import Lengths
+from photonlink.pipeline.stages.finite_key import binary_entropy
+from photonlink.pipeline.status.model import BlockReport
+
+
+class Distilling:
+    """One block at a time. Subclasses hold the role's steps."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.active = False
+        self.account: Account | None = None
+        self.raw: RawBlock | None = None
+        self.lengths: Lengths | None = None
+        self.test_errors = 0
+        self.errors_corrected: int | None = None
+        self.leak_bits = 0
+        self.rounds = 0
+        self.duration_s = 0.0
+        self.since_s = 0.0  # of the last step, for the deadline
+        self._tags_before = 0
+
+    def begin(self, raw: RawBlock, block: int, duration_s: float) -> None:
+        self.active = True
+        self.raw, self.duration_s = raw, duration_s
+        self.account = Account(self.ctx, block, len(raw.key), len(raw.test))
+        self.ctx.next_block = block + 1
+        self.lengths, self.errors_corrected = None, None
+        self.test_errors = self.leak_bits = self.rounds = 0
+        self.since_s = self.ctx.now_s
+
+    @property
+    def block(self) -> int:
+        assert self.account is not None  # noqa: S101 - a block is active
+        return self.account.block
+
+    @property
+    def bits(self) -> RawBlock:
+        assert self.raw is not None  # noqa: S101 - a block is active
+        return self.raw
+
+    @property
+    def epsilon(self) -> float:
+        p = self.ctx.parameters
+        return p.eps_sec + p.eps_cor + p.eps_auth
+
+    def finish(self, abort: str | None) -> None:
+        """The block is over, with key (None) or without: report, wipe, make room."""
+        assert self.account is not None  # noqa: S101 - a block is active
+        if abort is not None:
+            self.account.end("aborted", abort, self.leak_bits)
+            self.ctx.show["last_abort"] = abort
+        report = self.report(abort)
+        self.ctx.effects.append(Publish(report))
+        self._show(report)
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the block's secrets."""
+        if self.raw is not None:
+            self.raw.close()
+        self.raw, self.account, self.active = None, None, False
+
+    def interrupted(self) -> None:
+        """The connection went: an open block burns; a prepared one is settled on reconnect."""
+        if self.account is not None and self.account.entry.status == "open":
+            self.account.end("burnt", "connection_lost", self.leak_bits)
+        self.drop()
+
+    def report(self, abort: str | None) -> BlockReport:
+        assert self.account is not None  # noqa: S101 - a block is active
+        entry, lengths = self.account.entry, self.lengths
+        n, k = entry.key_bits, entry.test_bits
+        rate = None if self.errors_corrected is None or not n else self.errors_corrected / n
+        ideal = n * binary_entropy(rate) if rate else 0.0
+        return BlockReport(
+            block=entry.block,
+            sifted_bits=n + k,
+            key_bits_in=n,
+            test_bits=k,
+            qber_hv=rate,
+            qber_da=self.test_errors / k if k else 0.0,
+            leak_bits=self.leak_bits,
+            f_ec=self.leak_bits / ideal if ideal else None,
+            verification_bits=lengths.verification_bits if lengths else 0,
+            secret_bits=entry.secret_bits if abort is None else 0,
+            authentication_bits=TAG_BITS * TAGS_PER_BLOCK,
+            net_bits=entry.net_bits if abort is None else 0,
+            secret_bits_tlgr2012=lengths.beside.length if lengths and abort is None else 0,
+            epsilon=self.epsilon if abort is None else 0.0,
+            q_tol=self.ctx.parameters.q_tol,
+            rounds=self.rounds,
+            duration_s=self.duration_s,
+            emulated=emulated(self.ctx),
+            abort=abort,
+        )
+
+    def _show(self, report: BlockReport) -> None:
+        show, state = self.ctx.show, self.ctx.ledger.state
+        show["qber_hv"], show["qber_da"] = report.qber_hv, report.qber_da
+        show["sifted_bits"] = show.get("sifted_bits", 0) + report.sifted_bits
+        show["leak_bits"] = show.get("leak_bits", 0) + report.leak_bits
+        show["blocks"] = show.get("blocks", 0) + (report.abort is None)
+        show["secret_bits"] = show.get("secret_bits", 0) + report.net_bits
+        show["epsilon"] = state.epsilon
+        if report.duration_s > 0:
+            show["skr_bps"] = report.net_bits / report.duration_s
+
+    def enough_pads(self) -> bool:
+        """A whole block's tags are left without touching the handshake reserve."""
+        need = TAGS_PER_BLOCK // 2 * TAG_BITS // 8
+        return all(self.ctx.pads.left(PoolKey(d, PoolName.BLOCK)) >= need for d in DIRECTIONS)

@@ -1,0 +1,75 @@
+"""Frames on the stream between the nodes: one type byte, three length bytes, the payload.
+
+Every bit of the header means something, so a flipped one is either refused here or changes
+the bytes that run through the authentication. Memory is bounded by the longest frame the
+expected type may have: the reader refuses a length before it waits for the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from photonlink.hal.errors import PhotonlinkError
+
+HEADER_BYTES = 4
+MAX_PAYLOAD_BYTES = (1 << 24) - 1
+
+
+class ProtocolError(PhotonlinkError):
+    """The peer (or somebody between) broke the protocol. ``code`` names the alarm."""
+
+    def __init__(
+        self, code: str, what: str, *, where: str = "", hint: str = "", seen: str = ""
+    ) -> None:
+        self.code = code
+        super().__init__(what, where=where, hint=hint, seen=seen)
+
+
+def encode_frame(kind: int, payload: bytes) -> bytes:
+    """Header and payload. The payload must be shorter than 2^24 bytes."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"payload of {len(payload)} bytes does not fit a frame")
+    return bytes((kind,)) + len(payload).to_bytes(3, "big") + payload
+
+
+class FrameReader:
+    """Cuts a byte stream into frames. ``limits``: longest payload by type; others are refused."""
+
+    def __init__(self, limits: Mapping[int, int]) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield (type, payload, whole frame) for every complete frame.
+
+        Raises ProtocolError as soon as a header is seen that no message can have.
+        """
+        self._buffer += data
+        position = 0
+        try:
+            while len(self._buffer) - position >= HEADER_BYTES:
+                kind = self._buffer[position]
+                length = int.from_bytes(self._buffer[position + 1 : position + 4], "big")
+                self._check(kind, length)
+                end = position + HEADER_BYTES + length
+                if len(self._buffer) < end:
+                    break
+                frame = bytes(self._buffer[position:end])
+                position = end
+                yield kind, frame[HEADER_BYTES:], frame
+        finally:
+            del self._buffer[:position]
+
+    def _check(self, kind: int, length: int) -> None:
+        limit = self._limits.get(kind)
+        if limit is None:
+            raise ProtocolError("unknown_message", f"no message has type {kind:#04x}")
+        if length > limit:
+            raise ProtocolError(
+                "oversize_message",
+                f"a message of type {kind:#04x} may hold {limit} bytes, its header says {length}",
+            )
+
+    @property
+    def pending_bytes(self) -> int:
+        return len(self._buffer)

@@ -1,0 +1,415 @@
+"""Messages between the nodes: fixed little-endian fields, then at most one tail of bytes.
+
+docs/protocol.md is the wire specification; this file is its only implementation. Decoding
+accepts exactly the layouts written here and raises ProtocolError for everything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from photonlink.pipeline.protocol.framing import ProtocolError, encode_frame
+
+PROTOCOL_VERSION = 1
+MAX_JSON_BYTES = 16_384
+MAX_BULK_BYTES = 8 << 20
+
+
+class IntervalKind(enum.IntEnum):
+    """What a requested stretch of Bob's time is for."""
+
+    ACQUIRE = 0  # clock not locked yet: times and detectors, never key
+    CALIBRATE = 1  # delays and QBER figures: times and detectors, never key
+    KEY = 2  # times quantised to the bin, and bases
+
+
+class PoolName(enum.IntEnum):
+    """The two pad pools each direction has."""
+
+    HANDSHAKE = 0
+    BLOCK = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Base: subclasses set TYPE, the struct LAYOUT of their fields and TAIL_BYTES."""
+
+    TYPE: ClassVar[int] = -1
+    LAYOUT: ClassVar[str] = ""
+    TAIL_BYTES: ClassVar[int] = 0  # longest tail; the last field is the tail when > 0
+
+    def encode(self) -> bytes:
+        """The whole frame."""
+        values = [getattr(self, f.name) for f in dataclasses.fields(self)]
+        tail = values.pop() if self.TAIL_BYTES else b""
+        return encode_frame(self.TYPE, struct.pack("<" + self.LAYOUT, *values) + tail)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        size = struct.calcsize("<" + cls.LAYOUT)
+        if len(payload) < size or len(payload) > size + cls.TAIL_BYTES:
+            raise ProtocolError(
+                "malformed_message", f"{cls.__name__} cannot have {len(payload)} bytes"
+            )
+        values = list(struct.unpack_from("<" + cls.LAYOUT, payload))
+        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
+            raise ProtocolError("malformed_message", f"{cls.__name__} holds a number not finite")
+        if cls.TAIL_BYTES:
+            values.append(payload[size:])
+        return cls(*values)
+
+    @classmethod
+    def max_payload_bytes(cls) -> int:
+        return struct.calcsize("<" + cls.LAYOUT) + cls.TAIL_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """Who I am, what I ask for, where my ledger stands. JSON object, canonical."""
+
+    TYPE = 0x01
+    TAIL_BYTES = MAX_JSON_BYTES
+    body: bytes
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Hello:
+        return cls(canonical_json(fields))
+
+    def fields(self) -> dict[str, Any]:
+        return parse_json(self.body, "Hello")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof(Message):
+    """HMAC over both Hellos: shows the pre-shared key before any pad is spent."""
+
+    TYPE = 0x02
+    LAYOUT = "32s"
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tag(Message):
+    """End of a phase: authenticates every byte of this direction since the last Tag."""
+
+    TYPE = 0x03
+    LAYOUT = "IBQ16s"
+    counter: int
+    pool: int
+    position: int
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Message):
+    """The handshake ends here; JSON with ``code``, ``text`` and what differs."""
+
+    TYPE = 0x04
+    TAIL_BYTES = MAX_JSON_BYTES
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """Still here. Sent when nothing else was for a while."""
+
+    TYPE = 0x05
+
+
+@dataclass(frozen=True, slots=True)
+class Bye(Message):
+    """The sender has finished and closes."""
+
+    TYPE = 0x06
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition(Message):
+    """A tagger has started: UNIX time of its zero, and what its time bins are."""
+
+    TYPE = 0x10
+    LAYOUT = "ddqqdBB"
+    host_time_s: float
+    uncertainty_s: float
+    start_ps: int  # events from here on exist
+    origin_ps: int  # raw time of the instrument at time 0 (recordings whose clock starts late)
+    resolution_ps: float
+    host_stamped: int  # 0: a recording without host time, host_time_s means nothing
+    provenance: int  # of tags and randomness: index into hal.tags.Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Message):
+    """Alice asks for ``[start_ps, end_ps)`` of Bob's clock, which she has recorded herself.
+
+    nonce: random. It makes the request impossible to foresee: without it somebody between
+    could send Alice's next request early, learn Bob's bases while Alice still measures, and
+    let the genuine bytes through later with their tag intact.
+    """
+
+    TYPE = 0x11
+    LAYOUT = "IqqB8s"
+    slot: int
+    start_ps: int
+    end_ps: int
+    kind: int
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement(Message):
+    """Bob's answer: lost intervals (int64 pairs) and events, encoded for the kind asked."""
+
+    TYPE = 0x12
+    LAYOUT = "IBH"
+    TAIL_BYTES = MAX_BULK_BYTES
+    slot: int
+    kind: int
+    n_lost: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted(Message):
+    """Bitmap over the announced events: 1 where Alice has a partner in the same basis."""
+
+    TYPE = 0x13
+    LAYOUT = "II"
+    TAIL_BYTES = MAX_BULK_BYTES
+    slot: int
+    n_events: int
+    bitmap: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Figures(Message):
+    """Public figures that only Alice can compute, for Bob's display and his delays. JSON."""
+
+    TYPE = 0x14
+    TAIL_BYTES = MAX_JSON_BYTES
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfInput(Message):
+    """No event later than this (own clock) will come."""
+
+    TYPE = 0x15
+    LAYOUT = "q"
+    end_ps: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDelays(Message):
+    """Detector delays (H, V, D, A) that Bob adds to those in force, from his next tag on."""
+
+    TYPE = 0x16
+    LAYOUT = "iiii"
+    h_ps: int
+    v_ps: int
+    d_ps: int
+    a_ps: int
+
+
+@dataclass(frozen=True, slots=True)
+class DelaysInForce(Message):
+    """Bob's times from ``from_ps`` on carry the new delays."""
+
+    TYPE = 0x17
+    LAYOUT = "q"
+    from_ps: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseBlock(Message):
+    """The next ``sifted_bits`` bits in order are block ``block``."""
+
+    TYPE = 0x20
+    LAYOUT = "QIII"
+    block: int
+    sifted_bits: int
+    key_bits: int
+    test_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure(Message):
+    """All of Bob's test-basis bits of the block, packed MSB first, and his event counts."""
+
+    TYPE = 0x21
+    LAYOUT = "QIQQ"
+    TAIL_BYTES = MAX_BULK_BYTES
+    block: int
+    n_bits: int
+    events: int
+    multi_clicks: int
+    bits: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate(Message):
+    """The block is accepted: errors among the test bits, and how Cascade starts."""
+
+    TYPE = 0x22
+    LAYOUT = "QId32s"
+    block: int
+    test_errors: int
+    qber_hint: float
+    seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AbortBlock(Message):
+    """No key from this block; ``reason`` (UTF-8) says why. Both sides wipe it."""
+
+    TYPE = 0x23
+    LAYOUT = "QI"
+    TAIL_BYTES = 512
+    block: int
+    test_errors: int
+    reason: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeRequest(Message):
+    TYPE = 0x30
+    TAIL_BYTES = MAX_BULK_BYTES
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeReply(Message):
+    TYPE = 0x31
+    TAIL_BYTES = MAX_BULK_BYTES
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled(Message):
+    """Bob has no more questions: how many bits he flipped, in how many rounds."""
+
+    TYPE = 0x32
+    LAYOUT = "QII"
+    block: int
+    errors_corrected: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verify(Message):
+    """Universal hash of Alice's key at a fresh public point; and the leak she counted."""
+
+    TYPE = 0x33
+    LAYOUT = "QQ16s"
+    TAIL_BYTES = 32
+    block: int
+    leak_bits: int
+    point: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult(Message):
+    TYPE = 0x34
+    LAYOUT = "QB"
+    block: int
+    equal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Amplify(Message):
+    """Length, what of it refills the pads, and the Toeplitz seed drawn just now."""
+
+    TYPE = 0x40
+    LAYOUT = "QIII"
+    TAIL_BYTES = MAX_BULK_BYTES
+    block: int
+    secret_bits: int
+    refill_handshake_bytes: int  # per direction
+    refill_block_bytes: int  # per direction
+    seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Message):
+    TYPE = 0x41
+    LAYOUT = "Q"
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Message):
+    TYPE = 0x42
+    LAYOUT = "Q"
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Message):
+    TYPE = 0x43
+    LAYOUT = "Q"
+    block: int
+
+
+MESSAGES: dict[int, type[Message]] = {
+    cls.TYPE: cls
+    for cls in (
+        Hello,
+        Proof,
+        Tag,
+        Refuse,
+        Ping,
+        Bye,
+        Acquisition,
+        Request,
+        Announcement,
+        Sifted,
+        Figures,
+        EndOfInput,
+        SetDelays,
+        DelaysInForce,
+        CloseBlock,
+        Disclosure,
+        Estimate,
+        AbortBlock,
+        CascadeRequest,
+        CascadeReply,
+        Reconciled,
+        Verify,
+        VerifyResult,
+        Amplify,
+        Prepared,
+        Commit,
+        Committed,
+    )
+}
+LIMITS: dict[int, int] = {kind: cls.max_payload_bytes() for kind, cls in MESSAGES.items()}
+
+
+def decode(kind: int, payload: bytes) -> Message:
+    """The message in a frame. Raises ProtocolError."""
+    cls = MESSAGES.get(kind)
+    if cls is None:
+        raise ProtocolError("unknown_message", f"no message has type {kind:#04x}")
+    return cls.decode(payload)
+
+
+def canonical_json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse_json(body: bytes, what: str) -> dict[str, Any]:
+    """A JSON object, or a ProtocolError: never another exception, whatever the bytes."""
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("malformed_message", f"{what} is not JSON") from error
+    if not isinstance(value, dict):
+        raise ProtocolError("malformed_message", f"{what} is not a JSON object")
+    return value

@@ -1,0 +1,106 @@
+"""One-time pads for tags: per direction a pool for handshakes and one for blocks.
+
+A pool is one long row of bytes: first its share of the pre-shared key, then what released
+blocks put back, in the order of their release, which is the same on both sides. A position is
+spent once. The sender of a direction owns its positions: it writes them ahead to the ledger;
+the receiver follows and refuses a position it has already seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from photonlink.pipeline.keys.ledger import PAD_BYTES, BlockEntry, Ledger
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.keys.store import KeyStore
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.framing import ProtocolError
+from photonlink.pipeline.protocol.messages import PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """``direction``: the role that sends, "alice" or "bob"."""
+
+    direction: str
+    pool: PoolName
+
+    def __str__(self) -> str:
+        return f"{self.direction}/{self.pool.name.lower()}"
+
+
+DIRECTIONS = ("alice", "bob")
+POOLS = tuple(PoolKey(d, p) for p in PoolName for d in DIRECTIONS)
+
+
+def refill_bytes(entry: BlockEntry, pool: PoolName) -> int:
+    """Bytes per direction that a block puts back into this kind of pool."""
+    if pool is PoolName.HANDSHAKE:
+        return entry.refill_handshake_bytes
+    return entry.refill_block_bytes
+
+
+def refill_offset(entry: BlockEntry, key: PoolKey) -> int:
+    """Where in the block's refill (handshake alice, bob, block alice, bob) a pool's part lies."""
+    offset = 0
+    for other in POOLS:
+        if other == key:
+            return offset
+        offset += refill_bytes(entry, other.pool)
+    raise KeyError(str(key))
+
+
+class Pads:
+    """Both directions' pools as ledger, store and pre-shared key give them."""
+
+    def __init__(self, psk: PreSharedKey, ledger: Ledger, store: KeyStore) -> None:
+        self._psk, self._ledger, self._store = psk, ledger, store
+
+    def position(self, key: PoolKey) -> int:
+        """First byte not yet spent."""
+        return self._ledger.state.pads.get(str(key), 0)
+
+    def size(self, key: PoolKey) -> int:
+        state = self._ledger.state
+        refills = sum(refill_bytes(state.blocks[b], key.pool) for b in state.released)
+        return self._psk.pool_bytes(key.pool is PoolName.HANDSHAKE) + refills
+
+    def left(self, key: PoolKey) -> int:
+        """Bytes that can still be spent."""
+        return self.size(key) - self.position(key)
+
+    def mark_spent(self, key: PoolKey, position: int) -> None:
+        """The pad at ``position`` and all below are used from now on: on disk when this returns."""
+        self._ledger.spend_pad(str(key), position + PAD_BYTES)
+
+    def read(self, key: PoolKey, position: int) -> SecretBits:
+        """The pad at ``position``. Raises ProtocolError when it was spent or does not exist."""
+        if position < self.position(key):
+            raise ProtocolError(
+                "pad_reuse",
+                f"the pad at byte {position} of {key} was used before",
+                hint="A replay, or a ledger that was rolled back.",
+            )
+        if position + PAD_BYTES > self.size(key):
+            raise ProtocolError(
+                "pads_exhausted",
+                f"the pool {key} has no pad at byte {position}",
+                hint="Exchange a new pre-shared key between the nodes.",
+            )
+        return self._read(key, position)
+
+    def _read(self, key: PoolKey, position: int) -> SecretBits:
+        own = self._psk.pool_bytes(key.pool is PoolName.HANDSHAKE)
+        if position < own:
+            return self._psk.pad(key.direction, key.pool is PoolName.HANDSHAKE, position, PAD_BYTES)
+        offset = position - own
+        state = self._ledger.state
+        for block in state.released:
+            entry = state.blocks[block]
+            size = refill_bytes(entry, key.pool)
+            if offset < size:
+                start = refill_offset(entry, key) + offset
+                with self._store.get_pads(block, entry.refill_bits) as pads:
+                    return pads.slice(8 * start, 8 * (start + PAD_BYTES))
+            offset -= size
+        raise AssertionError("a position inside the pool has a segment")

@@ -1,0 +1,118 @@
+"""What both nodes must agree on before the first photon counts: one frozen record.
+
+The handshake compares it field by field; a difference is refused, named, with both values.
+Nothing in it may follow the block it is used for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.stages.finite_key import binary_entropy
+
+
+class ParametersError(PhotonlinkError, ValueError):
+    """A parameter no link can have; ``parameter`` names it."""
+
+    def __init__(self, parameter: str, what: str, value: object) -> None:
+        self.parameter = parameter
+        super().__init__(f"{parameter} {what}", where=parameter, seen=repr(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Agreed parameters of a link, with the defaults of the project.
+
+    block_sifted_bits: total over both bases at which a block closes.
+    block_max_s: length of a block in Bob's time after which it closes with what it has.
+    q_tol: acceptance threshold on the test-basis QBER; the length is charged as if reached.
+    eps_sec, eps_cor, eps_auth: failure probabilities per block.
+    slot_s: length of one requested interval.   calibrate_fraction: share of slots for
+    calibration, drawn by Alice.   jitter_ps: rms detector jitter of one side.
+    window_ps: full coincidence window; 0 = from jitter and resolutions.
+    multi_click_limit: largest accepted fraction of multi-clicks among sifted events.
+    bias_limit: largest accepted |fraction of ones - 1/2| among disclosed bits of one side.
+    leak_factor: cap on the leak of a block in units of n h(q_tol).
+    max_rounds: most Cascade rounds Alice answers in one block.
+    """
+
+    block_sifted_bits: int = 200_000
+    block_max_s: float = 600.0
+    q_tol: float = 0.08
+    eps_sec: float = 1e-10
+    eps_cor: float = 1e-15
+    eps_auth: float = 1e-12
+    slot_s: float = 0.1
+    calibrate_fraction: float = 0.02
+    jitter_ps: float = 300.0
+    window_ps: float = 0.0
+    multi_click_limit: float = 0.05
+    bias_limit: float = 0.35
+    leak_factor: float = 1.3
+    max_rounds: int = 5_000
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = field.type == "int"
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise ParametersError(field.name, f"must be a number ({field.type})", value)
+            if not math.isfinite(value):
+                raise ParametersError(field.name, "must be finite", value)
+            if not whole:
+                object.__setattr__(self, field.name, float(value))
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ParametersError(name, f"must lie between {low:g} and {high:g}", value)
+
+    def as_dict(self) -> dict[str, int | float]:
+        return dataclasses.asdict(self)
+
+    def leak_cap_bits(self, n: int) -> int:
+        """Most parity bits Alice sends about a block of ``n`` key bits."""
+        return math.ceil(self.leak_factor * n * binary_entropy(self.q_tol)) + 256
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("block_sifted_bits", 100, 20_000_000),
+    ("block_max_s", 0.1, 1e6),
+    ("q_tol", 1e-4, 0.15),
+    ("eps_sec", 1e-30, 0.1),
+    ("eps_cor", 2.0**-120, 0.1),
+    ("eps_auth", 1e-30, 0.1),
+    ("slot_s", 0.01, 2.0),
+    ("calibrate_fraction", 0.0, 0.5),
+    ("jitter_ps", 0.0, 1e5),
+    ("window_ps", 0.0, 1e6),
+    ("multi_click_limit", 0.0, 1.0),
+    ("bias_limit", 0.0, 0.5),
+    ("leak_factor", 1.0, 3.0),
+    ("max_rounds", 1, 1_000_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One parameter on which the nodes disagree."""
+
+    name: str
+    own: Any
+    peer: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.own!r} here and {self.peer!r} at the peer"
+
+
+def differences(own: dict[str, Any], peer: dict[str, Any]) -> list[Difference]:
+    """Every parameter that differs or exists on one side only, in order of name."""
+    missing = "(absent)"
+    return [
+        Difference(name, own.get(name, missing), peer.get(name, missing))
+        for name in sorted(own.keys() | peer.keys())
+        if own.get(name, missing) != peer.get(name, missing)
+    ]

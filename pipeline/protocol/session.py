@@ -1,0 +1,293 @@
+"""The session: the two-party protocol as a state machine without I/O.
+
+Inputs are method calls, outputs the effects they return; they depend on nothing but the
+inputs and the randomness handed in. No clock, socket, file or operating system is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
+from photonlink.hal.tags import Provenance, TagBlock
+from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.policy import is_marked
+from photonlink.pipeline.keys.store import KeyStore
+from photonlink.pipeline.protocol import accounts
+from photonlink.pipeline.protocol.acquisition import Started
+from photonlink.pipeline.protocol.context import Context
+from photonlink.pipeline.protocol.framing import FrameReader, ProtocolError
+from photonlink.pipeline.protocol.handshake import Handshake, refusal
+from photonlink.pipeline.protocol.messages import (
+    LIMITS,
+    Bye,
+    Message,
+    Ping,
+    Refuse,
+    Tag,
+    decode,
+)
+from photonlink.pipeline.protocol.ratelimit import TokenBucket
+from photonlink.pipeline.protocol.roles import AliceRole, BobRole
+from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, SessionSetup
+from photonlink.pipeline.protocol.statusline import link_state
+from photonlink.pipeline.status.model import Phase, Severity
+
+_REFUSED = frozenset(
+    {
+        "version_mismatch",
+        "role_conflict",
+        "psk_mismatch",
+        "parameter_mismatch",
+        "ledger_rolled_back",
+        "refused_by_peer",
+    }
+)
+
+
+class Session:
+    """One node's side of the link, over any number of connections to its peer."""
+
+    def __init__(
+        self,
+        setup: SessionSetup,
+        *,
+        ledger: Ledger,
+        store: KeyStore,
+        randomness: Callable[[int], bytes],
+    ) -> None:
+        self._ctx = Context(setup, ledger, store, randomness)
+        self._role = AliceRole(self._ctx) if self._ctx.is_alice else BobRole(self._ctx)
+        self._bucket = TokenBucket(setup.limits.reconnect_burst, setup.limits.reconnect_period_s)
+        self._reader: FrameReader | None = None
+        self._handshake: Handshake | None = None
+        self._connected_s = 0.0
+        self._phase = Phase.CONNECTING
+        self._finished = False
+        self._status_s = float("-inf")
+        ledger.bind(setup.psk.key_id)
+        for entry in ledger.state.unfinished():
+            accounts.burn(self._ctx, entry.block, "stopped_before_the_end")
+
+    # ---- inputs ----
+
+    def connected(self, now_s: float) -> list[Effect]:
+        """A stream to the peer is open."""
+        return self._run(now_s, self._on_connected)
+
+    def disconnected(self, now_s: float, reason: str) -> list[Effect]:
+        """The stream is gone; what was not committed is burnt."""
+        return self._run(now_s, lambda: self._hang_up(reason))
+
+    def receive(self, data: bytes, now_s: float) -> list[Effect]:
+        """Bytes from the stream, in any division. Never raises for what is in them."""
+        return self._run(now_s, lambda: self._on_bytes(data))
+
+    def acquisition_started(
+        self,
+        start: AcquisitionStart | None,
+        capabilities: TaggerCapabilities,
+        now_s: float,
+        *,
+        origin_ps: int = 0,
+    ) -> list[Effect]:
+        """The own tagger runs. ``start`` None: a recording without host time; ``origin_ps``:
+        its raw clock at the time the blocks call 0."""
+        started = Started(start, capabilities.resolution_ps, origin_ps)
+        return self._run(now_s, lambda: self._role.acquisition_started(started))
+
+    def tags(self, block: TagBlock, now_s: float) -> list[Effect]:
+        """Own tags in order of time. The block is wiped."""
+        return self._run(now_s, lambda: self._role.tags(block))
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """Time passes; call at least twice a second."""
+        return self._run(now_s, self._on_tick)
+
+    def end_of_input(self, now_s: float) -> list[Effect]:
+        """No more tags will come: what is there is distilled, then Finished."""
+        return self._run(now_s, self._role.end_of_input)
+
+    def close(self, now_s: float) -> list[Effect]:
+        """Stop now: say goodbye, wipe, Finished."""
+        return self._run(now_s, self._on_close)
+
+    # ---- outputs that are no effects ----
+
+    def key_check(self, nonce: bytes) -> bytes:
+        """HMAC over all key blocks released so far, for marked (emulated, replayed) key only.
+
+        Raises PhotonlinkError for real key.
+        """
+        if not is_marked(self._ctx.provenance):
+            raise PhotonlinkError("a key check is for emulated and replayed sessions only")
+        mac = nonce
+        state = self._ctx.ledger.state
+        for block in state.released:
+            entry = state.blocks[block]
+            if entry.net_bits:
+                with self._ctx.store.get_key(block, entry.net_bits) as key:
+                    mac = key.hmac_sha256(nonce + mac)
+        return mac
+
+    def clock_at_start(self) -> tuple[float, float] | None:
+        """Alice only: Bob's clock minus hers (s) at her time 0, and how much faster it ran (ppm),
+        from the first lock; None without one."""
+        return self._role.clock_at_start
+
+    @property
+    def provenance(self) -> Provenance:
+        return self._ctx.provenance
+
+    @property
+    def finished(self) -> bool:
+        return self._finished
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    def __repr__(self) -> str:
+        return f"Session({self._ctx.role}, {self._phase})"
+
+    # ---- inside ----
+
+    def _run(self, now_s: float, step: Callable[[], None]) -> list[Effect]:
+        ctx = self._ctx
+        ctx.now_s = now_s
+        if self._finished:
+            return []
+        try:
+            step()
+            self._after()
+        except ProtocolError as error:
+            self._fail(error)
+        return ctx.take_effects()
+
+    def _after(self) -> None:
+        """What follows from any input: the role goes on, the end is noticed, status is due."""
+        ctx = self._ctx
+        if self._handshake is not None and self._handshake.done:
+            self._role.advance()
+            self._phase = self._role.phase
+            if self._role.complete and not self._finished:
+                ctx.send(Bye())
+                self._finish("finished")
+        if ctx.now_s - self._status_s >= ctx.limits.status_period_s:
+            self._publish()
+
+    def _publish(self) -> None:
+        self._status_s = self._ctx.now_s
+        self._role.refresh()
+        self._ctx.effects.append(Publish(link_state(self._ctx, self._phase)))
+
+    def _on_connected(self) -> None:
+        ctx = self._ctx
+        if not self._bucket.take(ctx.now_s):
+            ctx.raise_alarm("reconnect_limit", "too many reconnects: the link waits")
+            ctx.effects.append(Disconnect("reconnects are rate-limited"))
+            return
+        ctx.clear_alarm("reconnect_limit")
+        self._reader = FrameReader(LIMITS)
+        self._connected_s = ctx.last_received_s = ctx.last_sent_s = ctx.now_s
+        self._phase = Phase.HANDSHAKE
+        self._handshake = Handshake(ctx)
+
+    def _on_bytes(self, data: bytes) -> None:
+        ctx = self._ctx
+        if self._reader is None:
+            return
+        ctx.bytes_carried += len(data)
+        ctx.last_received_s = ctx.now_s
+        for kind, payload, frame in self._reader.feed(data):
+            self._on_message(decode(kind, payload), frame)
+            if self._reader is None:  # hung up on the way
+                return
+
+    def _on_message(self, message: Message, frame: bytes) -> None:
+        ctx = self._ctx
+        assert self._handshake is not None  # noqa: S101 - created with the reader
+        if not self._handshake.done:
+            self._handshake.receive(message, frame)
+            if self._handshake.done:
+                self._established()
+            return
+        if isinstance(message, Tag):
+            self._role.on_tag(message)
+            return
+        assert ctx.inn is not None  # noqa: S101 - the handshake opened it
+        ctx.inn.absorb(frame)
+        if isinstance(message, Refuse):
+            raise ProtocolError("unexpected_message", "Refuse after the handshake")
+        if isinstance(message, Bye):
+            self._finish("the peer has finished")
+        elif not isinstance(message, Ping):
+            self._role.on_message(message)
+            self._role.advance()
+
+    def _established(self) -> None:
+        ctx = self._ctx
+        assert self._handshake is not None  # noqa: S101 - just done
+        resolution = self._handshake.resolution
+        assert resolution is not None  # noqa: S101 - just done
+        for block in resolution.release:
+            accounts.release(ctx, block)
+        for block in resolution.burn:
+            accounts.burn(ctx, block, "in_doubt_after_connection_loss")
+        ctx.next_block = resolution.next_block
+        for code in (*_REFUSED, "authentication_failed", "connection_lost", "peer_silent"):
+            ctx.clear_alarm(code)
+        self._role.begin()
+
+    def _on_tick(self) -> None:
+        ctx, limits = self._ctx, self._ctx.limits
+        if self._reader is None:
+            return
+        assert self._handshake is not None  # noqa: S101 - created with the reader
+        if not self._handshake.done and ctx.now_s - self._connected_s > limits.handshake_s:
+            raise ProtocolError("handshake_timeout", "the peer did not complete the handshake")
+        if ctx.now_s - ctx.last_received_s > limits.silence_s:
+            raise ProtocolError("peer_silent", f"no byte from the peer for {limits.silence_s:g} s")
+        if self._role.overdue:
+            raise ProtocolError("phase_timeout", "the peer did not go on with the block")
+        if self._handshake.done and ctx.now_s - ctx.last_sent_s > limits.keepalive_s:
+            ctx.send(Ping())
+
+    def _fail(self, error: ProtocolError) -> None:
+        """The peer broke the rules, or somebody between did: name it, hang up, burn."""
+        ctx = self._ctx
+        text = str(error)
+        if self._handshake is not None and not self._handshake.done:
+            ctx.send_frame(refusal(error).encode())
+        ctx.raise_alarm(error.code, text, Severity.MAJOR)
+        ctx.show["last_abort"] = f"{error.code}: {error.what}"
+        self._hang_up(error.code)
+        if error.code in _REFUSED:
+            self._phase = Phase.REFUSED
+        ctx.effects.append(Disconnect(text))
+        self._publish()
+
+    def _hang_up(self, reason: str) -> None:
+        if self._reader is None:
+            return
+        established = self._handshake is not None and self._handshake.done
+        self._role.interrupt()
+        self._ctx.close_streams()
+        self._reader = self._handshake = None
+        self._phase = Phase.CONNECTING
+        if established and not self._finished:
+            self._ctx.raise_alarm("connection_lost", f"the connection ended: {reason}")
+
+    def _on_close(self) -> None:
+        if self._handshake is not None and self._handshake.done:
+            self._ctx.send(Bye())
+        self._finish("closed")
+
+    def _finish(self, reason: str) -> None:
+        self._finished = True
+        self._hang_up(reason)
+        self._role.close()
+        self._phase = Phase.CLOSED
+        self._publish()
+        self._ctx.effects += [Disconnect(reason), Finished()]

@@ -1,0 +1,284 @@
+"""Distil two recordings of one run: both nodes' sessions in one process, on a virtual clock.
+
+As fast as the CPU allows; the pre-shared key is made for the occasion and the key it gives is
+marked. Recordings come as iterators of TagBlocks, so this module knows no file format.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
+from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.policy import is_emulated
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.keys.store import MemoryStore
+from photonlink.pipeline.protocol.parameters import Parameters
+from photonlink.pipeline.protocol.session import Session
+from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
+from photonlink.pipeline.stages.events import DetectorMap
+from photonlink.pipeline.stages.finite_key import binary_entropy
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+
+PS = 10**12
+_PIECE_PS = PS // 10
+_RAW_SPREAD_PS = 600 * PS  # farther apart, the raw clocks cannot mean the same time
+
+
+@dataclass(slots=True)
+class ReplayResult:
+    """The demo's figures and the clock at the start. ``secret_bits`` is net."""
+
+    secret_bits: int = 0
+    keys_match: bool = False
+    qber: float | None = None
+    sifted_bits: int = 0
+    leak_bits: int = 0
+    f_ec: float | None = None
+    epsilon: float = 0.0
+    skr_bps: float = 0.0
+    emulated: bool = False
+    blocks: int = 0
+    aborts: list[str] = field(default_factory=list)
+    clock_offset_s: float | None = None
+    clock_frequency_ppm: float | None = None
+    duration_s: float = 0.0
+    reports: list[BlockReport] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Side:
+    """One recording on its way into its session."""
+
+    session: Session
+    pieces: Iterator[TagBlock]
+    resolution_ps: float
+    start: AcquisitionStart | None
+    origin_ps: int = 0
+    next: TagBlock | None = None
+    done: bool = False
+
+    def open(self) -> None:
+        self.next = next(self.pieces, None)
+        if self.next is not None:
+            self.origin_ps = 0 if self.start else self.next.start_ps
+
+    def take(self) -> TagBlock | None:
+        """The next piece, counted from ``origin_ps``."""
+        block, self.next = self.next, next(self.pieces, None)
+        return rebase(block, self.origin_ps) if block is not None else None
+
+
+def rebase(block: TagBlock, origin_ps: int) -> TagBlock:
+    """The same events on a clock that starts at ``origin_ps``."""
+    return TagBlock(
+        block.time_ps - origin_ps,
+        block.channel.copy(),
+        block.start_ps - origin_ps,
+        block.end_ps - origin_ps,
+        tuple(
+            LostInterval(i.start_ps - origin_ps, i.end_ps - origin_ps, i.count, i.reason)
+            for i in block.lost
+        ),
+        block.provenance,
+    )
+
+
+def cut(blocks: Iterable[TagBlock]) -> Iterator[TagBlock]:
+    """Blocks of any length in pieces of at most 0.1 s, as a live tagger would hand them out."""
+    for block in blocks:
+        start, lost = block.start_ps, block.lost
+        while start < block.end_ps or (start == block.start_ps == block.end_ps and len(block)):
+            end = min(start + _PIECE_PS, block.end_ps)
+            last = end == block.end_ps
+            low, high = np.searchsorted(block.time_ps, (start, end))
+            if start == block.start_ps:
+                low = 0
+            if last:
+                high = len(block)
+            yield TagBlock(
+                block.time_ps[low:high], block.channel[low:high], start, end, lost, block.provenance
+            )
+            start, lost = end, ()
+            if last:
+                break
+
+
+class Pair:
+    """Two sessions joined by perfect pipes; effects are collected."""
+
+    def __init__(self, alice: Session, bob: Session) -> None:
+        self.sessions = {Role.ALICE: alice, Role.BOB: bob}
+        self.now_s = 0.0
+        self.reports: list[BlockReport] = []
+        self.alarms: list[Alarm] = []
+        self.state: LinkState | None = None
+        self._pipe: deque[tuple[Role, bytes]] = deque()
+
+    def run(self, role: Role, step: Callable[[Session], list[Effect]]) -> None:
+        """One input for one session, and all that follows from it on both."""
+        self._collect(role, step(self.sessions[role]))
+        while self._pipe:
+            to, data = self._pipe.popleft()
+            self._collect(to, self.sessions[to].receive(data, self.now_s))
+
+    def connect(self) -> None:
+        effects = {role: s.connected(self.now_s) for role, s in self.sessions.items()}
+        for role, found in effects.items():
+            self._collect(role, found)
+        self.run(Role.ALICE, lambda s: s.tick(self.now_s))
+
+    def tick(self) -> None:
+        for role in Role:
+            self.run(role, lambda s: s.tick(self.now_s))
+
+    def _collect(self, role: Role, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._pipe.append((role.peer, effect.data))
+            elif isinstance(effect, Publish) and role is Role.ALICE:
+                self._keep(effect.record)
+
+    def _keep(self, record: LinkState | BlockReport | Alarm) -> None:
+        if isinstance(record, BlockReport):
+            self.reports.append(record)
+        elif isinstance(record, Alarm):
+            self.alarms.append(record)
+        else:
+            self.state = record
+
+
+def replay_pair(
+    alice_blocks: Iterable[TagBlock],
+    bob_blocks: Iterable[TagBlock],
+    alice_map: DetectorMap,
+    bob_map: DetectorMap,
+    resolutions_ps: tuple[float, float],
+    parameters: Parameters | None = None,
+    *,
+    starts: tuple[AcquisitionStart | None, AcquisitionStart | None] = (None, None),
+    randomness: Callable[[int], bytes] = os.urandom,
+    progress: Callable[[LinkState | BlockReport | Alarm], None] | None = None,
+) -> ReplayResult:
+    """Run both recordings through two sessions. resolutions_ps: of Alice's, Bob's tagger.
+
+    Errors of the iterators (a damaged recording) pass through.
+    """
+    psk = PreSharedKey.generate()
+    sessions = []
+    for role, detectors in ((Role.ALICE, alice_map), (Role.BOB, bob_map)):
+        setup = SessionSetup(
+            role, psk, detectors, parameters or Parameters(),
+            randomness_provenance=Provenance.REPLAYED,
+        )  # fmt: skip
+        sessions.append(
+            Session(setup, ledger=Ledger.memory(), store=MemoryStore(), randomness=randomness)
+        )
+    pair = Pair(*sessions)
+    pair.connect()
+    sides = {
+        role: Side(session, cut(blocks), resolution, start)
+        for role, session, blocks, resolution, start in zip(
+            Role, sessions, (alice_blocks, bob_blocks), resolutions_ps, starts, strict=True
+        )
+    }
+    _feed(pair, sides, progress)
+    result = _result(pair, sides)
+    psk.close()
+    return result
+
+
+def _feed(
+    pair: Pair,
+    sides: dict[Role, Side],
+    progress: Callable[[LinkState | BlockReport | Alarm], None] | None,
+) -> None:
+    for role, side in sides.items():
+        side.open()
+        capabilities = TaggerCapabilities((), side.resolution_ps, 0.0)
+        pair.run(
+            role,
+            lambda s, side=side, c=capabilities: s.acquisition_started(  # type: ignore[misc]
+                side.start, c, pair.now_s, origin_ps=side.origin_ps
+            ),
+        )
+    origins = [side.origin_ps for side in sides.values()]
+    common = abs(origins[0] - origins[1]) < _RAW_SPREAD_PS
+    shown = 0
+    while any(not side.done for side in sides.values()):
+        role, side = min(
+            ((r, s) for r, s in sides.items() if not s.done),
+            key=lambda item: _due_ps(item[1], min(origins), common=common),
+        )
+        due_s = _due_ps(side, min(origins), common=common) / PS
+        pair.now_s = max(pair.now_s, due_s)
+        block = side.take()
+        if block is None:
+            side.done = True
+            pair.run(role, lambda s: s.end_of_input(pair.now_s))
+        else:
+            pair.run(role, lambda s, b=block: s.tags(b, pair.now_s))  # type: ignore[misc]
+        if progress is not None:
+            for report in pair.reports[shown:]:
+                progress(report)
+            shown = len(pair.reports)
+            if pair.state is not None:
+                progress(pair.state)
+    pair.tick()
+
+
+def _due_ps(side: Side, earliest_ps: int, *, common: bool) -> int:
+    """When a piece is fed: in the order of the raw clocks if they can mean the same time."""
+    if side.next is None:
+        return -(1 << 62)
+    start = side.next.start_ps - side.origin_ps
+    return start + side.origin_ps - earliest_ps if common else start
+
+
+def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
+    alice, bob = pair.sessions[Role.ALICE], pair.sessions[Role.BOB]
+    nonce = os.urandom(32)
+    good = [r for r in pair.reports if r.abort is None]
+    errors = bits = leak = 0
+    ideal = 0.0
+    for report in pair.reports:
+        errors += round(report.qber_da * report.test_bits)
+        bits += report.test_bits
+        if report.qber_hv is not None:
+            errors += round(report.qber_hv * report.key_bits_in)
+            bits += report.key_bits_in
+            ideal += report.key_bits_in * binary_entropy(report.qber_hv)
+            leak += report.leak_bits
+    net = sum(r.net_bits for r in good)
+    duration_s = pair.now_s
+    aborts = [r.abort for r in pair.reports if r.abort is not None]
+    if not pair.reports:
+        aborts += [f"{a.code}: {a.text}" for a in pair.alarms if a.active]
+    clock = alice.clock_at_start()
+    offset = None
+    if clock is not None:
+        origins = sides[Role.BOB].origin_ps - sides[Role.ALICE].origin_ps
+        offset = clock[0] + origins / PS
+    return ReplayResult(
+        secret_bits=net,
+        keys_match=bool(good) and alice.key_check(nonce) == bob.key_check(nonce),
+        qber=errors / bits if bits else None,
+        sifted_bits=sum(r.sifted_bits for r in pair.reports),
+        leak_bits=sum(r.leak_bits for r in pair.reports),
+        f_ec=leak / ideal if ideal else None,
+        epsilon=sum(r.epsilon for r in good),
+        skr_bps=net / duration_s if duration_s > 0 else 0.0,
+        emulated=is_emulated(alice.provenance),
+        blocks=len(good),
+        aborts=aborts,
+        clock_offset_s=offset,
+        clock_frequency_ppm=clock[1] if clock else None,
+        duration_s=duration_s,
+        reports=pair.reports,
+    )

@@ -1,0 +1,41 @@
+"""Privacy amplification: how long the key may be, and the Toeplitz hash that makes it so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from photonlink.pipeline.native.hashing import toeplitz_modified
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.parameters import Parameters
+from photonlink.pipeline.stages import verify
+from photonlink.pipeline.stages.finite_key import KeyLength, bbm92_key_length, tlgr2012
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """charged: the exact hypergeometric bound at q_tol. beside: Tomamichel et al. 2012."""
+
+    charged: KeyLength
+    beside: KeyLength
+    verification_bits: int
+
+
+def secret_length(parameters: Parameters, n: int, k: int, leak_bits: int) -> Lengths:
+    """Both bounds for a block of ``n`` key and ``k`` test bits (security facts, 1.3)."""
+    p = parameters
+    tag = verify.tag_bits(n, p.eps_cor)
+    return Lengths(
+        bbm92_key_length(n, k, p.q_tol, leak_bits, tag, p.eps_sec, p.eps_cor),
+        tlgr2012(n, k, p.q_tol, leak_bits, p.eps_sec, p.eps_cor),
+        tag,
+    )
+
+
+def seed_bytes(n: int) -> int:
+    """Bytes of the public seed for a block of ``n`` bits (modified form: n - 1 bits)."""
+    return (n - 1 + 7) // 8
+
+
+def amplify(key: SecretBits, seed: bytes, n_out: int) -> SecretBits:
+    """The secret: ``n_out`` bits of the whole block (security facts, 1.6)."""
+    return toeplitz_modified(key, seed, n_out)

@@ -1,0 +1,84 @@
+"""Reconciliation: Cascade's two ends, with the bounds a peer must not pass."""
+
+from __future__ import annotations
+
+from photonlink.pipeline.native.base import NativeDataError, NativeLimitError, NativeStateError
+from photonlink.pipeline.native.cascade import SEED_BYTES, CascadeAlice, CascadeBob
+from photonlink.pipeline.native.secret import SecretBits
+
+__all__ = ["SEED_BYTES", "Answerer", "Corrector", "LeakCapReached", "ReconcileError", "start_qber"]
+
+
+class ReconcileError(ValueError):
+    """What the peer sent is no part of Cascade. The block is lost."""
+
+
+class LeakCapReached(Exception):
+    """The peer asks for more parities than the block may leak."""
+
+
+def start_qber(errors: int, k: int) -> float:
+    """Rate that Cascade starts from: the test basis with one error added, at most 0.25."""
+    return min((errors + 1) / (k + 2), 0.25)
+
+
+class Answerer:
+    """Alice's end: parities out, every one counted, up to the cap."""
+
+    def __init__(
+        self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int, max_rounds: int
+    ) -> None:
+        self._cascade = CascadeAlice(key, qber=qber, seed=seed, leak_cap_bits=leak_cap_bits)
+        self._max_rounds = max_rounds
+
+    def answer(self, request: bytes) -> bytes:
+        """Raises LeakCapReached or ReconcileError; then nothing was disclosed."""
+        if self.rounds >= self._max_rounds:
+            raise LeakCapReached
+        try:
+            return self._cascade.answer(request)
+        except NativeLimitError:
+            raise LeakCapReached from None
+        except (NativeDataError, NativeStateError) as error:
+            raise ReconcileError(str(error)) from error
+
+    @property
+    def leak_bits(self) -> int:
+        return self._cascade.leak_bits
+
+    @property
+    def rounds(self) -> int:
+        return self._cascade.rounds
+
+    def close(self) -> None:
+        self._cascade.close()
+
+
+class Corrector:
+    """Bob's end: positions out, corrections in his own copy."""
+
+    def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
+        self._cascade = CascadeBob(key, qber=qber, seed=seed)
+        self.rounds = 0
+
+    def request(self) -> bytes | None:
+        """The next question; None when finished."""
+        return self._cascade.request()
+
+    def receive(self, parities: bytes) -> None:
+        """Raises ReconcileError for an answer that cannot be."""
+        try:
+            self._cascade.receive(parities)
+        except (NativeDataError, NativeStateError) as error:
+            raise ReconcileError(str(error)) from error
+        self.rounds += 1
+
+    @property
+    def errors_corrected(self) -> int:
+        return self._cascade.errors_corrected
+
+    def corrected(self) -> SecretBits:
+        return self._cascade.corrected()
+
+    def close(self) -> None:
+        self._cascade.close()
