@@ -137,8 +137,8 @@ class DlcPro(Laser):
             raise InstrumentError(f"{what} was refused", where=self.name, seen=repr(status))
 
     async def open(self) -> Identity:
-        await self._codec.connect(self.settings.reply_timeout_s)
         try:
+            await self._codec.connect(self.settings.reply_timeout_s)
             identity = Identity(
                 vendor="Toptica",
                 model=await self._text("system-type"),
