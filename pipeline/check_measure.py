@@ -21,7 +21,7 @@ from photonlink.hal.errors import LinkError, PhotonlinkError
 from photonlink.hal.instruments import AcquisitionStart, TimeTagger
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
-from photonlink.pipeline.stages.events import DetectorMap
+from photonlink.pipeline.node_session import detector_map
 from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
 from photonlink.pipeline.station import NodeStation, with_emulator_addresses
@@ -160,12 +160,6 @@ async def _measure_own(
         lit.role, lit.resolution_ps, lit.host_start_s, lit.time_ps, lit.detector, lit.seconds,
         dark_hz, lit.lost_s,
     )  # fmt: skip
-
-
-def detector_map(station: NodeStation, bench: Bench) -> DetectorMap:
-    """The tagger's channel of each detector, from the station file."""
-    (name,) = bench.taggers
-    return DetectorMap(dict(station.instruments[name].settings.get("channels", {})))
 
 
 async def _record(station: NodeStation, bench: Bench, seconds: float) -> SideClicks:

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.live import Live
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline import cli_recordings
+from photonlink.pipeline.cli_recordings import JsonOption
 
 app = typer.Typer(
     name="photonlink",
@@ -28,22 +30,36 @@ app = typer.Typer(
 )
 psk_app = typer.Typer(help="Pre-shared keys: what two nodes need before their first block.")
 app.add_typer(psk_app, name="psk")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Last line on stdout is one JSON object.")]
+app.command()(cli_recordings.analyze)
+app.command()(cli_recordings.replay)
 
 
 @app.command()
 def demo(
     duration: Annotated[float, typer.Option(help="Seconds of acquisition.", min=1.0)] = 60.0,
     seed: Annotated[int | None, typer.Option(help="Seed of the emulated bench.", min=0)] = None,
+    block_bits: Annotated[
+        int | None, typer.Option(help="Sifted bits per block (default 200,000).", min=100)
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the demo's files in this new folder.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make secret key on an emulated bench: two nodes, emulated instruments, an MQTT broker."""
     from photonlink.pipeline.demo import Demo
 
+    if folder is not None:
+        folder.mkdir(parents=True)
     console = Console(stderr=as_json)
     with Live(console=console, refresh_per_second=4, transient=False) as live:
-        run = Demo(duration_s=duration, seed=seed, show=lambda view: live.update(view.render()))
+        run = Demo(
+            duration_s=duration,
+            seed=seed,
+            show=lambda view: live.update(view.render()),
+            block_bits=block_bits,
+            folder=folder,
+        )
         outcome = asyncio.run(run.run())
     result = outcome.result()
     if as_json:

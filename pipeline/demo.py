@@ -131,13 +131,24 @@ class DemoOutcome:
 
 
 class Demo:
-    """One run. ``show`` is called with the view after every event."""
+    """One run. ``show`` is called with the view after every event.
+
+    folder: where the files go and stay; none: a temporary folder that is removed.
+    """
 
     def __init__(
-        self, *, duration_s: float, seed: int | None, show: Callable[[LinkView], None]
+        self,
+        *,
+        duration_s: float,
+        seed: int | None,
+        show: Callable[[LinkView], None],
+        block_bits: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._duration_s = duration_s
         self._seed = seed
+        self._block_bits = block_bits
+        self._folder = folder
         self._show = show
         self._view = LinkView("photonlink demo")
         self._stopping = asyncio.Event()
@@ -148,8 +159,11 @@ class Demo:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
         try:
-            with tempfile.TemporaryDirectory(prefix="photonlink-demo-") as name:
-                await self._run_in(Path(name))
+            if self._folder is not None:
+                await self._run_in(self._folder)
+            else:
+                with tempfile.TemporaryDirectory(prefix="photonlink-demo-") as name:
+                    await self._run_in(Path(name))
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
@@ -161,7 +175,9 @@ class Demo:
 
     async def _run_in(self, folder: Path) -> None:
         broker = EmbeddedBroker()
-        files = write_demo_files(folder, broker.port, _free_port(), seed=self._seed)
+        files = write_demo_files(
+            folder, broker.port, _free_port(), seed=self._seed, block_bits=self._block_bits
+        )
         emulators = await Program.start("emulators", *files.emulator_arguments)
         nodes: list[Program] = []
         try:

@@ -72,6 +72,7 @@ port = {mqtt_port}
 [sim]
 run_dir = "run"
 
+{protocol}
 """
 
 
@@ -84,15 +85,19 @@ class DemoFiles:
 
 
 def write_demo_files(
-    folder: Path, mqtt_port: int, peer_port: int, *, seed: int | None
+    folder: Path, mqtt_port: int, peer_port: int, *, seed: int | None, block_bits: int | None
 ) -> DemoFiles:
     """Two station files and a pre-shared key, as on two machines; emulators in ``run``."""
     create_psk(folder / "link.psk")
+    protocol = f"[protocol]\nblock_sifted_bits = {block_bits}\n" if block_bits else ""
     stations = {}
     for side in ("alice", "bob"):
         verb = "listen" if side == "alice" else "connect"
         text = _NODE.format(
-            side=side, peer=f'{verb} = "127.0.0.1:{peer_port}"', mqtt_port=mqtt_port
+            side=side,
+            peer=f'{verb} = "127.0.0.1:{peer_port}"',
+            mqtt_port=mqtt_port,
+            protocol=protocol,
         )
         text += _PUMP if side == "alice" else ""
         text += _TAGGERS[side]
