@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         config = load_bench(Path(args.bench)) if args.bench else parse_bench(default_bench())
         run_dir = args.run_dir or Path(tempfile.mkdtemp(prefix="photonlink-sim-"))
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        asyncio.run(
+        good = asyncio.run(
             program.run(
                 config,
                 run_dir.resolve(),
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     except (BenchFileError, OSError, ValueError) as error:
         print(f"firmware_sim: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ class Bench:
             jitter_ps=d.jitter_fwhm_ps / FWHM_PER_SIGMA,
             tail_fraction=d.tail_fraction,
             tail_ps=d.tail_ps,
-            trap_amplitude=[min(x * now.afterpulse_factor, 0.9) for x in d.afterpulse_amplitude],
+            trap_amplitude=[x * now.afterpulse_factor for x in d.afterpulse_amplitude],
             trap_tau_ps=[x * 1e12 * now.trap_time_factor for x in d.afterpulse_tau_s],
             delay_ps=d.cable_delay_ps,
         )

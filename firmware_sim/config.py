@@ -60,7 +60,7 @@ class Detector(Part):
     tail_ps: Annotated[float, Field(ge=0, le=2000)] = 150.0
     afterpulse_amplitude: list[Fraction] = Field(default_factory=lambda: [0.03, 0.02], max_length=4)
     """Expected releases per click and kind of trap, counted from the click itself."""
-    afterpulse_tau_s: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+    afterpulse_tau_s: list[Annotated[float, Field(ge=1e-9, le=1)]] = Field(
         default_factory=lambda: [1e-6, 5e-6], max_length=4
     )
     cable_delay_ps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0

@@ -44,6 +44,7 @@ class Program:
             own = component_seed(self.bench.seed, f"device/{name}")
             self.devices[name] = create(name, entry.settings, port, own)
         self.stopping = asyncio.Event()
+        self.failure = ""
         self._schedule = Schedule(config.faults)
         self._control = ControlServer(self._socket_path(), self.handle)
         self._follower: asyncio.Task[None] | None = None
@@ -70,6 +71,7 @@ class Program:
         self._started = time.monotonic()
         self.bench.host_now_ps = self._host_now_ps
         self._follower = asyncio.create_task(self._follow(), name="bench")
+        self._follower.add_done_callback(self._follower_ended)
         text = json.dumps(self.ready(), indent=1)
         (self.run_dir / "addresses.json").write_text(text + "\n", encoding="utf-8")
 
@@ -80,8 +82,7 @@ class Program:
         lasers = self.lasers()
         if self._follower is not None:
             self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
+            await asyncio.wait([self._follower])
             self._follower = None
         await self._control.stop()
         for name, device in self.devices.items():
@@ -98,6 +99,7 @@ class Program:
             "bench_time_s": self.bench.end_ps / PS_PER_S,
             "dropped_s": self.bench.dropped_ps / PS_PER_S,
         }
+        complaints += [self.failure] if self.failure else []
         return {**reply, "errors": complaints} if complaints else reply
 
     def _all_off(self) -> list[str]:
@@ -156,6 +158,12 @@ class Program:
             else:
                 wait_s = (bench.slice_ps - behind) / PS_PER_S / self.speed
                 await asyncio.sleep(max(wait_s, 0.001))
+
+    def _follower_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.failure = f"the bench stopped: {task.exception()!r}"
+            _log(self.failure)
+            self.stopping.set()
 
     def lag_s(self) -> float:
         """How far the bench is behind the host's clock."""
@@ -240,8 +248,9 @@ async def run(
     speed: float = 1.0,
     until_stdin_closes: bool = False,
     out: TextIO | None = None,
-) -> None:
-    """Run until SIGINT, SIGTERM, the control socket's ``stop`` (or stdin's end)."""
+) -> bool:
+    """Run until SIGINT, SIGTERM, the control socket's ``stop`` (or stdin's end). False: the bench
+    itself failed."""
     out = out or sys.stdout
     loop = asyncio.get_running_loop()
     program = Program(config, run_dir, seed=seed, speed=speed)
@@ -255,6 +264,7 @@ async def run(
             _say(out, program.ready())
             await program.stopping.wait()
             _say(out, await program.close())
+            return not program.failure
     finally:
         if watcher is not None:
             watcher.cancel()

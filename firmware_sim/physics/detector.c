@@ -12,6 +12,9 @@
 
 enum { SIM_TRAPS_PER_CLICK_MAX = 8, SIM_TRAPS_MAX = 1 << 16 };
 
+/* At one afterpulse per click a diode would never be quiet again, and a slice never end. */
+static const double SIM_TRAPS_MEAN_MAX = 0.9;
+
 int sim_times_reserve(sim_times *v, size_t n) {
     if (n <= v->capacity) return 0;
     size_t capacity = v->capacity ? v->capacity : 256;
@@ -45,6 +48,10 @@ void sim_detector_set(sim_detector *d, const sim_detector_params *p) {
         if (p->trap_amplitude[i] > 0.0 && p->trap_tau_ps[i] > 0.0)
             d->trap_total += p->trap_amplitude[i] * exp(-p->dead_ps / p->trap_tau_ps[i]);
         d->trap_share[i] = d->trap_total;
+    }
+    if (d->trap_total > SIM_TRAPS_MEAN_MAX) {
+        for (int i = 0; i < 4; i++) d->trap_share[i] *= SIM_TRAPS_MEAN_MAX / d->trap_total;
+        d->trap_total = SIM_TRAPS_MEAN_MAX;
     }
 }
 

@@ -277,3 +277,20 @@ def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(once())
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_bench_that_breaks_ends_the_program_with_the_light_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Program(parse_bench(TABLE), tmp_path) as program:
+
+        def broken() -> None:
+            raise MemoryError("no memory")
+
+        monkeypatch.setattr(program.bench, "advance", broken)
+        async with asyncio.timeout(5):
+            await program.stopping.wait()
+        last = await program.close()
+    assert "no memory" in last["errors"][0]
+    assert last["lasers"]["pump"]["emission"] is False
+    assert "no memory" in capsys.readouterr().err
