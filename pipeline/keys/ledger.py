@@ -72,6 +72,8 @@ class LedgerState:
     pads: dict[str, int] = field(default_factory=dict)
     blocks: dict[int, BlockEntry] = field(default_factory=dict)
     released: list[int] = field(default_factory=list)
+    refilled: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    # after each release: bytes per direction put back so far (handshake, block)
 
     def apply(self, record: dict[str, Any]) -> None:
         """Fold one record in. Raises KeyError, TypeError or ValueError on nonsense."""
@@ -106,6 +108,10 @@ class LedgerState:
         self.next_block = max(self.next_block, number + 1)
         if status == "released":
             self.released.append(number)
+            handshake, block = self.refilled[-1]
+            self.refilled.append(
+                (handshake + entry.refill_handshake_bytes, block + entry.refill_block_bytes)
+            )
             self.last_released = number
             self.epsilon += entry.epsilon
             self.secret_bits += entry.net_bits

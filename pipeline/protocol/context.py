@@ -80,6 +80,14 @@ class Context:
         n, self._counted_bytes = self.bytes_carried - self._counted_bytes, self.bytes_carried
         return 8 * n / (self.now_s - since) if self.now_s > since else None
 
+    def tags(self) -> int:
+        """Tags made and checked on this connection."""
+        return sum(stream.tags for stream in (self.out, self.inn) if stream is not None)
+
+    def tag_epsilon(self) -> float:
+        """What they may have let pass, summed."""
+        return sum(stream.epsilon for stream in (self.out, self.inn) if stream is not None)
+
     def close_streams(self) -> None:
         for stream in (self.out, self.inn):
             if stream is not None:

@@ -17,6 +17,8 @@ from photonlink.pipeline.status.model import BlockReport
 class Distilling:
     """One block at a time. Subclasses hold the role's steps."""
 
+    tags_at_begin = 0  # tags of the block that went before ``begin``
+
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.active = False
@@ -29,7 +31,7 @@ class Distilling:
         self.rounds = 0
         self.duration_s = 0.0
         self.since_s = 0.0  # of the last step, for the deadline
-        self._tags_before = 0
+        self._tags_before, self._epsilon_before = 0, 0.0
 
     def begin(self, raw: RawBlock, block: int, duration_s: float) -> None:
         self.active = True
@@ -39,6 +41,7 @@ class Distilling:
         self.lengths, self.errors_corrected = None, None
         self.test_errors = self.leak_bits = self.rounds = 0
         self.since_s = self.ctx.now_s
+        self._tags_before, self._epsilon_before = self.ctx.tags(), self.ctx.tag_epsilon()
 
     @property
     def block(self) -> int:
@@ -74,9 +77,11 @@ class Distilling:
 
     def interrupted(self) -> None:
         """The connection went: an open block burns; a prepared one is settled on reconnect."""
-        if self.account is not None and self.account.entry.status == "open":
-            self.account.end("burnt", "connection_lost", self.leak_bits)
-        self.drop()
+        try:
+            if self.account is not None and self.account.entry.status == "open":
+                self.account.end("burnt", "connection_lost", self.leak_bits)
+        finally:
+            self.drop()
 
     def report(self, abort: str | None) -> BlockReport:
         assert self.account is not None  # noqa: S101 - a block is active
@@ -95,7 +100,8 @@ class Distilling:
             f_ec=self.leak_bits / ideal if ideal else None,
             verification_bits=lengths.verification_bits if lengths else 0,
             secret_bits=entry.secret_bits if abort is None else 0,
-            authentication_bits=TAG_BITS * TAGS_PER_BLOCK,
+            authentication_bits=TAG_BITS
+            * (self.ctx.tags() - self._tags_before + self.tags_at_begin),
             net_bits=entry.net_bits if abort is None else 0,
             secret_bits_tlgr2012=lengths.beside.length if lengths and abort is None else 0,
             epsilon=self.epsilon if abort is None else 0.0,
@@ -116,6 +122,12 @@ class Distilling:
         show["epsilon"] = state.epsilon
         if report.duration_s > 0:
             show["skr_bps"] = report.net_bits / report.duration_s
+
+    @property
+    def authentication_too_weak(self) -> bool:
+        """What the tags of this block may let pass exceeds the agreed epsilon."""
+        spent = self.ctx.tag_epsilon() - self._epsilon_before
+        return spent > self.ctx.parameters.eps_auth
 
     def enough_pads(self) -> bool:
         """A whole block's tags are left without touching the handshake reserve."""

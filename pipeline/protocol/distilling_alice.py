@@ -122,6 +122,9 @@ class AliceDistilling(Distilling):
             return
         self.lengths = amplify.secret_length(self.ctx.parameters, n, k, self.leak_bits)
         length = self.lengths.charged.length
+        if self.authentication_too_weak:
+            self._abort("authentication_too_weak: the tags exceed the agreed epsilon")
+            return
         if length == 0:
             self._abort(f"no_secret_bits: {self.lengths.charged.reason}")
             return

@@ -31,6 +31,8 @@ class BobDistilling(Distilling):
     """See docs/protocol.md, "A block". Handlers run only for messages whose tag was verified,
     except Estimate and Cascade replies, which the tag of Verify covers."""
 
+    tags_at_begin = 1  # of CloseBlock
+
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self._corrector: reconcile.Corrector | None = None

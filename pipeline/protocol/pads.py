@@ -8,6 +8,7 @@ the receiver follows and refuses a position it has already seen.
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 
 from photonlink.pipeline.keys.ledger import PAD_BYTES, BlockEntry, Ledger
@@ -61,9 +62,8 @@ class Pads:
         return self._ledger.state.pads.get(str(key), 0)
 
     def size(self, key: PoolKey) -> int:
-        state = self._ledger.state
-        refills = sum(refill_bytes(state.blocks[b], key.pool) for b in state.released)
-        return self._psk.pool_bytes(key.pool is PoolName.HANDSHAKE) + refills
+        refilled = self._ledger.state.refilled[-1][key.pool]
+        return self._psk.pool_bytes(key.pool is PoolName.HANDSHAKE) + refilled
 
     def left(self, key: PoolKey) -> int:
         """Bytes that can still be spent."""
@@ -93,14 +93,11 @@ class Pads:
         own = self._psk.pool_bytes(key.pool is PoolName.HANDSHAKE)
         if position < own:
             return self._psk.pad(key.direction, key.pool is PoolName.HANDSHAKE, position, PAD_BYTES)
-        offset = position - own
         state = self._ledger.state
-        for block in state.released:
-            entry = state.blocks[block]
-            size = refill_bytes(entry, key.pool)
-            if offset < size:
-                start = refill_offset(entry, key) + offset
-                with self._store.get_pads(block, entry.refill_bits) as pads:
-                    return pads.slice(8 * start, 8 * (start + PAD_BYTES))
-            offset -= size
-        raise AssertionError("a position inside the pool has a segment")
+        offset = position - own
+        segment = bisect.bisect_right(state.refilled, offset, key=lambda ends: ends[key.pool])
+        entry = state.blocks[state.released[segment - 1]]
+        within = offset - state.refilled[segment - 1][key.pool]
+        start = refill_offset(entry, key) + within
+        with self._store.get_pads(entry.block, entry.refill_bits) as pads:
+            return pads.slice(8 * start, 8 * (start + PAD_BYTES))

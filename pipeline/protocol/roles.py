@@ -46,7 +46,9 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.sifting import Sifting
 from photonlink.pipeline.protocol.sifting_alice import AliceSifting
 from photonlink.pipeline.protocol.sifting_bob import BobSifting
-from photonlink.pipeline.status.model import Phase
+from photonlink.pipeline.stages.amplify import secret_length
+from photonlink.pipeline.stages.finite_key import binary_entropy
+from photonlink.pipeline.status.model import Phase, Severity
 
 _GATED = (
     CloseBlock, Disclosure, AbortBlock, Verify, VerifyResult, Amplify, Prepared, Commit, Committed,
@@ -129,6 +131,11 @@ class RoleBase:
         """Bring the figures on show up to date."""
 
     @property
+    def ended(self) -> bool:
+        """No more tags will come on this side."""
+        return self._sifting.ended
+
+    @property
     def overdue(self) -> bool:
         """A block waits for the peer longer than the deadline."""
         waited = self.ctx.now_s - self._distilling.since_s
@@ -189,7 +196,7 @@ class AliceRole(RoleBase):
         count = rule.closed_at
         last = self._pull.exhausted
         if count is None and last and row.total:
-            count = row.total
+            count = row.total if self._rest_worth_it(row.total) else None
         if count is None or count == 0:
             self.complete = last
             self._pull.paused = False
@@ -200,6 +207,20 @@ class AliceRole(RoleBase):
         self._pull.paused = True
         raw = row.take(count)
         self._block.close_block(raw, rule.taken(row.total))
+
+    def _rest_worth_it(self, total: int) -> bool:
+        """Whether what is left at the end of input can still give key, by what is known."""
+        n, k = self._pull.row.counts(total)
+        known = [r for r in (self.ctx.show.get("qber_hv"), self.ctx.show.get("qber_da")) if r]
+        leak = 1.1 * n * binary_entropy(max(known, default=0.005))
+        worth = (
+            n > 0 and k > 0 and secret_length(self.ctx.parameters, n, k, int(leak)).charged.length
+        )
+        if not worth and not self.ctx.show.get("blocks") and not self.ctx.show.get("last_abort"):
+            self.ctx.raise_alarm(
+                "too_few_sifted_bits", f"{total} sifted bits cannot give a key", Severity.MINOR
+            )
+        return bool(worth)
 
     def _remember_clock(self) -> None:
         """The first lock stays known when the connection is gone."""

@@ -6,14 +6,16 @@ inputs and the randomness handed in. No clock, socket, file or operating system 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
 from photonlink.hal.tags import Provenance, TagBlock
-from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.policy import is_marked
-from photonlink.pipeline.keys.store import KeyStore
+from photonlink.pipeline.keys.store import KeyStore, StoreError
+from photonlink.pipeline.native.base import NativeError, NativeMemoryError
 from photonlink.pipeline.protocol import accounts
 from photonlink.pipeline.protocol.acquisition import Started
 from photonlink.pipeline.protocol.context import Context
@@ -64,7 +66,7 @@ class Session:
         self._handshake: Handshake | None = None
         self._connected_s = 0.0
         self._phase = Phase.CONNECTING
-        self._finished = False
+        self._finished = self._peer_finished = False
         self._status_s = float("-inf")
         ledger.bind(setup.psk.key_id)
         for entry in ledger.state.unfinished():
@@ -163,6 +165,8 @@ class Session:
             self._after()
         except ProtocolError as error:
             self._fail(error)
+        except (LedgerError, StoreError, NativeError) as error:
+            self._fail(ProtocolError(_own_fault(error), error.what, hint=error.hint))
         return ctx.take_effects()
 
     def _after(self) -> None:
@@ -189,6 +193,7 @@ class Session:
             ctx.effects.append(Disconnect("reconnects are rate-limited"))
             return
         ctx.clear_alarm("reconnect_limit")
+        self._peer_finished = False
         self._reader = FrameReader(LIMITS)
         self._connected_s = ctx.last_received_s = ctx.last_sent_s = ctx.now_s
         self._phase = Phase.HANDSHAKE
@@ -221,7 +226,7 @@ class Session:
         if isinstance(message, Refuse):
             raise ProtocolError("unexpected_message", "Refuse after the handshake")
         if isinstance(message, Bye):
-            self._finish("the peer has finished")
+            self._on_bye()
         elif not isinstance(message, Ping):
             self._role.on_message(message)
             self._role.advance()
@@ -243,6 +248,9 @@ class Session:
     def _on_tick(self) -> None:
         ctx, limits = self._ctx, self._ctx.limits
         if self._reader is None:
+            lonely = ctx.now_s - ctx.last_received_s > limits.silence_s
+            if self._role.ended and (self._peer_finished or lonely):
+                self._finish("finished")
             return
         assert self._handshake is not None  # noqa: S101 - created with the reader
         if not self._handshake.done and ctx.now_s - self._connected_s > limits.handshake_s:
@@ -262,7 +270,8 @@ class Session:
             ctx.send_frame(refusal(error).encode())
         ctx.raise_alarm(error.code, text, Severity.MAJOR)
         ctx.show["last_abort"] = f"{error.code}: {error.what}"
-        self._hang_up(error.code)
+        with contextlib.suppress(LedgerError, StoreError):  # then it burns at the next start
+            self._hang_up(error.code)
         if error.code in _REFUSED:
             self._phase = Phase.REFUSED
         ctx.effects.append(Disconnect(text))
@@ -272,12 +281,23 @@ class Session:
         if self._reader is None:
             return
         established = self._handshake is not None and self._handshake.done
-        self._role.interrupt()
-        self._ctx.close_streams()
         self._reader = self._handshake = None
         self._phase = Phase.CONNECTING
+        try:
+            self._role.interrupt()
+        finally:
+            self._ctx.close_streams()
         if established and not self._finished:
             self._ctx.raise_alarm("connection_lost", f"the connection ended: {reason}")
+
+    def _on_bye(self) -> None:
+        """The peer has finished. Not authenticated: alone it never ends a node that still runs."""
+        self._peer_finished = True
+        if self._role.ended:
+            self._finish("finished")
+        else:
+            self._hang_up("the peer has finished")
+            self._ctx.effects.append(Disconnect("the peer has finished"))
 
     def _on_close(self) -> None:
         if self._handshake is not None and self._handshake.done:
@@ -291,3 +311,12 @@ class Session:
         self._phase = Phase.CLOSED
         self._publish()
         self._ctx.effects += [Disconnect(reason), Finished()]
+
+
+def _own_fault(error: PhotonlinkError) -> str:
+    """Code of the alarm for a fault on this side: the link stops, nothing is delivered."""
+    if isinstance(error, LedgerError):
+        return "ledger_failed"
+    if isinstance(error, StoreError):
+        return "store_failed"
+    return "locked_memory_exhausted" if isinstance(error, NativeMemoryError) else "core_failed"

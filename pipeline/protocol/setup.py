@@ -36,7 +36,6 @@ class Limits:
     phase_s: longest wait for the next step of a block.
     reconnect_burst, reconnect_period_s: token bucket for connections.
     outstanding: most requests Alice leaves unanswered.
-    buffer_s: how far a node's own tags may run ahead of sifting before the oldest are lost.
     status_period_s: LinkState at most this often.
     """
 
@@ -47,7 +46,6 @@ class Limits:
     reconnect_burst: int = 20
     reconnect_period_s: float = 2.0
     outstanding: int = 6
-    buffer_s: float = 60.0
     status_period_s: float = 0.5
 
 
