@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from photonlink.firmware_sim.ports import DEVICES, Device, TagRead
+from photonlink.firmware_sim.tagger import TagMemory
+
+SLICE_PS = 20 * 10**9
 
 
 class FakePump:
@@ -75,7 +77,8 @@ class FakeTagger:
         self.resolution_ps, self.inputs, self.fifo_tags = 1.0, 0, 1 << 20
         self.running = False
         self.starts = 0
-        self.speed = 1.0
+        self._next, self._memory = 0, TagMemory(self.fifo_tags)
+        self._end: int | None = 0
 
     def load(self, time_ps: Any, channel: Any) -> None:
         self.time_ps = np.asarray(time_ps, np.int64)
@@ -92,7 +95,7 @@ class FakeTagger:
     def start(self) -> None:
         self.running, self._t0, self._end = True, time.monotonic(), None
         self.starts += 1
-        self._next, self._overflow = 0, False
+        self._next, self._memory = 0, TagMemory(self.fifo_tags)
 
     def stop(self) -> None:
         if self.running:
@@ -102,31 +105,21 @@ class FakeTagger:
     def _now_ps(self) -> int:
         if self._end is not None:
             return self._end
-        return int((time.monotonic() - self._t0) // 0.02 * 0.02 * self.speed * 1e12)
+        return int((time.monotonic() - self._t0) * 1e12)
 
     def read(self, max_tags: int | None = None) -> TagRead:
-        until = self._now_ps()
-        last = int(np.searchsorted(self.time_ps, until))
-        lost_from = lost_to = until
-        lost = max(0, last - self._next - self.fifo_tags)
-        end = last - lost if max_tags is None else min(last, self._next + max_tags)
-        if lost:
-            self._overflow = True
-            end = min(end, self._next + self.fifo_tags)
-            first_lost = self._next + self.fifo_tags
-            lost_from, lost_to = int(self.time_ps[first_lost]), int(self.time_ps[last - 1]) + 1
-        span = slice(self._next, end)
-        self._next = last if lost else end
-        times, channels = self._quantised(span)
-        if self._next < last:
-            until = int(self.time_ps[self._next] // self.resolution_ps * self.resolution_ps)
-        return TagRead(times, channels, until, lost, lost_from, lost_to, self._overflow)
-
-    def _quantised(self, span: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        unit = int(self.resolution_ps)
-        times, channels = self.time_ps[span] // unit * unit, self.channel[span]
-        open_ = np.array([self.enabled.get(int(c), True) for c in channels], np.bool_)
-        return times[open_], channels[open_]
+        """Slices of 20 ms reach the memory when they are over, each at most once."""
+        until, unit = self._now_ps(), int(self.resolution_ps)
+        while self._next <= until:
+            end = self._next + SLICE_PS
+            if end > until:
+                break
+            span = slice(*np.searchsorted(self.time_ps, (self._next, end)))
+            times, channels = self.time_ps[span] // unit * unit, self.channel[span]
+            open_ = np.array([self.enabled.get(c, True) for c in range(64)])[channels]
+            self._memory.put(times[open_], channels[open_], end // unit * unit)
+            self._next = end
+        return self._memory.take(max_tags)
 
     def rates_hz(self) -> tuple[float, ...]:
         return tuple(1000.0 * (i + 1) * self.enabled.get(i, True) for i in range(self.inputs))
