@@ -28,7 +28,7 @@ Report = Callable[[tuple[SafetyStep, ...]], None]
 
 
 class LeaseExpired(InstrumentError):
-    """The permission to emit ran out, or its holder gave no sign of life: the light is off."""
+    """The permission to emit ran out, or its holder gave no sign of life: the light goes off."""
 
 
 class Lease:
@@ -43,7 +43,7 @@ class Lease:
         self.expired = ""
 
     def renew(self) -> None:
-        """A sign of life. LeaseExpired when the light is already off."""
+        """A sign of life. LeaseExpired when the light is off or going off."""
         if self.expired:
             raise LeaseExpired(self.expired, hint="Arm the laser again")
         self._due = time.monotonic() + self._heartbeat_s
