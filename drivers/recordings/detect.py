@@ -13,7 +13,7 @@ from photonlink.hal.errors import RecordingError
 from photonlink.hal.instruments import WireFormat
 
 QUTAG_HEADER = 40
-_LOOK = 1 << 16  # records looked at; must be a multiple of every record size once in bytes
+_LOOKS = (65_536, 4_096)  # bytes judged: fewer when damage further on spoils the picture
 _A1_TIME_LIMIT = 256e9  # a median step above 1 s is no a1 recording
 
 
@@ -66,8 +66,10 @@ def _qutag(head: bytes, start: int) -> Raw | None:
     channel = rows["c"]
     known = (channel <= 8) | ((channel >= 100) & (channel <= 104))
     times = rows["t"].astype(np.int64)
-    if np.mean(known) < 0.99 or np.any(times < 0) or (len(rows) > 1 and _backwards(times) > 0.01):
+    if np.mean(known) < 0.99 or np.any(times < 0) or times[-1] == times[0]:
         return None
+    if _backwards(times) > 0.01 or not known[:4].all() or _backwards(times[:5]) > 0:
+        return None  # the first four records of a headerless file lie where the header would
     text = "quTAG binary" if start else "quTAG raw (binary without header)"
     return Raw(WireFormat("qutag", {"resolution_ps": 1.0}), start, text)
 
@@ -77,18 +79,23 @@ def _swabian(head: bytes) -> Raw | None:
     rows = np.frombuffer(head[: len(head) // 16 * 16], dtype=layout)
     if not len(rows) or np.any(rows["k"] > 4) or np.any(rows["r"]):
         return None
-    if np.any(np.abs(rows["c"].astype(np.int64)) > 127):
+    channel = np.abs(rows["c"].astype(np.int64))
+    if (
+        np.any(channel > 127)
+        or np.any(channel[rows["k"] == 0] == 0)
+        or np.mean(rows["k"] == 0) < 0.5
+    ):
         return None
-    if len(rows) > 1 and _backwards(rows["t"].astype(np.int64)) > 0.01:
+    if _backwards(rows["t"].astype(np.int64)) > 0.01:
         return None
     return Raw(WireFormat("swabian16"), 0, "Swabian 16-byte tags")
 
 
 def _tdc1(head: bytes) -> Raw | None:
     words = np.frombuffer(head[: len(head) // 4 * 4], dtype="<u4")
-    if not len(words) or np.mean((words & 0x1F) == 0) > 0.01:
+    if len(words) < 16 or np.mean((words & 0x1F) == 0) > 0.01:
         return None
-    if len(words) > 1 and _backwards((words >> 5).astype(np.int64)) > 0.4:
+    if _backwards((words >> 5).astype(np.int64)) > 0.4:
         return None  # random words go back half of the time, a roll-over comes every 0.27 s
     return Raw(WireFormat("tdc1"), 0, "S-Fifteen TDC1 stream")
 
@@ -98,22 +105,24 @@ def detect_raw(head: bytes, where: str) -> Raw:
 
     Most telling formats first. RecordingError when none is plausible.
     """
-    found = _swabian(head) or _qutag(head, QUTAG_HEADER) or _qutag(head, 0) or _a1(head)
-    found = found or _tdc1(head)
-    if found is None:
-        raise RecordingError(
-            "this is no recording that photonlink knows",
-            where=where,
-            seen=head[:16].hex(" "),
-            hint="Known are PTU, quTAG binary, S-Fifteen a1 and TDC1, Swabian 16-byte tags and our "
-            "own; bare records can be forced with the format's name",
-        )
-    return found
+    for look in _LOOKS:
+        part = head[:look]
+        found = _swabian(part) or _qutag(part, 0) or _qutag(part, QUTAG_HEADER) or _a1(part)
+        found = found or _tdc1(part)
+        if found is not None and not ptu.MAGIC.startswith(part):
+            return found
+    raise RecordingError(
+        "this is no recording that photonlink knows",
+        where=where,
+        seen=head[:16].hex(" "),
+        hint="Known are PTU, quTAG binary, S-Fifteen a1 and TDC1, Swabian 16-byte tags and our "
+        "own; bare records can be forced with the format's name",
+    )
 
 
 def head_of(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_LOOK * 10)
+        return file.read(_LOOKS[0])
 
 
 def kind_of(head: bytes) -> str:

@@ -182,6 +182,58 @@ def _tag(name: str, value: TagValue, index: int = -1) -> bytes:
     return _TAG.pack(name.encode("ascii"), index, kind, packed) + extra
 
 
+def _tags(
+    *,
+    code: int,
+    hardware: str,
+    t3: bool,
+    resolution_s: float,
+    unit_s: float,
+    input_channels: int,
+    acquisition_ms: int,
+    created: dt.datetime,
+    serial: str,
+    comment: str,
+    records: int,
+) -> list[tuple[str, TagValue]]:
+    """The tags that ptufile, phconvert and tttrlib insist on between them."""
+    return [
+        ("File_GUID", "{" + str(uuid.uuid4()).upper() + "}"),
+        ("File_AssuredContent", ""),
+        ("CreatorSW_ContentVersion", "1.0"),
+        ("CreatorSW_Name", "photonlink"),
+        ("CreatorSW_Version", "0.1.0"),
+        ("File_CreatingTime", created),
+        ("File_Comment", comment),
+        ("Measurement_Mode", 3 if t3 else 2),
+        ("Measurement_SubMode", 0),
+        ("TTResult_StopReason", 0),
+        ("TTResultFormat_TTTRRecType", code),
+        ("TTResultFormat_BitsPerRecord", 32),
+        ("MeasDesc_BinningFactor", 1),
+        ("MeasDesc_Offset", 0),
+        ("MeasDesc_AcquisitionTime", acquisition_ms),
+        ("MeasDesc_StopAt", 0xFFFFFFFF),
+        ("MeasDesc_StopOnOvfl", False),
+        ("MeasDesc_Restart", False),
+        ("HW_Type", hardware),
+        ("HW_PartNo", ""),
+        ("HW_Version", ""),
+        ("HW_SerialNo", serial),
+        ("HW_BaseResolution", resolution_s),
+        ("HW_InpChannels", input_channels),
+        ("HWSync_Divider", 1),
+        ("MeasDesc_Resolution", resolution_s),
+        ("HW_Markers", 4),
+        ("MeasDesc_GlobalResolution", unit_s),
+        ("TTResult_SyncRate", round(1 / unit_s) if t3 else 0),
+        ("TTResult_InputRate", 0),
+        ("TTResult_StopAfter", acquisition_ms),
+        ("TTResult_NumberOfRecords", records),
+        ("Header_End", None),
+    ]
+
+
 def write_ptu(
     path: str | Path,
     records: npt.NDArray[np.uint32] | bytes | Sequence[int],
@@ -208,43 +260,19 @@ def write_ptu(
     data = records if isinstance(records, bytes) else np.asarray(records, dtype="<u4").tobytes()
     if len(data) % 4:
         raise RecordingError("PTU records are 4 bytes each", where=str(path))
-    created = created or dt.datetime.now()  # PTU times are local
-    unit_s = (sync_period_ps if t3 else resolution_ps) * 1e-12
-    tags: list[tuple[str, TagValue]] = [
-        ("File_GUID", "{" + str(uuid.uuid4()).upper() + "}"),
-        ("File_AssuredContent", ""),
-        ("CreatorSW_ContentVersion", "1.0"),
-        ("CreatorSW_Name", "photonlink"),
-        ("CreatorSW_Version", "0.1.0"),
-        ("File_CreatingTime", created),
-        ("File_Comment", comment or f"T{3 if t3 else 2} Mode"),
-        ("Measurement_Mode", 3 if t3 else 2),
-        ("Measurement_SubMode", 0),
-        ("TTResult_StopReason", 0),
-        ("TTResultFormat_TTTRRecType", code),
-        ("TTResultFormat_BitsPerRecord", 32),
-        ("MeasDesc_BinningFactor", 1),
-        ("MeasDesc_Offset", 0),
-        ("MeasDesc_AcquisitionTime", acquisition_ms),
-        ("MeasDesc_StopAt", 0xFFFFFFFF),
-        ("MeasDesc_StopOnOvfl", False),
-        ("MeasDesc_Restart", False),
-        ("HW_Type", hardware),
-        ("HW_PartNo", ""),
-        ("HW_Version", ""),
-        ("HW_SerialNo", serial),
-        ("HW_BaseResolution", resolution_ps * 1e-12),
-        ("HW_InpChannels", input_channels),
-        ("HWSync_Divider", 1),
-        ("MeasDesc_Resolution", resolution_ps * 1e-12),
-        ("HW_Markers", 4),
-        ("MeasDesc_GlobalResolution", unit_s),
-        ("TTResult_SyncRate", round(1 / unit_s) if t3 else 0),
-        ("TTResult_InputRate", 0),
-        ("TTResult_StopAfter", acquisition_ms),
-        ("TTResult_NumberOfRecords", len(data) // 4),
-        ("Header_End", None),
-    ]
+    tags = _tags(
+        code=code,
+        hardware=hardware,
+        t3=t3,
+        resolution_s=resolution_ps * 1e-12,
+        unit_s=(sync_period_ps if t3 else resolution_ps) * 1e-12,
+        input_channels=input_channels,
+        acquisition_ms=acquisition_ms,
+        created=created or dt.datetime.now(),
+        serial=serial,
+        comment=comment or f"T{3 if t3 else 2} Mode",
+        records=len(data) // 4,
+    )
     with Path(path).open("xb") as file:
         file.write(MAGIC + _VERSION)
         file.write(b"".join(_tag(name, value) for name, value in tags))

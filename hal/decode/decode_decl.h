@@ -55,8 +55,8 @@ typedef struct pl_decoder pl_decoder;
 pl_decoder *pl_decoder_new(int format, int64_t unit_num, int64_t dtime_num, int64_t den);
 void pl_decoder_free(pl_decoder *d);
 /* Decodes from data until it is used up or the output is full; *consumed tells how far it came.
- * A trailing piece of a record is kept for the next call. capacity must exceed info.held + 8;
- * capacity >= held + size / record + 8 is enough for all formats whose records hold one event.
+ * A trailing piece of a record is kept for the next call. capacity must be info.held + 8 or more;
+ * held + size / record + 8 is enough for all formats whose records hold one event.
  * Returns the number of tags written, sorted by time, or a pl_decode_status. After damage that
  * stops the stream, tags read before it are still returned; the next call returns the error. */
 int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size, int64_t *time_ps,
@@ -78,5 +78,5 @@ int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *con
 /* ---- kernels: chosen once from the CPU and PHOTONLINK_SIMD ---- */
 enum pl_decode_level { PL_DECODE_PORTABLE = 0, PL_DECODE_AVX2 = 1 };
 int pl_decode_level_get(void);
-/* A decoder of its own level, for tests and benchmarks; PL_DECODE_E_ARGUMENT when the CPU lacks it. */
+/* Forces one decoder to a level, for tests; PL_DECODE_E_ARGUMENT when the CPU lacks it. */
 int pl_decoder_set_level(pl_decoder *d, int level);

@@ -3,10 +3,11 @@
 
 #include <stdlib.h>
 
-/* So many records in a row, all too early, mean that the bytes are out of step or the clock was
- * reset: reading on would throw everything away one record at a time. (Formats with wraps heal
- * at the next wrap and read on.) */
-enum { BACKWARDS_MAX = 64 };
+/* So many records that are too early, against so few in order, mean that the bytes are out of
+ * step or the clock was reset: reading on would throw everything away one record at a time.
+ * (Formats with wraps heal at the next wrap and read on.) */
+enum { BAD_MAX = 32 };
+static const int64_t LEAP_PS = 60000000000000; /* 60 s without a record */
 
 static const struct {
   size_t record;
@@ -63,7 +64,8 @@ pl_decoder *pl_decoder_new(int format, int64_t num, int64_t dnum, int64_t den) {
   if (den < 1 || den > 1 << 20 || num < 1 || num >= (int64_t)1 << 62 || dnum < 0 ||
       dnum >= (int64_t)1 << 40)
     return NULL;
-  pl_i128 reach = (pl_i128)FORMATS[format].tags * num + (pl_i128)FORMATS[format].dtimes * dnum + den;
+  pl_i128 reach = (pl_i128)FORMATS[format].tags * num + den;
+  reach += (pl_i128)FORMATS[format].dtimes * dnum;
   if (reach / den >= INT64_MAX / 2) return NULL; /* a single record would leave int64 */
   pl_decoder *d = calloc(1, sizeof *d);
   if (!d) return NULL;
@@ -78,6 +80,7 @@ pl_decoder *pl_decoder_new(int format, int64_t num, int64_t dnum, int64_t den) {
   d->window = FORMATS[format].window_ps;
   if (dnum) d->window = num / den + 1; /* T3 orders by sync period, not within it */
   d->last = d->floor = FORMATS[format].absolute ? PL_NO_TIME : 0;
+  d->leap = FORMATS[format].absolute ? LEAP_PS : INT64_MAX;
   d->run = pl_run_of(format);
   d->kernel = pl_kernel_of(d, pl_decode_level_get());
   return d;
@@ -149,26 +152,62 @@ void pl_lost_open(pl_decoder *d, int reason, int64_t count) {
 
 void pl_lost_close(pl_decoder *d, int64_t t) {
   int64_t start = d->open_start == PL_NO_TIME ? t : d->open_start;
+  if (d->suspect) d->damaged++;
+  d->suspect = 0;
   lost_add(d, (pl_lost){start, t, d->open_count, d->open});
   d->open = 0;
 }
 
-/* A tag earlier than the latest one: sorted in while that is still possible. */
-void pl_late(pl_decoder *d, pl_sink *s, int64_t t, uint8_t c) {
-  if (d->window == 0 || t < settled(d)) {
-    d->damaged++;
-    pl_lost_open(d, PL_LOST_BACKWARDS, 1);
-    if (++d->backwards_run >= BACKWARDS_MAX && FORMATS[d->format].absolute)
-      d->error = PL_DECODE_E_DATA;
+static void count_bad(pl_decoder *d) {
+  if (++d->bad >= BAD_MAX && FORMATS[d->format].absolute) d->error = PL_DECODE_E_DATA;
+}
+
+/* A leap: believed when it is the first record of all or the second of two that agree. */
+void pl_leap(pl_decoder *d, pl_sink *s, int64_t t, int c) {
+  if (d->last == PL_NO_TIME) {
+    pl_accept(d, s, t, c);
     return;
   }
+  if (d->suspect && d->suspect_serial == d->serial) { /* another bit of the same pattern */
+    if (d->suspects < PL_BITS) d->suspect_channel[d->suspects++] = c;
+    return;
+  }
+  uint64_t after = (uint64_t)t - (uint64_t)d->suspect_time;
+  if (d->suspect && t >= d->suspect_time && after <= (uint64_t)d->leap) {
+    if (d->suspect == 2) d->open = 0;
+    d->suspect = 0;
+    for (int i = 0; i < d->suspects; i++) pl_accept(d, s, d->suspect_time, d->suspect_channel[i]);
+    pl_accept(d, s, t, c);
+    return;
+  }
+  int opened = !d->open || d->suspect == 2;
+  if (d->suspect) d->damaged++;
+  pl_lost_open(d, PL_LOST_DAMAGED, 1);
+  d->suspect = opened ? 2 : 1;
+  d->suspect_serial = d->serial;
+  d->suspect_time = t;
+  d->suspects = 1;
+  d->suspect_channel[0] = c;
+  count_bad(d);
+}
+
+/* A record earlier than the latest one: sorted in while that is still possible. */
+void pl_late(pl_decoder *d, pl_sink *s, int64_t t, int c) {
+  if (d->window == 0 || t < settled(d)) {
+    if (c < 0) return;
+    d->damaged++;
+    pl_lost_open(d, PL_LOST_BACKWARDS, 1);
+    count_bad(d);
+    return;
+  }
+  if (c < 0) return;
   d->disordered++;
   size_t i = s->n;
   while (i > 0 && s->time[i - 1] > t) i--;
   memmove(s->time + i + 1, s->time + i, (s->n - i) * sizeof *s->time);
   memmove(s->channel + i + 1, s->channel + i, s->n - i);
   s->time[i] = t;
-  s->channel[i] = c;
+  s->channel[i] = (uint8_t)c;
   s->n++;
 }
 
@@ -177,12 +216,12 @@ static size_t run_records(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s)
   size_t done = 0;
   while (done < n && pl_room(d, s)) {
     if (d->kernel && !d->open) {
-      size_t room = s->capacity - s->n - PL_EVENTS_MAX;
+      size_t room = s->capacity - s->n - PL_ROOM;
       size_t most = n - done < room ? n - done : room;
       size_t k = d->kernel(d, p + done * d->record, most, s->time + s->n, s->channel + s->n);
       s->n += k;
       done += k;
-      if (k) d->backwards_run = 0;
+      if (k) d->bad = 0;
     }
     size_t step = d->kernel && n - done > 8 ? 8 : n - done;
     done += d->run(d, p + done * d->record, step, s);
@@ -237,7 +276,7 @@ int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size, int64_t
                         uint8_t *channel, size_t capacity, size_t *consumed) {
   *consumed = 0;
   if (d->error) return d->error;
-  if (capacity < d->held_n + 2 * PL_EVENTS_MAX) return PL_DECODE_E_CAPACITY;
+  if (capacity < d->held_n + PL_ROOM) return PL_DECODE_E_CAPACITY;
   pl_sink s = {time_ps, channel, d->held_n, capacity};
   if (d->held_n) {
     memcpy(time_ps, d->held_time, d->held_n * sizeof *time_ps);

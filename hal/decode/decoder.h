@@ -3,14 +3,19 @@
  * `last` is the latest time seen. A tag at or after it is appended; one that is earlier by at
  * most `window` is sorted in; anything earlier is dropped, counted and becomes a lost interval.
  * Tags later than last - window are held back at the end of a call, so that what a call hands
- * out is final. Most formats have window 0 and hold nothing. */
+ * out is final. Most formats have window 0 and hold nothing.
+ *
+ * Where records carry the whole time, one wrong word could throw the clock far ahead and make
+ * all that follows look too early. So a leap of more than `leap` waits for the next record: it
+ * stands when that one is near it, else it was damage. */
 #ifndef PHOTONLINK_DECODER_H
 #define PHOTONLINK_DECODER_H
 #include <string.h>
 
 #include "decode.h"
 
-enum { PL_LOST_MAX = 1024, PL_RECORD_MAX = 16, PL_EVENTS_MAX = 4, PL_HELD_MAX = 1 << 16 };
+enum { PL_LOST_MAX = 1024, PL_RECORD_MAX = 16, PL_HELD_MAX = 1 << 16 };
+enum { PL_BITS = 4, PL_ROOM = 2 * PL_BITS }; /* of a pattern; events one record can release */
 #define PL_NO_TIME INT64_MIN
 __extension__ typedef __int128 pl_i128;
 
@@ -34,12 +39,16 @@ struct pl_decoder {
   int64_t units;          /* wraps so far, in time units */
   int64_t base, rest;     /* units * num + den / 2 = base * den + rest */
   int64_t span_ps;        /* the longest time a record can add to base */
-  int64_t last, floor, window;
+  int64_t last, floor, window, leap;
   uint64_t previous;        /* raw time of the previous record */
   int open;               /* a lost interval is open: reason, or 0 */
   int bracket;            /* it stays open until the instrument ends it */
   int64_t open_start, open_count;
-  int backwards_run;
+  int suspect;            /* a leap is waiting: 1, and 2 when it opened the interval */
+  int suspects, suspect_channel[PL_BITS]; /* its events, -1 for none */
+  int64_t suspect_time;
+  uint64_t serial, suspect_serial; /* which record this is, and which one leapt */
+  int bad;                /* records too early or suspect, less those in order */
   size_t lost_n, pending_n, held_n, held_cap;
   pl_lost lost[PL_LOST_MAX];
   uint8_t pending[PL_RECORD_MAX];
@@ -51,7 +60,8 @@ struct pl_decoder {
 
 void pl_lost_close(pl_decoder *d, int64_t t);
 void pl_lost_open(pl_decoder *d, int reason, int64_t count);
-void pl_late(pl_decoder *d, pl_sink *s, int64_t t, uint8_t c);
+void pl_late(pl_decoder *d, pl_sink *s, int64_t t, int c);
+void pl_leap(pl_decoder *d, pl_sink *s, int64_t t, int c);
 /* Adds count wraps of `wrap` units to the base; sets d->error when time leaves int64. */
 void pl_wrap(pl_decoder *d, uint64_t count, int64_t wrap);
 int64_t pl_scale_wide(const pl_decoder *d, int64_t tag, int64_t dtime);
@@ -77,7 +87,7 @@ static inline uint64_t pl_u64(const uint8_t *p) {
 }
 
 static inline int pl_room(const pl_decoder *d, const pl_sink *s) {
-  return s->n + PL_EVENTS_MAX <= s->capacity && !d->error;
+  return s->n + PL_ROOM <= s->capacity && !d->error;
 }
 
 /* Time of a record whose tag counts from the last wrap. */
@@ -87,22 +97,23 @@ static inline int64_t pl_scale(const pl_decoder *d, int64_t tag, int64_t dtime) 
   return d->base + (d->den == 1 ? sum : sum / d->den);
 }
 
-/* A record that proves time has come to t without being an event. */
-static inline void pl_advance(pl_decoder *d, int64_t t) {
-  if (t < d->last) return;
+static inline void pl_accept(pl_decoder *d, pl_sink *s, int64_t t, int c) {
   if (d->open && !d->bracket) pl_lost_close(d, t);
+  if (d->bad) d->bad--;
   d->last = t;
-  d->backwards_run = 0;
+  if (c < 0) return;
+  s->time[s->n] = t;
+  s->channel[s->n++] = (uint8_t)c;
 }
 
-static inline void pl_emit(pl_decoder *d, pl_sink *s, int64_t t, uint8_t c) {
-  if (t < d->last) {
+/* Time has come to t; with c >= 0 by an event on that channel, else by a record without one. */
+static inline void pl_emit(pl_decoder *d, pl_sink *s, int64_t t, int c) {
+  if (t < d->last)
     pl_late(d, s, t, c);
-    return;
-  }
-  pl_advance(d, t);
-  s->time[s->n] = t;
-  s->channel[s->n++] = c;
+  else if ((uint64_t)t - (uint64_t)d->last > (uint64_t)d->leap)
+    pl_leap(d, s, t, c);
+  else
+    pl_accept(d, s, t, c);
 }
 
 static inline void pl_bad(pl_decoder *d) {
@@ -112,7 +123,7 @@ static inline void pl_bad(pl_decoder *d) {
 
 /* One event per set bit of a detector pattern: bit b is channel b + 1. */
 static inline void pl_emit_pattern(pl_decoder *d, pl_sink *s, int64_t t, unsigned pattern) {
-  for (unsigned b = 0; b < PL_EVENTS_MAX; b++)
-    if (pattern >> b & 1) pl_emit(d, s, t, (uint8_t)(b + 1));
+  for (unsigned b = 0; b < PL_BITS; b++)
+    if (pattern >> b & 1) pl_emit(d, s, t, (int)b + 1);
 }
 #endif

@@ -8,7 +8,7 @@ static const int64_t A1_PERIOD = (int64_t)1 << 54, A1_EDGE = (int64_t)1 << 50;
 static void word(pl_decoder *d, pl_sink *s, int64_t t, unsigned low) {
   if (low & DUMMY) {
     d->dummies++;
-    pl_advance(d, t);
+    pl_emit(d, s, t, -1);
   } else if (low & PATTERN) {
     pl_emit_pattern(d, s, t, low & PATTERN);
   } else {
@@ -44,6 +44,7 @@ size_t pl_run_a1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
     } else if (d->units > 0 && before < A1_EDGE && tag > A1_PERIOD - A1_EDGE) {
       late = A1_PERIOD / 32 * 125;
     }
+    d->serial++;
     if (!late) d->previous = (uint64_t)tag;
     word(d, s, pl_scale(d, tag, 0) - late, (unsigned)w);
   }

@@ -8,6 +8,7 @@ size_t pl_run_qutag(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   for (; i < n && pl_room(d, s); i++) {
     int64_t units = (int64_t)pl_u64(p + 10 * i), t = units;
     uint16_t channel = pl_u16(p + 10 * i + 8);
+    d->serial++;
     int bad = channel > UINT8_MAX || units < 0;
     if (d->num != 1 || d->den != 1) {
       pl_i128 wide = ((pl_i128)units * d->num + d->den / 2) / d->den;
@@ -17,7 +18,7 @@ size_t pl_run_qutag(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
     if (bad)
       pl_bad(d);
     else
-      pl_emit(d, s, t, (uint8_t)channel);
+      pl_emit(d, s, t, channel);
   }
   return i;
 }
@@ -30,7 +31,7 @@ size_t pl_run_qutag_packed(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s
     if (tag < d->previous) pl_wrap(d, 1, PACKED_PERIOD);
     if (d->error) break;
     d->previous = tag;
-    pl_emit(d, s, pl_scale(d, (int64_t)tag, 0), (uint8_t)(r >> 37));
+    pl_emit(d, s, pl_scale(d, (int64_t)tag, 0), (int)(r >> 37));
   }
   return i;
 }
@@ -40,26 +41,26 @@ enum { FALLING = 128, CHANNEL_MAX = 127 };
 
 /* Begin .. End brackets a loss and its Missed tags carry the counts; an Error tag (clock source
  * changed) or a Missed tag on its own makes everything since the last good time doubtful. */
-static void swabian_special(pl_decoder *d, const uint8_t *r, int64_t t) {
+static void swabian_special(pl_decoder *d, pl_sink *s, const uint8_t *r, int64_t t) {
   int64_t missed = pl_u16(r + 2);
   switch (r[0]) {
   case OVERFLOW_BEGIN:
-    pl_advance(d, t);
+    pl_emit(d, s, t, -1);
     pl_lost_open(d, PL_LOST_INSTRUMENT, 0);
     d->bracket = 1;
     return;
   case OVERFLOW_END:
     if (!d->open) pl_lost_open(d, PL_LOST_INSTRUMENT, -1);
     d->bracket = 0;
-    pl_advance(d, t);
+    pl_emit(d, s, t, -1);
     return;
   case MISSED:
     pl_lost_open(d, PL_LOST_INSTRUMENT, missed);
-    pl_advance(d, t);
+    pl_emit(d, s, t, -1);
     return;
   case ERROR:
     pl_lost_open(d, PL_LOST_INSTRUMENT, -1);
-    pl_advance(d, t);
+    pl_emit(d, s, t, -1);
     return;
   default: pl_bad(d);
   }
@@ -71,12 +72,13 @@ size_t pl_run_swabian16(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
     const uint8_t *r = p + 16 * i;
     int32_t channel = (int32_t)pl_u32(r + 4);
     int64_t t = (int64_t)pl_u64(r + 8);
+    d->serial++;
     if (r[0] != TAG)
-      swabian_special(d, r, t);
+      swabian_special(d, s, r, t);
     else if (channel == 0 || channel > CHANNEL_MAX || channel < -CHANNEL_MAX)
       pl_bad(d);
     else
-      pl_emit(d, s, t, (uint8_t)(channel > 0 ? channel : FALLING - channel));
+      pl_emit(d, s, t, channel > 0 ? channel : FALLING - channel);
   }
   return i;
 }

@@ -231,7 +231,7 @@ def stream_tdc1(rng: random.Random, n: int) -> bytes:
 def stream_a1(rng: random.Random, n: int, order: str = "low_first") -> bytes:
     low = [1, 2, 4, 8, 1, 2, 4, 8, 3, 24, 0]
     weights = [20] * 8 + [2, 2, 1]
-    t = rng.choice([0, 1 << 40, (1 << 54) - 1 - 10**6 * n])
+    t = rng.choice([0, 1 << 40, (1 << 54) - 1 - 3 * 10**6 * n])
     out = []
     for tag, _ in ramp(rng, n, 1 << 53, rng.choice([100, 10**6])):
         late = rng.choice([0] * 30 + [1000, 1 << 24])

@@ -156,7 +156,7 @@ def test_a_clock_that_was_reset_is_a_named_error_and_keeps_what_came_before() ->
     assert decoder.info.failed
     with pytest.raises(DecodeError, match="backwards") as caught:
         feed(decoder, swabian((0, 0, 1, 2 * 10**12)))
-    assert caught.value.position == 16 * (5 + 64)
+    assert caught.value.position == 16 * (5 + 32)
 
 
 def test_overflow_counters_that_lie_are_a_named_error() -> None:
@@ -267,3 +267,27 @@ def test_merge_refuses_what_is_not_sorted() -> None:
         merge([good] * 65)
     with pytest.raises(DecodeError, match="one length"):
         merge([(good[0], good[1][:1])])
+
+
+def test_one_wrong_word_does_not_take_the_clock_with_it() -> None:
+    decoder = decoder_for(WireFormat("a1"))
+    ticks = [10**12 + 256_000 * k for k in range(1000)]
+    words = [(tick, 1) for tick in ticks]
+    words[500] = (ticks[500] | 1 << 50, 3)  # one bit flipped: 73 minutes ahead
+    block = feed(decoder, a1(*words))
+    found = events(block) + events(decoder.finish())
+    assert len(found) == 999
+    assert found[-1][0] == (ticks[-1] * 125 + 16) // 32
+    assert block.lost[0].start_ps <= ticks[500] * 125 // 32 < block.lost[0].end_ps
+    assert block.lost[0].count == 1
+    assert decoder.info.damaged == 1
+
+
+def test_a_long_silence_is_believed_when_the_next_record_agrees() -> None:
+    decoder = decoder_for(WireFormat("qutag", {"resolution_ps": 1.0}))
+    hour = 3600 * 10**12
+    rows = [(5, 1), (7, 2), (hour, 3), (hour + 9, 4), (3 * hour, 1), (3 * hour, 2), (3 * hour, 3)]
+    block = feed(decoder, b"".join(struct.pack("<qH", t, c) for t, c in rows))
+    assert events(block) == rows
+    assert block.lost == ()
+    assert block.end_ps == 3 * hour
