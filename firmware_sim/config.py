@@ -118,6 +118,8 @@ class Tagger(Part):
     dead_time_ps: NonNegative | None = None
     jitter_ps: Annotated[float, Field(ge=0, le=2000)] | None = None
     fifo_tags: Annotated[int, Field(ge=1, le=1 << 28)] | None = None
+    drop_tags: Annotated[int, Field(ge=0, le=1 << 28)] = 0
+    """Fault: the next so many events of a running acquisition vanish without a flag."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Tagger:

@@ -48,6 +48,13 @@ class ControlServer:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
+    async def refuse_if_taken(self) -> None:
+        """OSError when another bench answers at this path: its links must not be stolen."""
+        with contextlib.suppress(FileNotFoundError, ConnectionError):
+            _, writer = await asyncio.open_unix_connection(str(self.path))
+            writer.close()
+            raise FileExistsError(f"another bench is running in {self.path.parent}")
+
     async def start(self) -> None:
         """Bind. OSError for a path that is too long or taken."""
         self.path.unlink(missing_ok=True)
@@ -58,12 +65,14 @@ class ControlServer:
 
     async def stop(self) -> None:
         """Hang up on everybody and remove the socket."""
-        if self._server is not None:
-            self._server.close()
-            for writer in list(self._writers):
-                writer.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._server.wait_closed(), 1.0)
+        if self._server is None:
+            return
+        self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 1.0)
+        self._server = None
         self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -26,6 +26,7 @@ from photonlink.firmware_sim.ports import DEVICES, Device
 
 MAX_SOCKET_PATH = 100
 DEVICE_DEADLINE_S = 5.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Program:
@@ -53,6 +54,7 @@ class Program:
     # ---- life -------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Program:
+        await self._control.refuse_if_taken()
         try:
             await self._start()
         except BaseException:
@@ -64,9 +66,12 @@ class Program:
         await self.close()
 
     async def _start(self) -> None:
-        for device in self.devices.values():
-            async with asyncio.timeout(DEVICE_DEADLINE_S):
-                await device.start(self.run_dir)
+        for name, device in self.devices.items():
+            try:
+                async with asyncio.timeout(DEVICE_DEADLINE_S):
+                    await device.start(self.run_dir)
+            except TimeoutError:
+                raise OSError(f"{name}: not up within {DEVICE_DEADLINE_S} s") from None
         await self._control.start()
         self._started = time.monotonic()
         self.bench.host_now_ps = self._host_now_ps
@@ -249,12 +254,14 @@ async def run(
     until_stdin_closes: bool = False,
     out: TextIO | None = None,
 ) -> bool:
-    """Run until SIGINT, SIGTERM, the control socket's ``stop`` (or stdin's end). False: the bench
-    itself failed."""
+    """Run until SIGINT, SIGTERM, SIGHUP, the control socket's ``stop`` (or stdin's end).
+
+    False: the bench itself failed.
+    """
     out = out or sys.stdout
     loop = asyncio.get_running_loop()
     program = Program(config, run_dir, seed=seed, speed=speed)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, program.stopping.set)
     watcher = None
     try:
@@ -268,5 +275,5 @@ async def run(
     finally:
         if watcher is not None:
             watcher.cancel()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)

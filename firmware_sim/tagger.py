@@ -54,7 +54,7 @@ class TagMemory:
         self, time_ps: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], until_ps: int
     ) -> None:
         """Store what fits; ``until_ps``: the stream is complete up to here."""
-        fits = min(len(time_ps), self.capacity - self._stored)
+        fits = min(len(time_ps), max(self.capacity - self._stored, 0))
         if fits:
             self._items.append(_Chunk(time_ps[:fits], channel[:fits]))
             self._stored += fits
@@ -211,6 +211,7 @@ class TaggerUnit:
     def set_config(self, tagger: Tagger, clock: Clock) -> None:
         """Cables, overrides and clock figures from the next slice on."""
         self._config, self._clock_config = tagger, clock
+        self._memory.capacity = tagger.fifo_tags or self._fifo_tags
         self._apply()
 
     def _apply(self) -> None:
@@ -263,7 +264,10 @@ class TaggerUnit:
             self._memory.lose(begin, begin + span, round(sum(self.rates_hz()) * span * 1e-12))
             return
         time_ps, channel = self._engine.tag(self._side, segment, zero_ps)
-        self._memory.put(time_ps, channel, until)
+        gone = min(self._config.drop_tags, len(time_ps))
+        if gone:
+            self._config.drop_tags -= gone
+        self._memory.put(time_ps[gone:], channel[gone:], until)
 
     def _measure(self, span_ps: int, clicks: list[int]) -> None:
         self._meter.append((span_ps, clicks))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photonlink.firmware_sim.bench import Bench
-from photonlink.firmware_sim.config import BenchConfig
+from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
 from photonlink.firmware_sim.tagger import TaggerUnit, TagMemory
 
 LIT = {"source": {"pump_power_mw": 20.0}}
@@ -205,3 +205,67 @@ def test_memory_reports_every_loss_between_its_tags() -> None:
     assert (read.time_ps.tolist(), read.lost, read.lost_from_ps) == ([10, 11], 1, 12)
     assert memory.lost_total == 4
     assert len(memory) == 0
+
+
+def test_tags_of_both_sides_hold_the_pairs_and_their_errors() -> None:
+    """The whole chain of the demo's bench, read as a pipeline would, with clocks that agree."""
+    bench = Bench(parse_bench(default_bench()))
+    still = {"frequency_ppm": 0, "drift_ppb_per_s": 0, "white_fm": 0, "random_walk_fm": 0}
+    still["start_jitter_s"] = 0
+    bench.set({f"{s}.clock.{k}": v for s in ("alice", "bob") for k, v in still.items()})
+    bench.set({"source.pump_power_mw": 32.0})
+    tdc1, multiharp = bench.taggers["alice"], bench.taggers["bob"]
+    tdc1.configure(inputs=4, resolution_ps=2000.0)
+    multiharp.configure(inputs=8, resolution_ps=80.0)
+    tdc1.start()
+    multiharp.start()
+    advance(bench, 200)
+    a, b = tdc1.read(), multiharp.read()
+    truth = bench.truth()
+    shift = truth["delay_ps"]["bob"] - truth["delay_ps"]["alice"] - 1000
+    i = np.searchsorted(b.time_ps, a.time_ps + shift - 3500)
+    i = np.minimum(i, len(b.time_ps) - 1)
+    hit = np.abs(b.time_ps[i] - a.time_ps - shift) < 3500
+    mine, theirs = a.channel[hit], b.channel[i[hit]]
+    sifted = mine // 2 == theirs // 2
+    assert sifted.mean() == pytest.approx(0.5, abs=0.02)
+    for basis, name in ((0, "qber_hv"), (1, "qber_da")):
+        of = sifted & (mine // 2 == basis)
+        errors = (mine[of] != theirs[of]).mean()
+        n = int(of.sum())
+        assert n > 12_000
+        accidental = 0.5 * 118e3 * 7e-9 / (hit.sum() / 4.0 / 115e3)
+        expected = truth[name] + accidental
+        assert abs(errors - expected) < 5 * np.sqrt(expected / n)
+
+
+def test_a_start_between_two_slices_counts_from_that_moment() -> None:
+    bench = lit()
+    advance(bench, 2)
+    bench.host_now_ps = lambda: 47_000_000_000
+    tagger = alice(bench)
+    advance(bench, 1)
+    read = tagger.read()
+    assert read.until_ps == pytest.approx(13e9, abs=1e5)
+    assert 0 <= read.time_ps[0] < 1e9
+
+
+def test_tags_can_vanish_without_a_flag() -> None:
+    bench = lit()
+    tagger = alice(bench)
+    bench.set({"alice.tagger.drop_tags": 500})
+    advance(bench, 5)
+    read = tagger.read()
+    total = sum(bench.clicks_total(f"alice.{d}") for d in "hvda")
+    assert len(read.time_ps) == total - 500
+    assert (read.lost, read.overflow) == (0, False)
+    assert bench.get("alice.tagger.drop_tags") == 0
+
+
+def test_the_memory_can_shrink_while_it_runs() -> None:
+    bench = lit()
+    tagger = alice(bench)
+    advance(bench, 2)
+    bench.set({"alice.tagger.fifo_tags": 10})
+    advance(bench, 2)
+    assert tagger.read().overflow

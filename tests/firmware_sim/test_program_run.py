@@ -294,3 +294,34 @@ async def test_a_bench_that_breaks_ends_the_program_with_the_light_off(
     assert "no memory" in last["errors"][0]
     assert last["lasers"]["pump"]["emission"] is False
     assert "no memory" in capsys.readouterr().err
+
+
+async def test_two_benches_do_not_share_a_run_dir(tmp_path: Path) -> None:
+    async with Program(parse_bench(TABLE), tmp_path) as first:
+        link = (tmp_path / "alice-tagger").resolve()
+        with pytest.raises(OSError, match="another bench"):
+            async with Program(parse_bench(TABLE), tmp_path):
+                pass
+        assert (tmp_path / "alice-tagger").resolve() == link
+        reply = await asyncio.to_thread(ask, first.ready()["control"], {"status": True})
+        assert reply["ok"]
+
+
+async def test_a_device_that_does_not_start_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sleepy(Stubborn):
+        async def start(self, run_dir: Path) -> None:
+            await asyncio.sleep(3600)
+
+        async def stop(self) -> None: ...
+
+        def safe_off(self) -> None: ...
+
+    monkeypatch.setattr("photonlink.firmware_sim.program.DEVICE_DEADLINE_S", 0.05)
+    program = Program(BenchConfig(), tmp_path)
+    program.devices = {"sleepy": Sleepy()}
+    program.bench.config.devices["sleepy"] = parse_bench(TABLE).devices["alice-tagger"]
+    with pytest.raises(OSError, match="sleepy: not up"):
+        async with program:
+            pass
