@@ -33,6 +33,11 @@ NODE_GRACE_S = 120.0
 STOP_TIMEOUT_S = 20.0
 LINE_LIMIT = 1 << 20
 NODES = ("alice", "bob")
+# the account of a demo that was stopped before it had one
+NOTHING: dict[str, Any] = {
+    "secret_bits": 0, "qber": None, "sifted_bits": 0, "leak_bits": 0, "f_ec": None,
+    "epsilon": 0.0, "skr_bps": 0.0, "emulated": True, "blocks": 0, "aborts": [],
+}  # fmt: skip
 
 
 class DemoError(PhotonlinkError):
@@ -118,7 +123,7 @@ class DemoOutcome:
 
     def result(self) -> dict[str, Any]:
         """The object of ``--json``: Alice's account, with the comparison of both keys."""
-        account = dict(self.summaries.get("alice") or self.summaries.get("bob") or {})
+        account = dict(self.summaries.get("alice") or self.summaries.get("bob") or NOTHING)
         for name in ("event", "node"):
             account.pop(name, None)
         both = len(self.checks) == len(NODES)
@@ -237,7 +242,6 @@ class Demo:
         while event := await node.read():
             self._take(event)
             if event.get("event") == "summary":
-                self.outcome.summaries[node.name] = event
                 return
         raise node.failure("the node ended without an account of its session")
 
@@ -249,6 +253,8 @@ class Demo:
                 return
 
     def _take(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "summary":
+            self.outcome.summaries[str(event.get("node"))] = event
         self._view.update(event)
         self._show(self._view)
 

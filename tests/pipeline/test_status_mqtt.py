@@ -57,15 +57,12 @@ class Mosquitto:
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])
-def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
     if request.param == "embedded":
         with EmbeddedBroker() as broker:
             yield broker.port
-        return
-    mosquitto = _mosquitto(tmp_path)
-    mosquitto.start()
-    yield mosquitto.port
-    mosquitto.kill()
+    else:
+        yield request.getfixturevalue("mosquitto").port
 
 
 def _mosquitto(folder: Path) -> Mosquitto:
@@ -206,9 +203,15 @@ async def test_never_more_than_ten_messages_in_a_second(port: int) -> None:
     assert min(gaps) > 0.8
 
 
-async def test_broker_killed_and_back_again(tmp_path: Path) -> None:
-    mosquitto = _mosquitto(tmp_path)
-    mosquitto.start()
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = _mosquitto(tmp_path)
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+async def test_broker_killed_and_back_again(mosquitto: Mosquitto) -> None:
     publisher = _publisher(mosquitto.port)
     async with _running(publisher) as task:
         async with _subscribed(mosquitto.port) as client:
@@ -228,7 +231,6 @@ async def test_broker_killed_and_back_again(tmp_path: Path) -> None:
                 while missing:
                     missing.discard(str((await anext(client.messages)).topic))
         assert not task.done()
-    mosquitto.kill()
 
 
 def test_schemas_name_every_field_and_refuse_others() -> None:
