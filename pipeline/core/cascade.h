@@ -41,10 +41,13 @@ typedef struct {
   uint8_t rotate[CC_MAX_WORDS];                    /* by slot a, to the left */
 } cc_perm;
 
+typedef struct cc_kernels cc_kernels; /* inner loops for this machine, see cascade_bob.h */
+
 typedef struct {
   cc_layout layout;
+  const cc_kernels *kernels;
   cc_perm perm[2][CC_PASSES - 1];  /* [frame has units/frames (0) or one more (1)][pass - 1] */
-  uint64_t random[CC_MAX_WORDS]; /* what the random subsets are made of */
+  uint64_t random[CC_MAX_WORDS];   /* what the random subsets are made of */
 } cc_public;
 
 static inline int cc_frames(int64_t bits) {
@@ -54,15 +57,10 @@ int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]);
 int cc_frame_units(const cc_layout *layout, int frame);
 
 /* One frame's words out of the key (bits MSB-first within bytes), and back. */
-void cc_frame_load(const cc_layout *layout, int frame, const uint8_t *key, uint64_t *words);
-void cc_frame_store(const cc_layout *layout, int frame, const uint64_t *words, uint8_t *key);
-/* Mask of the positions that hold a key bit; returns 1 when some do not. */
-int cc_frame_real(const cc_layout *layout, int frame, uint64_t *words);
-int64_t cc_key_index(const cc_layout *layout, int frame, int position);
-
-void cc_transpose64(const uint64_t in[64], uint64_t out[64]);
-/* Frame order to pass order; both have their words `stride` words apart. */
-void cc_permute(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out, int stride);
+void cc_frame_load(const cc_public *pub, int frame, const uint8_t *key, uint64_t *words);
+void cc_frame_store(const cc_public *pub, int frame, const uint64_t *words, uint8_t *key);
+/* Mask of the positions that hold a key bit. Returns 0 when all do, and writes nothing then. */
+int cc_frame_real(const cc_public *pub, int frame, uint64_t *words);
 
 static inline int cc_to(const cc_perm *p, int position) { /* frame order -> pass order */
   int a = p->to1[position >> 6];
@@ -90,5 +88,29 @@ static inline unsigned cc_get16(const uint8_t *p) { return p[0] | (unsigned)p[1]
 static inline void cc_put16(uint8_t *p, unsigned v) {
   p[0] = (uint8_t)v;
   p[1] = (uint8_t)(v >> 8);
+}
+
+/* Parities on the wire: the first is the least significant bit of the first byte. */
+typedef struct {
+  uint8_t *next;
+  uint64_t bits;
+  int n;
+} cc_bits;
+static inline void cc_put_bit(cc_bits *w, uint64_t bit) {
+  w->bits |= (bit & 1) << w->n;
+  if (++w->n < 64) return;
+  for (int i = 0; i < 8; i++) w->next[i] = (uint8_t)(w->bits >> (8 * i));
+  w->next += 8;
+  w->bits = 0;
+  w->n = 0;
+}
+typedef struct {
+  const uint8_t *bytes;
+  int64_t at;
+} cc_reader;
+static inline unsigned cc_next_bit(cc_reader *r) {
+  unsigned bit = r->bytes[r->at >> 3] >> (r->at & 7) & 1;
+  r->at++;
+  return bit;
 }
 #endif

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cascade.h"
+#include "cascade_bob.h"
 #include "secret.h"
 
 typedef struct {
@@ -16,8 +16,10 @@ struct pl_cascade_alice {
   cc_public pub;
   int64_t cap, leak, rounds;
   uint64_t *store; /* everything secret, in one piece */
-  size_t store_words;
-  alice_frame frame[];
+  size_t store_bytes;
+  alice_frame *frame;
+  int frames; /* room in `frame` */
+  int ready;  /* 0: a restart failed half-way */
 };
 
 /* out[w] bit b = parity of all bits before position 64 w + b; out[words] bit 0 = of all. */
@@ -39,27 +41,25 @@ static void prefix_parity(int words, const uint64_t *in, uint64_t *out) {
 
 void pl_cascade_alice_free(pl_cascade_alice *alice) {
   if (!alice) return;
-  pl_locked_free(alice->store, alice->store_words * 8);
+  pl_locked_free(alice->store, alice->store_bytes);
+  free(alice->frame);
   free(alice);
-}
-
-static size_t words_needed(const cc_layout *l, int frame) {
-  return (size_t)cc_frame_units(l, frame) * CC_UNIT_WORDS * (CC_PASSES + 1) + CC_PASSES;
 }
 
 static void load_frames(pl_cascade_alice *alice, const uint8_t *key) {
   const cc_layout *l = &alice->pub.layout;
-  uint64_t *permuted = alice->store, *next = permuted + CC_MAX_WORDS;
+  uint64_t *permuted = alice->store, *scratch = permuted + CC_MAX_WORDS, *next = scratch + 128;
   for (int f = 0; f < l->frames; f++) {
     alice_frame *frame = &alice->frame[f];
     frame->words = cc_frame_units(l, f) * CC_UNIT_WORDS;
     frame->plain = next;
     next += frame->words;
-    cc_frame_load(l, f, key, frame->plain);
+    cc_frame_load(&alice->pub, f, key, frame->plain);
     for (int pass = 0; pass < CC_PASSES; pass++) {
       const uint64_t *source = frame->plain;
       if (pass) {
-        cc_permute(cc_perm_of(&alice->pub, f, pass), frame->words, frame->plain, permuted, 1);
+        alice->pub.kernels->permute(cc_perm_of(&alice->pub, f, pass), frame->words, frame->plain,
+                                    permuted, 1, scratch);
         source = permuted;
       }
       frame->prefix[pass] = next;
@@ -67,29 +67,52 @@ static void load_frames(pl_cascade_alice *alice, const uint8_t *key) {
       prefix_parity(frame->words, source, frame->prefix[pass]);
     }
   }
-  explicit_bzero(permuted, CC_MAX_WORDS * sizeof *permuted);
+}
+
+/* Room for the frames of the layout; what is there is kept when it suffices. */
+static int make_room(pl_cascade_alice *alice) {
+  const cc_layout *l = &alice->pub.layout;
+  if (l->frames > alice->frames) {
+    free(alice->frame);
+    alice->frame = calloc((size_t)l->frames, sizeof *alice->frame);
+    alice->frames = alice->frame ? l->frames : 0;
+    if (!alice->frame) return PL_E_MEMORY;
+  }
+  size_t words = CC_MAX_WORDS + 128 + (size_t)l->units * CC_UNIT_WORDS * (CC_PASSES + 1) +
+                 (size_t)l->frames * CC_PASSES;
+  if (8 * words <= alice->store_bytes) return PL_OK;
+  pl_locked_free(alice->store, alice->store_bytes);
+  alice->store = pl_locked_alloc(8 * words);
+  alice->store_bytes = alice->store ? 8 * words : 0;
+  return alice->store ? PL_OK : PL_E_MEMORY;
+}
+
+int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key, const uint8_t *seed,
+                             int64_t leak_cap) {
+  const uint8_t *bytes = pl_secret_bytes(key);
+  int64_t bits = pl_secret_bits(key);
+  if (!bytes) return PL_E_STATE;
+  if (bits < 1 || bits > PL_CASCADE_MAX_BITS || leak_cap < 0) return PL_E_ARGUMENT;
+  alice->ready = 0;
+  cc_public_init(&alice->pub, bits, seed);
+  if (make_room(alice) != PL_OK) return PL_E_MEMORY;
+  load_frames(alice, bytes);
+  alice->cap = leak_cap;
+  alice->leak = alice->rounds = 0;
+  alice->ready = 1;
+  return PL_OK;
 }
 
 int pl_cascade_alice_new(pl_cascade_alice **out, const pl_secret *key, const uint8_t *seed,
                          int64_t leak_cap) {
   *out = NULL;
-  const uint8_t *bytes = pl_secret_bytes(key);
-  if (!bytes) return PL_E_STATE;
-  int64_t bits = pl_secret_bits(key);
-  if (bits < 1 || bits > PL_CASCADE_MAX_BITS || leak_cap < 0) return PL_E_ARGUMENT;
-  pl_cascade_alice *alice = calloc(1, sizeof *alice + (size_t)cc_frames(bits) * sizeof(alice_frame));
+  pl_cascade_alice *alice = calloc(1, sizeof *alice);
   if (!alice) return PL_E_MEMORY;
-  cc_public_init(&alice->pub, bits, seed);
-  alice->store_words = CC_MAX_WORDS;
-  for (int f = 0; f < alice->pub.layout.frames; f++)
-    alice->store_words += words_needed(&alice->pub.layout, f);
-  alice->store = pl_locked_alloc(alice->store_words * 8);
-  if (!alice->store) {
+  int status = pl_cascade_alice_restart(alice, key, seed, leak_cap);
+  if (status != PL_OK) {
     pl_cascade_alice_free(alice);
-    return PL_E_MEMORY;
+    return status;
   }
-  alice->cap = leak_cap;
-  load_frames(alice, bytes);
   *out = alice;
   return PL_OK;
 }
@@ -147,42 +170,20 @@ static int next_group(const pl_cascade_alice *alice, const uint8_t **at, const u
   return in_range(g) ? PL_OK : PL_E_DATA;
 }
 
-typedef struct { /* bits to send, the first as the least significant of the first byte */
-  uint8_t *next;
-  uint64_t bits;
-  int n;
-} bit_writer;
-
-static inline void put_bit(bit_writer *w, uint64_t bit) {
-  w->bits |= (bit & 1) << w->n;
-  if (++w->n < 64) return;
-  for (int i = 0; i < 8; i++) w->next[i] = (uint8_t)(w->bits >> (8 * i));
-  w->next += 8;
-  w->bits = 0;
-  w->n = 0;
-}
-
-static void put_rest(bit_writer *w) {
-  for (; w->n > 0; w->n -= 8, w->bits >>= 8) *w->next++ = (uint8_t)w->bits;
-}
-
 static inline uint64_t prefix_bit(const uint64_t *prefix, unsigned position) {
   return prefix[position >> 6] >> (position & 63);
 }
 
-static void answer_ranges(const group *g, bit_writer *out) {
+static void answer_ranges(const pl_cascade_alice *alice, const group *g, cc_bits *out) {
   const uint64_t *prefix = g->frame->prefix[g->what];
   if (g->op == CC_OP_HALVES) {
-    for (int i = 0; i < g->count; i++) {
-      unsigned middle = cc_get16(g->items + 2 * i);
-      put_bit(out, prefix_bit(prefix, middle) ^ prefix_bit(prefix, middle & (middle - 1)));
-    }
+    alice->pub.kernels->answer(prefix, g->items, g->count, out);
     return;
   }
   unsigned length = 1u << g->level >> (g->op == CC_OP_LOWER);
   for (unsigned i = 0; i < (unsigned)g->count; i++) {
     unsigned begin = (g->op == CC_OP_LISTED ? cc_get16(g->items + 2 * i) : i) << g->level;
-    put_bit(out, prefix_bit(prefix, begin) ^ prefix_bit(prefix, begin + length));
+    cc_put_bit(out, prefix_bit(prefix, begin) ^ prefix_bit(prefix, begin + length));
   }
 }
 
@@ -197,7 +198,7 @@ static unsigned subset_parity(const pl_cascade_alice *alice, const alice_frame *
   return cc_parity(sum);
 }
 
-static void answer_subsets(const pl_cascade_alice *alice, const group *g, bit_writer *out) {
+static void answer_subsets(const pl_cascade_alice *alice, const group *g, cc_bits *out) {
   int subset = g->what - CC_SUBSET_BASE;
   for (int i = 0; i < g->count; i++) {
     unsigned end = (unsigned)g->frame->words * 64, begin = 0;
@@ -206,11 +207,12 @@ static void answer_subsets(const pl_cascade_alice *alice, const group *g, bit_wr
       begin = end & (end - 1);
     }
     int which = g->op == CC_OP_HALVES ? subset : subset + i;
-    put_bit(out, subset_parity(alice, g->frame, which, begin, end));
+    cc_put_bit(out, subset_parity(alice, g->frame, which, begin, end));
   }
 }
 
 int64_t pl_cascade_alice_measure(pl_cascade_alice *alice, const uint8_t *request, size_t size) {
+  if (!alice->ready) return PL_E_STATE;
   int64_t bits = 0;
   group g;
   for (const uint8_t *at = request, *end = request + size; at < end; bits += g.count)
@@ -226,16 +228,16 @@ int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request,
   if (bits > alice->cap - alice->leak) return PL_E_LIMIT;
   alice->leak += bits;
   alice->rounds++;
-  bit_writer writer = {out, 0, 0};
+  cc_bits writer = {out, 0, 0};
   group g;
   for (const uint8_t *at = request, *end = request + size; at < end;) {
     if (next_group(alice, &at, end, &g) != PL_OK) return PL_E_STATE; /* the request changed */
     if (g.what < CC_PASSES)
-      answer_ranges(&g, &writer);
+      answer_ranges(alice, &g, &writer);
     else
       answer_subsets(alice, &g, &writer);
   }
-  put_rest(&writer);
+  for (; writer.n > 0; writer.n -= 8, writer.bits >>= 8) *writer.next++ = (uint8_t)writer.bits;
   return (bits + 7) / 8;
 }
 

@@ -11,41 +11,62 @@ static size_t bytes_for(int64_t bits) { return (size_t)((bits + 7) / 8); }
 
 void pl_cascade_bob_free(pl_cascade_bob *bob) {
   if (!bob) return;
-  for (int f = 0; f < bob->pub.layout.frames; f++)
+  for (int f = 0; f < bob->frames; f++)
     for (int pass = 0; pass < CC_PASSES; pass++) free(bob->frame[f].pass[pass].search);
   pl_locked_free(bob->cells, bob->cells_bytes);
   pl_locked_free(bob->extra, bob->extra_bytes);
+  free(bob->frame);
   free(bob->request);
   free(bob);
 }
 
-static int allocate(pl_cascade_bob *bob) {
+/* Locked memory of at least this size; what is there is kept when it suffices. */
+static int grow(void **memory, size_t *size, size_t wanted) {
+  if (wanted <= *size) return PL_OK;
+  pl_locked_free(*memory, *size);
+  *memory = pl_locked_alloc(wanted);
+  *size = *memory ? wanted : 0;
+  return *memory ? PL_OK : PL_E_MEMORY;
+}
+
+static int make_room(pl_cascade_bob *bob) {
   const cc_layout *l = &bob->pub.layout;
-  bob->cells_bytes = (size_t)l->units * CC_UNIT_WORDS * CC_PASSES * sizeof *bob->cells;
-  bob->cells = pl_locked_alloc(bob->cells_bytes);
-  bob->extra_bytes = (SCRATCH + MASKS) * sizeof(uint64_t) + bytes_for(l->bits);
-  bob->extra = pl_locked_alloc(bob->extra_bytes);
-  if (!bob->cells || !bob->extra) return PL_E_MEMORY;
-  bob_cell *next = bob->cells;
-  for (int f = 0; f < l->frames; f++) {
-    bob->frame[f].words = cc_frame_units(l, f) * CC_UNIT_WORDS;
-    for (int pass = 0; pass < CC_PASSES; pass++, next += bob->frame[f].words)
-      bob->frame[f].pass[pass].cell = next;
+  if (l->frames > bob->frames) {
+    bob_frame *more = realloc(bob->frame, (size_t)l->frames * sizeof *more);
+    if (!more) return PL_E_MEMORY;
+    memset(more + bob->frames, 0, (size_t)(l->frames - bob->frames) * sizeof *more);
+    bob->frame = more;
+    bob->frames = l->frames;
   }
-  return PL_OK;
+  void *cells = bob->cells, *extra = bob->extra;
+  int status = grow(&cells, &bob->cells_bytes,
+                    (size_t)l->units * CC_UNIT_WORDS * CC_PASSES * sizeof *bob->cells);
+  bob->cells = cells;
+  if (status == PL_OK)
+    status = grow(&extra, &bob->extra_bytes,
+                  (SCRATCH + MASKS) * sizeof(uint64_t) + bytes_for(l->bits));
+  bob->extra = extra;
+  return status;
+}
+
+/* A frame as new, but for the room in its lists. */
+static void clear_frame(bob_frame *f, int index, int words, bob_cell **cells) {
+  bob_frame clean = {.index = index, .words = words, .built = 1, .subset = -1};
+  for (int pass = 0; pass < CC_PASSES; pass++, *cells += words) {
+    clean.pass[pass].cell = *cells;
+    clean.pass[pass].search = f->pass[pass].search;
+    clean.pass[pass].capacity = f->pass[pass].capacity;
+  }
+  *f = clean;
 }
 
 static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key, double qber) {
-  const cc_layout *l = &bob->pub.layout;
   bob_frame *f = &bob->frame[index];
   uint64_t *words = bob->extra, *masks = words + SCRATCH;
   int64_t real = f->words * 64;
-  f->index = index;
-  f->subset = -1;
-  f->built = 1;
-  cc_frame_load(l, index, key, words);
+  cc_frame_load(&bob->pub, index, key, words);
   for (int w = 0; w < f->words; w++) f->pass[0].cell[w].key = words[w];
-  if (cc_frame_real(l, index, words)) { /* the one frame that holds the end of the key */
+  if (cc_frame_real(&bob->pub, index, words)) { /* the one frame that holds the end of the key */
     real = 0;
     for (int pass = 0; pass < CC_PASSES; pass++)
       f->pass[pass].real = masks + pass * CC_MAX_WORDS;
@@ -57,24 +78,38 @@ static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key, doubl
   f->density = (qber > 1e-5 ? qber : 1e-5) * (double)real / (64.0 * f->words);
 }
 
-int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t *seed,
-                       double qber) {
-  *out = NULL;
+int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint8_t *seed,
+                           double qber) {
   const uint8_t *bytes = pl_secret_bytes(key);
-  if (!bytes) return PL_E_STATE;
   int64_t bits = pl_secret_bits(key);
+  if (!bytes) return PL_E_STATE;
   if (bits < 1 || bits > PL_CASCADE_MAX_BITS || !(qber >= 0 && qber <= 0.5)) return PL_E_ARGUMENT;
-  pl_cascade_bob *bob = calloc(1, sizeof *bob + (size_t)cc_frames(bits) * sizeof(bob_frame));
-  if (!bob) return PL_E_MEMORY;
+  bob->broken = 1;
+  bob->in_flight = 0;
   cc_public_init(&bob->pub, bits, seed);
-  if (allocate(bob) != PL_OK) {
-    pl_cascade_bob_free(bob);
-    return PL_E_MEMORY;
-  }
+  if (make_room(bob) != PL_OK) return PL_E_MEMORY;
   uint8_t *original = (uint8_t *)(bob->extra + SCRATCH + MASKS);
   memcpy(original, bytes, bytes_for(bits));
   bob->original = original;
-  for (int f = 0; f < bob->pub.layout.frames; f++) load_frame(bob, f, bytes, qber);
+  bob_cell *cells = bob->cells;
+  for (int f = 0; f < bob->pub.layout.frames; f++) {
+    clear_frame(&bob->frame[f], f, cc_frame_units(&bob->pub.layout, f) * CC_UNIT_WORDS, &cells);
+    load_frame(bob, f, bytes, qber);
+  }
+  bob->broken = 0;
+  return PL_OK;
+}
+
+int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t *seed,
+                       double qber) {
+  *out = NULL;
+  pl_cascade_bob *bob = calloc(1, sizeof *bob);
+  if (!bob) return PL_E_MEMORY;
+  int status = pl_cascade_bob_restart(bob, key, seed, qber);
+  if (status != PL_OK) {
+    pl_cascade_bob_free(bob);
+    return status;
+  }
   *out = bob;
   return PL_OK;
 }
@@ -105,7 +140,7 @@ int pl_cascade_bob_copy_request(pl_cascade_bob *bob, uint8_t *out, size_t capaci
 int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size) {
   if (!bob->in_flight || bob->broken) return PL_E_STATE;
   if (size != bytes_for(bob->request_bits)) return PL_E_DATA;
-  bit_reader reader = {parities, 0};
+  cc_reader reader = {parities, 0};
   bob->in_flight = 0;
   for (const uint8_t *at = bob->request, *end = at + bob->request_size; at < end;) {
     int status = bob_hear(bob, &at, &reader);
@@ -118,11 +153,12 @@ int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t 
 
 int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out) {
   uint8_t *bytes = pl_secret_bytes(out);
+  if (bob->broken) return PL_E_STATE;
   if (!bytes || pl_secret_bits(out) != bob->pub.layout.bits) return PL_E_ARGUMENT;
   for (int i = 0; i < bob->pub.layout.frames; i++) {
     const bob_frame *f = &bob->frame[i];
     for (int w = 0; w < f->words; w++) bob->extra[w] = f->pass[0].cell[w].key;
-    cc_frame_store(&bob->pub.layout, i, bob->extra, bytes);
+    cc_frame_store(&bob->pub, i, bob->extra, bytes);
   }
   return PL_OK;
 }
@@ -130,6 +166,7 @@ int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out) {
 int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_t capacity) {
   int64_t n = 0, bits = bob->pub.layout.bits;
   pl_secret *now;
+  if (bob->broken) return PL_E_STATE;
   int status = pl_secret_new(&now, bits);
   if (status != PL_OK) return status;
   pl_cascade_bob_key(bob, now);

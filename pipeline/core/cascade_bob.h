@@ -23,17 +23,17 @@ typedef struct {
   uint64_t starts[CC_MAX_UNITS]; /* by word: a block begins at its first bit */
   bob_search *search;            /* those asked about come first */
   int searches, asked, capacity;
+  int searching;                 /* pass 0, first searches: their level now */
   int level;                     /* of the blocks that were asked for */
 } bob_pass;
 
-typedef enum { BOB_TOP, BOB_REFINE, BOB_CASCADE, BOB_SUBSETS, BOB_DONE } bob_stage;
+typedef enum { BOB_TOP, BOB_REFINE, BOB_FIRST, BOB_CASCADE, BOB_SUBSETS, BOB_DONE } bob_stage;
 
 typedef struct {
   bob_pass pass[CC_PASSES];
   const cc_perm *perm[CC_PASSES]; /* [0] unused */
   bob_stage stage;
   int words, index, built;   /* built: passes that exist */
-  int waiting;               /* the blocks of the newest pass are not known yet */
   double density;            /* errors per position: expected, then measured in pass 0 */
   uint32_t subset_odd;       /* bit j: random subset j differs */
   int tries;                 /* searches in subsets */
@@ -51,7 +51,8 @@ struct pl_cascade_bob {
   uint64_t *extra; /* one frame for moving words about, masks of the padded frame, the key given */
   size_t cells_bytes, extra_bytes;
   const uint8_t *original;
-  bob_frame frame[];
+  bob_frame *frame;
+  int frames; /* room in `frame` */
 };
 
 enum { BOB_MAX_TRIES = 256 };
@@ -59,9 +60,7 @@ enum { BOB_MAX_TRIES = 256 };
 /* cascade_bob_frame.c. Each flip or split may append to the lists of searches: make room before. */
 int bob_make_room(bob_pass *pass, int more);
 void bob_cut(bob_frame *frame, int pass, int level);
-int bob_flip(const cc_public *pub, bob_frame *frame, int position);
-int bob_split(const cc_public *pub, bob_frame *frame, int pass, int entry, unsigned left_odd);
-void bob_queue(bob_pass *pass, int begin, int level);
+void bob_flip_subsets(const cc_public *pub, bob_frame *frame, int position);
 unsigned bob_parity(const bob_pass *pass, int begin, int end);
 int bob_real(const bob_pass *pass, int begin, int end);
 unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int subset, int begin,
@@ -70,23 +69,34 @@ unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int sub
 /* cascade_bob_ask.c: the frame's part of the next request. */
 int bob_ask(pl_cascade_bob *bob, bob_frame *frame);
 /* cascade_bob_hear.c: one group of the request in flight, with its answers. */
-typedef struct {
-  const uint8_t *bytes;
-  int64_t at;
-} bit_reader;
-int bob_hear(pl_cascade_bob *bob, const uint8_t **group, bit_reader *parities);
-int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, bit_reader *parities);
+int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *parities);
+int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, cc_reader *parities);
 
 static inline unsigned bob_is_odd(const bob_pass *p, int begin) {
   return (unsigned)(p->cell[begin >> 6].odd >> (begin & 63)) & 1;
 }
 static inline void bob_set_bound(bob_pass *p, int at) {
   p->cell[at >> 6].bound |= (uint64_t)1 << (at & 63);
-  if (!(at & 63)) p->starts[at >> 12] |= (uint64_t)1 << (at >> 6 & 63);
+  p->starts[at >> 12] |= (uint64_t)!(at & 63) << (at >> 6 & 63);
 }
-static inline unsigned bob_next_bit(bit_reader *r) {
-  unsigned bit = r->bytes[r->at >> 3] >> (r->at & 7) & 1;
-  r->at++;
-  return bit;
+static inline void bob_queue(bob_pass *p, int begin, int level) {
+  p->cell[begin >> 6].queued |= (uint64_t)1 << (begin & 63);
+  p->search[p->searches++] = (bob_search){(uint16_t)begin, (uint8_t)level};
 }
+
+/* cascade_hot.h, in as many builds as there are instruction sets. */
+struct cc_kernels {
+  void (*transpose)(const uint64_t *in, uint64_t *out);
+  void (*permute)(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out, int stride,
+                  uint64_t *scratch);
+  void (*answer)(const uint64_t *prefix, const uint8_t *items, int count, cc_bits *out);
+  int (*flip)(const cc_public *pub, bob_frame *frame, int own, int at);
+  int (*split)(const cc_public *pub, bob_frame *frame, int pass, int entry, unsigned left_odd);
+  int (*hear_halves)(const cc_public *pub, bob_frame *frame, int pass, int count, cc_reader *r);
+  void (*hear_first)(bob_frame *frame, int count, cc_reader *parities);
+  void (*end_first)(bob_frame *frame);
+  int (*sweep)(bob_pass *pass, int least);
+  int (*pick)(bob_search *search, int n, int most, uint8_t *out);
+};
+extern const cc_kernels cc_portable_kernels, cc_bmi2_kernels;
 #endif

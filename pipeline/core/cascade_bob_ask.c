@@ -56,7 +56,6 @@ static int level_for(int pass, const bob_frame *f) {
 static int ask_blocks(pl_cascade_bob *bob, bob_frame *f, int pass) {
   const bob_pass *p = &f->pass[pass];
   int level = level_for(pass, f), blocks = f->words * 64 >> level, count = 0;
-  f->waiting = 1;
   bob_cut(f, pass, level);
   if (reserve(bob, CC_HEADER + 2 * (size_t)blocks) != PL_OK) return PL_E_MEMORY;
   size_t start = begin_group(bob);
@@ -74,9 +73,10 @@ static int ask_next_pass(pl_cascade_bob *bob, bob_frame *f) {
   int pass = f->built++;
   bob_pass *first = &f->pass[0], *p = &f->pass[pass];
   f->perm[pass] = cc_perm_of(&bob->pub, f->index, pass);
-  cc_permute(f->perm[pass], f->words, &first->cell->key, &p->cell->key,
-             sizeof(bob_cell) / sizeof(uint64_t));
-  if (p->real) cc_permute(f->perm[pass], f->words, first->real, p->real, 1);
+  bob->pub.kernels->permute(f->perm[pass], f->words, &first->cell->key, &p->cell->key,
+                            sizeof(bob_cell) / sizeof(uint64_t), bob->extra);
+  if (p->real)
+    bob->pub.kernels->permute(f->perm[pass], f->words, first->real, p->real, 1, bob->extra);
   return ask_blocks(bob, f, pass);
 }
 
@@ -113,7 +113,7 @@ static int settle(const cc_public *pub, bob_frame *f) {
         if (left && bob_real(p, begin + half, begin + 2 * half)) continue;
         for (int j = 0; j < f->built; j++)
           if (bob_make_room(&f->pass[j], 3) != PL_OK) return PL_E_MEMORY;
-        int status = bob_split(pub, f, i, k, left != 0);
+        int status = pub->kernels->split(pub, f, i, k, left != 0);
         if (status != PL_OK) return status;
         again = 1;
         k--; /* the rest of the block */
@@ -122,26 +122,14 @@ static int settle(const cc_public *pub, bob_frame *f) {
   return PL_OK;
 }
 
-/* Forget searches that ended or whose block became even; returns the lowest level left. */
-static int sweep(bob_frame *f) {
-  int least = 32;
-  for (int i = 0; i < f->built; i++) {
-    bob_pass *p = &f->pass[i];
-    int kept = 0;
-    for (int k = 0; k < p->searches; k++) {
-      bob_search s = p->search[k];
-      if (s.level == 0) continue;
-      if (!bob_is_odd(p, s.begin)) {
-        p->cell[s.begin >> 6].queued &= ~((uint64_t)1 << (s.begin & 63));
-        continue;
-      }
-      p->search[kept++] = s;
-      if (s.level < least) least = s.level;
-    }
-    p->searches = kept;
-    p->asked = 0;
-  }
-  return least;
+static int ask_first(pl_cascade_bob *bob, bob_frame *f) {
+  bob_pass *p = &f->pass[0];
+  if (reserve(bob, CC_HEADER + 2 * (size_t)p->searches) != PL_OK) return PL_E_MEMORY;
+  size_t start = begin_group(bob);
+  for (int k = 0, half = 1 << p->searching >> 1; k < p->searches; k++)
+    put_item(bob, p->search[k].begin + half);
+  end_group(bob, start, f, 0, CC_OP_HALVES, 0, p->searches);
+  return PL_OK;
 }
 
 /* Returns 1 when something was asked, 0 when no block is odd. */
@@ -150,19 +138,17 @@ static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
     int status = settle(&bob->pub, f);
     if (status != PL_OK) return status;
   }
-  int most = sweep(f) + LEVEL_SPREAD, any = 0;
+  const cc_kernels *kernels = bob->pub.kernels;
+  int least = 32, any = 0;
+  for (int i = 0; i < f->built; i++) least = kernels->sweep(&f->pass[i], least);
   for (int i = 0; i < f->built; i++) {
     bob_pass *p = &f->pass[i];
     if (!p->searches) continue;
     if (reserve(bob, CC_HEADER + 2 * (size_t)p->searches) != PL_OK) return PL_E_MEMORY;
     size_t start = begin_group(bob);
-    for (int k = 0; k < p->searches; k++) {
-      bob_search s = p->search[k];
-      if (s.level > most) continue;
-      put_item(bob, s.begin + (1 << s.level >> 1));
-      p->search[k] = p->search[p->asked];
-      p->search[p->asked++] = s;
-    }
+    p->asked = kernels->pick(p->search, p->searches, least + LEVEL_SPREAD,
+                             bob->request + bob->request_size);
+    bob->request_size += 2 * (size_t)p->asked;
     end_group(bob, start, f, i, CC_OP_HALVES, 0, p->asked);
     any |= p->asked;
   }
@@ -199,6 +185,7 @@ int bob_ask(pl_cascade_bob *bob, bob_frame *f) {
     int status = bob_hear_refine(f, 0, bob->request, NULL);
     if (status != PL_OK) return status;
   }
+  if (f->stage == BOB_FIRST) return ask_first(bob, f);
   int asked = ask_searches(bob, f);
   if (asked) return asked < 0 ? asked : PL_OK;
   if (f->built < CC_PASSES) return ask_next_pass(bob, f);

@@ -4,11 +4,11 @@
 #include "cascade_bob.h"
 
 /* Mark the blocks of 2^level whose parity differs; they come in order, all of them. */
-static int compare_all(bob_frame *f, bob_pass *p, bit_reader *r) {
+static int compare_all(bob_frame *f, bob_pass *p, cc_reader *r) {
   int level = p->level, odd = 0;
   if (level > 6) {
     for (int begin = 0; begin < f->words * 64; begin += 1 << level) {
-      unsigned differs = bob_next_bit(r) ^ bob_parity(p, begin, begin + (1 << level));
+      unsigned differs = cc_next_bit(r) ^ bob_parity(p, begin, begin + (1 << level));
       p->cell[begin >> 6].odd = differs;
       odd += (int)differs;
     }
@@ -18,7 +18,7 @@ static int compare_all(bob_frame *f, bob_pass *p, bit_reader *r) {
     uint64_t x = p->cell[w].key, differs = 0;
     for (int s = 1; s < 1 << level; s <<= 1) x ^= x >> s;
     for (int at = 0; at < 64; at += 1 << level) {
-      uint64_t bit = (x >> at & 1) ^ bob_next_bit(r);
+      uint64_t bit = (x >> at & 1) ^ cc_next_bit(r);
       differs |= bit << at;
       odd += (int)bit;
     }
@@ -27,11 +27,11 @@ static int compare_all(bob_frame *f, bob_pass *p, bit_reader *r) {
   return odd;
 }
 
-static int compare_listed(bob_pass *p, int count, const uint8_t *items, bit_reader *r) {
+static int compare_listed(bob_pass *p, int count, const uint8_t *items, cc_reader *r) {
   int odd = 0;
   for (int i = 0; i < count; i++) {
     int begin = (int)cc_get16(items + 2 * i) << p->level;
-    uint64_t differs = bob_next_bit(r) ^ bob_parity(p, begin, begin + (1 << p->level));
+    uint64_t differs = cc_next_bit(r) ^ bob_parity(p, begin, begin + (1 << p->level));
     p->cell[begin >> 6].odd |= differs << (begin & 63);
     odd += (int)differs;
   }
@@ -42,7 +42,9 @@ static int queue_odd(bob_frame *f, bob_pass *p, int odd) {
   if (bob_make_room(p, odd) != PL_OK) return PL_E_MEMORY;
   for (int w = 0; w < f->words; w++)
     for (uint64_t x = p->cell[w].odd; x; x &= x - 1)
-      bob_queue(p, w << 6 | __builtin_ctzll(x), p->level);
+      p->search[p->searches++] =
+          (bob_search){(uint16_t)(w << 6 | __builtin_ctzll(x)), (uint8_t)p->level};
+  for (int w = 0; w < f->words; w++) p->cell[w].queued = p->cell[w].odd;
   return PL_OK;
 }
 
@@ -56,13 +58,13 @@ static int measured(bob_frame *f, int blocks, int odd) {
   f->density = fmax(0.5 * (1 - pow(even, 1 / length)), least);
   f->stage = BOB_REFINE;
   if (p->level > CC_MIN_LEVEL && length * f->density > 1.03) return PL_OK;
-  f->stage = BOB_CASCADE;
-  f->waiting = 0;
+  f->stage = p->real || !odd ? BOB_CASCADE : BOB_FIRST;
+  p->searching = p->level;
   return queue_odd(f, p, odd);
 }
 
 /* Every block of pass 0 is halved; items: the middles that were asked about, NULL: all. */
-int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, bit_reader *r) {
+int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, cc_reader *r) {
   bob_pass *p = &f->pass[0];
   int half = 1 << --p->level, odd = 0, blocks = 0, i = 0;
   for (int begin = 0; begin < f->words * 64; begin += 2 * half) {
@@ -70,7 +72,7 @@ int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, bit_reader *r
     unsigned whole = bob_is_odd(p, begin), left;
     bob_set_bound(p, middle);
     if (!items || (i < count && (int)cc_get16(items + 2 * i) == middle)) {
-      left = bob_next_bit(r) ^ bob_parity(p, begin, middle);
+      left = cc_next_bit(r) ^ bob_parity(p, begin, middle);
       i++;
       blocks += 2;
     } else {
@@ -85,30 +87,22 @@ int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, bit_reader *r
   return measured(f, blocks, odd);
 }
 
-static int hear_blocks(bob_frame *f, int pass, int count, const uint8_t *listed, bit_reader *r) {
+static int hear_blocks(bob_frame *f, int pass, int count, const uint8_t *listed, cc_reader *r) {
   bob_pass *p = &f->pass[pass];
   int odd = listed ? compare_listed(p, count, listed, r) : compare_all(f, p, r);
   if (pass == 0) return measured(f, count, odd);
-  f->waiting = 0;
   return queue_odd(f, p, odd);
 }
 
-static int hear_halves(pl_cascade_bob *bob, bob_frame *f, int pass, int count, bit_reader *r) {
-  bob_pass *p = &f->pass[pass];
+static int hear_halves(pl_cascade_bob *bob, bob_frame *f, int pass, int count, cc_reader *r) {
   for (int j = 0; j < f->built; j++)
     if (bob_make_room(&f->pass[j], 3 * count) != PL_OK) return PL_E_MEMORY;
-  for (int k = 0; k < count; k++) {
-    int begin = p->search[k].begin, half = 1 << p->search[k].level >> 1;
-    unsigned mine = bob_parity(p, begin, begin + half);
-    int status = bob_split(&bob->pub, f, pass, k, bob_next_bit(r) ^ mine);
-    if (status != PL_OK) return status;
-  }
-  return PL_OK;
+  return bob->pub.kernels->hear_halves(&bob->pub, f, pass, count, r);
 }
 
-static void hear_subsets(pl_cascade_bob *bob, bob_frame *f, bit_reader *r) {
+static void hear_subsets(pl_cascade_bob *bob, bob_frame *f, cc_reader *r) {
   for (int j = 0; j < CC_SUBSETS; j++)
-    f->subset_odd |= (bob_next_bit(r) ^ bob_subset_parity(&bob->pub, f, j, 0, f->words * 64)) << j;
+    f->subset_odd |= (cc_next_bit(r) ^ bob_subset_parity(&bob->pub, f, j, 0, f->words * 64)) << j;
 }
 
 static int hear_subset_half(pl_cascade_bob *bob, bob_frame *f, unsigned parity) {
@@ -118,10 +112,10 @@ static int hear_subset_half(pl_cascade_bob *bob, bob_frame *f, unsigned parity) 
   f->subset = -1;
   for (int j = 0; j < f->built; j++)
     if (bob_make_room(&f->pass[j], 1) != PL_OK) return PL_E_MEMORY;
-  return bob_flip(&bob->pub, f, at);
+  return bob->pub.kernels->flip(&bob->pub, f, -1, at);
 }
 
-int bob_hear(pl_cascade_bob *bob, const uint8_t **group, bit_reader *r) {
+int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *r) {
   const uint8_t *p = *group, *items = p + CC_HEADER;
   bob_frame *f = &bob->frame[cc_get16(p)];
   int what = p[2], op = p[3] >> 5, count = (int)cc_get16(p + 4);
@@ -134,6 +128,13 @@ int bob_hear(pl_cascade_bob *bob, const uint8_t **group, bit_reader *r) {
     hear_subsets(bob, f, r);
     return PL_OK;
   }
-  if (what >= CC_SUBSET_BASE) return hear_subset_half(bob, f, bob_next_bit(r));
+  if (f->stage == BOB_FIRST) {
+    bob->pub.kernels->hear_first(f, count, r);
+    if (f->pass[0].searching) return PL_OK;
+    bob->pub.kernels->end_first(f);
+    f->stage = BOB_CASCADE;
+    return PL_OK;
+  }
+  if (what >= CC_SUBSET_BASE) return hear_subset_half(bob, f, cc_next_bit(r));
   return hear_halves(bob, f, what, count, r);
 }

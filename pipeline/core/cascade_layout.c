@@ -2,9 +2,8 @@
  *
  * A key is padded with zeros to units of 4,096 bits; unit u belongs to frame u mod frames and is
  * transposed on loading, so that a burst of errors is spread over the words of its unit. */
-#include "cascade.h"
-
-#include <string.h>
+#include "cascade_bob.h"
+#include "cpu.h"
 
 /* xoshiro256** (Blackman and Vigna, ACM TOMS 47, 36, 2021). The numbers are public. */
 typedef struct {
@@ -67,6 +66,10 @@ static void perm_init(cc_perm *p, int words, rng r) {
 int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]) {
   if (bits < 1 || bits > (int64_t)1 << 31) return PL_E_ARGUMENT;
   cc_layout *l = &pub->layout;
+  pub->kernels = &cc_portable_kernels;
+#if defined(__x86_64__)
+  if (pl_simd() >= PL_SIMD_AVX2) pub->kernels = &cc_bmi2_kernels;
+#endif
   l->bits = bits;
   l->words = (bits + 63) / 64;
   l->units = (bits + CC_UNIT_BITS - 1) / CC_UNIT_BITS;
@@ -85,87 +88,61 @@ int cc_frame_units(const cc_layout *l, int frame) {
   return (int)(l->units / l->frames) + (frame < l->units % l->frames);
 }
 
-void cc_transpose64(const uint64_t in[64], uint64_t out[64]) {
-  memcpy(out, in, 64 * sizeof *out);
-  uint64_t mask = 0xffffffffu;
-  for (int j = 32; j; j >>= 1, mask ^= mask << j)
-    for (int k = 0; k < 64; k = ((k | j) + 1) & ~j) {
-      uint64_t t = (out[k] >> j ^ out[k | j]) & mask;
-      out[k] ^= t << j;
-      out[k | j] ^= t;
-    }
-}
-
-void cc_permute(const cc_perm *p, int words, const uint64_t *in, uint64_t *out, int stride) {
-  uint64_t a[64], t[64];
-  for (int g = 0; g < words; g += 64) {
-    for (int i = 0; i < 64; i++) a[i] = rotl(in[p->from1[g + i] * stride], p->rotate[g + i]);
-    cc_transpose64(a, t);
-    for (int i = 0; i < 64; i++) out[p->to2[g + i] * stride] = t[i];
-  }
-  explicit_bzero(a, sizeof a);
-  explicit_bzero(t, sizeof t);
-}
-
 static int64_t first_word(const cc_layout *l, int frame, int unit) {
   return ((int64_t)unit * l->frames + frame) * CC_UNIT_WORDS;
 }
 
-/* 64 key bits from word index w on, the first as the least significant; zeros beyond the end. */
+/* 64 key bits from word index w on, the first as the most significant; zeros beyond the end. */
 static uint64_t load_word(const cc_layout *l, const uint8_t *key, int64_t w) {
   uint64_t x = 0;
-  int64_t bytes = (l->bits + 7) / 8 - 8 * w;
-  for (int64_t i = 0; i < 8 && i < bytes; i++) x |= (uint64_t)key[8 * w + i] << (8 * i);
-  x = (x >> 1 & 0x5555555555555555u) | (x & 0x5555555555555555u) << 1;
-  x = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
-  x = (x >> 4 & 0x0f0f0f0f0f0f0f0fu) | (x & 0x0f0f0f0f0f0f0f0fu) << 4;
   int64_t left = l->bits - 64 * w;
-  return left >= 64 ? x : left <= 0 ? 0 : x & (((uint64_t)1 << left) - 1);
+  const uint8_t *p = key + 8 * w;
+  if (left <= 0) return 0;
+  if (left >= 64)
+    return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 |
+           (uint64_t)p[3] << 32 | (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 |
+           (uint64_t)p[6] << 8 | p[7];
+  for (int i = 0; 8 * i < left; i++) x |= (uint64_t)p[i] << (56 - 8 * i);
+  return x >> (64 - left) << (64 - left);
 }
 
-void cc_frame_load(const cc_layout *l, int frame, const uint8_t *key, uint64_t *words) {
+void cc_frame_load(const cc_public *pub, int frame, const uint8_t *key, uint64_t *words) {
+  const cc_layout *l = &pub->layout;
   uint64_t a[64];
   for (int u = 0; u < cc_frame_units(l, frame); u++) {
     int64_t first = first_word(l, frame, u);
-    for (int i = 0; i < 64; i++)
-      a[i] = first + i < l->words ? load_word(l, key, first + i) : 0;
-    cc_transpose64(a, words + 64 * u);
+    for (int i = 0; i < 64; i++) a[i] = load_word(l, key, first + i);
+    pub->kernels->transpose(a, words + 64 * u);
   }
   explicit_bzero(a, sizeof a);
 }
 
-void cc_frame_store(const cc_layout *l, int frame, const uint64_t *words, uint8_t *key) {
+void cc_frame_store(const cc_public *pub, int frame, const uint64_t *words, uint8_t *key) {
+  const cc_layout *l = &pub->layout;
   uint64_t a[64];
   for (int u = 0; u < cc_frame_units(l, frame); u++) {
     int64_t first = first_word(l, frame, u);
-    cc_transpose64(words + 64 * u, a);
+    pub->kernels->transpose(words + 64 * u, a);
     for (int i = 0; i < 64 && first + i < l->words; i++) {
-      uint64_t x = a[i];
-      x = (x >> 1 & 0x5555555555555555u) | (x & 0x5555555555555555u) << 1;
-      x = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
-      x = (x >> 4 & 0x0f0f0f0f0f0f0f0fu) | (x & 0x0f0f0f0f0f0f0f0fu) << 4;
-      int64_t at = 8 * (first + i), end = (l->bits + 7) / 8;
-      for (int b = 0; b < 8 && at + b < end; b++) key[at + b] = (uint8_t)(x >> (8 * b));
+      int64_t at = 8 * (first + i), left = (l->bits + 7) / 8 - at;
+      int bytes = left < 8 ? (int)left : 8;
+      for (int b = 0; b < bytes; b++) key[at + b] = (uint8_t)(a[i] >> (56 - 8 * b));
     }
   }
   explicit_bzero(a, sizeof a);
 }
 
-int cc_frame_real(const cc_layout *l, int frame, uint64_t *words) {
+int cc_frame_real(const cc_public *pub, int frame, uint64_t *words) {
+  const cc_layout *l = &pub->layout;
   uint64_t a[64];
-  int some_missing = 0;
-  for (int u = 0; u < cc_frame_units(l, frame); u++) {
+  int units = cc_frame_units(l, frame);
+  if (l->bits - 64 * first_word(l, frame, units - 1) >= CC_UNIT_BITS) return 0;
+  for (int u = 0; u < units; u++) {
     for (int i = 0; i < 64; i++) {
       int64_t left = l->bits - 64 * (first_word(l, frame, u) + i);
-      a[i] = left >= 64 ? ~(uint64_t)0 : left <= 0 ? 0 : ((uint64_t)1 << left) - 1;
-      some_missing |= left < 64;
+      a[i] = left >= 64 ? ~(uint64_t)0 : left <= 0 ? 0 : ~(uint64_t)0 << (64 - left);
     }
-    cc_transpose64(a, words + 64 * u);
+    pub->kernels->transpose(a, words + 64 * u);
   }
-  return some_missing;
-}
-
-int64_t cc_key_index(const cc_layout *l, int frame, int position) {
-  int row = position >> 6 & 63; /* transposed: the word within the unit is the old bit */
-  return 64 * (first_word(l, frame, position >> 12) + (position & 63)) + row;
+  return 1;
 }

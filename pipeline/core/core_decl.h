@@ -160,6 +160,9 @@ enum { PL_CASCADE_MAX_BITS = 16777216 };
 typedef struct pl_cascade_alice pl_cascade_alice;
 int pl_cascade_alice_new(pl_cascade_alice **out, const pl_secret *key, const uint8_t *seed,
                          int64_t leak_cap);
+/* A new block in the same object: memory is kept and only grows. */
+int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key, const uint8_t *seed,
+                             int64_t leak_cap);
 void pl_cascade_alice_free(pl_cascade_alice *alice);
 /* Number of parities a request asks for; PL_E_DATA when it is malformed. Sends, counts nothing. */
 int64_t pl_cascade_alice_measure(pl_cascade_alice *alice, const uint8_t *request, size_t size);
@@ -172,6 +175,8 @@ int64_t pl_cascade_alice_rounds(pl_cascade_alice *alice);
 typedef struct pl_cascade_bob pl_cascade_bob;
 int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t *seed,
                        double qber);
+int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint8_t *seed,
+                           double qber);
 void pl_cascade_bob_free(pl_cascade_bob *bob);
 /* Size of the next request, which is held until it is copied; 0: finished. */
 int64_t pl_cascade_bob_request(pl_cascade_bob *bob);

@@ -217,7 +217,7 @@ class Public:
         index = np.where(np.arange(units * 4096) < n, np.arange(units * 4096), -1)
         for frame in range(frames):
             mine = [index[4096 * u : 4096 * u + 4096] for u in range(frame, units, frames)]
-            plain = np.concatenate([unit.reshape(64, 64).T.ravel() for unit in mine])
+            plain = np.concatenate([unit.reshape(64, 64)[:, ::-1].T.ravel() for unit in mine])
             kind = len(mine) - units // frames
             orders = [plain]
             orders += [

@@ -1,0 +1,254 @@
+/* The inner loops of Cascade, compiled once per instruction set: cascade_portable.c and
+ * cascade_bmi2.c include this file with HOT(name) and HOT_TARGET defined. Plain C throughout, so
+ * every build gives the same bits. */
+#include "cascade_bob.h"
+
+#define ONES (~(uint64_t)0)
+#define INLINE HOT_TARGET static inline __attribute__((always_inline))
+
+/* ---- permutation ---- */
+
+HOT_TARGET void HOT(transpose)(const uint64_t *in, uint64_t *out) {
+  uint64_t mask = 0xffffffffu;
+  for (int k = 0; k < 32; k++) {
+    uint64_t t = (in[k] >> 32 ^ in[k + 32]) & mask;
+    out[k] = in[k] ^ t << 32;
+    out[k + 32] = in[k + 32] ^ t;
+  }
+  mask ^= mask << 16;
+  for (int j = 16; j; j >>= 1, mask ^= mask << j)
+    for (int base = 0; base < 64; base += 2 * j)
+      for (int k = base; k < base + j; k++) {
+        uint64_t t = (out[k] >> j ^ out[k + j]) & mask;
+        out[k] ^= t << j;
+        out[k + j] ^= t;
+      }
+}
+
+/* Frame order to pass order; both have their words `stride` words apart. scratch: 128 words. */
+HOT_TARGET void HOT(permute)(const cc_perm *p, int words, const uint64_t *restrict in,
+                             uint64_t *restrict out, int stride, uint64_t *restrict scratch) {
+  uint64_t *a = scratch, *t = scratch + 64;
+  for (int g = 0; g < words; g += 64) {
+    for (int i = 0; i < 64; i++) {
+      uint64_t x = in[p->from1[g + i] * stride];
+      int turn = p->rotate[g + i];
+      a[i] = x << turn | x >> (-turn & 63);
+    }
+    HOT(transpose)(a, t);
+    for (int i = 0; i < 64; i++) out[p->to2[g + i] * stride] = t[i];
+  }
+}
+
+/* ---- Alice ---- */
+
+/* Parities of the listed halves, 64 to a word, from the parities of all prefixes. */
+HOT_TARGET void HOT(answer)(const uint64_t *restrict prefix, const uint8_t *restrict items,
+                            int count, cc_bits *out) {
+  cc_bits w = *out;
+  for (int i = 0; i < count; i++) {
+    unsigned middle = cc_get16(items + 2 * i), begin = middle & (middle - 1);
+    cc_put_bit(&w, prefix[middle >> 6] >> (middle & 63) ^ prefix[begin >> 6] >> (begin & 63));
+  }
+  *out = w;
+}
+
+/* ---- Bob: blocks ---- */
+
+INLINE uint64_t low_bits(int n) { return ((uint64_t)1 << n) - 1; } /* n < 64 */
+
+INLINE unsigned range_parity(const bob_cell *cell, int begin, int length) {
+  if (length < 64) return cc_parity(cell[begin >> 6].key >> (begin & 63) & low_bits(length));
+  uint64_t sum = 0;
+  for (int w = begin >> 6, end = w + (length >> 6); w < end; w++) sum ^= cell[w].key;
+  return cc_parity(sum);
+}
+
+INLINE int block_begin(const bob_pass *p, int position) {
+  uint64_t x = p->cell[position >> 6].bound & (ONES >> (63 - (position & 63)));
+  if (x) return (position & ~63) | (63 - __builtin_clzll(x));
+  int word = position >> 6, u = word >> 6;
+  x = p->starts[u] & (ONES >> (63 - (word & 63)));
+  while (!x) x = p->starts[--u]; /* word 0 always begins a block */
+  return u << 12 | (63 - __builtin_clzll(x)) << 6;
+}
+
+/* log2 of the length of the block that begins here. */
+INLINE int block_level(const bob_pass *p, int words, int begin) {
+  uint64_t x = p->cell[begin >> 6].bound >> (begin & 63) >> 1;
+  if (x) return __builtin_ctz((unsigned)__builtin_ctzll(x) + 1);
+  int word = (begin >> 6) + 1, units = words >> 6, u = word >> 6, end = words << 6;
+  if (u < units) {
+    x = p->starts[u] >> (word & 63) << (word & 63);
+    while (!x && ++u < units) x = p->starts[u];
+    if (x) end = u << 12 | __builtin_ctzll(x) << 6;
+  }
+  return __builtin_ctz((unsigned)(end - begin));
+}
+
+/* Position `at` of a pass was corrected: its block changes sides. */
+INLINE int toggle(bob_pass *p, int words, int at) {
+  int begin = block_begin(p, at);
+  bob_cell *c = &p->cell[begin >> 6];
+  uint64_t bit = (uint64_t)1 << (begin & 63);
+  c->odd ^= bit;
+  if (!(c->odd & ~c->queued & bit)) return PL_OK;
+  int level = block_level(p, words, begin);
+  if (level == 0) return PL_E_DATA; /* a bit known to be right has changed: parities contradict */
+  bob_queue(p, begin, level);
+  return PL_OK;
+}
+
+/* Position `at` of pass `own` is wrong and known to be: correct it, and tell the other passes
+ * and the subsets. own < 0: `at` is in frame order and every pass is told. */
+HOT_TARGET int HOT(flip)(const cc_public *pub, bob_frame *f, int own, int at) {
+  int position = own > 0 ? cc_from(f->perm[own], at) : at;
+  int status = bob_real(&f->pass[0], position, position + 1) ? PL_OK : PL_E_DATA;
+  if (own >= 0) f->pass[own].cell[at >> 6].key ^= (uint64_t)1 << (at & 63);
+  for (int i = 0; i < f->built; i++) {
+    if (i == own) continue;
+    bob_pass *p = &f->pass[i];
+    int there = i ? cc_to(f->perm[i], position) : position;
+    p->cell[there >> 6].key ^= (uint64_t)1 << (there & 63);
+    if (toggle(p, f->words, there) != PL_OK) status = PL_E_DATA;
+  }
+  f->errors++;
+  if (f->stage == BOB_SUBSETS) bob_flip_subsets(pub, f, position);
+  return status;
+}
+
+/* A block of two positions: the one that differs (both, when the block became even) is an error. */
+INLINE int split_pair(const cc_public *pub, bob_frame *f, int pass, int begin, unsigned left_odd) {
+  bob_cell *c = &f->pass[pass].cell[begin >> 6];
+  uint64_t bit = (uint64_t)1 << (begin & 63);
+  unsigned right_odd = (unsigned)(c->odd >> (begin & 63) & 1) ^ left_odd;
+  c->bound |= bit << 1;
+  c->odd &= ~bit;
+  c->queued &= ~bit;
+  if (left_odd ^ right_odd) return HOT(flip)(pub, f, pass, begin + (int)right_odd);
+  if (!left_odd) return PL_OK;
+  int status = HOT(flip)(pub, f, pass, begin);
+  return status == PL_OK ? HOT(flip)(pub, f, pass, begin + 1) : status;
+}
+
+/* Search number `entry` of a pass learns whether the lower half of its block is odd. No branch
+ * here depends on the answer but for the last step: answers cannot be predicted. */
+INLINE int split(const cc_public *pub, bob_frame *f, int pass, int entry, unsigned left_odd) {
+  bob_pass *p = &f->pass[pass];
+  bob_search *s = &p->search[entry];
+  int begin = s->begin, level = --s->level, half = 1 << level, middle = begin + half;
+  if (level == 0) return split_pair(pub, f, pass, begin, left_odd);
+  bob_cell *left = &p->cell[begin >> 6], *right = left;
+  uint64_t left_bit = (uint64_t)1 << (begin & 63), right_bit = left_bit << (half & 63);
+  unsigned right_odd = (unsigned)(left->odd >> (begin & 63) & 1) ^ left_odd;
+  unsigned go_right = right_odd & ~left_odd;
+  if (half >= 64) {
+    right = &p->cell[middle >> 6];
+    p->starts[middle >> 12] |= (uint64_t)1 << (middle >> 6 & 63);
+  }
+  right->bound |= right_bit;
+  left->odd ^= left_bit & -(uint64_t)right_odd;
+  right->odd ^= right_bit & -(uint64_t)right_odd;
+  left->queued ^= left_bit & -(uint64_t)go_right;
+  right->queued ^= right_bit & -(uint64_t)go_right;
+  s->begin = (uint16_t)(begin + (int)(go_right << level));
+  if (left_odd & right_odd) bob_queue(p, middle, level);
+  return PL_OK;
+}
+
+HOT_TARGET int HOT(split_search)(const cc_public *pub, bob_frame *f, int pass, int entry,
+                                 unsigned left_odd) {
+  return split(pub, f, pass, entry, left_odd);
+}
+
+/* ---- Bob: answers to halves ---- */
+
+HOT_TARGET int HOT(hear_halves)(const cc_public *pub, bob_frame *f, int pass, int count,
+                                cc_reader *r) {
+  bob_pass *p = &f->pass[pass];
+  int status = PL_OK;
+  for (int k = 0; k < count && status == PL_OK; k++) {
+    int begin = p->search[k].begin, half = 1 << p->search[k].level >> 1;
+    status = split(pub, f, pass, k, cc_next_bit(r) ^ range_parity(p->cell, begin, half));
+  }
+  return status;
+}
+
+/* The first searches of pass 0: all of one length, one error each, nobody to tell. */
+HOT_TARGET void HOT(hear_first)(bob_frame *f, int count, cc_reader *r) {
+  bob_pass *p = &f->pass[0];
+  bob_search *restrict search = p->search;
+  bob_cell *restrict cell = p->cell;
+  int level = --p->searching, half = 1 << level;
+  cc_reader bits = *r;
+  for (int k = 0; k < count; k++) {
+    int begin = search[k].begin;
+    unsigned same = cc_next_bit(&bits) ^ range_parity(cell, begin, half) ^ 1;
+    if (half >= 32) bob_set_bound(p, begin + half); /* the others at the end, all at once */
+    search[k].begin = (uint16_t)(begin + (int)(same << level));
+  }
+  *r = bits;
+}
+
+/* Where the halvings below 64 positions cut, on the way to one position of a word. */
+INLINE uint64_t cuts_to(int at) {
+  uint64_t cuts = 0;
+  for (int l = 0; l < 5; l++) cuts |= (uint64_t)1 << ((at & ~((2 << l) - 1)) + (1 << l));
+  return cuts;
+}
+
+HOT_TARGET void HOT(end_first)(bob_frame *f) {
+  bob_pass *p = &f->pass[0];
+  int span = 1 << (p->level < 6 ? p->level : 6);
+  uint64_t table[64];
+  for (int at = 0; at < 64; at++)
+    table[at] = cuts_to(at) & (span == 64 ? ONES : low_bits(span) << (at & ~(span - 1)));
+  for (int w = 0; w < f->words; w++) p->cell[w].odd = p->cell[w].queued = 0;
+  for (int k = 0; k < p->searches; k++) {
+    int at = p->search[k].begin;
+    p->cell[at >> 6].key ^= (uint64_t)1 << (at & 63);
+    p->cell[at >> 6].bound |= table[at & 63];
+  }
+  f->errors += p->searches;
+  p->searches = p->asked = 0;
+}
+
+/* ---- Bob: what to ask ---- */
+
+/* Forget searches that ended or whose block became even; returns the lowest level left. */
+HOT_TARGET int HOT(sweep)(bob_pass *p, int least) {
+  bob_search *search = p->search;
+  int kept = 0, n = p->searches;
+  for (int k = 0; k < n; k++) {
+    bob_search s = search[k];
+    if (s.level == 0) continue;
+    bob_cell *c = &p->cell[s.begin >> 6];
+    if (!(c->odd >> (s.begin & 63) & 1)) {
+      c->queued &= ~((uint64_t)1 << (s.begin & 63));
+      continue;
+    }
+    search[kept++] = s;
+    least = s.level < least ? s.level : least;
+  }
+  p->searches = kept;
+  p->asked = 0;
+  return least;
+}
+
+/* Move the searches of at most this level to the front and write their middles down. */
+HOT_TARGET int HOT(pick)(bob_search *restrict search, int n, int most, uint8_t *restrict out) {
+  int asked = 0;
+  for (int k = 0; k < n; k++) {
+    bob_search s = search[k];
+    if (s.level > most) continue;
+    cc_put16(out + 2 * asked, (unsigned)s.begin + (1u << s.level >> 1));
+    search[k] = search[asked];
+    search[asked++] = s;
+  }
+  return asked;
+}
+
+const cc_kernels HOT(kernels) = {HOT(transpose),    HOT(permute),     HOT(answer),
+                                 HOT(flip),         HOT(split_search), HOT(hear_halves),
+                                 HOT(hear_first),   HOT(end_first),   HOT(sweep),
+                                 HOT(pick)};
