@@ -141,10 +141,14 @@ class Emulator:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
-        self.device: Device = self.call(
-            lambda: DEVICES[model].factory()("unit", config, self.port, 7)
-        )
-        self.wait(self.device.start(run_dir))
+        try:
+            self.device: Device = self.call(
+                lambda: DEVICES[model].factory()("unit", config, self.port, 7)
+            )
+            self.wait(self.device.start(run_dir))
+        except BaseException:
+            self._end()
+            raise
 
     def wait(self, coroutine: Any, timeout_s: float = 5.0) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout_s)
@@ -176,6 +180,9 @@ class Emulator:
 
     def close(self) -> None:
         self.wait(self.device.stop())
+        self._end()
+
+    def _end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5.0)
         self.loop.close()
@@ -188,7 +195,7 @@ def emulate(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
 
     def start(model: str, **config: Any) -> Emulator:
         folder = tmp_path / str(len(started))
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         started.append(Emulator(model, folder, config))
         return started[-1]
 

@@ -121,6 +121,10 @@ def test_requests(line: Line, request_text: str, reply: str) -> None:
         "`(,(param-ref 'uptime),(param-ref 'nothing))",
         "&!!!",
         "(+ 1 #t)",
+        "(+ 9223372036854775807 1)",
+        "1e999",
+        "9" * 5000,
+        "&é",
         "\x00\x01\x02",
     ],
 )
@@ -378,7 +382,7 @@ def test_interval_limits_the_pushes(laser: Any, connect: Any) -> None:
 
 values = st.recursive(
     st.booleans()
-    | st.integers()
+    | st.integers(-(1 << 63), (1 << 63) - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_characters="\n\r\t"))
     | st.binary(min_size=1),

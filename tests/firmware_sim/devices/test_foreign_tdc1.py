@@ -25,7 +25,7 @@ def unit(emulate: Any) -> Any:
 @pytest.fixture
 def client(unit: Any) -> Any:
     tdc1 = counter.TimestampTDC1(unit.path, integration_time=1)
-    tdc1._com.timeout = 0.3  # its own 10 ms are the reading time of an idle machine
+    tdc1._com.timeout = 0.15  # its own 10 ms are the reading time of an idle machine
     yield tdc1
     tdc1._com.close()
 
@@ -80,11 +80,11 @@ def test_timestamps_are_exact(client: Any, unit: Any) -> None:
     rng = np.random.default_rng(3)
     times = {1: clicks(rng, 3000, 2.0), 3: clicks(rng, 2500, 2.0)}
     load(unit, *times.items())
-    buffer, _ = _stream(client, "time 700;", 0.9)
+    buffer, _ = _stream(client, "time 400;", 0.5)
     got, pattern = client.read_timestamps_bin(buffer, legacy=False)
     for channel, truth in times.items():
         mine = got[(pattern & (1 << (channel - 1))) != 0]
-        np.testing.assert_array_equal(mine, np.unique(truth[truth < 7e11] // 2000) * 2)
+        np.testing.assert_array_equal(mine, np.unique(truth[truth < 4e11] // 2000) * 2)
 
 
 def _stream(client: Any, time_command: str, seconds: float) -> Any:
@@ -95,10 +95,10 @@ def _stream(client: Any, time_command: str, seconds: float) -> Any:
 def test_its_own_acquisition_call_ends_with_abort(client: Any, unit: Any, until: Any) -> None:
     rng = np.random.default_rng(4)
     load(unit, (2, clicks(rng, 4000, 3.0)))
-    got, patterns = client.get_timestamps(0.3, legacy=False)
+    got, patterns = client.get_timestamps(0.2, legacy=False)
     # its default decoder takes a dummy event for a click of input 1; clicks of input 2 are exact
     mine = got[patterns == 2]
-    truth = unit.port.time_ps[unit.port.time_ps < 3e11] // 2000 * 2
+    truth = unit.port.time_ps[unit.port.time_ps < 2e11] // 2000 * 2
     np.testing.assert_array_equal(mine[: len(truth)], truth)
     until(lambda: not unit.status()["streaming"])
 
@@ -106,9 +106,9 @@ def test_its_own_acquisition_call_ends_with_abort(client: Any, unit: Any, until:
 def test_endless_stream_until_abort(client: Any, unit: Any, until: Any) -> None:
     rng = np.random.default_rng(5)
     load(unit, (1, clicks(rng, 1000, 5.0)))
-    buffer, _ = _stream(client, "time 0;", 0.7)
+    buffer, _ = _stream(client, "time 0;", 0.4)
     got, _ = client.read_timestamps_bin(buffer, legacy=False)
     truth = np.unique(unit.port.time_ps // 2000) * 2
-    assert len(got) > 500
+    assert len(got) > 250
     np.testing.assert_array_equal(got, truth[: len(got)])
     until(lambda: not unit.status()["streaming"])

@@ -131,14 +131,14 @@ def test_counts_keep_later_commands_waiting_and_abort_ends_them(
 
 
 def test_dummies_make_long_gaps_visible(terminal: Terminal, unit: Any) -> None:
-    truth = np.array([5, 10**11, 6 * 10**11, 6 * 10**11 + 1999, 6 * 10**11 + 2000, 9 * 10**11])
-    unit.port.load(truth, [0, 1, 2, 3, 0, 1])
-    terminal.port.write(b"timestamp;time 1000;inpkt;counts?;")
-    words = terminal.words(1.3)
-    assert ((words & 31) == 0b10001).sum() == int(5e8 // HALF)  # 1 s is 5e8 ticks
+    truth = np.array([5, 10**11, 6 * 10**11, 6 * 10**11 + 1999, 6 * 10**11 + 2000])
+    unit.port.load(truth, [0, 1, 2, 3, 0])
+    terminal.port.write(b"timestamp;time 650;inpkt;counts?;")
+    words = terminal.words(0.8, stop="")
+    assert ((words & 31) == 0b10001).sum() == int(0.65 * 5e8 // HALF)
     tick, pattern = decode(words)
-    np.testing.assert_array_equal(tick, [0, 5 * 10**7, 3 * 10**8, 3 * 10**8 + 1, 45 * 10**7])
-    np.testing.assert_array_equal(pattern, [1, 2, 12, 1, 2])  # inputs 3 and 4 in one tick
+    np.testing.assert_array_equal(tick, [0, 5 * 10**7, 3 * 10**8, 3 * 10**8 + 1])
+    np.testing.assert_array_equal(pattern, [1, 2, 12, 1])  # inputs 3 and 4 in one tick
 
 
 def test_counter_near_its_end(terminal: Terminal, unit: Any) -> None:
@@ -161,10 +161,10 @@ def test_time_ends_the_stream(terminal: Terminal, unit: Any, until: Any) -> None
 
 def test_every_event_arrives_at_200_000_per_second(terminal: Terminal, unit: Any) -> None:
     rng = np.random.default_rng(9)
-    truth = np.sort(rng.integers(0, 6 * 10**11, 120_000))
+    truth = np.sort(rng.integers(0, 3 * 10**11, 60_000))
     unit.port.load(truth, rng.integers(0, 4, len(truth)))
-    terminal.port.write(b"timestamp;time 600;inpkt;counts?;")
-    tick, pattern = decode(terminal.words(0.9))
+    terminal.port.write(b"timestamp;time 300;inpkt;counts?;")
+    tick, pattern = decode(terminal.words(0.5))
     np.testing.assert_array_equal(tick, np.unique(truth // 2000))
     clicks = sum(int(((pattern >> c) & 1).sum()) for c in range(4))
     same = len(truth) - len(np.unique(np.stack((truth // 2000, unit.port.channel)), axis=1).T)
@@ -176,8 +176,8 @@ def test_a_host_that_does_not_read_loses_counted_events(terminal: Terminal, unit
     total = 400_000
     unit.port.load(np.arange(total) * 2_500_000, np.zeros(total))  # 400 k/s for 1 s
     terminal.port.write(b"timestamp;time 0;inpkt;counts?;")
-    time.sleep(1.2)
-    tick, _ = decode(terminal.words(1.0))
+    time.sleep(0.8)
+    tick, _ = decode(terminal.words(0.8))
     status = unit.status()
     assert status["events_lost"] > 0
     assert len(tick) + status["events_lost"] == total
@@ -188,7 +188,7 @@ def test_rate_is_limited_to_four_million_per_second(terminal: Terminal, unit: An
     total = 2_000_000
     unit.port.load(np.arange(total) * 100_000, np.zeros(total))  # 10 M/s for 0.2 s
     terminal.port.write(b"timestamp;time 200;inpkt;counts?;")
-    words = terminal.words(1.5, stop="")
+    words = terminal.words(0.8, stop="")
     sent = int(((words & 16) == 0).sum())
     assert sent < 0.2 * 4.2e6 + (1 << 17)
     assert sent + unit.status()["events_lost"] == total
