@@ -54,6 +54,14 @@ class Instrument(abc.ABC):
     async def snapshot(self) -> Mapping[str, float | int | bool | str]:
         """Readings and settings, units in the names (``current_ma``, ``temperature_c``)."""
 
+    async def notices(self) -> AsyncIterator[str]:
+        """What the instrument says by itself, in sentences (an interlock that opened).
+
+        Ends when it never says anything; LinkError when it is lost.
+        """
+        return
+        yield ""
+
     async def safe_state(self) -> tuple[SafetyStep, ...]:
         """Light and bias off, read back. Every step runs even when an earlier one fails."""
         return ()

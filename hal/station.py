@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from photonlink.hal.errors import StationError
+from photonlink.hal.errors import LimitError, StationError
 from photonlink.hal.links.address import Address
 from photonlink.hal.registry import load_driver
 
@@ -119,10 +119,19 @@ def _settings_problems(
     except StationError as error:
         return [(line_of((*place, "driver"), lines, text), str(error))]
     try:
-        driver.Settings.model_validate(entry.settings)
+        settings = driver.Settings.model_validate(entry.settings)
     except ValidationError as error:
         return _problems(error, driver.Settings, (*place, "settings"), lines, text)
-    return []
+    problems = []
+    for key, address in (("address", entry.address), ("emulator", entry.emulator)):
+        if address is not None:
+            try:  # making a driver does no I/O, but checks its address and its limits
+                driver(name, address, settings, limits=entry.limits)
+            except LimitError as error:
+                problems.append((line_of((*place, "limits"), lines, text), str(error)))
+            except StationError as error:
+                problems.append((line_of((*place, key), lines, text), str(error)))
+    return problems
 
 
 def _problems(

@@ -63,7 +63,15 @@ class Started:
     start: AcquisitionStart
 
 
-Event = Lost | WrongDevice | Found
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something an instrument said by itself: an interlock opened, emission ended."""
+
+    name: str
+    text: str
+
+
+Event = Lost | WrongDevice | Found | Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,20 @@ class Supervisor:
             for name, instrument in self._bench.instruments.items():
                 if not isinstance(instrument, TimeTagger):
                     group.create_task(self._watch(name, instrument), name=f"watch {name}")
+                    group.create_task(self._listen(name, instrument), name=f"hear {name}")
+
+    async def _listen(self, name: str, instrument: Instrument) -> None:
+        for wait_s in self._back_off.waits():
+            try:
+                async for text in instrument.notices():
+                    self._on_event(Notice(name, text))
+            except LinkError:
+                await asyncio.sleep(wait_s)  # that it is lost, the watch reports
+            except InstrumentError as error:
+                self._on_event(Notice(name, str(error)))
+                return
+            else:
+                return
 
     async def _watch(self, name: str, instrument: Instrument) -> None:
         failures = 0

@@ -91,7 +91,7 @@ class MultiHarp150(TimeTagger):
         if limits:
             raise LimitError("this driver has nothing that limits could narrow", where=name)
         self.name, self.settings = name, settings
-        self._address = Address.parse(address)
+        self._address = Address.parse(address).only("serial", "index")
         # Records go to the tap as bytes, not as calls: see chunks().
         self._library = VendorLibrary(self._address, DECLARATIONS, _error_text)
         self._tap = tap

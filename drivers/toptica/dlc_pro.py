@@ -7,12 +7,13 @@ driver has not met hardware. Currents are in mA, temperatures in °C, as the con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from photonlink.drivers.toptica import decof
+from photonlink.drivers.toptica import decof, monitoring
 from photonlink.hal.codecs.text import PromptCodec
 from photonlink.hal.errors import InstrumentError, PhotonlinkError, ReadbackMismatch
 from photonlink.hal.instruments import Identity, Laser, SafetyStep
@@ -98,7 +99,8 @@ class DlcPro(Laser):
     ) -> None:
         self.name, self.settings = name, settings
         self._link = make_link(address, tap=tap)
-        greet = self._greet_serial if Address.parse(address).scheme == "serial" else None
+        self._address = Address.parse(address).only("monitor", "baud")
+        greet = self._greet_serial if self._address.scheme == "serial" else None
         self._codec = PromptCodec(
             self._link, PROMPT, timeout_s=settings.reply_timeout_s, greet=greet
         )
@@ -167,6 +169,36 @@ class DlcPro(Laser):
 
     async def snapshot(self) -> Mapping[str, Value]:
         return await self._params.snapshot()
+
+    async def notices(self) -> AsyncIterator[str]:
+        """Interlock, key, emission and health, within 0.1 s of their change.
+
+        Needs ``?monitor=1999`` in the address; without it there is nothing to hear.
+        """
+        port = self._address.number("monitor", 0)
+        if not port:
+            return
+        emission = f"{self.settings.head}:emission"
+        names = (emission, "interlock-open", "frontkey-locked", "system-health-txt")
+        link = make_link(f"tcp://{self._address.host}:{port}")
+        words = {
+            (emission, False): "emission is off",
+            (emission, True): "emission is ON",
+            ("interlock-open", True): "the interlock opened",
+            ("interlock-open", False): "the interlock is closed",
+            ("frontkey-locked", True): "the key switch was locked",
+            ("frontkey-locked", False): "the key switch is unlocked",
+        }
+        timeout_s, known = self.settings.reply_timeout_s, set[str]()
+        pushes = monitoring.changes(link, names, interval_ms=100, timeout_s=timeout_s)
+        async with contextlib.aclosing(pushes):
+            async for name, value in pushes:
+                if name not in known:
+                    known.add(name)  # the state it is in now: no change
+                elif isinstance(value, bool):
+                    yield words[name, value]
+                elif isinstance(value, str):
+                    yield f"health: {value}"
 
     async def emission(self) -> bool:
         return bool(await self._params.get("emission"))

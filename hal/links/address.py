@@ -56,6 +56,17 @@ class Address:
         host = parts.hostname or ""
         return _checked(Address(uri, scheme, host, port, unquote(parts.path), options))
 
+    def only(self, *known: str) -> Address:
+        """Itself, unless it has an option beyond these: StationError names it."""
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            raise StationError(
+                f"unknown option {unknown[0]!r}",
+                where=self.uri,
+                hint=f"Known options: {', '.join(known) or 'none'}",
+            )
+        return self
+
     def number(self, option: str, default: int) -> int:
         """An integer option of the address."""
         text = self.options.get(option)

@@ -12,7 +12,6 @@ from photonlink.hal.errors import (
     LinkError,
     LinkNotFound,
     LinkPermission,
-    StationError,
 )
 from photonlink.hal.links.address import Address
 
@@ -26,11 +25,7 @@ def open_port(address: Address) -> serial.Serial:
 
     Modem lines are left alone: a pty has none, and USB-CDC devices rarely listen to them.
     """
-    unknown = sorted(set(address.options) - {"baud"})
-    if unknown:
-        raise StationError(
-            f"unknown option {unknown[0]!r}", where=address.uri, hint="Known options: baud"
-        )
+    address.only("baud")
     port = serial.Serial()
     port.port = address.path
     port.baudrate = address.number("baud", DEFAULT_BAUD)

@@ -21,6 +21,7 @@ from photonlink.hal.errors import (
     LinkNotFound,
     LinkPermission,
     LinkTimeout,
+    StationError,
 )
 from photonlink.hal.links.address import Address
 from photonlink.hal.links.base import Tap
@@ -45,6 +46,8 @@ class VendorLibrary:
         *,
         tap: Tap | None = None,
     ) -> None:
+        if address.scheme != "lib":
+            raise StationError("a vendor library needs lib:///…", where=address.uri)
         self.address = address
         self.ffi: Any = cffi.FFI()
         self.ffi.cdef(declarations)

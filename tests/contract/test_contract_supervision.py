@@ -14,7 +14,7 @@ import pytest
 from photonlink.hal.errors import BenchError, LinkError
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.station import BenchStation, parse_station
-from photonlink.hal.supervisor import BackOff, Found, Lost, Supervisor, WrongDevice
+from photonlink.hal.supervisor import BackOff, Found, Lost, Notice, Supervisor, WrongDevice
 from photonlink.hal.tags import Provenance
 
 
@@ -179,3 +179,27 @@ async def test_a_real_address_that_is_an_emulator_is_called_one(program: Any) ->
         assert bench.resolutions["tagger"].provenance is Provenance.EMULATED
     finally:
         await bench.close()
+
+
+async def test_what_the_laser_says_by_itself_is_heard(program: Any) -> None:
+    station = program.station("pump").model_dump(mode="json", by_alias=True)
+    port = program.status("pump")["monitoring_port"]
+    station["instruments"]["pump"]["emulator"] += f"?monitor={port}"
+    bench = await open_bench(BenchStation.model_validate(station))
+    async with supervised(bench) as (_, events):
+        await asyncio.sleep(0.3)
+        await bench.lasers["pump"].set_emission(True)
+        await until(lambda: Notice("pump", "emission is ON") in events)
+        program.ask(device="pump", set={"interlock_open": True})
+        await until(lambda: Notice("pump", "the interlock opened") in events)
+        await until(lambda: Notice("pump", "emission is off") in events)
+        assert not await bench.lasers["pump"].emission()
+        program.ask(device="pump", set={"interlock_open": False})
+        await until(lambda: Notice("pump", "the interlock is closed") in events)
+        assert not await bench.lasers["pump"].emission(), "it stays off until asked"
+        program.fault("pump", "unplug", for_s=0.3)
+        await until(lambda: any(isinstance(event, Found) for event in events))
+        assert sum(isinstance(event, Lost) for event in events) == 1
+        await asyncio.sleep(0.5)  # the monitoring line is back too
+        await bench.lasers["pump"].set_emission(True)
+        await until(lambda: events.count(Notice("pump", "emission is ON")) == 2)

@@ -69,6 +69,9 @@ def test_a_good_file_is_typed(tmp_path: Path) -> None:
         ('"auto"', '"maybe"', ["alice.toml:6:", "'real', 'auto' or 'emulator'"]),
         ("tcp://192.168.1.20:1998", "192.168.1.20", ["alice.toml:7:", "no address"]),
         ('address = "tcp://192', 'emulat0r = "tcp://192', ["alice.toml:7:", "'emulator'?"]),
+        ("tcp://127.0.0.1:1998", "tcp://127.0.0.1:1998?moniter=1", ["alice.toml:8:", "'moniter'"]),
+        ("serial:///dev/photonlink/tdc1", "lib:///opt/x.so", ["alice.toml:16:", "no bytes"]),
+        ("current_set_ma = [", "curent = [", ["alice.toml:10:", "unknown parameter 'curent'"]),
         ("schema = 1", "schema = 2", ["alice.toml:1:", "'schema'"]),
     ],
 )
