@@ -80,6 +80,9 @@ const pl_gf128_kernel *pl_gf128_kernels(int level) {
   static const pl_gf128_kernel portable = {multiply, absorb, dot};
 #if PL_GF128_X86
   static const pl_gf128_kernel sse = {pl_gf128_multiply_sse, pl_gf128_absorb_sse, pl_dot_sse};
+  static const pl_gf128_kernel vpclmul = {pl_gf128_multiply_sse, pl_gf128_absorb_vpclmul,
+                                          pl_dot_sse};
+  if (level >= PL_SIMD_VPCLMUL) return &vpclmul;
   if (level >= PL_SIMD_SSE) return &sse;
 #endif
   (void)level;

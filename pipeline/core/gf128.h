@@ -8,7 +8,7 @@ typedef struct {
   uint64_t lo, hi;
 } pl_u128;
 
-enum { PL_GF128_POWERS = 8 };
+enum { PL_GF128_POWERS = 16 };
 
 typedef struct {
   pl_u128 (*multiply)(pl_u128 a, pl_u128 b);

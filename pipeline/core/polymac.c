@@ -6,7 +6,7 @@
 #include "secret.h"
 
 struct pl_polymac {
-  pl_u128 powers[PL_GF128_POWERS]; /* k, k^2, ... k^8 */
+  pl_u128 powers[PL_GF128_POWERS]; /* k, k^2, ... */
   pl_u128 hash;
   const pl_gf128_kernel *kernel;
   uint64_t total_bytes;

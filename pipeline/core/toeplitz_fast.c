@@ -39,7 +39,7 @@ static plan plan_for(int log, size_t n_out, size_t n_in) {
   return p;
 }
 
-/* The cheapest plan, in rough cycles. */
+/* The cheapest plan, in rough measured proportions. */
 static plan best_plan(size_t n_out, size_t n_in, int max_log) {
   plan best = {0};
   double best_cost = 0;
@@ -47,7 +47,7 @@ static plan best_plan(size_t n_out, size_t n_in, int max_log) {
     plan p = plan_for(log, n_out, n_in);
     double size = (double)((size_t)1 << log), products = (double)(p.rows * p.columns);
     double transforms = (double)(2 * (p.rows + p.columns) - 1);
-    double cost = size * (transforms * (1.5 * log + 6) + 2 * products);
+    double cost = size * (transforms * (log + 8) + 2 * products);
     if (best.log == 0 || cost < best_cost) {
       best = p;
       best_cost = cost;
@@ -72,6 +72,13 @@ static void reverse(uint32_t *chunks, size_t n) {
   }
 }
 
+/* Logarithm of the smallest power of two that is at least n. */
+static int log_of(size_t n) {
+  int log = 0;
+  while ((size_t)1 << log < n) log++;
+  return log;
+}
+
 /* Transform of chunks[0..n) padded with zeros; `scratch` holds 2^log chunks. */
 static void into_transform(const pl_fft_kernel *kernel, enum pl_fft_mode mode, uint64_t *out,
                            const uint32_t *chunks, size_t n, int log, const uint64_t *twiddles,
@@ -79,33 +86,32 @@ static void into_transform(const pl_fft_kernel *kernel, enum pl_fft_mode mode, u
   size_t size = (size_t)1 << log;
   memcpy(scratch, chunks, 4 * n);
   memset(scratch + n, 0, 4 * (size - n));
-  pl_fft_basis(mode, scratch, log, 4);
+  /* Forward the change of basis is triangular: coefficients beyond the last one stay zero. */
+  kernel->basis_32(mode, scratch, mode == PL_FFT_FORWARD ? log_of(n) : log);
   for (size_t i = 0; i < size; i++) out[i] = scratch[i];
   pl_fft(kernel, mode, out, log, twiddles);
 }
 
-/* Low half of the correlation just before the first: s_(-1) a_0 + s_0 a_1 + ... */
-static uint32_t chunk_before(const pl_gf128_kernel *kernel, uint32_t first, const uint32_t *s,
-                             const uint32_t *a, size_t n) {
+/* Low half of the correlation just before the first: s[-1] a[0] + s[0] a[1] + ... */
+static uint32_t chunk_before(const pl_gf128_kernel *kernel, const uint32_t *s, const uint32_t *a,
+                             size_t n) {
   enum { TILE = 256 };
-  uint64_t left[TILE], right[TILE];
-  uint32_t sum = 0;
-  for (size_t start = 0; start < n; start += TILE) {
-    for (size_t i = 0; i < TILE; i++) {
-      size_t j = start + i;
-      left[i] = j == 0 ? first : j < n ? s[j - 1] : 0;
-      right[i] = j < n ? a[j] : 0;
-    }
-    sum ^= (uint32_t)kernel->dot(left, right, TILE).lo;
+  uint64_t left[TILE], right[TILE], sum = 0;
+  for (size_t at = 0; at < n; at += TILE) {
+    size_t count = n - at < TILE ? n - at : TILE;
+    for (size_t i = 0; i < count; i++) left[i] = s[at + i - 1];
+    for (size_t i = 0; i < count; i++) right[i] = a[at + i];
+    if (count % 2) left[count] = right[count] = 0;
+    sum ^= kernel->dot(left, right, (count + 1) / 2 * 2).lo;
   }
   explicit_bzero(right, sizeof right);
-  return sum;
+  return (uint32_t)sum;
 }
 
 static int prepare(pl_toeplitz *context, const plan *p, size_t n_in, size_t n_s) {
   size_t size = (size_t)1 << p->log;
   size_t secret = (p->columns + 1) * size + size / 2 + n_in / 2 + 1;
-  size_t open = (p->rows + p->columns - 1) * size + n_s / 2 + 1;
+  size_t open = (p->rows + p->columns - 1) * size + n_s / 2 + 2;
   int status = pl_toeplitz_reserve(context, secret, open);
   if (status != PL_OK || context->twiddle_log == p->log) return status;
   free(context->twiddles);
@@ -143,18 +149,17 @@ int pl_toeplitz_fast(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint
   uint64_t *columns = context->secret, *result = columns + p.columns * size;
   uint32_t *scratch = (uint32_t *)(result + size), *a = scratch + size;
   uint64_t *windows = context->open;
-  uint32_t *s = (uint32_t *)(windows + (p.rows + p.columns - 1) * size);
+  uint32_t *s = (uint32_t *)(windows + (p.rows + p.columns - 1) * size) + 1;
 
   /* Shifted so that the result starts with a chunk: its first bit is position n of the product,
    * and the bits of the seed before `skip` meet only the chunk before that. */
   int64_t skip = n - 32 * ((int64_t)chunks_in - 1);
-  uint32_t first = 0;
   load_chunks(a, chunks_in, x, x_start, n);
   reverse(a, chunks_in);
   load_chunks(s, chunks_s, seed, skip, n + n_out - 1 - skip);
-  load_chunks(&first, 1, seed, 0, skip);
-  first >>= 32 - skip;
-  uint32_t carry = chunk_before(context->products, first, s, a, chunks_in);
+  load_chunks(s - 1, 1, seed, 0, skip);
+  s[-1] >>= 32 - skip;
+  uint32_t carry = chunk_before(context->products, s, a, chunks_in);
 
   for (size_t c = 0; c < p.columns; c++) {
     size_t from = c * p.column, left = chunks_in - from;
@@ -171,7 +176,7 @@ int pl_toeplitz_fast(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint
     size_t from = r * p.row, left = chunks_out - from, count = left < p.row ? left : p.row;
     kernel->multiply(result, columns, windows + r * size, p.columns, size);
     pl_fft(kernel, PL_FFT_OUT, result, p.log, twiddles);
-    pl_fft_basis(PL_FFT_OUT, result, p.log, 8);
+    kernel->basis_64(PL_FFT_OUT, result, log_of(count)); /* triangular the other way round */
     bool last = count == left && n_out % 32;
     uint32_t mask = last ? ~0u << (32 - n_out % 32) : ~0u;
     carry = emit(y + 4 * from, count, result, carry, mask);

@@ -1,7 +1,5 @@
-/* Order of the layers, twiddles, and the change of basis. */
+/* Order of the layers, and twiddles. */
 #include "toeplitz_fft.h"
-
-#include <string.h>
 
 #include "cpu.h"
 
@@ -65,45 +63,4 @@ void pl_fft(const pl_fft_kernel *kernel, enum pl_fft_mode mode, uint64_t *data, 
   transform(kernel, mode, data, log - 1, 0, twiddles);
   transform(kernel, mode, data + half, log - 1, 1, twiddles);
   if (mode == PL_FFT_OUT) add_words(data, data + half, half);
-}
-
-/* ---- change of basis ---- */
-
-/* to ^= from, or in the transposed modes from ^= to; the ranges are disjoint. */
-static void add_range(enum pl_fft_mode mode, uint8_t *to, uint8_t *from, size_t n) {
-  uint8_t *restrict target = mode == PL_FFT_FORWARD ? to : from;
-  const uint8_t *restrict source = mode == PL_FFT_FORWARD ? from : to;
-  for (size_t i = 0; i < n; i++) target[i] ^= source[i];
-}
-
-/* f = sum of f_q S^q with S = x^(2^i) + x, deg f_q < 2^i (i a power of two: S is s_i of the
- * Cantor basis): x^h with h = 2^(k-1) is S^(h/2^i) + x^(h/2^i), so the upper half moves down. */
-static void expand(enum pl_fft_mode mode, uint8_t *f, int k, int i, size_t unit) {
-  if (k <= i) return;
-  size_t half = unit << (k - 1), step = unit << (k - 1 - i);
-  if (mode == PL_FFT_OUT) {
-    expand(mode, f + half, k - 1, i, unit);
-    expand(mode, f, k - 1, i, unit);
-    add_range(mode, f + step, f + half, half - step);
-    add_range(mode, f + half, f + 2 * half - step, step);
-    return;
-  }
-  add_range(mode, f + half, f + 2 * half - step, step);
-  add_range(mode, f + step, f + half, half - step);
-  expand(mode, f, k - 1, i, unit);
-  expand(mode, f + half, k - 1, i, unit);
-}
-
-static void change(enum pl_fft_mode mode, uint8_t *f, int k, size_t unit) {
-  if (k <= 1) return;
-  int i = 1;
-  while (2 * i < k) i *= 2;
-  if (mode != PL_FFT_OUT) expand(mode, f, k, i, unit);
-  change(mode, f, k - i, unit << i);
-  for (size_t q = 0; q < (size_t)1 << (k - i); q++) change(mode, f + (q * unit << i), i, unit);
-  if (mode == PL_FFT_OUT) expand(mode, f, k, i, unit);
-}
-
-void pl_fft_basis(enum pl_fft_mode mode, void *data, int log, size_t element_bytes) {
-  change(mode, data, log, element_bytes);
 }

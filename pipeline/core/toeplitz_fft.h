@@ -23,6 +23,9 @@ typedef struct {
   /* out[i] = XOR over r < rows of x[r][i] * s[r][i], rows `stride` elements apart. */
   void (*multiply)(uint64_t *out, const uint64_t *x, const uint64_t *s, size_t rows,
                    size_t stride);
+  /* Change of basis of 2^log elements, monomials -> Lin-Chung-Han: additions only. */
+  void (*basis_32)(enum pl_fft_mode mode, uint32_t *data, int log);
+  void (*basis_64)(enum pl_fft_mode mode, uint64_t *data, int log);
 } pl_fft_kernel;
 
 extern const pl_fft_kernel pl_fft_portable;
@@ -37,8 +40,4 @@ void pl_fft_twiddles(uint64_t *twiddles, int log);
 /* The transform of 2^log elements in place. */
 void pl_fft(const pl_fft_kernel *kernel, enum pl_fft_mode mode, uint64_t *data, int log,
             const uint64_t *twiddles);
-
-/* Change of basis, monomials -> Lin-Chung-Han, additions only, in the same three modes; the
- * elements have 4 or 8 bytes. */
-void pl_fft_basis(enum pl_fft_mode mode, void *data, int log, size_t element_bytes);
 #endif

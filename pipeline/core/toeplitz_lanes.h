@@ -90,6 +90,25 @@ BOTH(PL_FFT_FORWARD, forward)
 BOTH(PL_FFT_SEED, seed)
 BOTH(PL_FFT_OUT, out)
 
+#define WORD uint32_t
+#define TYPED(name) name##_32
+#include "toeplitz_basis.h"
+#undef WORD
+#undef TYPED
+#define WORD uint64_t
+#define TYPED(name) name##_64
+#include "toeplitz_basis.h"
+
+TARGET static void basis_32(enum pl_fft_mode mode, uint32_t *data, int log) {
+  change_32(mode, data, log, 1);
+}
+
+TARGET static void basis_64(enum pl_fft_mode mode, uint64_t *data, int log) {
+  change_64(mode, data, log, 1);
+}
+
 const pl_fft_kernel NAME = {{radix4_forward, radix4_seed, radix4_out},
                             {leaves_forward, leaves_seed, leaves_out},
-                            multiply_rows};
+                            multiply_rows,
+                            basis_32,
+                            basis_64};

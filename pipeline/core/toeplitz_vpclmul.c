@@ -3,6 +3,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 
 #define TARGET __attribute__((target("avx2,vpclmulqdq")))
 #define INLINE TARGET static inline __attribute__((always_inline))
