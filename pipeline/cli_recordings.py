@@ -55,7 +55,7 @@ def analyze(
         analysis.write_csv(result, csv)
     if png is not None:
         analysis.write_png(result, png)
-    print(json.dumps(result.as_dict()) if as_json else analysis.render_text(result), flush=True)
+    print(json.dumps(result.to_json()) if as_json else analysis.render_text(result), flush=True)
     if result.summary.error is not None:
         raise result.summary.error
 

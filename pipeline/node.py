@@ -19,14 +19,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.instruments import SafetyStep, TagDecoder, WireChunk
+from photonlink.hal.instruments import SafetyStep, TagDecoder, TimeTagger, WireChunk
 from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.registry import load_driver
 from photonlink.hal.safety import guard
-from photonlink.hal.supervisor import Found, Lost, Started, Supervisor, WrongDevice
+from photonlink.hal.supervisor import Found, Lost, Notice, Started, Supervisor, WrongDevice
 from photonlink.pipeline.node_session import NodeSession
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.record import SessionRecorder
@@ -87,8 +88,7 @@ class Node:
 
     async def _run_bench(self) -> str:
         """The name of the signal that ended the run, or nothing when it came to its end."""
-        tap = self._recorder.tap if self._recorder else None
-        bench = await open_bench(self._station, tap=tap)
+        bench = await open_bench(self._station, tap=self._tap if self._recorder else None)
         async with guard(bench, report=self._show_light) as state:
             self._report.event("opened", instruments=_opened(bench, self._station))
             self._session = NodeSession.build(self._station, bench, self._recorder)
@@ -96,6 +96,12 @@ class Node:
         if state.signal:
             self._report.event("stopped", reason=state.signal)
         return state.signal
+
+    def _tap(self, instrument: str, direction: str, data: bytes) -> None:
+        """Transcripts of all wires but the tagger's, whose bytes are inputs of the session."""
+        driver = load_driver(self._station.instruments[instrument].driver)
+        if self._recorder is not None and not issubclass(cast(type, driver), TimeTagger):
+            self._recorder.tap(instrument, direction, data)
 
     def _show_light(self, steps: tuple[SafetyStep, ...]) -> None:
         self._report.light(
@@ -120,7 +126,7 @@ class Node:
             for task in running:
                 task.cancel()
 
-    def _instrument_event(self, event: Lost | WrongDevice | Found | Started) -> None:
+    def _instrument_event(self, event: Lost | WrongDevice | Found | Notice) -> None:
         """Named once when it is lost, once when it is back; it comes back dark."""
         code = f"{re.sub('[^a-z0-9]+', '_', event.name.lower())}_lost"
         if isinstance(event, Found):
@@ -128,6 +134,8 @@ class Node:
             self._report.event("found", instrument=event.name, light="off until asked")
         elif isinstance(event, Lost | WrongDevice):
             self._report.record(Alarm(code, Severity.MAJOR, f"{event.name}: {event.reason}"))
+        else:
+            self._report.event("notice", instrument=event.name, text=event.text)
 
     # ---- the session's one door ----
     async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
