@@ -90,12 +90,14 @@ typedef struct {
   int64_t overflow_from_ps; /* of the last emit: time of the first lost event, else INT64_MAX */
 } pl_events_counts;
 /* channel_map: 256 entries, detector 0..3 or 255. NULL when out of memory or locked memory. */
-pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, size_t max_events);
+pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, int64_t resolution_ps,
+                         size_t max_events);
 void pl_events_free(pl_events *ev);
 int pl_events_set_delays(pl_events *ev, const int64_t *delay_ps);
-/* Clicks up to (not including) through_ps. PL_E_CAPACITY: too many wait; nothing was taken. */
+/* Clicks up to (not including) through_ps. dither: n random bytes that spread each time over the
+ * tagger's resolution, or NULL. PL_E_CAPACITY: too many wait; nothing was taken. */
 int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel, size_t n,
-                  int64_t through_ps);
+                  int64_t through_ps, const uint8_t *dither);
 /* How many random bytes the next emit uses: one per multi-click event. */
 int64_t pl_events_multi_pending(const pl_events *ev);
 int64_t pl_events_emit(pl_events *ev, const uint8_t *random, size_t n_random);
@@ -164,7 +166,7 @@ int pl_cascade_alice_new(pl_cascade_alice **out, const pl_secret *key, const uin
 int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key, const uint8_t *seed,
                              int64_t leak_cap);
 void pl_cascade_alice_free(pl_cascade_alice *alice);
-/* Number of parities a request asks for; PL_E_DATA when it is malformed. Sends, counts nothing. */
+/* Number of parities a request asks for, by its headers; PL_E_DATA when it is malformed. */
 int64_t pl_cascade_alice_measure(pl_cascade_alice *alice, const uint8_t *request, size_t size);
 /* Bytes of the answer. PL_E_DATA: malformed. PL_E_LIMIT: would pass the cap. Then nothing counts. */
 int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request, size_t size,

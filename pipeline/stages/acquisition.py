@@ -86,29 +86,32 @@ class Peak:
 
 
 def strongest_lines(
-    rows: Float32s, reach: float, guard: int, wanted: int, baseline: int = 0
+    rows: Float32s, reach: float, guard: int, wanted: int, background: float | None = None
 ) -> list[Peak]:
     """The strongest lines in rows (slices, bins), of every slope up to +-``reach`` bins over all
     rows, best first, more than ``guard`` bins apart.
 
-    baseline: the mean is local, over this many bins (0: one mean for all).
+    background: accidentals to expect per bin, all rows together; None: the local mean is taken
+    (over _BASELINE_BINS), and light that scatters more than a Poissonian is allowed for.
     """
     n, bins = rows.shape
     steps = math.ceil(reach)
     slopes = np.linspace(-reach, reach, 2 * steps + 1)
     middle = (np.arange(n) + 0.5) / n - 0.5
     shifts = np.rint(np.outer(slopes, middle)).astype(np.int32)
-    total = rows.sum(axis=0, dtype=np.float64)
-    mean = ndimage.uniform_filter1d(total, min(baseline, bins)) if baseline else total * 0
-    mean = mean if baseline else mean + total.mean()
-    floor = max(0.1 * float(mean.max()), 1e-3)
-    covered = mean > floor
-    mean = np.maximum(mean, floor)
+    total, spread = rows.sum(axis=0, dtype=np.float64), 1.0
+    if background is None:
+        mean = ndimage.uniform_filter1d(total, min(_BASELINE_BINS, bins))
+        floor = max(0.1 * float(mean.max()), 1e-3)
+        covered = mean > floor
+        mean = np.maximum(mean, floor)
+        if covered.any():
+            z = ((total - mean) / np.sqrt(mean))[covered]
+            low, half = np.percentile(z, (15.87, 50.0))
+            spread = max(1.0, float(half - low))
+    else:  # several peaks may be near: the median does not see them
+        mean = np.full(bins, max(float(np.median(total)), background, 1e-3))
     best, which = best_lines(rows, shifts, mean.astype(np.float32))
-    # light that is not Poissonian scatters more than its mean says
-    z = ((total - mean) / np.sqrt(mean))[covered] if covered.any() else np.zeros(1)
-    low, half = np.percentile(z, (15.87, 50.0))
-    spread = max(1.0, float(half - low))
     found = []
     for _ in range(wanted):
         at = int(best.argmax())
@@ -170,7 +173,7 @@ def coarse_search(
     )
     span = n * length * bin_ps
     reach = max_rate * span / bin_ps  # bins over the whole span
-    peaks = strongest_lines(rows, reach, 2 * math.ceil(reach) + 4, wanted, _BASELINE_BINS)
+    peaks = strongest_lines(rows, reach, 2 * math.ceil(reach) + 4, wanted)
     trials = math.log10(2.0 * rows.shape[1] * (2 * math.ceil(reach) + 1))
     found = []
     for peak in peaks:
@@ -250,7 +253,8 @@ def refine(
             n_slices=_SLICES,
         ).astype(np.float32)
         guard = math.ceil(_DETECTOR_SPREAD_PS / bin_ps) + math.ceil(reach) + 2
-        peak, *others = strongest_lines(rows, reach, guard, 2)
+        accidentals = float(high - low) * _rate(b_ps) * bin_ps
+        peak, *others = strongest_lines(rows, reach, guard, 2, accidentals)
         if others:
             side_peak = max(side_peak, others[0].excess / max(peak.excess, 1e-9))
         model = model.moved((peak.position - half) * bin_ps, peak.slope * bin_ps / span)
@@ -259,6 +263,11 @@ def refine(
             return Refined(model, peak.excess * PS / span, side_peak, chance)
         half_offset_ps, half_rate = 2.0 * bin_ps, 2.0 * bin_ps / span
         start = max(start, end - last_span_ps)
+
+
+def _rate(time_ps: Int64s) -> float:
+    """Events per ps."""
+    return len(time_ps) / max(int(time_ps[-1]) - int(time_ps[0]), 1) if len(time_ps) else 0.0
 
 
 def fit_line(

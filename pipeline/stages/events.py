@@ -66,6 +66,12 @@ class EventBuffer:
     exactly one byte per multi-click event, in time order, whatever the blocks' borders.
     A second click of the same detector changes nothing.
 
+    ``resolution_ps``, for the side that announces times, when its tagger's resolution is coarse
+    against the delays (a TDC1's 2000 ps): every time is spread evenly over the resolution (one
+    more random byte per tag). Without it a delay of a fraction of a tick would move all ticks of
+    one detector into another bin of the announced grid, and the time would tell the detector.
+    0: off.
+
     At most ``max_events`` are kept; what does not fit is lost, as an explicit lost interval.
     Bits leave only through :meth:`take_bits` (hidden) and :meth:`labelled` (disclosed, and then
     spent): no event gives its bit twice.
@@ -77,6 +83,7 @@ class EventBuffer:
         *,
         multi_click_window_ps: int,
         randomness: Callable[[int], bytes],
+        resolution_ps: int = 0,
         max_events: int = 1 << 23,
     ) -> None:
         numbers = np.full(256, 255, np.uint8)
@@ -85,7 +92,7 @@ class EventBuffer:
         self.detectors = detectors
         self._randomness = randomness
         self._window_ps = multi_click_window_ps
-        self._native = NativeEvents(numbers, multi_click_window_ps, max_events)
+        self._native = NativeEvents(numbers, multi_click_window_ps, resolution_ps, max_events)
         self._delays = dict.fromkeys(LETTERS, 0)
         self._lost: list[Interval] = []
         self._history: deque[tuple[int, tuple[int, ...]]] = deque()

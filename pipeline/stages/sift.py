@@ -52,10 +52,10 @@ def coincidence_parameters(
 ) -> SiftParameters:
     """Grid and window from the taggers' resolutions and the detectors' jitter (FWHM, ps).
 
-    The window is 3 sigma of jitter and of three uniform roundings (both taggers, the grid), plus
-    half of each rounding's width, which bounds them; with a TDC1 (2 ns) this is above 2 ns. The
-    grid is Bob's resolution or, when that is finer, half of sigma of the jitter, at least 16 ps:
-    finer only costs channel and tells more about his detectors.
+    sigma adds the jitter and the uniform roundings (width^2 / 12): both taggers, the spreading
+    of Bob's ticks (EventBuffer, ``resolution_ps``), the grid. The window is 3 sigma, at least
+    either resolution. The grid is Bob's resolution or, when that is finer, half of sigma of the
+    jitter, at least 16 ps: finer only costs channel and tells more about his detectors.
     """
     for name, value in (("resolution", resolution_a_ps), ("resolution", resolution_b_ps)):
         if not 0 < value <= 1e6:
@@ -64,9 +64,9 @@ def coincidence_parameters(
         raise ValueError(f"jitter must be within 0..100 ns, got {jitter_a_ps}, {jitter_b_ps} ps")
     jitter = math.hypot(jitter_a_ps, jitter_b_ps) / _FWHM
     grid = round(max(resolution_b_ps, jitter / 2, 16))
-    roundings = (resolution_a_ps, resolution_b_ps, grid)
+    roundings = (resolution_a_ps, resolution_b_ps, resolution_b_ps, grid)
     sigma = math.sqrt(jitter**2 + sum(r * r for r in roundings) / 12)
-    window = round(3 * jitter + sum(roundings) / 2)
+    window = max(round(3 * sigma), round(resolution_a_ps), round(resolution_b_ps))
     return SiftParameters(grid, max(window, 100), sigma)
 
 
@@ -74,9 +74,10 @@ def coincidence_parameters(
 
 
 def _encode(time_ps: Int64s, label: Uint8s, start_ps: int, bin_ps: int, label_bits: int) -> bytes:
-    tick = (time_ps - start_ps) // bin_ps
-    if len(tick) and tick[0] < 0:
+    if len(time_ps) and time_ps[0] < start_ps:
         raise ValueError("an event before the start of the interval")
+    # the grid is the same for every interval: a tagger's ticks always fall alike
+    tick = time_ps // bin_ps - start_ps // bin_ps
     mean = max(int(tick[-1]) / len(tick), 1.0) if len(tick) else 1.0
     rice = min(max(round(math.log2(mean * math.log(2))), 0), 31)  # best for geometric gaps
     header = _HEADER.pack(_VERSION, label_bits, rice, len(tick))
@@ -100,13 +101,14 @@ def _decode(
             seen=f"{n} events in {len(body)} bytes",
         )
     try:
-        tick, label = timecode_decode(body, n, bits, rice, (end_ps - 1 - start_ps) // bin_ps)
+        first, last = start_ps // bin_ps, (end_ps - 1) // bin_ps
+        tick, label = timecode_decode(body, n, bits, rice, last - first)
     except NativeDataError as error:
         raise AnnouncementError(
             "the announcement is cut off, leaves its interval or has rubbish at its end",
             seen=f"{n} events in {len(body)} bytes",
         ) from error
-    return tick * bin_ps + (start_ps + bin_ps // 2), label
+    return (tick + first) * bin_ps + bin_ps // 2, label
 
 
 def encode_announcement(time_ps: Int64s, basis: Uint8s, start_ps: int, bin_ps: int) -> bytes:
@@ -118,7 +120,7 @@ def encode_announcement(time_ps: Int64s, basis: Uint8s, start_ps: int, bin_ps: i
 def decode_announcement(
     data: bytes, start_ps: int, end_ps: int, bin_ps: int
 ) -> tuple[Int64s, Uint8s]:
-    """Times (centres of their bins, sorted) and bases within ``[start_ps, end_ps)``.
+    """Times (centres of bins that overlap ``[start_ps, end_ps)``, sorted) and bases.
 
     ``data`` may be hostile: AnnouncementError for anything the encoder would not write.
     """
