@@ -1,10 +1,99 @@
-/* Which kernels a decoder uses. */
-#include "decoder.h"
+/* Which kernels a decoder uses, and those in plain C. */
+#include "kernels.h"
 
-int pl_decode_level_get(void) { return PL_DECODE_PORTABLE; }
+#include <stdlib.h>
+
+/* The names are those of the core (pl_simd_level): sse has no kernel here, vpclmul adds none. */
+int pl_decode_level_get(void) {
+#if defined(__x86_64__)
+  const char *forced = getenv("PHOTONLINK_SIMD");
+  if (forced && *forced && strcmp(forced, "avx2") && strcmp(forced, "vpclmul"))
+    return PL_DECODE_PORTABLE;
+  return pl_cpu_has_avx2() ? PL_DECODE_AVX2 : PL_DECODE_PORTABLE;
+#else
+  return PL_DECODE_PORTABLE;
+#endif
+}
+
+static pl_kernel plain_of(const pl_decoder *d) {
+  int whole = d->den == 1;
+  switch (d->format) {
+  case PL_FORMAT_QUTAG: return whole ? pl_plain_qutag : NULL;
+  case PL_FORMAT_QUTAG_PACKED: return whole && d->narrow ? pl_plain_qutag_packed : NULL;
+  case PL_FORMAT_SWABIAN16: return pl_plain_swabian16;
+  default: return NULL;
+  }
+}
 
 pl_kernel pl_kernel_of(const pl_decoder *d, int level) {
-  (void)d;
+#if defined(__x86_64__)
+  /* products of two 32-bit numbers */
+  int small = d->den == 1 && d->narrow && d->num <= UINT32_MAX && d->dnum <= UINT32_MAX;
+  if (level >= PL_DECODE_AVX2) {
+    switch (d->format) {
+    case PL_FORMAT_TDC1: return pl_avx2_tdc1;
+    case PL_FORMAT_A1:
+    case PL_FORMAT_A1_LEGACY: return pl_avx2_a1;
+    case PL_FORMAT_T2:
+    case PL_FORMAT_T2_HH1: return small ? pl_avx2_t2 : NULL;
+    case PL_FORMAT_T3:
+    case PL_FORMAT_T3_HH1: return small ? pl_avx2_t3 : NULL;
+    default: break;
+    }
+  }
+#else
   (void)level;
-  return NULL;
+#endif
+  return plain_of(d);
+}
+
+/* In order and no leap: one comparison, since a step back is a huge unsigned step. */
+static inline int follows(int64_t t, int64_t last, int64_t leap) {
+  return (uint64_t)t - (uint64_t)last <= (uint64_t)leap;
+}
+
+size_t pl_plain_qutag(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
+  const int64_t num = d->num, limit = INT64_MAX / num, leap = d->leap;
+  int64_t last = d->last;
+  size_t i = 0;
+  for (; i < n; i++, p += 10) {
+    int64_t units = (int64_t)pl_u64(p), time = (int64_t)((uint64_t)units * (uint64_t)num);
+    uint16_t channel = pl_u16(p + 8);
+    if ((channel > UINT8_MAX) | (units < 0) | (units > limit) | !follows(time, last, leap)) break;
+    t[i] = last = time;
+    c[i] = (uint8_t)channel;
+  }
+  d->last = last;
+  return i;
+}
+
+size_t pl_plain_qutag_packed(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
+  const int64_t num = d->num, base = d->base + d->rest;
+  uint64_t previous = d->previous;
+  size_t i = 0;
+  for (; i < n; i++, p += 5) {
+    uint64_t r = pl_u32(p) | (uint64_t)p[4] << 32, tag = r & (((uint64_t)1 << 37) - 1);
+    if (tag < previous) break;
+    previous = tag;
+    t[i] = base + (int64_t)tag * num;
+    c[i] = (uint8_t)(r >> 37);
+  }
+  if (i) d->last = t[i - 1];
+  d->previous = previous;
+  return i;
+}
+
+size_t pl_plain_swabian16(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
+  const int64_t leap = d->leap;
+  int64_t last = d->last;
+  size_t i = 0;
+  for (; i < n; i++, p += 16) {
+    int64_t time = (int64_t)pl_u64(p + 8);
+    uint32_t channel = pl_u32(p + 4);
+    if ((p[0] != 0) | (channel - 1 > 126) | !follows(time, last, leap)) break;
+    t[i] = last = time;
+    c[i] = (uint8_t)channel;
+  }
+  d->last = last;
+  return i;
 }
