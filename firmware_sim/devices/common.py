@@ -49,6 +49,7 @@ class ReplyFaults:
         self.delay_s = 0.0
         self.ignore_sets = False
         self._left = 0
+        self._healing: asyncio.TimerHandle | None = None
 
     def arm(self, command: Mapping[str, Any]) -> bool:
         """Take ``{"fault": …}`` if it is one of these (or ``none``); False: not mine."""
@@ -59,6 +60,7 @@ class ReplyFaults:
         if fault not in (*REPLY_FAULTS, "ignore-sets"):
             return False
         only(command, "fault", "for_s", "count", "delay_s")
+        self._stop_healing()
         if fault == "ignore-sets":
             self.ignore_sets = True
         else:
@@ -66,11 +68,18 @@ class ReplyFaults:
             self._left = int(command.get("count", 0))
             self.delay_s = float(command.get("delay_s", 1.0))
         if "for_s" in command:
-            asyncio.get_running_loop().call_later(float(command["for_s"]), self.heal)
+            loop = asyncio.get_running_loop()
+            self._healing = loop.call_later(float(command["for_s"]), self.heal)
         return True
 
     def heal(self) -> None:
+        self._stop_healing()
         self.mode, self.ignore_sets = "", False
+
+    def _stop_healing(self) -> None:
+        if self._healing is not None:
+            self._healing.cancel()
+            self._healing = None
 
     def send(self, reply: bytes, command: bytes, write: Callable[[bytes], object]) -> None:
         """Pass ``reply`` to ``write`` through the armed fault."""

@@ -122,6 +122,7 @@ class MultiHarp150:
         self._acquisition.stop()
         if self._wire is not None:
             await self._wire.close()
+            self._wire = None  # its path goes through the descriptor closed now
         if self._folder_fd >= 0:
             os.close(self._folder_fd)
             self._folder_fd = -1
@@ -146,7 +147,7 @@ class MultiHarp150:
         """Cable faults; ``silent`` and ``late`` replies; ``ignore-sets``; ``reboot``; ``error``
         (``code``, ``count``); ``overrun`` (FIFO full); ``lose`` (``events``, ``flagged``);
         ``rollover`` (``before``: ticks before the 25-bit time wraps); ``ref-lost``,
-        ``sync-lost``, ``syserror`` (flags until ``none``)."""
+        ``sync-lost``, ``syserror`` (flags until ``none``); set: serial_number (another unit)."""
         fault = command.get("fault")
         run = self._acquisition
         flags = {
@@ -162,12 +163,13 @@ class MultiHarp150:
             if fault == "none":
                 self._heal()
         elif fault == "reboot":
-            self._unplug()
-            self._plug()
+            self._cable.control({"fault": "unplug", "for_s": command.get("for_s", 0.1)})
         elif fault == "error":
             only(command, "fault", "code", "count")
             self._error = int(command.get("code", COMMAND_FAIL))
             self._errors_left = int(command.get("count", 1))
+        elif isinstance(command.get("set"), Mapping) and set(command["set"]) == {"serial_number"}:
+            self._serial_text = str(command["set"]["serial_number"]).encode()[:7]
         elif fault == "overrun":
             run.overrun()
         elif fault == "lose":
@@ -390,7 +392,7 @@ class MultiHarp150:
     # -- rates and warnings --------------------------------------------------------------------
 
     def _rates(self) -> list[int]:
-        """Rates of the inputs, then of sync behind its divider."""
+        """Rates of the inputs, then of sync (before its divider)."""
         self._ready()
         rates = [int(r) for r in self._port.rates_hz()]
         rates += [0] * (self._config.inputs + 1 - len(rates))

@@ -136,7 +136,8 @@ class Irspd1:
         }
 
     def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Reply and cable faults; ``reboot``; ``tec-stuck`` (cooling fails); set: ambient_c."""
+        """Reply and cable faults; ``reboot``; ``tec-stuck`` (cooling fails); set: ambient_c,
+        serial_number (another unit)."""
         fault = command.get("fault")
         if self._cable.control(command):
             pass
@@ -146,8 +147,14 @@ class Irspd1:
             self._reboot()
         elif fault == "tec-stuck":
             self._stuck = True
-        elif isinstance(command.get("set"), Mapping) and set(command["set"]) == {"ambient_c"}:
-            self._ambient_c = float(command["set"]["ambient_c"])
+        elif isinstance(command.get("set"), Mapping):
+            for key, value in command["set"].items():
+                if key == "ambient_c":
+                    self._ambient_c = float(value)
+                elif key == "serial_number":
+                    self._serial = str(value)
+                else:
+                    raise unknown(self.name, command, "ambient_c, serial_number")
         else:
             raise unknown(self.name, command, "reply and cable faults, reboot, tec-stuck, set")
         return self.status()

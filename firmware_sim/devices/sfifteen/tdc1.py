@@ -116,7 +116,7 @@ class Tdc1:
     def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Reply and cable faults; ``reboot``; ``lose`` and ``overrun`` (``events``: swallowed,
         this device has no flag for it); ``rollover`` (``before``: the counter starts so many
-        2 ns ticks before its end); set: external_clock, pulse_v."""
+        2 ns ticks before its end); set: external_clock, pulse_v, serial_number (another unit)."""
         fault = command.get("fault")
         if self._cable.control(command) or self._faults.arm(command):
             pass
@@ -142,8 +142,10 @@ class Tdc1:
             elif key == "pulse_v":
                 self._config.pulse_v = float(value)
                 self._set_level(self._level_v)
+            elif key == "serial_number":
+                self._serial = str(value)
             else:
-                raise unknown(self.name, values, "external_clock, pulse_v")
+                raise unknown(self.name, values, "external_clock, pulse_v, serial_number")
 
     def _plug(self) -> None:
         if self._wire is not None:

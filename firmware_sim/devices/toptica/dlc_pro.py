@@ -247,21 +247,22 @@ class DlcPro:
 
     def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Reply and cable faults, ``reboot``; set: interlock_open, frontkey_locked, tc_fault
-        (bool), ambient_c (float)."""
+        (bool), ambient_c (float), serial_number (another unit answers)."""
         if self._cable.control(command) or self.faults.arm(command):
             pass
         elif command.get("fault") == "reboot":
             self.model.boot()
-            self._unplug()
-            self._plug()
+            self._cable.control({"fault": "unplug", "for_s": command.get("for_s", 0.1)})
         elif isinstance(command.get("set"), Mapping):
             for key, value in command["set"].items():
                 if key in ("interlock_open", "frontkey_locked", "tc_fault"):
                     setattr(self.model, key, bool(value))
                 elif key == "ambient_c":
                     self.model.ambient_c = float(value)
+                elif key == "serial_number":
+                    self.model.serial_number = str(value)
                 else:
-                    raise unknown(self.name, command, "interlock_open, frontkey_locked, tc_fault")
+                    raise unknown(self.name, command, "see the documentation of DlcPro")
             self.model.refresh()
         else:
             raise unknown(self.name, command, "fault (reply, cable, reboot) and set")
@@ -306,7 +307,10 @@ class DlcPro:
                 await asyncio.sleep(self._config.latency_s)
             text = line.decode("utf-8", "replace").strip()
             if any(f"(exec '{c})" == text for c in STREAM_COMMANDS):
-                client.stream = (await reader.readuntil(b"#"))[:-1]
+                try:
+                    client.stream = (await reader.readuntil(b"#"))[:-1]
+                except asyncio.LimitOverrunError:
+                    return
             reply = (execute(text, client) + "\n> " if text else "> ").encode("utf-8", "replace")
             if client.get("echo") is True:
                 writer.write(line)

@@ -234,6 +234,12 @@ def test_unplug_during_a_stream_and_replug(terminal: Terminal, unit: Any) -> Non
     fresh.port.close()
 
 
+def test_another_unit_answers(terminal: Terminal, unit: Any) -> None:
+    before = terminal.ask("*idn?;")
+    unit.control(set={"serial_number": "SWAPPED"})
+    assert terminal.ask("*idn?;") == before.replace("000007", "SWAPPED")
+
+
 def test_unplugged_for_a_time(unit: Any, until: Any) -> None:
     unit.control(fault="unplug", for_s=0.1)
     assert not unit.status()["plugged"]
