@@ -145,7 +145,7 @@ def test_slices_do_not_tear_the_stream() -> None:
     light = replace(
         DARK,
         pair_rate_hz=3e4,
-        arms=(ArmParams(1.0, 0.5, 300_000_000, 0.0, 0.0), DARK.arms[1]),
+        arms=(ArmParams(1.0, 0.5, 5_000_000_000, 0.0, 0.0), DARK.arms[1]),
     )
     t = run(diode, 4.0, light)
     assert (np.diff(t) >= 0).all()

@@ -136,6 +136,8 @@ def test_intercept_and_resend_costs_a_quarter() -> None:
         for basis in (0, 1):
             qber, n = error_rate(counts, basis)
             assert abs(qber - fraction / 4) < 5 * sqrt(0.19 / n)
+        for mixed in (counts[:2, 2:], counts[2:, :2]):
+            assert np.abs(mixed - mixed.mean()).max() < 5 * sqrt(mixed.mean())
 
 
 def test_accidentals_are_the_product_of_the_rates() -> None:
@@ -164,12 +166,15 @@ def test_thermal_bunching_brings_companions() -> None:
     assert close - poisson > 3 * sqrt(poisson)
 
 
-def test_background_light_fills_all_diodes_without_pairs() -> None:
-    bench = quiet(source__pump_power_mw=0.0, bob__background_hz=1e5, bob__hv_fraction=0.25)
-    found = clicks(bench, 100)
+@pytest.mark.parametrize(("rate", "slices"), [(1e5, 100), (20.0, 4000)])
+def test_background_light_fills_all_diodes_without_pairs(rate: float, slices: int) -> None:
+    bench = quiet(source__pump_power_mw=0.0, bob__background_hz=rate, bob__hv_fraction=0.25)
+    found = clicks(bench, slices)
     assert sum(map(len, found[:4])) == 0
+    total = rate * slices * 0.02 * EFFICIENCY
+    assert abs(sum(map(len, found[4:])) - total) < 5 * sqrt(total)
     for times, share in zip(found[4:], (0.125, 0.125, 0.375, 0.375), strict=True):
-        mean = 2e5 * share * EFFICIENCY
+        mean = total * share
         assert abs(len(times) - mean) < 5 * sqrt(mean)
 
 
@@ -192,7 +197,7 @@ def test_dispersion_broadens_the_difference_of_both_arms_linearly() -> None:
 
 def test_polarization_walks_at_the_rate_of_its_linewidth() -> None:
     angles = []
-    for seed in range(40):
+    for seed in range(400):
         rng = np.random.default_rng(seed)
         turned = np.eye(3)
         for _ in range(20):
@@ -200,7 +205,7 @@ def test_polarization_walks_at_the_rate_of_its_linewidth() -> None:
         angles.append(np.arccos(np.clip(turned[2, 2], -1, 1)))
     # Two axes turn the HV axis: <theta²> = 2 * 4 * 2 pi dp t for small angles.
     expected = 2 * 4 * 2 * np.pi * 1e-4 * 0.4
-    assert abs(np.mean(np.square(angles)) / expected - 1.0) < 5 / sqrt(40)
+    assert abs(np.mean(np.square(angles)) / expected - 1.0) < 5 / sqrt(400)
     bench = quiet(bob__polarization_drift_hz=1.0)
     clicks(bench, 5)
     assert bench.truth()["qber_hv"] > 0.0
