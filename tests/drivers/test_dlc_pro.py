@@ -1,0 +1,259 @@
+"""DLC pro: the byte conversation, refusals, limits, read-back. The far end is a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from wire_peers import TcpPeer, tcp_peer
+
+from photonlink.drivers.toptica import decof
+from photonlink.drivers.toptica.dlc_pro import DlcPro
+from photonlink.hal.errors import (
+    InstrumentError,
+    LimitError,
+    LinkClosed,
+    LinkDesync,
+    ReadbackMismatch,
+    StationError,
+)
+
+
+class Controller:
+    """Answers as section 3.1 of the fact sheet says; ``replies`` overrides single parameters."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {
+            "system-type": '"DLC pro"',
+            "serial-number": '"DLC PRO_012345"',
+            "fw-ver": '"2.0.3"',
+            "laser1:emission": "#f",
+            "laser1:dl:cc:enabled": "#f",
+            "laser1:dl:cc:current-set": "50.0",
+            "laser1:dl:cc:current-clip": "150.0",
+            "laser1:dl:cc:status-txt": '"Off"',
+            "interlock-open": "#f",
+            "frontkey-locked": "#f",
+        }
+        self.set_status = "0"
+        self.follow = True
+        self.heard: list[str] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\r\nWelcome to DLC PRO_012345\r\nDeCoF Command Line\r\n> ")
+        while line := await reader.readline():
+            self.heard.append(line.decode())
+            writer.write((self._answer(line.decode().strip()) + "\n> ").encode())
+
+    def _answer(self, line: str) -> str:
+        if line.startswith("(param-ref '"):
+            return self.values.get(line[12:-1], "Error: -14 unknown parameter")
+        name, _, value = line[13:-1].partition(" ")
+        if self.set_status == "0":
+            self.values[name] = value
+            if name.endswith("enabled") and self.follow:
+                self.values["laser1:emission"] = value
+        return self.set_status
+
+
+@asynccontextmanager
+async def laser(**settings: Any) -> AsyncIterator[tuple[DlcPro, Controller, TcpPeer]]:
+    controller = Controller()
+    settings.setdefault("reply_timeout_s", 0.5)
+    async with tcp_peer(controller) as peer:
+        driver = DlcPro("pump", peer.uri, DlcPro.Settings(**settings))
+        try:
+            yield driver, controller, peer
+        finally:
+            await driver.close()
+
+
+async def test_the_conversation_of_opening_byte_for_byte() -> None:
+    async with laser() as (driver, controller, _):
+        identity = await driver.open()
+        assert (identity.model, identity.serial) == ("DLC pro", "DLC PRO_012345")
+        assert controller.heard == [
+            "(param-ref 'system-type)\n",
+            "(param-ref 'serial-number)\n",
+            "(param-ref 'fw-ver)\n",
+            "(param-set! 'laser1:dl:cc:enabled #f)\n",
+            "(param-ref 'laser1:dl:cc:enabled)\n",
+            "(param-ref 'laser1:emission)\n",
+        ]
+
+
+async def test_configure_sets_a_float_with_its_dot_and_reads_it_back() -> None:
+    async with laser(current_ma=100) as (driver, controller, _):
+        await driver.open()
+        controller.heard.clear()
+        await driver.configure()
+        assert "(param-set! 'laser1:dl:cc:current-set 100.0)\n" in controller.heard
+        assert controller.heard[-1] == "(param-ref 'laser1:dl:cc:current-set)\n"
+
+
+async def test_limits_of_instrument_head_and_station() -> None:
+    controller = Controller()
+    async with tcp_peer(controller) as peer:
+        limits = {"current_set_ma": (0.0, 120.0)}
+        driver = DlcPro("pump", peer.uri, DlcPro.Settings(), limits=limits)
+        await driver.open()
+        controller.heard.clear()
+        for wrong in (120.5, -0.1, float("inf")):
+            with pytest.raises(LimitError):
+                await driver.set_current_ma(wrong)
+        controller.values["laser1:dl:cc:current-clip"] = "90.0"
+        with pytest.raises(LimitError, match=r"0…90"):
+            await driver.set_current_ma(100.0)
+        assert not [line for line in controller.heard if "param-set" in line]
+        await driver.set_current_ma(90.0)
+        await driver.close()
+
+
+async def test_refusals_are_named_and_the_line_stays_clean() -> None:
+    async with laser() as (driver, controller, peer):
+        await driver.open()
+        controller.set_status = "-3"
+        with pytest.raises(InstrumentError, match=r"current_set_ma = 60\.0 was refused"):
+            await driver.set_current_ma(60.0)
+        controller.set_status = "0"
+        values = await driver.snapshot()
+        assert "unknown parameter" in str(values["health_error"])
+        assert values["current_clip_ma"] == 150.0
+        assert peer.connections == 1
+
+
+async def test_nonsense_is_refused_not_believed() -> None:
+    async with laser() as (driver, controller, _):
+        await driver.open()
+        for reply, error in (
+            ("nan", InstrumentError),
+            ("9.9E37", InstrumentError),
+            ("1,5", LinkDesync),
+            ('"text"', InstrumentError),
+            ("#t", InstrumentError),
+            ("(1.0 2.0)", InstrumentError),
+            ("(1.0", LinkDesync),
+            ("", LinkDesync),
+        ):
+            controller.values["laser1:dl:cc:current-clip"] = reply
+            with pytest.raises(error):
+                await driver.set_current_ma(10.0)
+        controller.values["laser1:dl:cc:current-clip"] = "150.0"
+        await driver.set_current_ma(10.0)
+
+
+async def test_a_set_that_does_not_take_is_found_out() -> None:
+    async with laser() as (driver, controller, _):
+        await driver.open()
+        controller.set_status = "1"  # accepted, but nothing happens
+        with pytest.raises(ReadbackMismatch, match="reads back 50"):
+            await driver.set_current_ma(60.0)
+
+
+async def test_light_that_does_not_come_is_taken_back() -> None:
+    async with laser(emission_timeout_s=0.2) as (driver, controller, _):
+        await driver.open()
+        controller.follow = False
+        with pytest.raises(ReadbackMismatch, match=r"emission stays off.*button"):
+            await driver.set_emission(True)
+        assert controller.values["laser1:dl:cc:enabled"] == "#f"
+
+
+async def test_light_that_does_not_go_is_said_loudly() -> None:
+    async with laser(emission_timeout_s=0.2) as (driver, controller, _):
+        await driver.open()
+        await driver.set_emission(True)
+        assert await driver.emission()
+        controller.follow = False
+        steps = await driver.safe_state()
+        assert [(step.ok, step.action) for step in steps] == [
+            (True, "pump: current off"),
+            (False, "pump: emission off"),
+        ]
+        assert "key switch" in steps[1].readback
+        controller.follow = True
+
+
+@pytest.mark.parametrize("what", ["interlock-open", "frontkey-locked"])
+async def test_no_light_against_interlock_or_key(what: str) -> None:
+    async with laser() as (driver, controller, _):
+        await driver.open()
+        controller.values[what] = "#t"
+        controller.heard.clear()
+        with pytest.raises(InstrumentError):
+            await driver.set_emission(True)
+        assert not [line for line in controller.heard if "#t" in line]
+
+
+async def test_cancelled_while_switching_on_means_off() -> None:
+    async with laser() as (driver, controller, _):
+        await driver.open()
+        controller.follow = False
+        task = asyncio.create_task(driver.set_emission(True))
+        await asyncio.sleep(0.1)
+        assert controller.values["laser1:dl:cc:enabled"] == "#t"
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(50):
+            await asyncio.sleep(0.02)
+            if controller.values["laser1:dl:cc:enabled"] == "#f":
+                break
+        assert controller.values["laser1:dl:cc:enabled"] == "#f"
+
+
+async def test_killed_in_the_middle_is_closed() -> None:
+    async with laser() as (driver, _, peer):
+        await driver.open()
+        await peer.stop()
+        await asyncio.sleep(0.05)
+        with pytest.raises(LinkClosed):
+            await driver.emission()
+        steps = await driver.safe_state()
+        assert not any(step.ok for step in steps)
+
+
+def test_an_option_the_driver_does_not_know() -> None:
+    with pytest.raises(StationError, match="'moniter'"):
+        DlcPro("pump", "tcp://h:1998?moniter=1999", DlcPro.Settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("#t", True),
+        ("#f", False),
+        ("-3", -3),
+        ("1.5", 1.5),
+        ("1e-06", 1e-6),
+        ('"a (b) \\"c\\""', 'a (b) "c"'),
+        ('(1 2.0 "x" (#t))', [1, 2.0, "x", [True]]),
+        ("&aGVsbG8=", b"hello"),
+        ("()", []),
+    ],
+)
+def test_values(text: str, value: Any) -> None:
+    assert decof.parse(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "(", ")", "(1", "1 2", '"open', "#x", "&*", "1,5", "\\"])
+def test_unreadable_values(text: str) -> None:
+    with pytest.raises(LinkDesync):
+        decof.parse(text)
+
+
+def test_errors_in_either_case() -> None:
+    for text in ("Error: -14 unknown", "error: -14 unknown"):
+        assert decof.parse(text) == decof.Refusal("-14", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, "#t"), (5, "5"), (5.0, "5.0"), (1e-7, "1e-07"), ('a"b', '"a\\"b"')],
+)
+def test_rendering(value: Any, text: str) -> None:
+    assert decof.render(value) == text
+    assert decof.parse(text) == value
