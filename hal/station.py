@@ -20,6 +20,9 @@ from photonlink.hal.registry import load_driver
 M = TypeVar("M", bound=BaseModel)
 Path_ = tuple[str | int, ...]
 
+EMULATOR_NAME = "sim:"
+"""Begins an ``emulator`` entry that is a name, to be replaced by an address before opening."""
+
 
 class StationModel(BaseModel):
     """Base of every table of a station file."""
@@ -56,7 +59,7 @@ class InstrumentEntry(StationModel):
     @field_validator("address", "emulator")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("sim:"):
+        if value is not None and not value.startswith(EMULATOR_NAME):
             Address.parse(value)
         return value
 
@@ -124,7 +127,7 @@ def _settings_problems(
         return _problems(error, driver.Settings, (*place, "settings"), lines, text)
     problems = []
     for key, address in (("address", entry.address), ("emulator", entry.emulator)):
-        if address is not None:
+        if address is not None and not address.startswith(EMULATOR_NAME):
             try:  # making a driver does no I/O, but checks its address and its limits
                 driver(name, address, settings, limits=entry.limits)
             except LimitError as error:

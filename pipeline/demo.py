@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,12 +231,12 @@ class Demo:
     async def _follow(self, nodes: list[Program]) -> None:
         """Read both nodes until each has given its account, then compare their keys."""
         async with asyncio.timeout(self._duration_s + NODE_GRACE_S):
-            await asyncio.gather(*(self._until_summary(node) for node in nodes))
+            await _together(*(self._until_summary(node) for node in nodes))
             if all(s.get("emulated") for s in self.outcome.summaries.values()):
                 nonce = secrets.token_hex(32)
                 for node in nodes:
                     await node.write({"key_check": nonce})
-                await asyncio.gather(*(self._until_check(node) for node in nodes))
+                await _together(*(self._until_check(node) for node in nodes))
 
     async def _until_summary(self, node: Program) -> None:
         while event := await node.read():
@@ -280,6 +280,16 @@ class Demo:
         await rest
         steps = [{"instrument": n, "readback": str(v)} for n, v in self.outcome.lasers.items()]
         self._take({"event": "light", "node": "emulator", "steps": steps})
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """All of them; when one fails the others are left and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for one in work:
+                tasks.create_task(one)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def _free_port() -> int:

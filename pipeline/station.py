@@ -10,11 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from photonlink.hal.errors import StationError
-from photonlink.hal.station import BenchStation, load_station
+from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.transport import PeerAddress
-
-SIM_PREFIX = "sim:"
 
 TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
@@ -184,6 +182,6 @@ def read_addresses(run_dir: Path) -> dict[str, str]:
 
 
 def _sim_name(emulator: str | None) -> str | None:
-    if emulator is not None and emulator.startswith(SIM_PREFIX):
-        return emulator.removeprefix(SIM_PREFIX)
+    if emulator is not None and emulator.startswith(EMULATOR_NAME):
+        return emulator.removeprefix(EMULATOR_NAME)
     return None

@@ -1,0 +1,79 @@
+"""The node's station file: the demo's own, and what is wrong with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from photonlink.hal.errors import StationError
+from photonlink.pipeline.demo_files import write_demo_files
+from photonlink.pipeline.station import load_node_station, with_emulator_addresses
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Path:
+    return write_demo_files(tmp_path, 1883, 7101, seed=None, block_bits=None).stations["alice"]
+
+
+def _with(station: Path, old: str, new: str) -> Path:
+    text = station.read_text()
+    assert old in text
+    station.write_text(text.replace(old, new))
+    return station
+
+
+def test_the_demo_station_is_a_station(station: Path) -> None:
+    loaded = load_node_station(station)
+    assert loaded.node.role == "alice"
+    assert loaded.node.psk == station.parent / "link.psk"
+    assert set(loaded.instruments) == {"pump", "tagger", "spd-h", "spd-v", "spd-d", "spd-a"}
+    assert loaded.site == "alice"
+
+
+def test_emulators_that_do_not_run_have_no_address(station: Path) -> None:
+    loaded = with_emulator_addresses(load_node_station(station))
+    assert loaded.instruments["pump"].emulator is None
+    run = station.parent / "run"
+    run.mkdir()
+    (run / "addresses.json").write_text('{"addresses": {"pump": "tcp://127.0.0.1:4711"}}')
+    loaded = with_emulator_addresses(load_node_station(station))
+    assert loaded.instruments["pump"].emulator == "tcp://127.0.0.1:4711"
+    assert loaded.instruments["tagger"].emulator is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('role = "alice"', 'rolle = "alice"', ("rolle", "role")),
+        ("[mqtt]", "[mqt]", ("mqt", "mqtt")),
+        ('role = "alice"', 'role = "eve"', ("role",)),
+        ('listen = "127.0.0.1:7101"', "", ("peer", "listen")),
+        ('listen = "127.0.0.1:7101"', 'listen = "nowhere"', ("host:port",)),
+        ('link = "demo"', 'link = "Demo Link/1"', ("link",)),
+        ("current_ma = 120.0", "curent_ma = 120.0", ("curent_ma", "current_ma")),
+        ('detector = "H"', 'detector = "X"', ("detector",)),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(
+    station: Path, old: str, new: str, says: tuple[str, ...]
+) -> None:
+    with pytest.raises(StationError) as caught:
+        load_node_station(_with(station, old, new))
+    text = str(caught.value)
+    assert "alice.toml:" in text, text
+    for word in says:
+        assert word in text, text
+
+
+def test_a_station_without_peer(station: Path) -> None:
+    text = station.read_text()
+    start = text.index("[peer]")
+    station.write_text(text[:start] + text[text.index("[mqtt]") :])
+    with pytest.raises(StationError, match="peer"):
+        load_node_station(station)
+
+
+def test_no_such_station(tmp_path: Path) -> None:
+    with pytest.raises(StationError, match=r"nope\.toml"):
+        load_node_station(tmp_path / "nope.toml")

@@ -1,0 +1,155 @@
+"""Programs of a link as a person starts them, for the system tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from photonlink.pipeline.demo_files import DemoFiles, write_demo_files
+
+DEADLINE_S = 120.0
+PHOTONLINK = (sys.executable, "-m", "photonlink.pipeline.cli")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Running:
+    """A child process; its output is collected line by line, JSON lines as events."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=os.environ | {"COLUMNS": "150"},
+        )
+        self.output = b""
+        self.errors = b""
+        self.events: list[dict[str, Any]] = []
+        self._arrived = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._read_output, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_output(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._arrived:
+                self.output += line
+                with contextlib.suppress(json.JSONDecodeError):
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        self.events.append(event)
+                self._arrived.notify_all()
+        with self._arrived:
+            self._arrived.notify_all()
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.errors += line
+
+    def wait_for(self, **wanted: Any) -> dict[str, Any]:
+        """The first event whose fields have these values (a callable: for which it is true)."""
+        seen = 0
+        deadline = time.monotonic() + DEADLINE_S
+        with self._arrived:
+            while True:
+                for event in self.events[seen:]:
+                    if all(_fits(event.get(k), v) for k, v in wanted.items()):
+                        return event
+                seen = len(self.events)
+                left = deadline - time.monotonic()
+                if left <= 0 or (self.process.poll() is not None and not self._reading()):
+                    raise AssertionError(f"no event {wanted}; last said:\n{self.tail()}")
+                self._arrived.wait(min(left, 0.5))
+
+    def _reading(self) -> bool:
+        return self._threads[0].is_alive()
+
+    def tail(self) -> str:
+        return (self.output[-1500:] + b"\n--\n" + self.errors[-3000:]).decode(errors="replace")
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def finish(self) -> int:
+        """Wait for the end; the exit code."""
+        code = self.process.wait(timeout=DEADLINE_S)
+        for thread in self._threads:
+            thread.join(timeout=10)
+        return code
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.interrupt()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=30)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for thread in self._threads:
+            thread.join(timeout=10)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    return bool(wanted(value)) if callable(wanted) else value == wanted
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[Running]:
+    program = Running(*arguments)
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+@contextlib.contextmanager
+def emulated_bench(
+    folder: Path, *, block_bits: int = 30_000, mqtt_port: int = 1, bench: str = ""
+) -> Iterator[tuple[DemoFiles, Running]]:
+    """The demo's files and its running emulators; ``bench`` replaces their bench file."""
+    files = write_demo_files(folder, mqtt_port, free_port(), seed=11, block_bits=block_bits)
+    arguments = list(files.emulator_arguments)
+    if bench:
+        (folder / "bench.toml").write_text(bench)
+        arguments.insert(2, str(folder / "bench.toml"))
+    with running(sys.executable, *arguments) as emulators:
+        emulators.wait_for(ready=True)
+        yield files, emulators
+
+
+def node(station: Path, *options: str) -> tuple[str, ...]:
+    return (*PHOTONLINK, "node", str(station), "--json-lines", *options)
+
+
+def control(folder: Path, *words: str) -> None:
+    """Change the emulated bench through its control socket, as a person would."""
+    socket_path = folder / "run" / "control.sock"
+    command = [sys.executable, "-m", "photonlink.firmware_sim", "control", str(socket_path), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
