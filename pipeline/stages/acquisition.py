@@ -51,10 +51,14 @@ class ClockModel:
         u = bob_ps - self.bob_ps
         uf = u.astype(np.float64)
         y = self.rate
-        correction = uf * (y / (1 + y))
-        if self.drift:
-            x = uf - correction
-            correction += x * x * (0.5 * self.drift / (1 + y))
+        straight = uf * (y / (1 + y))
+        correction = straight
+        if self.drift and len(u):
+            # x = u - correction(x): a contraction by drift * x, once is enough within minutes
+            far = max(abs(float(uf[0])), abs(float(uf[-1]))) > 100 * PS
+            for _ in range(4 if far else 1):
+                x = uf - correction
+                correction = straight + x * x * (0.5 * self.drift / (1 + y))
         return u + (self.alice_ps - np.rint(correction).astype(np.int64))
 
     def to_bob(self, alice_ps: int) -> int:

@@ -224,10 +224,12 @@ class ClockRecovery:
         ahead_s = (lock.at_ps - fitted.alice_ps) / PS
         self._model = fitted.at(lock.at_ps)
         self._locked_at_ps = self._now_ps = lock.at_ps
+        drift = self.parameters.max_drift_ppb_per_s * 1000
+        bend = drift * (2 * ahead_s) ** 2 / 12  # a parabola's distance from its fitted line
         self._filter = PhaseFilter(
-            offset_sigma_ps=math.hypot(offset_sigma, rate_sigma * PS * ahead_s) + 20,
-            rate_sigma_ps_per_s=rate_sigma * PS + 5000 * ahead_s,
-            drift_sigma_ps_per_s2=self.parameters.max_drift_ppb_per_s * 1000,
+            offset_sigma_ps=math.hypot(offset_sigma, rate_sigma * PS * ahead_s, bend) + 20,
+            rate_sigma_ps_per_s=rate_sigma * PS + drift * ahead_s,
+            drift_sigma_ps_per_s2=drift,
             residual_sigma_ps=lock.residual_sigma_ps,
             coincidences_hz=lock.coincidences_hz,
         )
