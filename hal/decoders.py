@@ -63,6 +63,9 @@ ABSOLUTE = frozenset({"a1", "qutag", "swabian16"})
 """Formats whose records carry the whole time: their clock does not start at zero."""
 MAX_DENOMINATOR = 1_000_000
 _OPEN_GAPS_MAX = 1024
+_LOST_MAX = 1024
+_NO_TIME = -(2**63)
+_INT64S, _UINT8S = ffi.typeof("int64_t[]"), ffi.typeof("uint8_t[]")
 
 
 class DecodeError(PhotonlinkError, ValueError):
@@ -137,15 +140,15 @@ class NativeDecoder(TagDecoder):
         self.provenance = provenance
         self._context = ffi.gc(pointer, lib.pl_decoder_free)
         self._record = lib.pl_record_size(code)
-        self._info = ffi.new("pl_decoder_info *")
-        self._lost = ffi.new("pl_lost[1024]")
+        self._info = lib.pl_decoder_info_of(pointer)
+        self._lost = ffi.new("pl_lost[]", _LOST_MAX)
         self._consumed = ffi.new("size_t *")
-        self._end: int | None = None
+        # absolute clocks start at their first record, the others at zero
+        self._end: int | None = None if wire_format.name in ABSOLUTE else 0
         self._open_gaps: list[LostInterval] = []
 
     @property
     def info(self) -> DecoderInfo:
-        lib.pl_decoder_info_get(self._context, self._info)
         i = self._info
         return DecoderInfo(
             records=i.records,
@@ -165,11 +168,10 @@ class NativeDecoder(TagDecoder):
 
     def feed(self, chunk: WireChunk) -> TagBlock:
         """Decode a chunk. Raises DecodeError once nothing more can be read (see there)."""
-        data: Any = ffi.from_buffer("uint8_t[]", chunk.data)
+        data: Any = ffi.from_buffer(_UINT8S, chunk.data)
         size, at = len(chunk.data), 0
         pieces: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = []
         while True:
-            lib.pl_decoder_info_get(self._context, self._info)
             capacity = self._info.held + (size - at) // self._record + 16
             times = np.empty(capacity, dtype=np.int64)
             channels = np.empty(capacity, dtype=np.uint8)
@@ -177,8 +179,8 @@ class NativeDecoder(TagDecoder):
                 self._context,
                 data + at,
                 size - at,
-                ffi.from_buffer("int64_t[]", times),
-                ffi.from_buffer("uint8_t[]", channels),
+                ffi.from_buffer(_INT64S, times),
+                ffi.from_buffer(_UINT8S, channels),
                 capacity,
                 self._consumed,
             )
@@ -186,19 +188,17 @@ class NativeDecoder(TagDecoder):
                 self._refuse(count)
             pieces.append((times[:count], channels[:count]))
             at += self._consumed[0]
-            lib.pl_decoder_info_get(self._context, self._info)
             if at == size or self._info.error != lib.PL_DECODE_OK:
                 return self._block(pieces, chunk.lost)
 
     def finish(self) -> TagBlock:
         """The end of the stream: tags still held back for their order come out."""
-        lib.pl_decoder_info_get(self._context, self._info)
         times = np.empty(self._info.held, dtype=np.int64)
         channels = np.empty(self._info.held, dtype=np.uint8)
         count = lib.pl_decoder_finish(
             self._context,
-            ffi.from_buffer("int64_t[]", times),
-            ffi.from_buffer("uint8_t[]", channels),
+            ffi.from_buffer(_INT64S, times),
+            ffi.from_buffer(_UINT8S, channels),
             len(times),
         )
         if count < 0:
@@ -206,7 +206,6 @@ class NativeDecoder(TagDecoder):
         return self._block([(times, channels)], ())
 
     def _refuse(self, status: int) -> None:
-        lib.pl_decoder_info_get(self._context, self._info)
         if status == lib.PL_DECODE_E_DATA:
             raise DecodeError(
                 "times run backwards for good or leave the range of 64 bits",
@@ -230,22 +229,21 @@ class NativeDecoder(TagDecoder):
             for t, c in pieces:
                 t.fill(0)
                 c.fill(0)
-        lib.pl_decoder_info_get(self._context, self._info)
-        known = self._info.horizon_ps != -(2**63)
-        if self._end is None and known:
-            # absolute clocks start at their first record, the others at zero
-            first = int(times[0]) if len(times) else int(self._info.horizon_ps)
-            self._end = first if self.wire_format.name in ABSOLUTE else 0
-        start = self._end if self._end is not None else 0
-        end = max(int(self._info.horizon_ps), start) if known else start
+        horizon = self._info.horizon_ps
+        if self._end is None and horizon != _NO_TIME:
+            self._end = int(times[0]) if len(times) else horizon
+        start = 0 if self._end is None else self._end
         if self._end is not None:
-            self._end = end
-        lost = [*self._lost_records(), *self._close_gaps(outside, times, end)]
-        lost.sort(key=lambda gap: (gap.start_ps, gap.end_ps))
+            self._end = max(horizon, start)
+        end = start if self._end is None else self._end
+        lost: list[LostInterval] = []
+        if self._info.lost or outside or self._open_gaps:
+            lost = [*self._lost_records(), *self._close_gaps(outside, times, end)]
+            lost.sort(key=lambda gap: (gap.start_ps, gap.end_ps))
         return TagBlock(times, channels, start, end, lost=tuple(lost), provenance=self.provenance)
 
     def _lost_records(self) -> list[LostInterval]:
-        count = lib.pl_decoder_lost(self._context, self._lost, 1024)
+        count = lib.pl_decoder_lost(self._context, self._lost, _LOST_MAX)
         return [
             LostInterval(
                 gap.start_ps,
@@ -309,7 +307,7 @@ def merge(
     times_out = np.empty(total, dtype=np.int64)
     channels_out = np.empty(total, dtype=np.uint8)
     keep = [
-        (ffi.from_buffer("int64_t[]", times), ffi.from_buffer("uint8_t[]", channels))
+        (ffi.from_buffer(_INT64S, times), ffi.from_buffer(_UINT8S, channels))
         for times, channels in streams
         if _same_length(times, channels)
     ]
@@ -318,8 +316,8 @@ def merge(
         ffi.new("int64_t *[]", [times for times, _ in keep]),
         ffi.new("uint8_t *[]", [channels for _, channels in keep]),
         ffi.new("size_t[]", [len(times) for times, _ in streams]),
-        ffi.from_buffer("int64_t[]", times_out),
-        ffi.from_buffer("uint8_t[]", channels_out),
+        ffi.from_buffer(_INT64S, times_out),
+        ffi.from_buffer(_UINT8S, channels_out),
         total,
     )
     if count < 0:

@@ -44,6 +44,7 @@ typedef struct {
   int64_t pending;    /* bytes of an unfinished record */
   int64_t position;   /* bytes of whole records read since creation */
   int64_t records, dummies, damaged, disordered; /* counted since creation */
+  int64_t lost;       /* intervals waiting for pl_decoder_lost */
   int32_t error;      /* PL_DECODE_OK, or why the stream cannot be read on (sticky) */
 } pl_decoder_info;
 typedef struct pl_decoder pl_decoder;
@@ -65,7 +66,8 @@ int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size, int64_t
 int64_t pl_decoder_finish(pl_decoder *d, int64_t *time_ps, uint8_t *channel, size_t capacity);
 /* Moves out lost intervals found since the last call, in order of time; returns their number. */
 int64_t pl_decoder_lost(pl_decoder *d, pl_lost *out, size_t capacity);
-int pl_decoder_info_get(const pl_decoder *d, pl_decoder_info *out);
+/* Lives as long as the decoder and is brought up to date by every call. */
+const pl_decoder_info *pl_decoder_info_of(const pl_decoder *d);
 /* Bytes per record of a format, or PL_DECODE_E_ARGUMENT. */
 int pl_record_size(int format);
 

@@ -54,6 +54,21 @@ pl_run pl_run_of(int format) {
   }
 }
 
+static void inform(pl_decoder *d) {
+  d->info = (pl_decoder_info){
+      .horizon_ps = d->floor,
+      .held = (int64_t)d->held_n,
+      .pending = (int64_t)d->pending_n,
+      .position = d->position,
+      .records = d->records,
+      .dummies = d->dummies,
+      .damaged = d->damaged,
+      .disordered = d->disordered,
+      .lost = (int64_t)d->lost_n,
+      .error = d->error,
+  };
+}
+
 pl_decoder *pl_decoder_new(int format, int64_t num, int64_t dnum, int64_t den) {
   if (pl_record_size(format) < 0) return NULL;
   if (FORMATS[format].num) {
@@ -83,6 +98,7 @@ pl_decoder *pl_decoder_new(int format, int64_t num, int64_t dnum, int64_t den) {
   d->leap = FORMATS[format].absolute ? LEAP_PS : INT64_MAX;
   d->run = pl_run_of(format);
   d->kernel = pl_kernel_of(d, pl_decode_level_get());
+  inform(d);
   return d;
 }
 
@@ -255,6 +271,8 @@ static int hold(pl_decoder *d, pl_sink *s) {
   if (held) {
     memcpy(d->held_time, s->time + keep, held * sizeof *d->held_time);
     memcpy(d->held_channel, s->channel + keep, held);
+    memset(s->time + keep, 0, held * sizeof *s->time); /* nobody wipes what is not handed out */
+    memset(s->channel + keep, 0, held);
   }
   d->held_n = held;
   s->n = keep;
@@ -299,6 +317,7 @@ int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size, int64_t
     d->open_start = d->floor;
     d->open_count = d->open_count < 0 ? -1 : 0;
   }
+  inform(d);
   return (int64_t)s.n;
 }
 
@@ -314,6 +333,7 @@ int64_t pl_decoder_finish(pl_decoder *d, int64_t *time_ps, uint8_t *channel, siz
   d->held_n = 0;
   d->floor = d->last;
   if (d->open && d->last != PL_NO_TIME) pl_lost_close(d, d->last);
+  inform(d);
   return (int64_t)n;
 }
 
@@ -322,20 +342,8 @@ int64_t pl_decoder_lost(pl_decoder *d, pl_lost *out, size_t capacity) {
   memcpy(out, d->lost, n * sizeof *out);
   memmove(d->lost, d->lost + n, (d->lost_n - n) * sizeof *out);
   d->lost_n -= n;
+  inform(d);
   return (int64_t)n;
 }
 
-int pl_decoder_info_get(const pl_decoder *d, pl_decoder_info *out) {
-  *out = (pl_decoder_info){
-      .horizon_ps = d->floor,
-      .held = (int64_t)d->held_n,
-      .pending = (int64_t)d->pending_n,
-      .position = d->position,
-      .records = d->records,
-      .dummies = d->dummies,
-      .damaged = d->damaged,
-      .disordered = d->disordered,
-      .error = d->error,
-  };
-  return PL_DECODE_OK;
-}
+const pl_decoder_info *pl_decoder_info_of(const pl_decoder *d) { return &d->info; }

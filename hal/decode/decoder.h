@@ -31,6 +31,7 @@ typedef size_t (*pl_run)(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 typedef size_t (*pl_kernel)(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 
 struct pl_decoder {
+  pl_decoder_info info;   /* what the caller sees */
   pl_run run;
   pl_kernel kernel;
   int format, narrow;

@@ -34,8 +34,7 @@ static void test_t2(void) {
   const int64_t base = 2 * (int64_t)33554432;
   CHECK(n == 4 && t[0] == 400 && t[1] == 720 && t[2] == (base + 3) * 80 && t[3] == (base + 7) * 80);
   CHECK(c[0] == 0 && c[1] == 1 && c[2] == 64 && c[3] == 0);
-  pl_decoder_info info;
-  pl_decoder_info_get(d, &info);
+  pl_decoder_info info = *pl_decoder_info_of(d);
   CHECK(info.horizon_ps == t[3] && info.records == 5 && info.position == 20 && !info.pending);
   pl_decoder_free(d);
 }
@@ -103,8 +102,7 @@ static void noise(int format, int level, uint64_t seed) {
       }
       for (int64_t i = 1; i < n; i++) CHECK(t[i] >= t[i - 1]);
       while (pl_decoder_lost(d, lost, 7) > 0) CHECK(lost[0].end_ps > lost[0].start_ps);
-      pl_decoder_info info;
-      pl_decoder_info_get(d, &info);
+      pl_decoder_info info = *pl_decoder_info_of(d);
       CHECK(n == 0 || info.horizon_ps >= t[n - 1]);
       if (info.error) CHECK(used <= take);
       else CHECK(used == take);
