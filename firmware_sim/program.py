@@ -82,14 +82,16 @@ class Program:
 
     async def close(self) -> dict[str, Any]:
         """Light off first, then every wire; one device's failure does not stop the next. Returns
-        the read-back of every laser."""
+        the read-back of every laser, taken when no client can switch it on again."""
         complaints = self._all_off()
-        lasers = self.lasers()
         if self._follower is not None:
             self._follower.cancel()
             await asyncio.wait([self._follower])
             self._follower = None
         await self._control.stop()
+        if self._control.path.parent != self.run_dir:
+            with contextlib.suppress(OSError):
+                self._control.path.parent.rmdir()
         for name, device in self.devices.items():
             try:
                 async with asyncio.timeout(DEVICE_DEADLINE_S):
@@ -97,9 +99,10 @@ class Program:
             except Exception as error:  # noqa: BLE001 - the next device must be stopped too
                 complaints.append(f"{name}: {error!r}")
         (self.run_dir / "addresses.json").unlink(missing_ok=True)
+        self._all_off()
         reply = {
             "stopped": True,
-            "lasers": lasers,
+            "lasers": self.lasers(),
             "pump_power_mw": self.bench.config.source.pump_power_mw,
             "bench_time_s": self.bench.end_ps / PS_PER_S,
             "dropped_s": self.bench.dropped_ps / PS_PER_S,
@@ -107,22 +110,27 @@ class Program:
         complaints += [self.failure] if self.failure else []
         return {**reply, "errors": complaints} if complaints else reply
 
+    def _is_laser(self, name: str) -> bool:
+        return DEVICES[self.bench.config.devices[name].model].kind == "pump"
+
     def _all_off(self) -> list[str]:
         complaints = []
-        for name, device in self.devices.items():
+        for name in sorted(self.devices, key=lambda n: not self._is_laser(n)):
             try:
-                device.safe_off()
+                self.devices[name].safe_off()
             except Exception as error:  # noqa: BLE001 - every laser must be tried
                 complaints.append(f"{name}: {error!r}")
         return complaints
 
     def lasers(self) -> dict[str, dict[str, Any]]:
-        """Emission and power of every laser device, read back."""
+        """Emission and power of every laser device, read back; ``error`` when that fails."""
         found = {}
-        for name, device in self.devices.items():
-            if DEVICES[self.bench.config.devices[name].model].kind == "pump":
-                status = device.status()
+        for name in filter(self._is_laser, self.devices):
+            try:
+                status = self.devices[name].status()
                 found[name] = {key: status.get(key) for key in ("emission", "power_mw")}
+            except Exception as error:  # noqa: BLE001 - the other lasers are still to be read
+                found[name] = {"error": repr(error)}
         return found
 
     def ready(self) -> dict[str, Any]:
@@ -228,7 +236,8 @@ class Program:
 
 
 def _log(text: str) -> None:
-    print(f"firmware_sim: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(f"firmware_sim: {text}", file=sys.stderr, flush=True)
 
 
 def _say(out: TextIO, line: Mapping[str, Any]) -> None:
