@@ -26,6 +26,7 @@ from photonlink.pipeline.protocol.messages import (
     Bye,
     Message,
     Ping,
+    PoolName,
     Refuse,
     Tag,
     decode,
@@ -67,6 +68,7 @@ class Session:
         self._connected_s = 0.0
         self._phase = Phase.CONNECTING
         self._finished = self._peer_finished = False
+        self._said_bye = self._bye_heard = False
         self._status_s = float("-inf")
         ledger.bind(setup.psk.key_id)
         for entry in ledger.state.unfinished():
@@ -175,9 +177,8 @@ class Session:
         if self._handshake is not None and self._handshake.done:
             self._role.advance()
             self._phase = self._role.phase
-            if self._role.complete and not self._finished:
-                ctx.send(Bye())
-                self._finish("finished")
+            if self._role.complete and not self._finished and not self._said_bye:
+                self._say_bye()
         if ctx.now_s - self._status_s >= ctx.limits.status_period_s:
             self._publish()
 
@@ -193,7 +194,7 @@ class Session:
             ctx.effects.append(Disconnect("reconnects are rate-limited"))
             return
         ctx.clear_alarm("reconnect_limit")
-        self._peer_finished = False
+        self._peer_finished = self._said_bye = self._bye_heard = False
         self._reader = FrameReader(LIMITS)
         self._connected_s = ctx.last_received_s = ctx.last_sent_s = ctx.now_s
         self._phase = Phase.HANDSHAKE
@@ -218,15 +219,21 @@ class Session:
             if self._handshake.done:
                 self._established()
             return
+        assert ctx.inn is not None  # noqa: S101 - the handshake opened it
+        if self._bye_heard:
+            if not isinstance(message, Tag):
+                raise ProtocolError("unexpected_message", "something follows the goodbye")
+            ctx.inn.check_tag(message, PoolName.HANDSHAKE)
+            self._on_bye()
+            return
         if isinstance(message, Tag):
             self._role.on_tag(message)
             return
-        assert ctx.inn is not None  # noqa: S101 - the handshake opened it
         ctx.inn.absorb(frame)
         if isinstance(message, Refuse):
             raise ProtocolError("unexpected_message", "Refuse after the handshake")
         if isinstance(message, Bye):
-            self._on_bye()
+            self._bye_heard = True
         elif not isinstance(message, Ping):
             self._role.on_message(message)
             self._role.advance()
@@ -290,9 +297,17 @@ class Session:
         if established and not self._finished:
             self._ctx.raise_alarm("connection_lost", f"the connection ended: {reason}")
 
+    def _say_bye(self) -> None:
+        """The last phase ends with a tag too: nothing that was said stays unproved."""
+        self._ctx.send(Bye())
+        self._ctx.send_tag(PoolName.HANDSHAKE)
+        self._said_bye = True
+
     def _on_bye(self) -> None:
-        """The peer has finished. Not authenticated: alone it never ends a node that still runs."""
+        """The peer has finished, and its tag says so."""
         self._peer_finished = True
+        if not self._said_bye:
+            self._say_bye()
         if self._role.ended:
             self._finish("finished")
         else:
@@ -300,8 +315,8 @@ class Session:
             self._ctx.effects.append(Disconnect("the peer has finished"))
 
     def _on_close(self) -> None:
-        if self._handshake is not None and self._handshake.done:
-            self._ctx.send(Bye())
+        if self._handshake is not None and self._handshake.done and not self._said_bye:
+            self._say_bye()
         self._finish("closed")
 
     def _finish(self, reason: str) -> None:

@@ -97,7 +97,8 @@ class BobSifting(Sifting):
             window = spent or _empty(start, end)
             detector = spent.detector if spent else np.empty(0, np.uint8)
             body = encode_calibration(window.time_ps, detector, start)
-            self.buffer.discard_before(upto)
+            if not self._answered:  # key slots before this one still wait for their verdict
+                self.buffer.discard_before(upto)
         n_lost, lost = pack_intervals([*window.lost, *beyond], start, end)
         self.ctx.send(Announcement(request.slot, request.kind, n_lost, lost + body))
 
@@ -131,6 +132,7 @@ class BobSifting(Sifting):
         self._pending.clear()
         self._answered.clear()
         self._next_slot = 0
+        self._asked_until_ps = -(1 << 61)  # what was asked before is discarded, not remembered
 
 
 def _empty(start_ps: int, end_ps: int) -> EventWindow:

@@ -1,0 +1,225 @@
+"""Two sessions and the wire between them, for tests: everything on the wire can be touched.
+
+``Wire`` delivers one message at a time and lets a hook drop, change, repeat or cut.
+``Node`` survives a kill: its Session goes, its ledger and store stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from clicks import MAP, Bench, blocks, generate
+
+from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
+from photonlink.hal.tags import TagBlock
+from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.keys.store import KeyStore, MemoryStore
+from photonlink.pipeline.protocol.parameters import Parameters
+from photonlink.pipeline.protocol.session import Session
+from photonlink.pipeline.protocol.setup import (
+    Disconnect,
+    Effect,
+    Finished,
+    Limits,
+    Publish,
+    Role,
+    Send,
+    SessionSetup,
+)
+from photonlink.pipeline.stages.events import DetectorMap
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+
+SMALL = Parameters(
+    block_sifted_bits=5_000, calibrate_fraction=0.05, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9
+)
+BENCH = Bench(
+    duration_s=2.5, pairs_hz=20_000, singles_a_hz=20_000, singles_b_hz=20_000, offset_s=0.01
+)
+STEP_PS = 10**11
+CAPABILITIES = TaggerCapabilities((1, 2, 3, 4), 1.0, 1e7)
+
+
+def seeded(label: str) -> Callable[[int], bytes]:
+    """Deterministic bytes for tests."""
+    state = {"n": 0}
+
+    def randomness(n: int) -> bytes:
+        state["n"] += 1
+        return hashlib.shake_256(f"{label}/{state['n']}".encode()).digest(n)
+
+    return randomness
+
+
+@dataclass
+class Node:
+    """One side: what survives a crash, and the session that does not."""
+
+    role: Role
+    psk: PreSharedKey
+    parameters: Parameters = SMALL
+    limits: Limits = field(default_factory=lambda: Limits(reconnect_burst=1000))
+    ledger: Ledger = field(default_factory=Ledger.memory)
+    store: KeyStore = field(default_factory=MemoryStore)
+    lives: int = 0
+    seed: int = 0
+    session: Session = field(init=False)
+    states: list[LinkState] = field(default_factory=list)
+    reports: list[BlockReport] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    disconnects: list[str] = field(default_factory=list)
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """A new process: new session, new randomness, same ledger and store."""
+        self.lives += 1
+        setup = SessionSetup(
+            self.role, self.psk, DetectorMap(MAP), self.parameters, limits=self.limits
+        )
+        self.session = Session(
+            setup,
+            ledger=self.ledger,
+            store=self.store,
+            randomness=seeded(f"{self.role}/{self.lives}/{self.seed}"),
+        )
+        self.session.acquisition_started(AcquisitionStart(1e9, 0.01), CAPABILITIES, 0.0)
+
+    def codes(self) -> set[str]:
+        return {alarm.code for alarm in self.alarms}
+
+
+Hook = Callable[[int, Role, bytes], list[bytes] | None]
+
+
+class Wire:
+    """Connects two nodes. ``hook(n, sender, message)`` returns what arrives; None cuts."""
+
+    def __init__(self, alice: Node, bob: Node, hook: Hook | None = None) -> None:
+        self.nodes = {Role.ALICE: alice, Role.BOB: bob}
+        self.hook = hook
+        self.now_s = 0.0
+        self.count = 0
+        self.log: list[tuple[Role, bytes]] = []
+        self._queue: deque[tuple[Role, bytes]] = deque()
+        self._hung_up = False
+
+    def connect(self) -> None:
+        self._hung_up = False
+        self._queue.clear()
+        found = [(role, node.session.connected(self.now_s)) for role, node in self.nodes.items()]
+        for role, effects in found:
+            self._take(role, effects)
+        self.run()
+
+    def cut(self, reason: str = "cut") -> None:
+        """The stream breaks; what was under way is lost."""
+        self._queue.clear()
+        for role, node in self.nodes.items():
+            self._take(role, node.session.disconnected(self.now_s, reason))
+        self._queue.clear()
+
+    def input(self, role: Role, step: Callable[[Session], list[Effect]]) -> None:
+        self._take(role, step(self.nodes[role].session))
+        self.run()
+
+    def run(self) -> None:
+        while self._queue:
+            sender, data = self._queue.popleft()
+            self.count += 1
+            self.log.append((sender, data))
+            arriving = self.hook(self.count, sender, data) if self.hook else [data]
+            if arriving is None:
+                self.cut()
+                return
+            for part in arriving:
+                session = self.nodes[sender.peer].session
+                self._take(sender.peer, session.receive(part, self.now_s))
+        if self._hung_up:
+            self._hung_up = False
+            self.cut("the peer hung up")
+
+    def _take(self, role: Role, effects: list[Effect]) -> None:
+        node = self.nodes[role]
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._queue.append((role, effect.data))
+            elif isinstance(effect, Disconnect):
+                node.disconnects.append(effect.reason)
+                self._hung_up = True
+            elif isinstance(effect, Finished):
+                node.finished = True
+            elif isinstance(effect, Publish):
+                kept = {LinkState: node.states, BlockReport: node.reports, Alarm: node.alarms}
+                kept[type(effect.record)].append(effect.record)  # type: ignore[attr-defined]
+
+    def tick(self, dt_s: float = 0.1) -> None:
+        self.now_s += dt_s
+        for role in Role:
+            self.input(role, lambda s: s.tick(self.now_s))
+
+
+_cache: dict[Bench, tuple[list[TagBlock], list[TagBlock]]] = {}
+
+
+def clicks_of(bench: Bench) -> tuple[list[TagBlock], list[TagBlock]]:
+    """Fresh copies of both sides' blocks of 0.1 s."""
+    if bench not in _cache:
+        made = generate(bench)
+        _cache[bench] = blocks(made.alice, STEP_PS), blocks(made.bob, STEP_PS)
+    return tuple(  # type: ignore[return-value]
+        [replace(b, time_ps=b.time_ps.copy(), channel=b.channel.copy()) for b in side]
+        for side in _cache[bench]
+    )
+
+
+def pair(
+    psk: PreSharedKey | None = None, bob_psk: PreSharedKey | None = None, **changes: object
+) -> tuple[Node, Node]:
+    psk = psk or PreSharedKey.generate(4096)
+    return (
+        Node(Role.ALICE, psk, **changes),  # type: ignore[arg-type]
+        Node(Role.BOB, bob_psk or psk.copy(), **changes),  # type: ignore[arg-type]
+    )
+
+
+def feed(wire: Wire, bench: Bench = BENCH, *, end: bool = True) -> None:
+    """All tags of a bench, 0.1 s at a time for both sides, then the end of input."""
+    for block_a, block_b in zip(*clicks_of(bench), strict=True):
+        wire.input(Role.ALICE, lambda s, b=block_a: s.tags(b, wire.now_s))  # type: ignore[misc]
+        wire.input(Role.BOB, lambda s, b=block_b: s.tags(b, wire.now_s))  # type: ignore[misc]
+        wire.tick()
+    if end:
+        for role in Role:
+            wire.input(role, lambda s: s.end_of_input(wire.now_s))
+        wire.tick()
+
+
+def keys(node: Node) -> dict[int, bytes]:
+    """The key bytes of every released block (tests only)."""
+    state = node.ledger.state
+    found = {}
+    for block in state.released:
+        entry = state.blocks[block]
+        if entry.net_bits:
+            with node.store.get_key(block, entry.net_bits) as key:
+                found[block] = bytes(key.export())
+    return found
+
+
+def run_link(bench: Bench = BENCH, hook: Hook | None = None, **changes: object) -> Wire:
+    alice, bob = pair(**changes)  # type: ignore[arg-type]
+    wire = Wire(alice, bob, hook)
+    wire.connect()
+    feed(wire, bench)
+    return wire
+
+
+def differing(a: bytes, b: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(a, np.uint8) != np.frombuffer(b, np.uint8)))

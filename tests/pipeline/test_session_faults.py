@@ -1,0 +1,417 @@
+"""The channel is in the enemy's hands: flipped bits, replays, cuts, kills, wrong peers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from link import BENCH, SMALL, Node, Wire, clicks_of, feed, keys, pair
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.protocol.messages import (
+    LIMITS,
+    MESSAGES,
+    Bye,
+    Hello,
+    Ping,
+    Refuse,
+    Tag,
+    decode,
+)
+from photonlink.pipeline.protocol.parameters import Parameters
+from photonlink.pipeline.protocol.setup import Limits, Role
+from photonlink.pipeline.status.model import Phase
+
+SHORT = replace(BENCH, duration_s=1.9)
+ONE_BLOCK = replace(SMALL, block_sifted_bits=4_000)
+
+
+class PadOracle:
+    """Sees the wire: no pad position may ever go with two different tags."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[Role, int, int], bytes] = {}
+
+    def watch(self, sender: Role, data: bytes) -> None:
+        if data[0] == Tag.TYPE and len(data) == 4 + Tag.max_payload_bytes():
+            tag = Tag.decode(data[4:])
+            key = (sender, tag.pool, tag.position)
+            assert self.seen.setdefault(key, tag.tag) == tag.tag, f"pad {key} used twice"
+
+
+def name_of(data: bytes) -> str:
+    return type(decode(data[0], data[4:])).__name__
+
+
+@pytest.fixture(scope="module")
+def script() -> list[tuple[Role, str]]:
+    """Senders and names of all messages of an untouched run (the seeds are fixed)."""
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob)
+    wire.connect()
+    feed(wire, SHORT)
+    assert keys(alice)
+    return [(sender, name_of(data)) for sender, data in wire.log]
+
+
+def first_of_each(script: list[tuple[Role, str]]) -> list[int]:
+    """Positions (from 1) of the first message of every kind, and of the tags of one block."""
+    seen: dict[tuple[Role, str], int] = {}
+    chosen = []
+    for n, (sender, name) in enumerate(script, 1):
+        times = seen[(sender, name)] = seen.get((sender, name), 0) + 1
+        if times <= (5 if name == "Tag" else 1):
+            chosen.append(n)
+    return chosen
+
+
+def assert_safe(alice: Node, bob: Node) -> None:
+    """No key on one side that the other does not hold or could still get."""
+    shared = keys(alice).keys() & keys(bob).keys()
+    assert {b: keys(alice)[b] for b in shared} == {b: keys(bob)[b] for b in shared}
+    for one, other in ((alice, bob), (bob, alice)):
+        for block in keys(one).keys() - shared:
+            assert other.ledger.state.blocks[block].status == "prepared", "in doubt there"
+
+
+POSITIONS = ("type", "length", "first", "middle", "last")
+
+
+@pytest.mark.parametrize("where", POSITIONS)
+def test_one_flipped_bit_is_refused_in_every_message(
+    script: list[tuple[Role, str]], where: str
+) -> None:
+    """In every kind of message, at every class of position: no key from what was touched."""
+    for n in first_of_each(script):
+        if where in ("first", "middle", "last") and script[n - 1][1] in ("Ping", "Bye"):
+            continue
+        _flip(n, where)
+
+
+def _flip(target: int, where: str) -> None:
+    touched: list[str] = []
+
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
+        if n != target:
+            return [data]
+        touched.append(name_of(data))
+        at = {"type": 0, "length": 3, "first": 4, "middle": (len(data) + 4) // 2, "last": -1}
+        changed = bytearray(data)
+        changed[at[where]] ^= 1 << (target % 8)
+        return [bytes(changed)]
+
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob, hook)
+    wire.connect()
+    feed(wire, SHORT)
+    wire.tick(11.0)
+    assert touched
+    label = f"{touched[0]} {where}"
+    assert_safe(alice, bob)
+    assert alice.codes() | bob.codes(), f"{label}: nobody noticed"
+    for node in (alice, bob):
+        assert all(r.abort is not None for r in node.reports[len(keys(node)) :]), label
+    committed = touched[0] in ("Committed", "Commit") or target > 100
+    assert committed or not (keys(alice) and keys(bob)), label
+
+
+@pytest.mark.parametrize("how", ["twice", "swapped", "reflected", "dropped"])
+def test_replayed_reordered_reflected_dropped(script: list[tuple[Role, str]], how: str) -> None:
+    for target in first_of_each(script):
+        if script[target - 1][1] == "Ping":
+            continue
+        _rearrange(target, how)
+
+
+def _rearrange(target: int, how: str) -> None:
+    held: list[bytes] = []
+    last: dict[Role, bytes] = {}
+
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
+        before = last.get(sender.peer, Ping().encode())
+        last[sender] = data
+        if n == target:
+            if how == "swapped":
+                held.append(data)
+                return []
+            return {"twice": [data, data], "reflected": [before, data], "dropped": []}[how]
+        if held and how == "swapped":
+            return [data, held.pop()]
+        return [data]
+
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob, hook)
+    wire.connect()
+    feed(wire, SHORT)
+    wire.tick(11.0)
+    assert_safe(alice, bob)
+    assert alice.codes() | bob.codes(), f"message {target} {how}: nobody noticed"
+
+
+@pytest.mark.parametrize("victim", ["connection", "alice", "bob", "both"])
+def test_cut_or_kill_at_every_step(script: list[tuple[Role, str]], victim: str) -> None:
+    """The message is lost and the connection with it; then both go on, and nothing is reused."""
+    for target in first_of_each(script):
+        _cut_at(target, victim)
+
+
+def _cut_at(target: int, victim: str) -> None:
+    oracle = PadOracle()
+    done: list[int] = []
+
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes] | None:
+        oracle.watch(sender, data)
+        if n == target and not done:
+            done.append(n)
+            return None
+        return [data]
+
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob, hook)
+    wire.connect()
+    cut = False
+    for bench in (SHORT, replace(SHORT, seed=5)):
+        for block_a, block_b in zip(*clicks_of(bench), strict=True):
+            wire.input(Role.ALICE, lambda s, b=block_a: s.tags(b, wire.now_s))  # type: ignore[misc]
+            wire.input(Role.BOB, lambda s, b=block_b: s.tags(b, wire.now_s))  # type: ignore[misc]
+            wire.tick()
+            if done and not cut:
+                cut = True
+                assert_safe(alice, bob)
+                break
+        if cut and bench is SHORT:
+            for node in (alice, bob):
+                node.start()
+            wire.connect()
+    assert done
+    assert_safe(alice, bob)
+    assert keys(alice) == keys(bob)
+    assert any(keys(alice)), f"no key after message {target} was cut ({victim})"
+    positions = [node.ledger.state.pads for node in (alice, bob)]
+    assert positions[0] == positions[1]
+    for node in (alice, bob):
+        assert not node.ledger.state.pending()
+
+
+def test_wrong_pre_shared_key_is_named_and_makes_no_key() -> None:
+    first, second = PreSharedKey.generate(4096), PreSharedKey.generate(4096)
+    same_id = PreSharedKey(first.key_id, second.copy()._secret)
+    for other in (second, same_id):
+        alice, bob = pair(first.copy(), other)
+        wire = Wire(alice, bob)
+        wire.connect()
+        feed(wire, SHORT)
+        for node in (alice, bob):
+            assert "psk_mismatch" in node.codes()
+            assert any("different pre-shared keys" in a.text for a in node.alarms)
+            assert node.ledger.state.pads == {}, "no pad was spent"
+            assert keys(node) == {}
+        assert Phase.REFUSED in {s.phase for s in alice.states}
+
+
+def _other(name: str) -> int | float:
+    value = getattr(SMALL, name)
+    low = {"q_tol": 0.06, "window_ps": 5000.0, "calibrate_fraction": 0.1}
+    return low.get(name, value * 2 if isinstance(value, int) else value / 2)
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Parameters)])
+def test_every_different_parameter_is_refused_and_named_on_both_sides(name: str) -> None:
+    psk = PreSharedKey.generate(4096)
+    changed = replace(SMALL, **{name: _other(name)})
+    alice = Node(Role.ALICE, psk)
+    bob = Node(Role.BOB, psk.copy(), parameters=changed)
+    wire = Wire(alice, bob)
+    wire.connect()
+    for node in (alice, bob):
+        texts = [a.text for a in node.alarms if a.code == "parameter_mismatch"]
+        assert len(texts) == 1
+        for expected in (name, repr(getattr(SMALL, name)), repr(getattr(changed, name))):
+            assert expected in texts[0]
+        assert node.ledger.state.pads == {}
+
+
+def test_two_of_the_same_role_are_refused() -> None:
+    psk = PreSharedKey.generate(4096)
+    first, second = Node(Role.ALICE, psk), Node(Role.ALICE, psk.copy(), seed=1)
+    hello = [e.data for e in second.session.connected(0.0) if hasattr(e, "data")]
+    first.session.connected(0.0)
+    effects = first.session.receive(hello[0], 0.0)
+    assert any("role_conflict" in repr(e) for e in effects)
+
+
+def test_another_protocol_version_is_named() -> None:
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
+        if data[0] == Hello.TYPE:
+            return [Hello(data[4:].replace(b'"protocol":1', b'"protocol":2')).encode()]
+        return [data]
+
+    alice, bob = pair()
+    Wire(alice, bob, hook).connect()
+    for node in (alice, bob):
+        assert any(a.code == "version_mismatch" and "2" in a.text for a in node.alarms)
+
+
+def test_a_ledger_that_was_rolled_back_is_held() -> None:
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob)
+    wire.connect()
+    feed(wire, SHORT)
+    assert keys(bob)
+    fresh = Node(Role.BOB, bob.psk, parameters=ONE_BLOCK, seed=9)  # an empty ledger: a lost one
+    alice.start()
+    wire = Wire(alice, fresh)
+    spent = dict(alice.ledger.state.pads)
+    wire.connect()
+    for node in (alice, fresh):
+        assert "ledger_rolled_back" in node.codes()
+    assert alice.ledger.state.pads == spent
+    assert fresh.ledger.state.pads == {}
+
+
+def test_reconnects_are_rate_limited() -> None:
+    psk = PreSharedKey.generate(4096)
+    node = Node(Role.ALICE, psk, limits=Limits(reconnect_burst=3, reconnect_period_s=2.0))
+    refused = 0
+    for _ in range(10):
+        effects = node.session.connected(1.0)
+        refused += any("rate-limited" in repr(e) for e in effects)
+        node.session.disconnected(1.0, "gone")
+    assert refused == 7
+    assert not any("rate-limited" in repr(e) for e in node.session.connected(4.0))
+
+
+def test_a_stranger_cannot_drain_the_handshake_pads() -> None:
+    node = Node(Role.ALICE, PreSharedKey.generate(4096))
+    stranger = Node(Role.BOB, PreSharedKey(node.psk.key_id, PreSharedKey.generate(4096)._secret))
+    for _ in range(50):
+        wire = Wire(node, stranger)
+        wire.connect()
+        wire.cut()
+    assert node.ledger.state.pads == {}
+
+
+def test_a_forged_goodbye_does_not_end_a_running_node() -> None:
+    alice, bob = pair()
+    wire = Wire(alice, bob)
+    wire.connect()
+    forged = Bye().encode() + Tag(1, 0, 16, bytes(16)).encode()
+    bob.session.receive(forged, 0.0)
+    assert not bob.session.finished
+    wire.cut()
+    wire.connect()
+    feed(wire, BENCH)
+    assert keys(alice) == keys(bob) != {}
+
+
+def test_silence_and_a_stuck_handshake_end_the_connection() -> None:
+    alice, bob = pair()
+    wire = Wire(alice, bob)
+    wire.connect()
+    alice.session.tick(100.0)
+    assert (
+        "peer_silent" in repr(alice.session.tick(100.0)) or alice.session.phase is Phase.CONNECTING
+    )
+    lone = Node(Role.ALICE, PreSharedKey.generate(4096))
+    lone.session.connected(0.0)
+    effects = lone.session.tick(6.0)
+    assert any("handshake_timeout" in repr(e) for e in effects)
+
+
+def test_a_peer_that_asks_too_many_parities_gets_none() -> None:
+    """Bob starts Cascade as if the error rate were half: he asks far beyond the cap."""
+    parameters = replace(ONE_BLOCK, leak_factor=1.0, q_tol=0.012)
+    bench = replace(SHORT, visibility=0.984)
+    alice, bob = pair(parameters=parameters)
+
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
+        if data[0] == 0x22:  # Estimate
+            message = decode(data[0], data[4:])
+            return [dataclasses.replace(message, qber_hint=0.45).encode()]  # type: ignore[call-arg]
+        return [data]
+
+    wire = Wire(alice, bob, hook)
+    wire.connect()
+    feed(wire, bench)
+    assert any(str(r.abort).startswith("leak_cap_reached") for r in alice.reports)
+    assert keys(alice) == {}
+
+
+def test_the_handshake_reserve_is_never_used_for_blocks() -> None:
+    """A small key whose blocks all abort: the block pool runs dry, handshakes still work."""
+    alice, bob = pair(PreSharedKey.generate(1024), parameters=replace(
+        ONE_BLOCK, q_tol=0.0005, block_sifted_bits=200))  # fmt: skip
+    wire = Wire(alice, bob)
+    wire.connect()
+    feed(wire, BENCH, end=False)
+    assert "pads_exhausted" in alice.codes()
+    assert alice.ledger.state.pads["alice/handshake"] == 16
+    wire.cut()
+    wire.connect()
+    assert alice.ledger.state.pads["alice/handshake"] == 32
+    assert alice.session.phase is not Phase.REFUSED
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.binary(max_size=600), after_hello=st.booleans())
+def test_random_bytes_never_crash_a_node(data: bytes, after_hello: bool) -> None:
+    alice, bob = GARBAGE
+    wire = Wire(alice, bob)
+    wire.now_s = GARBAGE_TIME[0] = GARBAGE_TIME[0] + 10
+    if after_hello:
+        wire.connect()
+    else:
+        alice.session.connected(wire.now_s)
+    alice.session.receive(data, wire.now_s)
+    bob.session.receive(data, wire.now_s)
+    for node in (alice, bob):
+        node.session.disconnected(wire.now_s, "over")
+        assert not node.session.finished
+        assert keys(node) == {}
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(sorted(MESSAGES)), body=st.binary(max_size=300))
+def test_random_messages_never_crash_an_established_session(kind: int, body: bytes) -> None:
+    body = body[: LIMITS[kind]]
+    alice, bob = GARBAGE
+    wire = Wire(alice, bob)
+    wire.now_s = GARBAGE_TIME[0] = GARBAGE_TIME[0] + 10
+    wire.connect()
+    frame = bytes((kind,)) + len(body).to_bytes(3, "big") + body
+    for node in (alice, bob):
+        node.session.receive(frame, wire.now_s)
+        node.session.disconnected(wire.now_s, "over")
+        assert keys(node) == {}
+
+
+GARBAGE = pair(PreSharedKey.generate(1 << 16))
+GARBAGE_TIME = [0.0]
+
+
+def test_nothing_but_photonlink_errors_leave_the_parser() -> None:
+    for kind, cls in MESSAGES.items():
+        for size in (0, 1, 7, cls.max_payload_bytes() % 5000):
+            try:
+                decode(kind, bytes(range(256))[:1] * size)
+            except PhotonlinkError:
+                continue
+
+
+def test_the_refusal_of_a_peer_is_shown_safely() -> None:
+    alice, bob = pair()
+    alice.session.connected(0.0)
+    bob.session.connected(0.0)
+    evil = Refuse(b'{"code":"psk_mismatch","text":"\\u001b[31m' + b"x" * 3000 + b'"}').encode()
+    effects = alice.session.receive(evil, 0.0)
+    text = repr(effects)
+    assert "\x1b" not in text
+    assert len(text) < 6000
+
+
+_: Callable[..., object] = assert_safe
