@@ -203,9 +203,9 @@ class Tdc1(TimeTagger):
         """Start the stream. Time zero is the counter's zero before the first event.
 
         Whether ``counts?`` resets the counter is not documented. So the stamp is taken from the
-        first record itself: its arrival minus what its counter shows. Its uncertainty is the
-        time between the command and that arrival, at least one turn of the counter shorter
-        than the hint of ±0.4 s that the pipeline needs; USB delay is inside it.
+        first record itself: its arrival minus what its counter shows. The event happened between
+        the command and its arrival, so that time is the uncertainty: with the dummy events, at
+        most about 0.27 s.
         """
         self._not_streaming("start")
         timeout_s = self.settings.reply_timeout_s
@@ -220,9 +220,7 @@ class Tdc1(TimeTagger):
             self._first = await self._link.read_exactly(4, timeout_s + 2 * ROLLOVER_S)
             arrived = time.time()
         counter_s = (struct.unpack("<I", self._first)[0] >> 5) * TICK_S
-        # The event happened between the command and its arrival, most likely just before it.
-        waited = max(0.0, arrived - sent)
-        return AcquisitionStart(arrived - counter_s, min(waited, ROLLOVER_S) + 0.01)
+        return AcquisitionStart(arrived - counter_s, max(0.0, arrived - sent) + 0.01)
 
     async def chunks(self) -> AsyncIterator[WireChunk]:
         """Bytes of the stream. LinkTimeout when even the dummy events stay away."""
