@@ -105,16 +105,15 @@ int pl_verification_hash(const pl_secret *bits, const uint8_t *point, int tag_bi
   const uint8_t *bytes = pl_secret_bytes(bits);
   if (!bytes) return PL_E_STATE;
   if (tag_bits < 1 || tag_bits > 128) return PL_E_ARGUMENT;
-  pl_polymac *mac = pl_locked_alloc(sizeof *mac);
-  if (!mac) return PL_E_MEMORY;
+  pl_polymac mac = {0}; /* the point is public, and the state lives for this call only */
   int64_t n_bits = pl_secret_bits(bits);
   uint8_t digest[16];
-  set_point(mac, pl_gf128_load(point));
-  int status = pl_polymac_update(mac, bytes, (n_bits + 7) / 8);
-  finish(mac, (uint64_t)n_bits, digest);
-  pl_polymac_free(mac);
+  set_point(&mac, pl_gf128_load(point));
+  int status = pl_polymac_update(&mac, bytes, (n_bits + 7) / 8);
+  finish(&mac, (uint64_t)n_bits, digest);
   memset(out, 0, 16);
   pl_bits_copy(out, 0, digest, 0, tag_bits);
+  explicit_bzero(&mac, sizeof mac);
   explicit_bzero(digest, sizeof digest);
   return status;
 }

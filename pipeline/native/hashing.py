@@ -9,6 +9,7 @@ from photonlink.pipeline.native.base import Handle, NativeArgumentError, check
 from photonlink.pipeline.native.secret import SecretBits, held
 
 _BYTES = ffi.typeof("uint8_t[]")
+_UPDATE = lib.pl_polymac_update
 _LEVELS = {
     lib.PL_SIMD_PORTABLE: "portable",
     lib.PL_SIMD_SSE: "sse",
@@ -44,7 +45,9 @@ class PolyMac:
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Appends public bytes to the message; any lengths, any division."""
-        self._handle.call(lib.pl_polymac_update, ffi.from_buffer(_BYTES, data), len(data))
+        # bytes go as they are: on short messages a from_buffer costs as much as the hash
+        source = data if isinstance(data, bytes) else ffi.from_buffer(_BYTES, data)
+        self._handle.call(_UPDATE, source, len(data))
 
     def reset(self) -> None:
         """Forgets the message so far; the key stays."""

@@ -1,0 +1,102 @@
+/* The functions of docs/core_constant_time.md on secrets that valgrind takes for undefined memory:
+ * a branch or an address that depends on one is an error of memcheck (Langley's ctgrind).
+ *
+ * On its own this only runs them. tests/pipeline/test_native_constant_time.py runs it under
+ * valgrind, and once more with the argument "leak", which must be found. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "secret.h"
+
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define VALGRIND_MAKE_MEM_UNDEFINED(address, n) ((void)(address), (void)(n))
+#define VALGRIND_MAKE_MEM_DEFINED(address, n) ((void)(address), (void)(n))
+#endif
+
+#define REQUIRE(condition)                                                    \
+  do {                                                                        \
+    if (!(condition)) {                                                       \
+      fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, #condition);  \
+      exit(1);                                                                \
+    }                                                                         \
+  } while (0)
+
+static pl_secret *secret_of(int64_t n_bits) {
+  pl_secret *secret;
+  REQUIRE(pl_secret_new(&secret, n_bits) == PL_OK && pl_secret_randomize(secret) == PL_OK);
+  VALGRIND_MAKE_MEM_UNDEFINED(pl_secret_bytes(secret), (size_t)(n_bits + 7) / 8);
+  return secret;
+}
+
+/* From here on the value is public. */
+static int publish(int value) {
+  VALGRIND_MAKE_MEM_DEFINED(&value, sizeof value);
+  return value;
+}
+
+static void buffers(void) {
+  pl_secret *a = secret_of(1003), *b = secret_of(1003), *c = secret_of(64);
+  int64_t indices[64], ones;
+  uint8_t digest[32], bytes[126];
+  for (int i = 0; i < 64; i++) indices[i] = 997 - 13 * i;
+  REQUIRE(pl_secret_copy(a, 5, b, 3, 900) == PL_OK && pl_secret_xor(a, b) == PL_OK);
+  REQUIRE(pl_secret_select(c, a, indices, 64) == PL_OK && pl_secret_wipe(b, 3, 70) == PL_OK);
+  REQUIRE(publish(pl_secret_equal(a, b)) == 0 && publish(pl_secret_equal(a, a)) == 1);
+  ones = pl_secret_ones(a);
+  REQUIRE(publish(ones >= 0));
+  REQUIRE(pl_hmac_sha256(a, digest, 0, digest) == PL_OK);
+  REQUIRE(pl_hmac_sha256(c, (const uint8_t *)"nonce", 5, digest) == PL_OK);
+  REQUIRE(pl_secret_export(a, bytes, sizeof bytes) == PL_OK);
+  REQUIRE(pl_secret_import(b, bytes, sizeof bytes) == PL_OK);
+  pl_secret_free(a);
+  pl_secret_free(b);
+  pl_secret_free(c);
+}
+
+static void hashes(void) {
+  pl_secret *key = secret_of(128), *pad = secret_of(300), *block = secret_of(5003);
+  pl_polymac *mac;
+  uint8_t message[1000] = {1, 2, 3}, tag[16];
+  REQUIRE(pl_polymac_new(&mac, key) == PL_OK);
+  REQUIRE(pl_polymac_update(mac, message, 1000) == PL_OK);
+  REQUIRE(pl_polymac_tag(mac, pad, 77, tag) == PL_OK);
+  REQUIRE(publish(pl_polymac_verify(mac, pad, 77, tag)) == 0);
+  REQUIRE(pl_verification_hash(block, message, 64, tag) == PL_OK);
+  pl_polymac_free(mac);
+  pl_secret_free(key);
+  pl_secret_free(pad);
+  pl_secret_free(block);
+}
+
+static void amplification(int64_t n, int64_t n_out) {
+  pl_secret *x = secret_of(n), *y = secret_of(n_out);
+  pl_toeplitz *context;
+  size_t plain = (size_t)(n + n_out + 6) / 8, modified = (size_t)(n + 6) / 8;
+  uint8_t *seed = malloc(plain);
+  for (size_t i = 0; i < plain; i++) seed[i] = (uint8_t)(i * 181 + 7);
+  REQUIRE(pl_toeplitz_new(&context) == PL_OK);
+  REQUIRE(pl_toeplitz_hash(context, y, x, seed, (int64_t)plain, 0) == PL_OK);
+  REQUIRE(pl_toeplitz_hash(context, y, x, seed, (int64_t)modified, 1) == PL_OK);
+  pl_toeplitz_free(context);
+  pl_secret_free(x);
+  pl_secret_free(y);
+  free(seed);
+}
+
+static void leak(void) {
+  pl_secret *a = secret_of(8);
+  if (pl_secret_bytes(a)[0] & 1) printf("a branch on a secret\n");
+  pl_secret_free(a);
+}
+
+int main(int argc, char **argv) {
+  buffers();
+  hashes();
+  amplification(1001, 333);
+  amplification(40001, 20011);
+  if (argc > 1 && strcmp(argv[1], "leak") == 0) leak();
+  return 0;
+}
