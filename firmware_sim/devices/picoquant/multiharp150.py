@@ -255,7 +255,7 @@ class MultiHarp150:
 
     def _hardware_info(self, *_: int) -> bytes:
         c = self._config
-        texts = ((c.model, 24), ("930000", 8), ("1.0", 16))
+        texts = ((c.model, 24), ("930000", 8), ("1.0", 8))
         return b"".join(t.encode()[: n - 1].ljust(n, b"\0") for t, n in texts)
 
     def _serial(self, *_: int) -> bytes:

@@ -235,14 +235,15 @@ int MH_Initialize(int devidx, int mode, int refsource) {
     return set(devidx, ASK(F_INITIALIZE, mode, refsource));
 }
 
+/* model: room for 24 characters, partno: 8, version: 8. */
 int MH_GetHardwareInfo(int devidx, char *model, char *partno, char *version) {
-    char answer[24 + 8 + 16];
+    char answer[24 + 8 + 8]; /* three texts, each ended by a NUL */
     if (!model || !partno || !version) return E_ARGUMENT;
     int code = get(devidx, ASK(F_HARDWARE_INFO, 0), answer, sizeof answer);
     if (code == 0) {
         memcpy(model, answer, 24);
         memcpy(partno, answer + 24, 8);
-        memcpy(version, answer + 32, 16);
+        memcpy(version, answer + 32, 8);
     }
     return code;
 }

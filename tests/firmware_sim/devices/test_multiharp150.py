@@ -148,7 +148,7 @@ def test_texts(mh: Library) -> None:
     assert mh.lib.MH_GetErrorString(text, -1) == 0
     assert b"OPEN" in ffi.string(text)
     assert mh.lib.MH_GetErrorString(text, -9999) < 0
-    model, part, version = ffi.new("char[24]"), ffi.new("char[8]"), ffi.new("char[16]")
+    model, part, version = ffi.new("char[24]"), ffi.new("char[8]"), ffi.new("char[8]")
     mh.call("GetHardwareInfo", model, part, version)
     assert b"MultiHarp 150" in ffi.string(model)
     assert ffi.string(part)
