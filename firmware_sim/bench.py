@@ -146,7 +146,7 @@ class Bench:
     def advance(self) -> None:
         """One slice."""
         start, end = self.end_ps, self.end_ps + self.slice_ps
-        self._step_polarization(self.slice_ps / PS_PER_S)
+        self._step_fibres(self.slice_ps / PS_PER_S)
         if self._dirty:
             self._apply()
         self.engine.emit(start, end)
@@ -175,9 +175,14 @@ class Bench:
         """Bench time at this moment: what a command that arrives now is stamped with."""
         return max(self.end_ps, self.host_now_ps() if self.host_now_ps else 0)
 
-    def _step_polarization(self, step_s: float) -> None:
+    def _step_fibres(self, step_s: float) -> None:
         for i, side in enumerate(SIDES):
-            linewidth = self.arm(side).polarization_drift_hz
+            arm = self.arm(side)
+            if arm.fibre_drift_k_per_h != 0.0:
+                warmer = arm.fibre_temperature_c + arm.fibre_drift_k_per_h * step_s / 3600.0
+                arm.fibre_temperature_c = min(max(warmer, -100.0), 100.0)
+                self._dirty = True
+            linewidth = arm.polarization_drift_hz
             if linewidth > 0.0:
                 step = polarization.drift_step(linewidth, step_s, self._drift_rng[i])
                 self._drifted[i] = step @ self._drifted[i]

@@ -137,6 +137,8 @@ class Arm(Part):
     fibre_db_per_km: Annotated[float, Field(ge=0, le=100)] = 0.2
     fibre_us_per_km: Annotated[float, Field(ge=0, le=100)] = 4.9
     fibre_temperature_c: Annotated[float, Field(ge=-100, le=100)] = 20.0
+    fibre_drift_k_per_h: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
+    """The fibre's temperature moves by itself, and with it the delay."""
     fibre_ps_per_km_k: Annotated[float, Field(ge=0, le=1000)] = 38.0
     dispersion_ps_per_nm_km: Annotated[float, Field(ge=-500, le=500)] = 17.0
     rotation_deg: Rotation = (0.0, 0.0, 0.0)

@@ -187,6 +187,15 @@ def test_fibre_delay_moves_with_length_and_temperature() -> None:
     assert bench.truth()["delay_ps"]["bob"] == delay
 
 
+def test_a_fibre_that_warms_grows_longer() -> None:
+    bench = quiet(bob__fibre_km=100.0, bob__fibre_drift_k_per_h=360.0)
+    before = bench.truth()["delay_ps"]["bob"]
+    for _ in range(50):
+        bench.advance()
+    assert bench.get("bob.fibre_temperature_c") == pytest.approx(20.1)
+    assert bench.truth()["delay_ps"]["bob"] - before == pytest.approx(0.1 * 38 * 100, abs=1)
+
+
 def test_dispersion_broadens_the_difference_of_both_arms_linearly() -> None:
     bench = quiet(alice__fibre_km=10.0, bob__fibre_km=20.0, source__bandwidth_nm=2.0)
     found = clicks(bench, 50)
