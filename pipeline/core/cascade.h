@@ -56,9 +56,9 @@ static inline int cc_frames(int64_t bits) {
 int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]);
 int cc_frame_units(const cc_layout *layout, int frame);
 
-/* One frame's words out of the key (bits MSB-first within bytes), and back. */
+/* One frame's words out of the key (bits MSB-first within bytes), and back (spoils words). */
 void cc_frame_load(const cc_public *pub, int frame, const uint8_t *key, uint64_t *words);
-void cc_frame_store(const cc_public *pub, int frame, const uint64_t *words, uint8_t *key);
+void cc_frame_store(const cc_public *pub, int frame, uint64_t *words, uint8_t *key);
 /* Mask of the positions that hold a key bit. Returns 0 when all do, and writes nothing then. */
 int cc_frame_real(const cc_public *pub, int frame, uint64_t *words);
 

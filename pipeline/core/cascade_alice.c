@@ -48,7 +48,7 @@ void pl_cascade_alice_free(pl_cascade_alice *alice) {
 
 static void load_frames(pl_cascade_alice *alice, const uint8_t *key) {
   const cc_layout *l = &alice->pub.layout;
-  uint64_t *permuted = alice->store, *scratch = permuted + CC_MAX_WORDS, *next = scratch + 128;
+  uint64_t *permuted = alice->store, *scratch = permuted + CC_MAX_WORDS, *next = scratch + 64;
   for (int f = 0; f < l->frames; f++) {
     alice_frame *frame = &alice->frame[f];
     frame->words = cc_frame_units(l, f) * CC_UNIT_WORDS;
@@ -78,7 +78,7 @@ static int make_room(pl_cascade_alice *alice) {
     alice->frames = alice->frame ? l->frames : 0;
     if (!alice->frame) return PL_E_MEMORY;
   }
-  size_t words = CC_MAX_WORDS + 128 + (size_t)l->units * CC_UNIT_WORDS * (CC_PASSES + 1) +
+  size_t words = CC_MAX_WORDS + 64 + (size_t)l->units * CC_UNIT_WORDS * (CC_PASSES + 1) +
                  (size_t)l->frames * CC_PASSES;
   if (8 * words <= alice->store_bytes) return PL_OK;
   pl_locked_free(alice->store, alice->store_bytes);
@@ -148,7 +148,7 @@ static int in_range(const group *g) {
   }
 }
 
-/* Reads and checks the group at *at; moves *at behind it. */
+/* Reads the group at *at and moves *at behind it; what it asks for is checked by in_range. */
 static int next_group(const pl_cascade_alice *alice, const uint8_t **at, const uint8_t *end,
                       group *g) {
   const uint8_t *p = *at;
@@ -167,7 +167,7 @@ static int next_group(const pl_cascade_alice *alice, const uint8_t **at, const u
     p += 2 * g->count;
   }
   *at = p;
-  return in_range(g) ? PL_OK : PL_E_DATA;
+  return PL_OK;
 }
 
 static inline uint64_t prefix_bit(const uint64_t *prefix, unsigned position) {
@@ -200,14 +200,15 @@ static unsigned subset_parity(const pl_cascade_alice *alice, const alice_frame *
 
 static void answer_subsets(const pl_cascade_alice *alice, const group *g, cc_bits *out) {
   int subset = g->what - CC_SUBSET_BASE;
+  if (g->op == CC_OP_SUBSETS) {
+    const cc_public *pub = &alice->pub;
+    uint32_t all = pub->kernels->subsets(pub, g->frame->words, g->frame->plain, 1) >> subset;
+    for (int i = 0; i < g->count; i++) cc_put_bit(out, all >> i);
+    return;
+  }
   for (int i = 0; i < g->count; i++) {
-    unsigned end = (unsigned)g->frame->words * 64, begin = 0;
-    if (g->op == CC_OP_HALVES) {
-      end = cc_get16(g->items + 2 * i);
-      begin = end & (end - 1);
-    }
-    int which = g->op == CC_OP_HALVES ? subset : subset + i;
-    cc_put_bit(out, subset_parity(alice, g->frame, which, begin, end));
+    unsigned end = cc_get16(g->items + 2 * i);
+    cc_put_bit(out, subset_parity(alice, g->frame, subset, end & (end - 1), end));
   }
 }
 
@@ -226,18 +227,21 @@ int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request,
   if (bits < 0) return bits;
   if ((uint64_t)(bits + 7) / 8 > capacity) return PL_E_CAPACITY;
   if (bits > alice->cap - alice->leak) return PL_E_LIMIT;
-  alice->leak += bits;
-  alice->rounds++;
   cc_bits writer = {out, 0, 0};
   group g;
   for (const uint8_t *at = request, *end = request + size; at < end;) {
-    if (next_group(alice, &at, end, &g) != PL_OK) return PL_E_STATE; /* the request changed */
+    if (next_group(alice, &at, end, &g) != PL_OK || !in_range(&g)) {
+      explicit_bzero(out, capacity); /* nothing leaves, nothing counts */
+      return PL_E_DATA;
+    }
     if (g.what < CC_PASSES)
       answer_ranges(alice, &g, &writer);
     else
       answer_subsets(alice, &g, &writer);
   }
   for (; writer.n > 0; writer.n -= 8, writer.bits >>= 8) *writer.next++ = (uint8_t)writer.bits;
+  alice->leak += bits;
+  alice->rounds++;
   return (bits + 7) / 8;
 }
 

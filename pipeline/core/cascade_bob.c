@@ -60,7 +60,7 @@ static void clear_frame(bob_frame *f, int index, int words, bob_cell **cells) {
   *f = clean;
 }
 
-static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key, double qber) {
+static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key) {
   bob_frame *f = &bob->frame[index];
   uint64_t *words = bob->extra, *masks = words + SCRATCH;
   int64_t real = f->words * 64;
@@ -75,7 +75,8 @@ static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key, doubl
       real += __builtin_popcountll(words[w]);
     }
   }
-  f->density = (qber > 1e-5 ? qber : 1e-5) * (double)real / (64.0 * f->words);
+  f->fill = (double)real / (64.0 * f->words);
+  f->density = bob->rate * f->fill;
 }
 
 int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint8_t *seed,
@@ -91,10 +92,11 @@ int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint
   uint8_t *original = (uint8_t *)(bob->extra + SCRATCH + MASKS);
   memcpy(original, bytes, bytes_for(bits));
   bob->original = original;
+  bob->rate = qber > 1e-5 ? qber : 1e-5;
   bob_cell *cells = bob->cells;
   for (int f = 0; f < bob->pub.layout.frames; f++) {
     clear_frame(&bob->frame[f], f, cc_frame_units(&bob->pub.layout, f) * CC_UNIT_WORDS, &cells);
-    load_frame(bob, f, bytes, qber);
+    load_frame(bob, f, bytes);
   }
   bob->broken = 0;
   return PL_OK;
@@ -119,6 +121,7 @@ int64_t pl_cascade_bob_request(pl_cascade_bob *bob) {
   if (bob->in_flight) return (int64_t)bob->request_size;
   bob->request_size = 0;
   bob->request_bits = 0;
+  bob_measure_rate(bob);
   for (int f = 0; f < bob->pub.layout.frames; f++) {
     if (bob->frame[f].stage == BOB_DONE) continue;
     int status = bob_ask(bob, &bob->frame[f]);

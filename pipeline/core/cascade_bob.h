@@ -27,14 +27,15 @@ typedef struct {
   int level;                     /* of the blocks that were asked for */
 } bob_pass;
 
-typedef enum { BOB_TOP, BOB_REFINE, BOB_FIRST, BOB_CASCADE, BOB_SUBSETS, BOB_DONE } bob_stage;
+typedef enum { BOB_TOP, BOB_MEASURED, BOB_REFINE, BOB_FIRST, BOB_CASCADE, BOB_SUBSETS, BOB_DONE } bob_stage;
 
 typedef struct {
   bob_pass pass[CC_PASSES];
   const cc_perm *perm[CC_PASSES]; /* [0] unused */
   bob_stage stage;
   int words, index, built;   /* built: passes that exist */
-  double density;            /* errors per position: expected, then measured in pass 0 */
+  double fill, density;      /* key bits per position; errors per position */
+  int blocks, odd_blocks;    /* what pass 0 was told last */
   uint32_t subset_odd;       /* bit j: random subset j differs */
   int tries;                 /* searches in subsets */
   int subset, begin, level, odd; /* the one that is going on (subset < 0: none) */
@@ -47,6 +48,7 @@ struct pl_cascade_bob {
   size_t request_size, request_capacity;
   int64_t request_bits;
   int in_flight, broken;
+  double rate, rate_high; /* errors per bit: expected, then measured in pass 0 */
   bob_cell *cells;
   uint64_t *extra; /* one frame for moving words about, masks of the padded frame, the key given */
   size_t cells_bytes, extra_bytes;
@@ -70,6 +72,8 @@ unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int sub
 int bob_ask(pl_cascade_bob *bob, bob_frame *frame);
 /* cascade_bob_hear.c: one group of the request in flight, with its answers. */
 int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *parities);
+void bob_measure_rate(pl_cascade_bob *bob);
+int bob_start_searches(pl_cascade_bob *bob, bob_frame *frame);
 int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, cc_reader *parities);
 
 static inline unsigned bob_is_odd(const bob_pass *p, int begin) {
@@ -86,9 +90,10 @@ static inline void bob_queue(bob_pass *p, int begin, int level) {
 
 /* cascade_hot.h, in as many builds as there are instruction sets. */
 struct cc_kernels {
-  void (*transpose)(const uint64_t *in, uint64_t *out);
+  void (*transpose)(uint64_t *matrix);
   void (*permute)(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out, int stride,
                   uint64_t *scratch);
+  uint32_t (*subsets)(const cc_public *pub, int words, const uint64_t *x, int stride);
   void (*answer)(const uint64_t *prefix, const uint8_t *items, int count, cc_bits *out);
   int (*flip)(const cc_public *pub, bob_frame *frame, int own, int at);
   int (*split)(const cc_public *pub, bob_frame *frame, int pass, int entry, unsigned left_odd);

@@ -4,9 +4,9 @@
 
 #include "cascade_bob.h"
 
-/* Only blocks up to 2^4 times the shortest odd one are asked about in a round: a long search is
+/* Only blocks up to 2^3 times the shortest odd one are asked about in a round: a long search is
  * likely to end at an error that a short one is about to find. */
-enum { LEVEL_SPREAD = 4 };
+enum { LEVEL_SPREAD = 3 };
 
 static int reserve(pl_cascade_bob *bob, size_t more) {
   size_t need = bob->request_size + more;
@@ -44,12 +44,12 @@ static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int
   bob->request_bits += count;
 }
 
-/* Block lengths: the first near 0.73 / density (the measured one decides, see bob_hear; asking
+/* Block lengths: the first near 0.73 / density (the measured rate decides, see bob_start_searches; asking
  * starts one level higher), the second near 7 / density, the third 4,096. */
 static int level_for(int pass, const bob_frame *f) {
   if (pass == 2) return CC_MAX_LEVEL;
   int level = (int)lround(log2((pass ? 7 : 0.73) / f->density)) + !pass;
-  int least = pass ? CC_MIN_LEVEL + 2 : CC_MIN_LEVEL + 1, most = pass ? 11 : CC_MAX_LEVEL;
+  int least = pass ? CC_MIN_LEVEL + 2 : CC_MIN_LEVEL + 1, most = pass ? 11 : 9;
   return level < least ? least : level > most ? most : level;
 }
 
@@ -179,10 +179,13 @@ static int ask_subset_half(pl_cascade_bob *bob, bob_frame *f) {
 int bob_ask(pl_cascade_bob *bob, bob_frame *f) {
   if (reserve(bob, CC_HEADER + 2) != PL_OK) return PL_E_MEMORY;
   if (f->stage == BOB_TOP) return ask_blocks(bob, f, 0);
-  while (f->stage == BOB_REFINE) {
+  while (f->stage == BOB_MEASURED) {
+    int status = bob_start_searches(bob, f);
+    if (status != PL_OK) return status;
+    if (f->stage != BOB_REFINE) break;
     int asked = ask_refine(bob, f);
     if (asked) return asked < 0 ? asked : PL_OK;
-    int status = bob_hear_refine(f, 0, bob->request, NULL);
+    status = bob_hear_refine(f, 0, bob->request, NULL); /* one half of each block is padding */
     if (status != PL_OK) return status;
   }
   if (f->stage == BOB_FIRST) return ask_first(bob, f);

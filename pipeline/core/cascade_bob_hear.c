@@ -48,19 +48,49 @@ static int queue_odd(bob_frame *f, bob_pass *p, int odd) {
   return PL_OK;
 }
 
-/* Pass 0 has learnt the parities of `blocks` blocks, `odd` of which differ. That measures the
- * error rate d: 1 - 2 odd/blocks = (1 - 2 d)^length. Longer blocks than about 0.73 / d (to the
- * nearest power of two) are halved first; their parities are as new as those of the halves. */
+/* Pass 0 has learnt the parities of `blocks` blocks, `odd` of which differ. */
 static int measured(bob_frame *f, int blocks, int odd) {
+  f->blocks = blocks;
+  f->odd_blocks = odd;
+  f->stage = BOB_MEASURED;
+  return PL_OK;
+}
+
+/* 1 - 2 odd = (1 - 2 rate)^length for the expected fraction of odd blocks. */
+static double rate_of(double odd, double length) {
+  return 0.5 * (1 - pow(fmax(1 - 2 * odd, 0.01), 1 / length));
+}
+
+/* The error rate that the blocks tell, and one standard deviation more. Frames without padding
+ * are counted together; they have the same block length. */
+void bob_measure_rate(pl_cascade_bob *bob) {
+  for (int padded = 0; padded < 2; padded++) {
+    double blocks = 0, odd = 0, length = 1, fill = 1;
+    for (int i = 0; i < bob->pub.layout.frames; i++) {
+      const bob_frame *f = &bob->frame[i];
+      if (f->stage != BOB_MEASURED || (f->pass[0].real != NULL) != padded) continue;
+      blocks += f->blocks;
+      odd += f->odd_blocks;
+      length = 1 << f->pass[0].level;
+      fill = f->fill;
+    }
+    if (blocks == 0) continue;
+    bob->rate = fmax(rate_of(odd / blocks, length) / fill, 0.3 / (double)bob->pub.layout.bits);
+    bob->rate_high = rate_of((odd + 0.5 * sqrt(blocks)) / blocks, length) / fill;
+    return;
+  }
+}
+
+/* Blocks longer than about 0.73 / density (to the nearest power of two) are halved first: no
+ * parity is wasted by that, they are as new as those of the halves would have been. */
+int bob_start_searches(pl_cascade_bob *bob, bob_frame *f) {
   bob_pass *p = &f->pass[0];
-  double length = (double)(1 << p->level), least = 0.3 / (f->words * 64.0);
-  double even = fmax(1 - 2.0 * odd / blocks, 0.01);
-  f->density = fmax(0.5 * (1 - pow(even, 1 / length)), least);
+  f->density = bob->rate * f->fill;
   f->stage = BOB_REFINE;
-  if (p->level > CC_MIN_LEVEL && length * f->density > 1.03) return PL_OK;
-  f->stage = p->real || !odd ? BOB_CASCADE : BOB_FIRST;
+  if (p->level > CC_MIN_LEVEL && (1 << p->level) * bob->rate_high * f->fill > 1.03) return PL_OK;
+  f->stage = p->real || !f->odd_blocks ? BOB_CASCADE : BOB_FIRST;
   p->searching = p->level;
-  return queue_odd(f, p, odd);
+  return queue_odd(f, p, f->odd_blocks);
 }
 
 /* Every block of pass 0 is halved; items: the middles that were asked about, NULL: all. */
@@ -101,8 +131,9 @@ static int hear_halves(pl_cascade_bob *bob, bob_frame *f, int pass, int count, c
 }
 
 static void hear_subsets(pl_cascade_bob *bob, bob_frame *f, cc_reader *r) {
-  for (int j = 0; j < CC_SUBSETS; j++)
-    f->subset_odd |= (cc_next_bit(r) ^ bob_subset_parity(&bob->pub, f, j, 0, f->words * 64)) << j;
+  f->subset_odd = bob->pub.kernels->subsets(&bob->pub, f->words, &f->pass[0].cell->key,
+                                            sizeof(bob_cell) / sizeof(uint64_t));
+  for (int j = 0; j < CC_SUBSETS; j++) f->subset_odd ^= (uint32_t)cc_next_bit(r) << j;
 }
 
 static int hear_subset_half(pl_cascade_bob *bob, bob_frame *f, unsigned parity) {

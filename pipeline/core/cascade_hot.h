@@ -8,36 +8,70 @@
 
 /* ---- permutation ---- */
 
-HOT_TARGET void HOT(transpose)(const uint64_t *in, uint64_t *out) {
-  uint64_t mask = 0xffffffffu;
-  for (int k = 0; k < 32; k++) {
-    uint64_t t = (in[k] >> 32 ^ in[k + 32]) & mask;
-    out[k] = in[k] ^ t << 32;
-    out[k + 32] = in[k + 32] ^ t;
-  }
-  mask ^= mask << 16;
-  for (int j = 16; j; j >>= 1, mask ^= mask << j)
-    for (int base = 0; base < 64; base += 2 * j)
-      for (int k = base; k < base + j; k++) {
-        uint64_t t = (out[k] >> j ^ out[k + j]) & mask;
-        out[k] ^= t << j;
-        out[k + j] ^= t;
-      }
+INLINE void swap_bits(uint64_t *low, uint64_t *high, int shift, uint64_t mask) {
+  uint64_t t = (*low >> shift ^ *high) & mask;
+  *low ^= t << shift;
+  *high ^= t;
 }
 
-/* Frame order to pass order; both have their words `stride` words apart. scratch: 128 words. */
+/* Rows 4 i .. 4 i + 3 of a 64x64 matrix: exchange what belongs to their neighbours. */
+INLINE void transpose_four(uint64_t *row) {
+  const uint64_t ones = 0x5555555555555555u, twos = 0x3333333333333333u;
+  swap_bits(&row[0], &row[1], 1, ones);
+  swap_bits(&row[2], &row[3], 1, ones);
+  swap_bits(&row[0], &row[2], 2, twos);
+  swap_bits(&row[1], &row[3], 2, twos);
+}
+
+/* The rest of the transpose; the inner loops are vectors. */
+INLINE void transpose_rest(uint64_t *restrict m) {
+  for (int k = 0; k < 64; k += 8)
+    for (int i = 0; i < 4; i++) swap_bits(&m[k + i], &m[k + i + 4], 4, 0x0f0f0f0f0f0f0f0fu);
+  for (int k = 0; k < 64; k += 16)
+    for (int i = 0; i < 8; i++) swap_bits(&m[k + i], &m[k + i + 8], 8, 0x00ff00ff00ff00ffu);
+  for (int k = 0; k < 64; k += 32)
+    for (int i = 0; i < 16; i++) swap_bits(&m[k + i], &m[k + i + 16], 16, 0x0000ffff0000ffffu);
+  for (int i = 0; i < 32; i++) swap_bits(&m[i], &m[i + 32], 32, 0x00000000ffffffffu);
+}
+
+/* Transposes a 64x64 matrix in place: bit c of word r becomes bit r of word c. */
+HOT_TARGET void HOT(transpose)(uint64_t *m) {
+  for (int k = 0; k < 64; k += 4) transpose_four(m + k);
+  transpose_rest(m);
+}
+
+/* Frame order to pass order; both have their words `stride` words apart. scratch: 64 words. */
 HOT_TARGET void HOT(permute)(const cc_perm *p, int words, const uint64_t *restrict in,
                              uint64_t *restrict out, int stride, uint64_t *restrict scratch) {
-  uint64_t *a = scratch, *t = scratch + 64;
   for (int g = 0; g < words; g += 64) {
-    for (int i = 0; i < 64; i++) {
-      uint64_t x = in[p->from1[g + i] * stride];
-      int turn = p->rotate[g + i];
-      a[i] = x << turn | x >> (-turn & 63);
+    for (int k = 0; k < 64; k += 4) {
+      for (int i = 0; i < 4; i++) {
+        uint64_t x = in[p->from1[g + k + i] * stride];
+        int turn = p->rotate[g + k + i];
+        scratch[k + i] = x << turn | x >> (-turn & 63);
+      }
+      transpose_four(scratch + k);
     }
-    HOT(transpose)(a, t);
-    for (int i = 0; i < 64; i++) out[p->to2[g + i] * stride] = t[i];
+    transpose_rest(scratch);
+    for (int i = 0; i < 64; i++) out[p->to2[g + i] * stride] = scratch[i];
   }
+}
+
+/* ---- random subsets ---- */
+
+/* Bit j of the result: parity of x over random subset j. */
+HOT_TARGET uint32_t HOT(subsets)(const cc_public *pub, int words, const uint64_t *restrict x,
+                                 int stride) {
+  uint64_t sum[CC_SUBSETS] = {0}, shift[CC_SUBSETS];
+  uint32_t parities = 0;
+  for (int j = 0; j < CC_SUBSETS; j++) shift[j] = 4 * (uint64_t)j;
+  for (int w = 0; w < words; w++) {
+    uint64_t bits = x[w * stride], random = pub->random[w];
+    for (int j = 0; j < CC_SUBSETS; j++)
+      sum[j] ^= bits & (random << shift[j] | random >> (-shift[j] & 63));
+  }
+  for (int j = 0; j < CC_SUBSETS; j++) parities |= cc_parity(sum[j]) << j;
+  return parities;
 }
 
 /* ---- Alice ---- */
@@ -248,7 +282,7 @@ HOT_TARGET int HOT(pick)(bob_search *restrict search, int n, int most, uint8_t *
   return asked;
 }
 
-const cc_kernels HOT(kernels) = {HOT(transpose),    HOT(permute),     HOT(answer),
+const cc_kernels HOT(kernels) = {HOT(transpose),    HOT(permute),     HOT(subsets), HOT(answer),
                                  HOT(flip),         HOT(split_search), HOT(hear_halves),
                                  HOT(hear_first),   HOT(end_first),   HOT(sweep),
                                  HOT(pick)};

@@ -106,43 +106,52 @@ static uint64_t load_word(const cc_layout *l, const uint8_t *key, int64_t w) {
   return x >> (64 - left) << (64 - left);
 }
 
-void cc_frame_load(const cc_public *pub, int frame, const uint8_t *key, uint64_t *words) {
-  const cc_layout *l = &pub->layout;
-  uint64_t a[64];
-  for (int u = 0; u < cc_frame_units(l, frame); u++) {
-    int64_t first = first_word(l, frame, u);
-    for (int i = 0; i < 64; i++) a[i] = load_word(l, key, first + i);
-    pub->kernels->transpose(a, words + 64 * u);
+static void store_word(uint64_t x, uint8_t *p, int bytes) {
+  if (bytes < 8) {
+    for (int b = 0; b < bytes; b++) p[b] = (uint8_t)(x >> (56 - 8 * b));
+    return;
   }
-  explicit_bzero(a, sizeof a);
+  p[0] = (uint8_t)(x >> 56);
+  p[1] = (uint8_t)(x >> 48);
+  p[2] = (uint8_t)(x >> 40);
+  p[3] = (uint8_t)(x >> 32);
+  p[4] = (uint8_t)(x >> 24);
+  p[5] = (uint8_t)(x >> 16);
+  p[6] = (uint8_t)(x >> 8);
+  p[7] = (uint8_t)x;
 }
 
-void cc_frame_store(const cc_public *pub, int frame, const uint64_t *words, uint8_t *key) {
+void cc_frame_load(const cc_public *pub, int frame, const uint8_t *key, uint64_t *words) {
   const cc_layout *l = &pub->layout;
-  uint64_t a[64];
-  for (int u = 0; u < cc_frame_units(l, frame); u++) {
+  for (int u = 0; u < cc_frame_units(l, frame); u++, words += 64) {
     int64_t first = first_word(l, frame, u);
-    pub->kernels->transpose(words + 64 * u, a);
+    for (int i = 0; i < 64; i++) words[i] = load_word(l, key, first + i);
+    pub->kernels->transpose(words);
+  }
+}
+
+void cc_frame_store(const cc_public *pub, int frame, uint64_t *words, uint8_t *key) {
+  const cc_layout *l = &pub->layout;
+  for (int u = 0; u < cc_frame_units(l, frame); u++, words += 64) {
+    int64_t first = first_word(l, frame, u);
+    pub->kernels->transpose(words);
     for (int i = 0; i < 64 && first + i < l->words; i++) {
       int64_t at = 8 * (first + i), left = (l->bits + 7) / 8 - at;
-      int bytes = left < 8 ? (int)left : 8;
-      for (int b = 0; b < bytes; b++) key[at + b] = (uint8_t)(a[i] >> (56 - 8 * b));
+      store_word(words[i], key + at, left < 8 ? (int)left : 8);
     }
   }
-  explicit_bzero(a, sizeof a);
 }
 
 int cc_frame_real(const cc_public *pub, int frame, uint64_t *words) {
   const cc_layout *l = &pub->layout;
-  uint64_t a[64];
   int units = cc_frame_units(l, frame);
   if (l->bits - 64 * first_word(l, frame, units - 1) >= CC_UNIT_BITS) return 0;
-  for (int u = 0; u < units; u++) {
+  for (int u = 0; u < units; u++, words += 64) {
     for (int i = 0; i < 64; i++) {
       int64_t left = l->bits - 64 * (first_word(l, frame, u) + i);
-      a[i] = left >= 64 ? ~(uint64_t)0 : left <= 0 ? 0 : ~(uint64_t)0 << (64 - left);
+      words[i] = left >= 64 ? ~(uint64_t)0 : left <= 0 ? 0 : ~(uint64_t)0 << (64 - left);
     }
-    pub->kernels->transpose(a, words + 64 * u);
+    pub->kernels->transpose(words);
   }
   return 1;
 }

@@ -48,6 +48,12 @@ class CascadeAlice:
         check(lib.pl_cascade_alice_new(slot, key.handle, _seed(seed), max(leak_cap_bits, 0)))
         self._handle = Handle(slot[0], lib.pl_cascade_alice_free, len(key) // 2)
 
+    def restart(self, key: SecretBits, *, seed: bytes, leak_cap_bits: int) -> None:
+        """Begin another block, of any length, in the memory of this object."""
+        self._handle.call(
+            lib.pl_cascade_alice_restart, key.handle, _seed(seed), max(leak_cap_bits, 0)
+        )
+
     def answer(self, request: bytes) -> bytes:
         """The parities asked for, one bit each; they are counted as they leave.
 
@@ -78,8 +84,9 @@ class CascadeAlice:
 class CascadeBob:
     """Finds and corrects the differences between ``key`` (copied) and Alice's.
 
-    qber: the expected rate; a wrong one costs parities, not correctness. When finished, the keys
-    agree but for a small probability (docs/cascade.md): a verification hash must follow.
+    qber: the expected rate, a hint only: block lengths follow the rate that the parities show.
+    When finished, the keys agree but for a small probability (docs/cascade.md): a verification
+    hash must follow.
     Errors: as CascadeAlice.
     """
 
@@ -88,6 +95,11 @@ class CascadeBob:
         slot = ffi.new("pl_cascade_bob **")
         check(lib.pl_cascade_bob_new(slot, key.handle, _seed(seed), _rate(qber)))
         self._handle = Handle(slot[0], lib.pl_cascade_bob_free, 2 * self._n_bits)
+
+    def restart(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
+        """Begin another block, of any length, in the memory of this object."""
+        self._handle.call(lib.pl_cascade_bob_restart, key.handle, _seed(seed), _rate(qber))
+        self._n_bits = len(key)
 
     def request(self) -> bytes | None:
         """The positions wanted next, of all frames at once; None: finished.

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -416,6 +421,52 @@ def test_lying_peer_cannot_keep_bob_busy(number: int) -> None:
     except NativeDataError:
         with pytest.raises(NativeStateError):
             bob.request()
+
+
+def test_restart_is_a_new_block() -> None:
+    alice, bob = pair(n=70_000)
+    bob.receive(alice.answer(bob.request() or b""))
+    rng = np.random.default_rng(8)
+    for n in (500, 100_000, 3000):
+        bits, other = noisy(n, 0.04, rng)
+        seed = rng.bytes(32)
+        alice.restart(secret(bits), seed=seed, leak_cap_bits=n)
+        bob.restart(secret(other), qber=0.04, seed=seed)
+        fresh = converse(bits, other, 0.04, seed)
+        for request, answer in fresh.messages:
+            assert bob.request() == request
+            assert alice.answer(request) == answer
+            bob.receive(answer)
+        assert bob.request() is None
+        assert alice.leak_bits == fresh.leak
+        assert np.array_equal(opened(bob.corrected()), bits)
+
+
+DIGEST = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+import test_cascade
+digest = hashlib.sha256()
+for request, answer in test_cascade.run(80_000, 0.04, 3).messages:
+    digest.update(request + answer)
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.parametrize("level", ["portable", "sse", "avx2", "vpclmul"])
+def test_same_bits_at_every_level(level: str) -> None:
+    digest = hashlib.sha256()
+    for request, answer in run(80_000, 0.04, 3).messages:
+        digest.update(request + answer)
+    result = subprocess.run(
+        [sys.executable, "-c", DIGEST, str(Path(__file__).parent)],
+        env={**os.environ, "PHOTONLINK_SIMD": level},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout.strip() == digest.hexdigest()
 
 
 def test_bad_arguments() -> None:
