@@ -157,24 +157,29 @@ async def open_bench(station: BenchStation, *, tap: BenchTap | None = None) -> B
     BenchError lists every instrument that failed, address by address; those that opened are
     closed again.
     """
-    names = list(station.instruments)
-    results = await asyncio.gather(
-        *(_open_one(name, station.instruments[name], tap) for name in names),
-        return_exceptions=True,
-    )
-    failures: dict[str, BaseException] = {}
     bench = Bench({}, {}, dict(station.instruments))
-    for name, result in zip(names, results, strict=True):
-        if isinstance(result, BaseException):
-            failures[name] = result
+    failures: dict[str, str] = {}
+
+    async def one(name: str, entry: InstrumentEntry) -> None:
+        try:
+            instrument, resolution = await _open_one(name, entry, tap)
+        except PhotonlinkError as error:
+            failures[name] = str(error)
         else:
-            bench.instruments[name], bench.resolutions[name] = result
-    if failures:
+            bench.instruments[name], bench.resolutions[name] = instrument, resolution
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, entry in station.instruments.items():
+                group.create_task(one(name, entry), name=f"open {name}")
+        if failures:
+            raise BenchError.of(station.name, dict(sorted(failures.items())))
+    except BaseException:
         await bench.close()
-        for failure in failures.values():
-            if not isinstance(failure, PhotonlinkError):
-                raise failure  # a bug or a cancellation is not dressed up as a device's fault
-        raise BenchError.of(station.name, {k: str(v) for k, v in failures.items()})
+        raise
+    order = list(station.instruments)
+    bench.instruments = {name: bench.instruments[name] for name in order}
+    bench.resolutions = {name: bench.resolutions[name] for name in order}
     return bench
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from photonlink.hal.errors import StationError
 from photonlink.hal.links.address import Address
 from photonlink.hal.links.base import Link, Tap
@@ -17,6 +19,10 @@ def make_link(uri: str, *, tap: Tap | None = None) -> Link:
     if address.scheme == "tcp":
         return TcpLink(address, tap=tap)
     if address.scheme == "serial":
+        if sys.platform == "win32":
+            from photonlink.hal.links.serial_thread import SerialThreadLink
+
+            return SerialThreadLink(address, tap=tap)
         from photonlink.hal.links.serial_posix import SerialPosixLink
 
         return SerialPosixLink(address, tap=tap)

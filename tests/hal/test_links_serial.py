@@ -23,8 +23,22 @@ from photonlink.hal.errors import (
     LinkTimeout,
     StationError,
 )
-from photonlink.hal.links import Address, make_link
+from photonlink.hal.links import Address
+from photonlink.hal.links.base import ByteLink
 from photonlink.hal.links.serial_port import serial_error
+from photonlink.hal.links.serial_posix import SerialPosixLink
+from photonlink.hal.links.serial_thread import SerialThreadLink
+
+LINK: type[ByteLink] = SerialPosixLink
+
+
+@pytest.fixture(autouse=True, params=[SerialPosixLink, SerialThreadLink])
+def _both_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "LINK", request.param)
+
+
+def make_link(uri: str) -> ByteLink:
+    return LINK(Address.parse(uri))
 
 
 class Register:
