@@ -210,12 +210,19 @@ int pl_secret_equal(const pl_secret *a, const pl_secret *b) {
   return (int)((uint32_t)(difference - 1) >> 31);
 }
 
+/* Without a table, which the compiler's own routine may use on machines without popcnt. */
+static int64_t ones_of(uint64_t word) {
+  word -= word >> 1 & 0x5555555555555555u;
+  word = (word & 0x3333333333333333u) + (word >> 2 & 0x3333333333333333u);
+  return (int64_t)(((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u >> 56);
+}
+
 int64_t pl_secret_ones(const pl_secret *secret) {
   const uint8_t *bytes = pl_secret_bytes(secret);
   if (!bytes) return PL_E_STATE;
   int64_t ones = 0; /* the slack after the last byte is zero */
   for (size_t i = 0; i < bytes_for(secret->n_bits); i += 8)
-    ones += __builtin_popcountll(load_be(bytes + i));
+    ones += ones_of(load_be(bytes + i));
   return ones;
 }
 

@@ -96,7 +96,7 @@ int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, con
   if (x == y || n_out > n) return PL_E_ARGUMENT;
   int64_t seed_bits = modified ? n - 1 : n + n_out - 1;
   if (seed_bits < 0) seed_bits = 0;
-  if (seed_bytes != (seed_bits + 7) / 8) return PL_E_CAPACITY;
+  if (seed_bytes != (seed_bits + 7) / 8) return PL_E_ARGUMENT;
   pl_secret_wipe(y, 0, n_out);
   if (modified) pl_bits_copy(out, 0, in, 0, n_out);
   int64_t start = modified ? n_out : 0;
@@ -106,5 +106,6 @@ int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, con
   int status = small ? direct(context, out, n_out, in, start, n, seed)
                      : pl_toeplitz_fast(context, out, n_out, in, start, n, seed);
   if (context->secret) explicit_bzero(context->secret, 8 * context->secret_words);
+  if (status != PL_OK) pl_secret_wipe(y, 0, n_out); /* nothing half-written */
   return status;
 }

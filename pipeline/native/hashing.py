@@ -45,9 +45,13 @@ class PolyMac:
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Appends public bytes to the message; any lengths, any division."""
-        # bytes go as they are: on short messages a from_buffer costs as much as the hash
+        # Short messages are hashed faster than cffi and Handle.call prepare the call: bytes go as
+        # they are, and C itself refuses the NULL of a closed handle.
         source = data if isinstance(data, bytes) else ffi.from_buffer(_BYTES, data)
-        self._handle.call(_UPDATE, source, len(data))
+        with self._handle._lock:
+            status = _UPDATE(self._handle._pointer, source, len(source))
+        if status:
+            check(status)
 
     def reset(self) -> None:
         """Forgets the message so far; the key stays."""
@@ -129,6 +133,11 @@ class Toeplitz:
         return self._hash(x, seed, n_out, 1)
 
     def _hash(self, x: SecretBits, seed: bytes, n_out: int, modified: int) -> SecretBits:
+        bits = max(0, len(x) - 1 if modified else len(x) + n_out - 1)
+        if len(seed) != (bits + 7) // 8:
+            error = NativeArgumentError(lib.PL_E_ARGUMENT)
+            error.hint = f"The seed needs {(bits + 7) // 8} bytes, not {len(seed)}"
+            raise error
         y = SecretBits(n_out)
         with held(self._handle, y._handle, x._handle):
             check(

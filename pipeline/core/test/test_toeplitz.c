@@ -72,9 +72,9 @@ static void refusals(void) {
   REQUIRE(pl_secret_new(&x, 100) == PL_OK && pl_secret_new(&y, 50) == PL_OK);
   REQUIRE(pl_secret_new(&wide, 101) == PL_OK && pl_toeplitz_new(&context) == PL_OK);
   REQUIRE(pl_toeplitz_hash(context, y, x, seed, 19, 0) == PL_OK); /* 149 bits */
-  REQUIRE(pl_toeplitz_hash(context, y, x, seed, 18, 0) == PL_E_CAPACITY);
-  REQUIRE(pl_toeplitz_hash(context, y, x, seed, 20, 0) == PL_E_CAPACITY);
-  REQUIRE(pl_toeplitz_hash(context, y, x, seed, 12, 1) == PL_E_CAPACITY);
+  REQUIRE(pl_toeplitz_hash(context, y, x, seed, 18, 0) == PL_E_ARGUMENT);
+  REQUIRE(pl_toeplitz_hash(context, y, x, seed, 20, 0) == PL_E_ARGUMENT);
+  REQUIRE(pl_toeplitz_hash(context, y, x, seed, 12, 1) == PL_E_ARGUMENT);
   REQUIRE(pl_toeplitz_hash(context, wide, x, seed, 25, 0) == PL_E_ARGUMENT);
   REQUIRE(pl_toeplitz_hash(context, x, x, seed, 25, 0) == PL_E_ARGUMENT);
   REQUIRE(pl_toeplitz_hash(NULL, y, x, seed, 19, 0) == PL_E_STATE);
