@@ -55,6 +55,8 @@ class Acquisition:
     def _clear(self, inputs: Sequence[InputSettings], sync_div: int) -> None:
         self._inputs = [replace(i) for i in inputs]
         self._sync_div, self._sync_seen = sync_div, 0
+        self._heads = np.arange(len(inputs), dtype=np.int64) << 25
+        self._heads[-1:] = SPECIAL  # the last one is sync
         self._last = [FAR_PAST] * len(self._inputs)
         self._ready = 0
         self._encoder = T2Encoder(self.counter_start)
@@ -154,18 +156,20 @@ class Acquisition:
         self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], ready: int
     ) -> npt.NDArray[np.uint32]:
         """Sort what the shifts have mixed, hold back what may still be overtaken, then filter."""
-        tick = np.concatenate((self._held_tick, tick))
-        channel = np.concatenate((self._held_channel, channel))
-        order = np.argsort(tick, kind="stable")
-        tick, channel = tick[order], channel[order]
+        if len(self._held_tick):
+            tick = np.concatenate((self._held_tick, tick))
+            channel = np.concatenate((self._held_channel, channel))
+        if (np.diff(tick) < 0).any():
+            order = np.argsort(tick, kind="stable")
+            tick, channel = tick[order], channel[order]
         split = int(np.searchsorted(tick, ready))
         self._held_tick, self._held_channel = tick[split:], channel[split:]
         first = int(np.searchsorted(tick, 0))  # an offset cannot reach before the start
         tick, channel = tick[first:split], channel[first:split]
         keep = self._survivors(tick, channel)
-        tick, channel = tick[keep], channel[keep]
-        sync = len(self._inputs) - 1
-        head = np.where(channel == sync, SPECIAL, channel.astype(np.int64) << 25)
+        if not keep.all():
+            tick, channel = tick[keep], channel[keep]
+        head = self._heads[channel]
         self.events_sent += len(tick)
         return self._encoder.encode(tick, head, ready)
 

@@ -268,7 +268,6 @@ class MultiHarp150:
         return struct.pack("<dii", self._acquisition.resolution_ps, 24, 0)
 
     def _input_channels(self, *_: int) -> bytes:
-        self._ready()
         return _int(self._config.inputs)
 
     # -- settings ------------------------------------------------------------------------------
