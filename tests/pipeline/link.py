@@ -41,6 +41,7 @@ BENCH = Bench(
     duration_s=2.5, pairs_hz=20_000, singles_a_hz=20_000, singles_b_hz=20_000, offset_s=0.01
 )
 STEP_PS = 10**11
+STARTED = AcquisitionStart(1e9, 0.01)
 CAPABILITIES = TaggerCapabilities((1, 2, 3, 4), 1.0, 1e7)
 
 
@@ -89,7 +90,7 @@ class Node:
             store=self.store,
             randomness=seeded(f"{self.role}/{self.lives}/{self.seed}"),
         )
-        self.session.acquisition_started(AcquisitionStart(1e9, 0.01), CAPABILITIES, 0.0)
+        self.session.acquisition_started(STARTED, CAPABILITIES, 0.0)
 
     def codes(self) -> set[str]:
         return {alarm.code for alarm in self.alarms}
@@ -189,13 +190,21 @@ def pair(
     )
 
 
-def feed(wire: Wire, bench: Bench = BENCH, *, end: bool = True) -> None:
+def feed(
+    wire: Wire,
+    bench: Bench = BENCH,
+    *,
+    end: bool = True,
+    until: Callable[[], bool] = lambda: False,
+) -> None:
     """All tags of a bench, 0.1 s at a time for both sides, then the end of input."""
     for block_a, block_b in zip(*clicks_of(bench), strict=True):
+        if until():
+            return
         wire.input(Role.ALICE, lambda s, b=block_a: s.tags(b, wire.now_s))  # type: ignore[misc]
         wire.input(Role.BOB, lambda s, b=block_b: s.tags(b, wire.now_s))  # type: ignore[misc]
         wire.tick()
-    if end:
+    if end and not until():
         for role in Role:
             wire.input(role, lambda s: s.end_of_input(wire.now_s))
         wire.tick()
