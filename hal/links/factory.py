@@ -16,6 +16,12 @@ def make_link(uri: str, *, tap: Tap | None = None) -> Link:
     Vendor libraries are no byte links: their drivers open a ``VendorLibrary`` themselves.
     """
     address = Address.parse(uri)
+    if address.scheme == "visa":
+        from photonlink.hal.links.visa import VisaLink, visa_or_native
+
+        address = visa_or_native(address)
+        if address.scheme == "visa":
+            return VisaLink(address, tap=tap)
     if address.scheme == "tcp":
         return TcpLink(address, tap=tap)
     if address.scheme == "serial":
