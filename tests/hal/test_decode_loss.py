@@ -291,3 +291,31 @@ def test_a_long_silence_is_believed_when_the_next_record_agrees() -> None:
     assert events(block) == rows
     assert block.lost == ()
     assert block.end_ps == 3 * hour
+
+
+@pytest.mark.parametrize(
+    ("lengths", "span"),
+    [
+        ((40_000, 40_000, 40_000, 40_000), 10**6),
+        ((40_000, 40_000, 40_000, 40_000), 50),  # nearly all times equal
+        ((100_000, 3, 0, 5_000), 10**9),
+        ((1, 100_000), 10),
+        (tuple(range(1, 6_400, 100)), 10**5),
+        ((70_000,), 10**5),
+    ],
+)
+def test_long_merges_are_stable_sorts_too(lengths: tuple[int, ...], span: int) -> None:
+    rng = np.random.default_rng(5)
+    parts = [
+        (np.sort(rng.integers(-span, span, n)), rng.integers(0, 256, n, dtype=np.uint8))
+        for n in lengths
+    ]
+    times = np.concatenate([t for t, _ in parts])
+    order = np.argsort(times, kind="stable")
+    merged_times, merged_channels = merge(parts)
+    np.testing.assert_array_equal(merged_times, times[order])
+    np.testing.assert_array_equal(merged_channels, np.concatenate([c for _, c in parts])[order])
+    if len(parts[0][0]) > 50_000:
+        parts[0][0][-5:] = parts[0][0][-5:][::-1] - np.arange(5)
+        with pytest.raises(DecodeError, match="not sorted"):
+            merge(parts)
