@@ -29,13 +29,16 @@ class T2Encoder:
 
         At most one overflow record before each event and one at the end.
         """
-        tick = tick + self._origin
-        wraps = np.append(tick, until + self._origin) >> WRAP_BITS
-        steps = np.diff(wraps, prepend=self._wraps)
-        self._wraps = int(wraps[-1])
-        records = head | (tick & TAG_MASK)
-        at = np.flatnonzero(steps)
-        return np.insert(records, at, OVERFLOW | steps[at]).astype("<u4")
+        if self._origin:
+            tick = tick + self._origin
+        last = (until + self._origin) >> WRAP_BITS
+        edges = np.arange(self._wraps + 1, last + 1, dtype=np.int64) << WRAP_BITS
+        self._wraps = max(self._wraps, last)
+        records = (head | (tick & TAG_MASK)).astype("<u4")
+        if not len(edges):
+            return records
+        at, steps = np.unique(np.searchsorted(tick, edges), return_counts=True)
+        return np.insert(records, at, (OVERFLOW | steps).astype("<u4"))
 
 
 def dead_time(

@@ -73,7 +73,7 @@ class Tdc1:
         self._commands: deque[str] = deque(maxlen=256)
         self._task: asyncio.Task[None] | None = None
         self._streaming = False
-        self._lose = self._counter_start = 0
+        self._lose = self._slip = self._counter_start = 0
         self.events_sent = self.events_lost = 0
         self._reset()
 
@@ -115,8 +115,9 @@ class Tdc1:
 
     def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Reply and cable faults; ``reboot``; ``lose`` and ``overrun`` (``events``: swallowed,
-        this device has no flag for it); ``rollover`` (``before``: the counter starts so many
-        2 ns ticks before its end); set: external_clock, pulse_v, serial_number (another unit)."""
+        this device has no flag for it); ``slip`` (``bytes`` of the stream are missing: what
+        follows is out of step); ``rollover`` (``before``: the counter starts so many 2 ns ticks
+        before its end); set: external_clock, pulse_v, serial_number (another unit)."""
         fault = command.get("fault")
         if self._cable.control(command) or self._faults.arm(command):
             pass
@@ -127,12 +128,16 @@ class Tdc1:
                 self._wire.discard()
         elif fault in ("lose", "overrun"):
             self._lose += int(command.get("events", 1000))
+        elif fault == "slip":
+            self._slip += int(command.get("bytes", 1))
         elif fault == "rollover":
             self._counter_start = -int(command.get("before", 1000))
         elif isinstance(command.get("set"), Mapping):
             self._set(command["set"])
         else:
-            raise unknown(self.name, command, "reply and cable faults, reboot, lose, rollover, set")
+            raise unknown(
+                self.name, command, "reply and cable faults, reboot, lose, slip, rollover, set"
+            )
         return self.status()
 
     def _set(self, values: Mapping[str, Any]) -> None:
@@ -322,7 +327,9 @@ class Tdc1:
                 until = min(read.until_ps, end_ps) if end_ps else read.until_ps
                 words = packer.pack(time_ps // RESOLUTION_PS, channel, until // RESOLUTION_PS)
                 budget -= len(words)
-                if wire.send(words.tobytes()):
+                data = words.tobytes()
+                slip, self._slip = self._slip, max(0, self._slip - len(data))
+                if wire.send(data[slip:]):
                     self.events_sent += len(time_ps)
                 else:
                     self.events_lost += len(time_ps)

@@ -158,7 +158,7 @@ static int get(int devidx, request_t request, void *out, size_t size) {
 
 /* A text answer into a buffer of the size the vendor's manual asks for. */
 static int get_text(int devidx, request_t request, char *out, size_t size) {
-    static __thread char answer[TEXT_MAX];
+    char answer[TEXT_MAX];
     size_t got = 0;
     if (!out) return E_ARGUMENT;
     int code = call(devidx, request, answer, sizeof answer, &got);

@@ -203,6 +203,19 @@ def test_lost_events_are_not_flagged(terminal: Terminal, unit: Any) -> None:
     assert unit.status()["events_lost"] == 100
 
 
+def test_a_slipped_byte_puts_the_stream_out_of_step(terminal: Terminal, unit: Any) -> None:
+    unit.port.load(np.arange(1, 100) * 10**9, np.zeros(99))
+    unit.control(fault="slip", bytes=3)
+    terminal.port.write(b"timestamp;time 60;inpkt;counts?;")
+    data = b""
+    while more := terminal.port.read(1 << 12):
+        data += more
+    assert len(data) == 59 * 4 - 3
+    np.testing.assert_array_equal(
+        np.frombuffer(data[1:], "<u4") >> 5, np.arange(2, 60) * 500_000 % PERIOD
+    )
+
+
 def test_only_abort_and_reset_are_heard_while_streaming(terminal: Terminal, unit: Any) -> None:
     unit.port.load([], [])
     terminal.port.write(b"timestamp;time 0;inpkt;counts?;*idn?;mode?;")
