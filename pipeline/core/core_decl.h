@@ -90,14 +90,13 @@ typedef struct {
   int64_t overflow_from_ps; /* of the last emit: time of the first lost event, else INT64_MAX */
 } pl_events_counts;
 /* channel_map: 256 entries, detector 0..3 or 255. NULL when out of memory or locked memory. */
-pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, int64_t resolution_ps,
-                         size_t max_events);
+pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, size_t max_events);
 void pl_events_free(pl_events *ev);
 int pl_events_set_delays(pl_events *ev, const int64_t *delay_ps);
-/* Clicks up to (not including) through_ps. dither: n random bytes that spread each time over the
- * tagger's resolution, or NULL. PL_E_CAPACITY: too many wait; nothing was taken. */
+/* Clicks up to (not including) through_ps. n random bytes spread each time evenly over the tagger's
+ * resolution (0: as they are, random is not read). PL_E_CAPACITY: too many wait; none was taken. */
 int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel, size_t n,
-                  int64_t through_ps, const uint8_t *dither);
+                  int64_t through_ps, int64_t resolution_ps, const uint8_t *random);
 /* How many random bytes the next emit uses: one per multi-click event. */
 int64_t pl_events_multi_pending(const pl_events *ev);
 int64_t pl_events_emit(pl_events *ev, const uint8_t *random, size_t n_random);

@@ -14,7 +14,7 @@ enum { BASIS = 1, MULTI = 2, SPENT = 4 };
 
 struct pl_events {
   uint8_t map[256]; /* channel -> detector H V D A = 0..3, or IGNORED */
-  int64_t delay[4], window, resolution, limit, horizon;
+  int64_t delay[4], window, limit, horizon;
   int64_t *pend_time; /* sorted */
   uint8_t *pend_det;  /* locked */
   size_t pend_n;
@@ -66,16 +66,13 @@ void pl_events_free(pl_events *ev) {
   free(ev);
 }
 
-pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, int64_t resolution_ps,
-                         size_t max_events) {
+pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, size_t max_events) {
   if (window_ps < 0 || window_ps > PL_EVENTS_DELAY_LIMIT_PS || max_events < FIRST_CAPACITY)
     return NULL;
-  if (resolution_ps < 0 || resolution_ps > PL_EVENTS_DELAY_LIMIT_PS) return NULL;
   pl_events *ev = calloc(1, sizeof *ev);
   if (ev == NULL) return NULL;
   memcpy(ev->map, channel_map, sizeof ev->map);
   ev->window = window_ps;
-  ev->resolution = resolution_ps;
   ev->max = max_events / 64 * 64;
   ev->limit = ev->horizon = INT64_MIN / 2;
   ev->pend_time = malloc(PENDING * sizeof *ev->pend_time);
@@ -103,7 +100,8 @@ static int64_t largest_delay(const pl_events *ev) {
 }
 
 int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel, size_t n,
-                  int64_t through_ps, const uint8_t *dither) {
+                  int64_t through_ps, int64_t resolution_ps, const uint8_t *random) {
+  if (resolution_ps < 0 || resolution_ps > PL_EVENTS_DELAY_LIMIT_PS) return PL_E_ARGUMENT;
   if (n > PENDING - ev->pend_n) return PL_E_CAPACITY;
   for (size_t k = 0; k < n; k++) {
     uint8_t det = ev->map[channel[k]];
@@ -113,7 +111,7 @@ int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel,
     }
     ev->counts.clicks[det]++;
     int64_t t = time_ps[k];
-    if (dither != NULL && t <= FOREVER) t += ev->resolution * dither[k] / 256;
+    if (resolution_ps > 0 && t <= FOREVER) t += resolution_ps * random[k] / 256;
     /* late: after a change of delays, or from a tagger whose time runs back or is absurd */
     if (t > FOREVER || t < -FOREVER || (t -= ev->delay[det]) < ev->horizon) {
       ev->counts.late++;

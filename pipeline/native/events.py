@@ -20,15 +20,11 @@ _CHUNK = 32768  # tags per call: far below what may wait in C
 class NativeEvents:
     """Events of one side. Detectors are numbered H, V, D, A = 0..3; bit = number & 1."""
 
-    def __init__(
-        self, channel_map: Uint8s, window_ps: int, dither_ps: int, max_events: int
-    ) -> None:
-        limits = 0 <= window_ps <= DELAY_LIMIT_PS and 0 <= dither_ps <= DELAY_LIMIT_PS
-        if not limits or max_events < 1 << 16:
+    def __init__(self, channel_map: Uint8s, window_ps: int, max_events: int) -> None:
+        if not 0 <= window_ps <= DELAY_LIMIT_PS or max_events < 1 << 16:
             raise NativeArgumentError(lib.PL_E_ARGUMENT)
-        self._dither_ps = dither_ps
-        channels = borrow(channel_map, np.uint8)
-        pointer = lib.pl_events_new(channels, window_ps, dither_ps, max_events)
+        self.spread_ps = 0  # every time is spread evenly over this much
+        pointer = lib.pl_events_new(borrow(channel_map, np.uint8), window_ps, max_events)
         if pointer == ffi.NULL:
             raise NativeMemoryError(lib.PL_E_MEMORY)
         self._handle = Handle(pointer, lib.pl_events_free)
@@ -41,7 +37,7 @@ class NativeEvents:
         self, time_ps: Int64s, channel: Uint8s, end_ps: int, randomness: Callable[[int], bytes]
     ) -> int | None:
         """Take the tags; ``randomness(n)`` gives one byte per multi-click event and, when times
-        are spread (``dither_ps``), before that one per tag.
+        are spread (``spread_ps``), before that one per tag.
 
         Returns the time from which events were lost because the store was full, else None.
         """
@@ -60,16 +56,17 @@ class NativeEvents:
         lost: int | None = None
         times, channels = borrow(time_ps, np.int64), borrow(channel, np.uint8)
         n = len(time_ps)
-        dither = randomness(n) if self._dither_ps and n else ffi.NULL
+        spread = self.spread_ps
+        where = randomness(n) if spread and n else ffi.NULL
         try:
-            call(lib.pl_events_add, times, channels, n, through, dither)
+            call(lib.pl_events_add, times, channels, n, through, spread, where)
         except NativeArgumentError as error:
             if error.status != lib.PL_E_CAPACITY:
                 raise
             # more clicks within the window than any detector makes: all of them are lost
             lost = self.horizon_ps
             call(lib.pl_events_drop_pending)
-            call(lib.pl_events_add, times, channels, n, through, dither)
+            call(lib.pl_events_add, times, channels, n, through, spread, where)
         n = call(lib.pl_events_multi_pending)
         call(lib.pl_events_emit, randomness(n) if n else b"", n)
         full_from = self.counts().overflow_from_ps

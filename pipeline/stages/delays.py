@@ -19,6 +19,8 @@ from photonlink.pipeline.stages.window import LETTERS, Int64s, LabelledWindow, U
 
 Floats = npt.NDArray[np.float64]
 _MIN_COINCIDENCES = 12.0
+# Accepted information of an announced time about Bob's bit (docs/clock.md); not in the key bound.
+INFORMATION_LIMIT_BITS = 0.005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +45,9 @@ class SideChannel:
 
     ks, p_value: two-sample Kolmogorov-Smirnov distance of the residuals of the two detectors,
     and the chance of such a distance from equal distributions. information_bits: mutual
-    information of bit and residual on the announced grid, bias (Miller 1955) taken off.
+    information of bit and residual in bins of half a sigma, bias (Miller 1955) taken off. The
+    residual is against Alice's click, whose jitter blurs it: a source that knows its emission
+    times better than that sees somewhat more.
     """
 
     ks: float
@@ -179,15 +183,19 @@ class DelayEstimator:
         hv, da = (None if rate is None else 1 - 2 * rate for rate in rates)
         return hv, da
 
-    def side_channel(self, grid_ps: int) -> tuple[SideChannel, SideChannel]:
-        """HV, DA: whether Bob's residuals, as the histograms hold them, tell his detectors
-        apart. Only meaningful on data taken after the delays were applied."""
+    def side_channel(self) -> tuple[SideChannel, SideChannel]:
+        """HV, DA: whether the residuals of Bob's times tell his two detectors apart.
+
+        Only meaningful with times as he announces them (on the grid), taken after the delays
+        were applied. INFORMATION_LIMIT_BITS is the limit to hold it to.
+        """
         near = np.abs(self.axis_ps) <= self.window_ps
         per_bob = self.histograms[:, :, near]
+        bins = max(1, round(self.sigma_ps / 2 / self.bin_ps))
         result = []
         for basis in (slice(0, 2), slice(2, 4)):
             first, second = per_bob[basis, basis].sum(axis=0)
-            result.append(_two_samples(first, second, max(1, round(grid_ps / self.bin_ps))))
+            result.append(_two_samples(first, second, bins))
         return result[0], result[1]
 
 

@@ -57,6 +57,29 @@ class DetectorMap:
             )
 
 
+class _TickFinder:
+    """The resolution of a tagger: the greatest common divisor of the distances of its tags."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._seen = 0
+        self._divisor = 0
+
+    @property
+    def sure(self) -> bool:
+        return self._seen >= 64
+
+    def look(self, time_ps: Int64s) -> int:
+        """The resolution as far as it is known (ps); 0: too few tags, or 1 ps."""
+        if len(time_ps):
+            self._first = int(time_ps[0]) if self._first is None else self._first
+            some = time_ps[:4096] - self._first
+            self._divisor = int(np.gcd.reduce(some, initial=self._divisor))
+            self._seen += len(some)
+        useful = self.sure and 1 < self._divisor <= DELAY_LIMIT_PS
+        return self._divisor if useful else 0
+
+
 class EventBuffer:
     """The events of one side over a sliding stretch of time, in this side's clock.
 
@@ -66,11 +89,11 @@ class EventBuffer:
     exactly one byte per multi-click event, in time order, whatever the blocks' borders.
     A second click of the same detector changes nothing.
 
-    ``resolution_ps``, for the side that announces times, when its tagger's resolution is coarse
-    against the delays (a TDC1's 2000 ps): every time is spread evenly over the resolution (one
-    more random byte per tag). Without it a delay of a fraction of a tick would move all ticks of
-    one detector into another bin of the announced grid, and the time would tell the detector.
-    0: off.
+    ``resolution_ps``: every time is spread evenly over the tagger's resolution (one more random
+    byte per tag). Without it a delay of a fraction of a tick would move all ticks of one
+    detector into another bin of the announced grid, and Bob's times would tell his bits.
+    None: the resolution is found in the first tags. 0: off, right for the side that announces
+    no times.
 
     At most ``max_events`` are kept; what does not fit is lost, as an explicit lost interval.
     Bits leave only through :meth:`take_bits` (hidden) and :meth:`labelled` (disclosed, and then
@@ -83,7 +106,7 @@ class EventBuffer:
         *,
         multi_click_window_ps: int,
         randomness: Callable[[int], bytes],
-        resolution_ps: int = 0,
+        resolution_ps: int | None = None,
         max_events: int = 1 << 23,
     ) -> None:
         numbers = np.full(256, 255, np.uint8)
@@ -92,7 +115,9 @@ class EventBuffer:
         self.detectors = detectors
         self._randomness = randomness
         self._window_ps = multi_click_window_ps
-        self._native = NativeEvents(numbers, multi_click_window_ps, resolution_ps, max_events)
+        self._native = NativeEvents(numbers, multi_click_window_ps, max_events)
+        self._native.spread_ps = resolution_ps or 0
+        self._ticks = None if resolution_ps is not None else _TickFinder()
         self._delays = dict.fromkeys(LETTERS, 0)
         self._lost: list[Interval] = []
         self._history: deque[tuple[int, tuple[int, ...]]] = deque()
@@ -138,6 +163,9 @@ class EventBuffer:
                 lost.start_ps - max(spread) - self._window_ps,
                 lost.end_ps - min(spread) + self._window_ps,
             )
+        if self._ticks is not None:
+            self._native.spread_ps = self._ticks.look(block.time_ps)
+            self._ticks = None if self._ticks.sure else self._ticks
         lost_from = self._native.add(block.time_ps, block.channel, block.end_ps, self._randomness)
         if lost_from is not None:
             self._lose(lost_from, self.horizon_ps)

@@ -37,6 +37,7 @@ class Script:
 
 
 def buffer(script: Script | None = None, window_ps: int = 100, **more: int) -> EventBuffer:
+    more = {"resolution_ps": 0, **more}
     return EventBuffer(MAP, multi_click_window_ps=window_ps, randomness=script or Script(), **more)
 
 
@@ -111,7 +112,7 @@ def test_multi_clicks_get_unbiased_bits() -> None:
     times = np.repeat(np.arange(n) * 1000, 2)
     channels = np.tile(np.array([1, 2], np.uint8), n)
     channels[n:] = np.tile(np.array([1, 4], np.uint8), n // 2)  # second half: both bases
-    events = EventBuffer(MAP, multi_click_window_ps=100, randomness=rng.bytes)
+    events = EventBuffer(MAP, multi_click_window_ps=100, randomness=rng.bytes, resolution_ps=0)
     events.add(TagBlock(times, channels, 0, n * 1000 + 1000))
     seen = events.labelled(0, events.horizon_ps)
     same, crossed = np.bincount(seen.detector[: n // 2]), np.bincount(seen.detector[n // 2 :])
@@ -189,6 +190,19 @@ def test_ticks_are_spread_so_that_delays_below_the_resolution_count() -> None:
         means[resolution] = abs(late[0] - late[1])
     assert means[tick] < 60
     assert means[0] > 300
+
+
+def test_the_resolution_is_found_in_the_tags() -> None:
+    rng = np.random.default_rng(6)
+    for tick, asked in ((2000, 1000), (80, 1000), (1, 0)):
+        script = Script()
+        events = EventBuffer(MAP, multi_click_window_ps=0, randomness=script)
+        for start in (0, PS):
+            times = start + 37 + np.sort(rng.choice(10**7, 500, replace=False)) * tick
+            events.add(TagBlock(times, np.ones(500, np.uint8), start, start + PS))
+        assert script.asked == asked
+        times = events.window(0, events.horizon_ps).time_ps
+        assert len(set(times % max(tick, 2))) > min(tick, 100) // 2
 
 
 def grid_of(seen: LabelledWindow, detector: int, tick: int) -> float:

@@ -11,14 +11,14 @@ static pl_events *fresh(void) {
   uint8_t map[256];
   memset(map, 255, sizeof map);
   for (uint8_t d = 0; d < 4; d++) map[1 + d] = d;
-  pl_events *ev = pl_events_new(map, WINDOW, 2000, MAX);
+  pl_events *ev = pl_events_new(map, WINDOW, MAX);
   assert(ev != NULL);
   return ev;
 }
 
 static void add(pl_events *ev, const int64_t *t, const uint8_t *c, size_t n, int64_t through,
                 const uint8_t *random, size_t expected_random) {
-  assert(pl_events_add(ev, t, c, n, through, NULL) == PL_OK);
+  assert(pl_events_add(ev, t, c, n, through, 0, NULL) == PL_OK);
   assert(pl_events_multi_pending(ev) == (int64_t)expected_random);
   assert(pl_events_emit(ev, random, expected_random) == (int64_t)expected_random);
 }
@@ -78,7 +78,8 @@ static void dithered(void) {
   pl_events *ev = fresh();
   int64_t t[] = {2000, 4000, 4000}, out[3];
   uint8_t c[] = {1, 1, 2}, dither[] = {0, 255, 128}, basis[3];
-  assert(pl_events_add(ev, t, c, 3, 10000, dither) == PL_OK);
+  assert(pl_events_add(ev, t, c, 3, 10000, -1, dither) == PL_E_ARGUMENT);
+  assert(pl_events_add(ev, t, c, 3, 10000, 2000, dither) == PL_OK);
   assert(pl_events_multi_pending(ev) == 0 && pl_events_emit(ev, NULL, 0) == 0);
   assert(pl_events_read(ev, 0, 3, out, basis) == 0);
   assert(out[0] == 2000 && out[1] == 5000 && out[2] == 4000 + 2000 * 255 / 256);
@@ -119,11 +120,11 @@ static void burst(void) { /* more clicks at one moment than may wait */
   static int64_t t[100000];
   static uint8_t c[100000];
   memset(c, 1, sizeof c);
-  assert(pl_events_add(ev, t, c, 100000, 1, NULL) == PL_OK);
+  assert(pl_events_add(ev, t, c, 100000, 1, 0, NULL) == PL_OK);
   assert(pl_events_emit(ev, NULL, 0) == 0);
-  assert(pl_events_add(ev, t, c, 100000, 1, NULL) == PL_E_CAPACITY);
+  assert(pl_events_add(ev, t, c, 100000, 1, 0, NULL) == PL_E_CAPACITY);
   assert(pl_events_drop_pending(ev) == PL_OK);
-  assert(pl_events_add(ev, t, c, 100000, 1, NULL) == PL_OK);
+  assert(pl_events_add(ev, t, c, 100000, 1, 0, NULL) == PL_OK);
   pl_events_free(ev);
 }
 
