@@ -34,7 +34,8 @@ class InputSettings:
 class Acquisition:
     """Start, read, stop; knows about full memory and lost events.
 
-    counter_start: reading of the time counter at the start, in base resolution units.
+    counter_start: reading of the time counter at each start, in base resolution units;
+    ``next_start`` overrules it once.
     """
 
     def __init__(self, port: TaggerPort, counter_start: int = 0) -> None:
@@ -42,7 +43,8 @@ class Acquisition:
         self.resolution_ps = float(port.resolution_ps)
         if self.resolution_ps != int(self.resolution_ps) or self.resolution_ps < 1:
             raise ValueError(f"resolution must be whole picoseconds, not {self.resolution_ps}")
-        self.counter_start = counter_start
+        self._counter_start = counter_start
+        self.next_start: int | None = None
         self.events_sent = self.events_lost = 0
         self.started_at_ns = 0
         self.started = self.fifo_full = self.dropped = False
@@ -59,12 +61,15 @@ class Acquisition:
         self._heads[-1:] = SPECIAL  # the last one is sync
         self._last = [FAR_PAST] * len(self._inputs)
         self._ready = 0
-        self._encoder = T2Encoder(self.counter_start)
+        self._encoder = T2Encoder(
+            self._counter_start if self.next_start is None else self.next_start
+        )
         self._held_tick = np.empty(0, np.int64)
         self._held_channel = np.empty(0, np.uint8)
 
     def start(self, tacq_ms: int, inputs: Sequence[InputSettings], sync_div: int) -> None:
         self._clear(inputs, sync_div)
+        self.next_start = None
         self._end_ps = tacq_ms * 10**9
         self.fifo_full = self.dropped = self._ended = False
         self.started = self._running = True
@@ -77,6 +82,12 @@ class Acquisition:
         if self._running:
             self._halt()
         self.started = False
+
+    def reset(self) -> None:
+        """As after power-on: nothing measured, no flag raised."""
+        self.stop()
+        self._clear((), 1)
+        self.fifo_full = self.dropped = False
 
     def _halt(self) -> None:
         self._running = False

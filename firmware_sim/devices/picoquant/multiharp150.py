@@ -96,7 +96,7 @@ class MultiHarp150:
         self._inputs = [InputSettings() for _ in range(sync + 1)]
         self._sync_div = 1
         self._control = 0
-        self._acquisition.stop()
+        self._acquisition.reset()
         for channel in range(sync + 1):
             self._apply(channel)
 
@@ -175,7 +175,7 @@ class MultiHarp150:
         elif fault == "lose":
             run.lose(int(command.get("events", 1000)), flagged=bool(command.get("flagged", False)))
         elif fault == "rollover":
-            run.counter_start = -int(command.get("before", 1000))
+            run.next_start = -int(command.get("before", 1000))
         elif fault in flags:
             only(command, "fault", "for_s")
             self._injected_flags |= flags[str(fault)]
