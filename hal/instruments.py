@@ -54,6 +54,13 @@ class Instrument(abc.ABC):
     async def snapshot(self) -> Mapping[str, float | int | bool | str]:
         """Readings and settings, units in the names (``current_ma``, ``temperature_c``)."""
 
+    def deviation(self, readings: Mapping[str, float | int | bool | str]) -> str:
+        """How a snapshot differs from what was asked of the instrument, in words; "" if it agrees.
+
+        A difference means that it restarted, or that somebody else set it.
+        """
+        return ""
+
     async def notices(self) -> AsyncIterator[str]:
         """What the instrument says by itself, in sentences (an interlock that opened).
 

@@ -23,6 +23,8 @@ class Param:
     name:      our name, with its unit (``current_ma``).
     tolerance: how far a read-back may lie from what was set, in the parameter's unit.
     plausible: what a reading may be at all; outside it the reply is nonsense and refused.
+    trips:     the instrument may change it by itself with good reason (an interlock): then a
+               reading that differs from what was asked is no sign of a restart.
     """
 
     name: str
@@ -34,6 +36,13 @@ class Param:
     limits: Limits | None = None
     plausible: Limits | None = None
     tolerance: float = 0.0
+    trips: bool = False
+
+    def agrees(self, wanted: Value, found: Value) -> bool:
+        """Whether a read-back confirms what was set."""
+        if self.kind in (float, int):
+            return abs(float(found) - float(wanted)) <= self.tolerance
+        return found == wanted
 
     def check(self, value: Value, *narrower: Limits | None, where: str = "") -> None:
         """LimitError unless ``value`` is of the right kind and inside all limits."""
@@ -99,6 +108,8 @@ class Parameters:
         limits: Mapping[str, Limits] | None = None,
     ) -> None:
         self.table = {param.name: param for param in table}
+        self.wanted: dict[str, Value] = {}
+        """What was last asked for; forgotten when the instrument is opened."""
         self._read, self._write, self._where = read, write, where
         self._limits = dict(limits or {})
         unknown = sorted(set(self._limits) - set(self.table))
@@ -121,15 +132,11 @@ class Parameters:
         param = self.table[name]
         param.check(value, self._limits.get(name), *narrower, where=self._where)
         await self._write(param, value)
+        self.wanted[name] = value
         if not param.get:
             return
         back = await self.get(name)
-        same = (
-            abs(float(back) - float(value)) <= param.tolerance
-            if param.kind in (float, int)
-            else back == value
-        )
-        if not same:
+        if not param.agrees(value, back):
             raise ReadbackMismatch(
                 f"{name} was set to {value} {param.unit}".rstrip() + f" but reads back {back}",
                 where=self._where,
@@ -146,6 +153,14 @@ class Parameters:
                 except InstrumentError as error:
                     values[f"{param.name}_error"] = error.what
         return values
+
+    def deviation(self, readings: Mapping[str, Value]) -> str:
+        """The first setting that no longer is what was asked, in words; "" when all are."""
+        for name, wanted in self.wanted.items():
+            param, found = self.table[name], readings.get(name)
+            if found is not None and not param.trips and not param.agrees(wanted, found):
+                return f"{name} is {found} {param.unit}".rstrip() + f", asked for was {wanted}"
+        return ""
 
 
 def describe(table: Sequence[Param]) -> str:

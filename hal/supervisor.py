@@ -138,8 +138,9 @@ class Supervisor:
             before = self.readings.get(name, {})
             try:
                 readings = await instrument.snapshot()
-                restarted = _uptime(readings) < _uptime(before)
-                reason = "it restarted by itself" if restarted else ""
+                reason = instrument.deviation(readings)
+                if _uptime(readings) < _uptime(before):
+                    reason = "it restarted by itself"
             except LinkError as error:
                 failures += 1
                 if error.retryable and failures < 2:

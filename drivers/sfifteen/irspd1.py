@@ -133,6 +133,7 @@ class Irspd1(SinglePhotonDetector):
         await self._codec.tell(param.set.format(text))
 
     async def open(self) -> Identity:
+        self._params.wanted.clear()
         await self._link.open(self.settings.reply_timeout_s)
         try:
             # A half-written command of an earlier owner ends here; its reply is thrown away.
@@ -170,6 +171,9 @@ class Irspd1(SinglePhotonDetector):
             await self.safe_state()
         await self._link.close()
 
+    def deviation(self, readings: Mapping[str, Value]) -> str:
+        return self._params.deviation(readings)
+
     async def snapshot(self) -> Mapping[str, Value]:
         return await self._params.snapshot()
 
@@ -177,7 +181,7 @@ class Irspd1(SinglePhotonDetector):
         """Clicks within ``gate_s`` (1 ms to 65 s), counted by the detector itself."""
         gate_ms = round(gate_s * 1000)
         self._params.table["gate_ms"].check(gate_ms, where=self.name)
-        self._gate_ms = gate_ms
+        self._gate_ms = self._params.wanted["gate_ms"] = gate_ms
         # One write: nobody else's gate comes between the two.
         counts = await self._codec.ask(
             f"time {gate_ms};counts?",

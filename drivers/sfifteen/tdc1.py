@@ -38,7 +38,7 @@ TICK_S = 2e-9
 ROLLOVER_S = 2**27 * TICK_S
 """The counter's turn, 0.268 s. The device sends a dummy event at least once per turn."""
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 8 << 20  # all that may have come: the link holds 4 MB and one read more
 CHUNK_EVERY_S = 0.05
 SILENCE_S = 4 * ROLLOVER_S
 """Without any event, dummies included, for this long the tagger has stopped."""
@@ -230,7 +230,7 @@ class Tdc1(TimeTagger):
         data, self._first = self._first, b""
         last = loop.time()
         while self._streaming:
-            await asyncio.sleep(CHUNK_EVERY_S if len(data) < CHUNK_BYTES // 2 else 0)
+            await asyncio.sleep(CHUNK_EVERY_S)
             if self._link.pending or not self._link.is_open:
                 data += await self._link.read_some(CHUNK_BYTES, CHUNK_EVERY_S)
             if data:

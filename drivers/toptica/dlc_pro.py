@@ -29,7 +29,14 @@ def params(head: str) -> tuple[Param, ...]:
     cc, tc = f"{head}:dl:cc", f"{head}:dl:tc"
     return (
         Param("emission", bool, "light leaves the head", get=f"{head}:emission"),
-        Param("drive_enabled", bool, "current source on", f"{cc}:enabled", f"{cc}:enabled"),
+        Param(
+            "drive_enabled",
+            bool,
+            "current source on",
+            f"{cc}:enabled",
+            f"{cc}:enabled",
+            trips=True,
+        ),
         Param(
             "current_set_ma",
             float,
@@ -139,6 +146,7 @@ class DlcPro(Laser):
             raise InstrumentError(f"{what} was refused", where=self.name, seen=repr(status))
 
     async def open(self) -> Identity:
+        self._params.wanted.clear()
         try:
             await self._codec.connect(self.settings.reply_timeout_s)
             identity = Identity(
@@ -166,6 +174,9 @@ class DlcPro(Laser):
         if self._link.is_open:
             await self.safe_state()
         await self._link.close()
+
+    def deviation(self, readings: Mapping[str, Value]) -> str:
+        return self._params.deviation(readings)
 
     async def snapshot(self) -> Mapping[str, Value]:
         return await self._params.snapshot()

@@ -77,6 +77,20 @@ async def test_a_laser_that_restarted_by_itself_is_configured_again(program: Any
         assert [type(event) for event in events] == [Lost, Found]
 
 
+async def test_a_detector_that_lost_its_settings_is_configured_again(program: Any) -> None:
+    bench = await open_bench(program.station("alice-spd-h", **{"alice-spd-h": "threshold_v=0.07"}))
+    async with supervised(bench) as (_, events):
+        await bench.detectors["alice-spd-h"].set_bias(True)
+        await bench.detectors["alice-spd-h"].count(0.05)
+        await asyncio.sleep(0.3)
+        assert events == [], "its own changes are no restart"
+        program.fault("alice-spd-h", "reboot")
+        await until(lambda: any(isinstance(event, Found) for event in events))
+        assert [type(event) for event in events] == [Lost, Found]
+        assert (await bench.detectors["alice-spd-h"].snapshot())["threshold_v"] == 0.07
+        assert not program.status("alice-spd-h")["bias"]
+
+
 async def test_killed_emulator_comes_back_at_the_same_place(
     own_program: Any, restart: Callable[[], Any]
 ) -> None:
