@@ -257,13 +257,12 @@ class TaggerUnit:
         return segment.own_ps + since + round(since * segment.rate)
 
     def _record(self, segment: Segment, zero_ps: int, dropped: bool) -> None:
-        until = max(self._clock.now_ps() - zero_ps, self._memory.until_ps)
+        time_ps, channel, until = self._engine.tag(self._side, segment, zero_ps)
         if dropped:
-            begin = max(segment.own_ps - zero_ps, 0)
-            span = max(until - begin, 0)
-            self._memory.lose(begin, begin + span, round(sum(self.rates_hz()) * span * 1e-12))
+            begin = min(self._memory.until_ps, until)
+            count = round(sum(self.rates_hz()) * (until - begin) * 1e-12)
+            self._memory.lose(begin, until, count)
             return
-        time_ps, channel = self._engine.tag(self._side, segment, zero_ps)
         gone = min(self._config.drop_tags, len(time_ps))
         if gone:
             self._config.drop_tags -= gone

@@ -17,6 +17,7 @@ _SATURATION = 2.0  # excess bias over nominal at which 1 - exp(-x) is evaluated
 _PULSE_SPREAD = 0.15  # rms of the pulse height, relative
 _NOISE_BANDWIDTH_HZ = 5e8
 _MAX_DARK_HZ = 1e7
+_MAX_OVER = 10.0  # times the nominal excess bias: no real diode survives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class OperatingPoint:
 
 def operating_point(d: Detector) -> OperatingPoint:
     """Efficiency, dark counts and afterpulsing at the present bias, temperature and threshold."""
-    over = max(d.excess_bias_v, 0.0) / d.nominal_excess_bias_v
+    over = min(max(d.excess_bias_v, 0.0) / d.nominal_excess_bias_v, _MAX_OVER)
     warm = d.temperature_c - d.nominal_temperature_c
     seen = _above(d.threshold_mv, d.pulse_mv * over)
     # Noise crossings (Rice): they do not need bias.

@@ -210,12 +210,11 @@ class Engine:
 
     def tag(
         self, side: int, segment: Segment, zero_ps: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """The last clicks as tags in the tagger's clock, counted from its reading ``zero_ps``."""
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], int]:
+        """The last clicks as tags in the tagger's clock, counted from its reading ``zero_ps``, and
+        the time before which no later tag will be."""
         room = sum(self._clicks[4 * side : 4 * side + 4])
         time_ps, channel = np.empty(room, np.int64), np.empty(room, np.uint8)
-        if room == 0:
-            return time_ps, channel
         n = self._checked(
             lib.sim_tagger_run(
                 self._taggers[side],
@@ -229,7 +228,7 @@ class Engine:
                 room,
             )
         )
-        return time_ps[:n], channel[:n]
+        return time_ps[:n], channel[:n], int(lib.sim_tagger_horizon(self._taggers[side]))
 
     def source_truth(self) -> dict[str, int]:
         """Pairs emitted, detected on both sides, lost per arm, intercepted."""

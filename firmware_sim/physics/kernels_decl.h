@@ -88,3 +88,5 @@ void sim_tagger_restart(sim_tagger *t);
 int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps, int64_t own_ps,
                        double own_fraction, double rate, int64_t *time_ps, uint8_t *channel,
                        int64_t capacity);
+/* Own time before which no later tag will be: the last horizon, rounded down as a tag is. */
+int64_t sim_tagger_horizon(const sim_tagger *t);

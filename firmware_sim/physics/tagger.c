@@ -9,7 +9,7 @@ struct sim_tagger {
     sim_rng rng;
     sim_tagger_params p;
     int64_t last[256];  /* last accepted edge per input, own clock */
-    int64_t final_ps;   /* largest time handed out: what follows is never earlier */
+    int64_t final_ps;   /* the clock at the last horizon: what follows is never earlier */
 };
 
 sim_tagger *sim_tagger_new(uint64_t seed) {
@@ -60,6 +60,11 @@ int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps,
                        int64_t capacity) {
     size_t at[4] = {0, 0, 0, 0};
     int64_t n = 0;
+    /* What the clock shows at the horizon. Jitter moves no tag across it: a stream that was said to be
+     * complete up to there stays so. */
+    const double span = (double)(d[0]->horizon_ps - origin_ps);
+    const int64_t end_ps =
+        own_ps + (d[0]->horizon_ps - origin_ps) + floor_ps(span * rate + own_fraction);
     while (n < capacity) {
         int next = -1;
         for (int i = 0; i < 4; i++)
@@ -78,9 +83,14 @@ int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps,
         if (exact < 0 || (double)(exact - t->last[input]) < t->p.dead_ps) continue;
         if (exact < t->final_ps - SIM_JITTER_MAX_PS) continue; /* a clock that jumped back */
         t->last[input] = exact;
+        if (exact > end_ps) exact = end_ps;
         if (exact < t->final_ps) exact = t->final_ps;
         insert(time_ps, channel, n++, quantised(exact, t->p.resolution_ps), input);
     }
-    if (n) t->final_ps = time_ps[n - 1];
+    if (end_ps > t->final_ps) t->final_ps = end_ps;
     return n;
+}
+
+int64_t sim_tagger_horizon(const sim_tagger *t) {
+    return quantised(t->final_ps, t->p.resolution_ps);
 }

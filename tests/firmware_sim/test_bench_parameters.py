@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
-from photonlink.firmware_sim.bench import Bench, ParameterError
+from photonlink.firmware_sim.bench import SETTABLE, Bench, ParameterError
 from photonlink.firmware_sim.config import (
     BenchConfig,
     BenchFileError,
@@ -239,3 +243,43 @@ def test_scheduled_faults_come_and_go() -> None:
     assert len(complaints) == 1
     assert "no_such" in complaints[0]
     assert commands == [("pump", {"fault": "unplug", "for_s": 1.0})]
+
+
+# ---- the corners of every range ----------------------------------------------------------------
+
+
+def leaves(part: BaseModel, path: str) -> Iterator[tuple[str, float, float]]:
+    """Path, smallest and largest allowed value of every number on the bench."""
+    properties = type(part).model_json_schema()["properties"]
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, f"{path}{name}.")
+            continue
+        schema = properties[name]
+        schema = schema.get("anyOf", [schema])[0]
+        low = schema.get("minimum", schema.get("exclusiveMinimum"))
+        high = schema.get("maximum", schema.get("exclusiveMaximum"))
+        if low is not None and high is not None:
+            yield f"{path}{name}", low, high
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_allowed_value_breaks_the_bench(seed: int) -> None:
+    bench, rng = lit(seed=seed), random.Random(seed)
+    every = [x for r in SETTABLE for x in leaves(getattr(bench.config, r), f"{r}.")]
+    assert len(every) > 150
+    for path, low, high in rng.sample(every, 40):
+        value = rng.choice([low, high, low + (high - low) * 10 ** rng.uniform(-8, 0)])
+        with contextlib.suppress(ParameterError):  # an exclusive bound
+            bench.set({path: type(bench.get(path) or 0.0)(value)})
+    for tagger in bench.taggers.values():
+        tagger.start()
+    until = [0, 0]
+    for _ in range(3):
+        bench.advance()
+        for i, tagger in enumerate(bench.taggers.values()):
+            read = tagger.read()
+            assert (np.diff(read.time_ps) >= 0).all()
+            assert all(until[i] <= t <= read.until_ps for t in (*read[0][:1], *read[0][-1:]))
+            until[i] = read.until_ps

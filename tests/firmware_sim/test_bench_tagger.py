@@ -48,6 +48,26 @@ def test_reads_are_complete_up_to_the_horizon_and_in_order() -> None:
     assert last == pytest.approx(20 * 0.02e12, abs=1e6)
 
 
+@pytest.mark.parametrize("resolution_ps", [1.0, 3.90625, 2000.0])
+def test_no_tag_crosses_a_horizon_that_was_announced(resolution_ps: float) -> None:
+    """Jitter and rounding down must not bring a tag before an earlier ``until_ps``."""
+    bench = Bench(BenchConfig.model_validate({**LIT, "slice_ms": 1.0}))
+    bench.set({f"alice.detectors.{d}.dark_hz": 1e6 for d in "hvda"})
+    bench.set({f"alice.detectors.{d}.dead_time_s": 0.0 for d in "hvda"})
+    tagger = alice(bench, resolution_ps=resolution_ps, jitter_ps=2000.0)
+    until = 0
+    for k in range(300):
+        if k == 150:
+            bench.set({"alice.clock.jump_ps": -(10**10)})
+        bench.advance()
+        read = tagger.read()
+        if len(read.time_ps):
+            assert until <= read.time_ps[0]
+            assert read.time_ps[-1] <= read.until_ps
+        assert read.until_ps >= until
+        until = read.until_ps
+
+
 def test_reading_in_small_portions_gives_the_same_tags() -> None:
     def tags(limit: int | None) -> tuple[list[int], list[int]]:
         bench = lit()

@@ -196,7 +196,7 @@ def front_end(params: TaggerParams, segment: Segment, zero_ps: int = 0) -> tuple
     engine.set_tagger(0, params)
     engine.emit(0, SLICE)
     engine.detect(SLICE - HORIZON_LAG_PS)
-    time_ps, channel = engine.tag(0, segment, zero_ps)
+    time_ps, channel, _ = engine.tag(0, segment, zero_ps)
     assert set(channel) <= set(params.inputs)
     return time_ps, np.sort(np.concatenate([engine.clicks(i) for i in range(4)]))
 
