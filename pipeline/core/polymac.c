@@ -5,23 +5,23 @@
 #include "gf128.h"
 #include "secret.h"
 
+/* All of it is locked memory, which a forked child finds zeroed: no pointers in here. */
 struct pl_polymac {
   pl_u128 powers[PL_GF128_POWERS]; /* k, k^2, ... */
   pl_u128 hash;
-  const pl_gf128_kernel *kernel;
   uint64_t total_bytes;
   uint8_t partial[16];
 };
 
 static void set_point(pl_polymac *mac, pl_u128 point) {
-  mac->kernel = pl_gf128_kernels(pl_simd());
+  const pl_gf128_kernel *kernel = pl_gf128_kernels(pl_simd());
   mac->powers[0] = point;
   for (int i = 1; i < PL_GF128_POWERS; i++)
-    mac->powers[i] = mac->kernel->multiply(mac->powers[i - 1], point);
+    mac->powers[i] = kernel->multiply(mac->powers[i - 1], point);
 }
 
 static void absorb(pl_polymac *mac, const uint8_t *data, size_t blocks) {
-  mac->hash = mac->kernel->absorb(mac->hash, mac->powers, data, blocks);
+  mac->hash = pl_gf128_kernels(pl_simd())->absorb(mac->hash, mac->powers, data, blocks);
 }
 
 int pl_polymac_reset(pl_polymac *mac) {

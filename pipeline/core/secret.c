@@ -55,8 +55,9 @@ void *pl_locked_alloc(size_t n_bytes) {
   uint8_t *base = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return NULL;
   uint8_t *memory = base + page;
+  /* A forked child finds zeros, so that it can neither use nor leak a secret, nor crash on it. */
   if (mprotect(memory, inner, PROT_READ | PROT_WRITE) || (lock && mlock(memory, inner)) ||
-      madvise(memory, inner, MADV_DONTDUMP) || madvise(memory, inner, MADV_DONTFORK)) {
+      madvise(memory, inner, MADV_DONTDUMP) || madvise(memory, inner, MADV_WIPEONFORK)) {
     munmap(base, inner + 2 * page);
     return NULL;
   }
@@ -92,9 +93,7 @@ int pl_secret_new(pl_secret **out, int64_t n_bits) {
 
 void pl_secret_free(pl_secret *secret) {
   if (!secret) return;
-  /* In a forked child the pages do not exist (MADV_DONTFORK): there is nothing to wipe. */
-  if (secret->owner == getpid())
-    pl_locked_free(secret->bytes, bytes_for(secret->n_bits) + SLACK_BYTES);
+  pl_locked_free(secret->bytes, bytes_for(secret->n_bits) + SLACK_BYTES);
   free(secret);
 }
 

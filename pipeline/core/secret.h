@@ -4,7 +4,8 @@
 #include "core.h"
 
 /* Locked, non-dumpable, zeroed memory between two guard pages; NULL when the lock limit or the
- * memory is exhausted. `n_bytes` is what pl_locked_free wipes and returns. Page granularity. */
+ * memory is exhausted. `n_bytes` is what pl_locked_free wipes and returns. Page granularity. A
+ * forked child finds zeros in it (Linux 4.14). */
 void *pl_locked_alloc(size_t n_bytes);
 void pl_locked_free(void *memory, size_t n_bytes);
 

@@ -262,14 +262,14 @@ def mapping_flags(secret: SecretBits) -> set[str]:
         for line in Path("/proc/self/smaps").read_text().splitlines()
         if line.startswith("VmFlags")
     ]
-    return next((f for f in flags if {"dd", "dc"} <= f and "wr" in f), set())
+    return next((f for f in flags if {"dd", "wf"} <= f and "wr" in f), set())
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's /proc")
 def test_memory_is_locked_not_dumped_not_inherited() -> None:
     secret = SecretBits.random(128)
     flags = mapping_flags(secret)
-    assert {"dd", "dc"} <= flags  # don't dump, don't copy on fork
+    assert {"dd", "wf"} <= flags  # don't dump, wipe on fork
     assert ("lo" in flags) == secret_memory_locked()
 
 
@@ -324,15 +324,21 @@ def test_a_forked_child_has_no_secrets_and_does_not_crash() -> None:
         import os
         from photonlink.pipeline.native.base import NativeStateError
         from photonlink.pipeline.native.secret import SecretBits
-        secret = SecretBits.random(128)
+        from photonlink.pipeline.native.hashing import PolyMac
+        secret, pad = SecretBits.random(128), SecretBits.random(128)
+        mac = PolyMac(secret)
         child = os.fork()
         if child == 0:
-            try:
-                secret.disclose()
-            except NativeStateError:
-                secret.close()
-                os._exit(7)
-            os._exit(1)
+            mac.update(b"the child hashes with a key of zeros, and gets no pad")
+            refused = 0
+            for use in (secret.disclose, secret.ones, lambda: mac.tag(pad, 0)):
+                try:
+                    use()
+                except NativeStateError:
+                    refused += 1
+            secret.close()
+            mac.close()
+            os._exit(7 if refused == 3 else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), secret.ones() > 0)
         """
     )
