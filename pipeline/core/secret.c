@@ -232,7 +232,11 @@ int pl_secret_select(pl_secret *to, const pl_secret *from, const int64_t *indice
   if (to == from || n != to->n_bits) return PL_E_ARGUMENT;
   for (int64_t i = 0; i < n; i++)
     if (indices[i] < 0 || indices[i] >= from->n_bits) return PL_E_RANGE;
-  for (int64_t i = 0; i < n; i++) put_bit(target, i, get_bit(source, indices[i]));
+  for (int64_t i = 0; i < n; i += 8) {
+    int count = n - i < 8 ? (int)(n - i) : 8, byte = 0;
+    for (int k = 0; k < count; k++) byte |= get_bit(source, indices[i + k]) << (7 - k);
+    target[i / 8] = (uint8_t)byte;
+  }
   return PL_OK;
 }
 

@@ -3,6 +3,8 @@
 #define PHOTONLINK_SECRET_H
 #include "core.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bits are loaded with byte swaps");
+
 /* Locked, non-dumpable, zeroed memory between two guard pages; NULL when the lock limit or the
  * memory is exhausted. `n_bytes` is what pl_locked_free wipes and returns. Page granularity. A
  * forked child finds zeros in it (Linux 4.14). */
