@@ -1,4 +1,4 @@
-"""From a station file to opened instruments, real or emulated, with the reason for each choice.
+"""From a station file to opened instruments, with the reason for each choice of address.
 
 Nothing that the station file does not name is touched: no scan, no probe, no default port.
 """

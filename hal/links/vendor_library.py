@@ -93,8 +93,8 @@ class VendorLibrary:
                 where=self.uri,
                 hint="Is it the right library, in a version that this driver knows?",
             )
-        emulated = _has(lib, "SIM_IsEmulator") and lib.SIM_IsEmulator()
-        self.provenance = Provenance.EMULATED if emulated else Provenance.REAL
+        stand_in = _has(lib, "SIM_IsEmulator") and lib.SIM_IsEmulator()
+        self.provenance = Provenance.EMULATED if stand_in else Provenance.REAL
         return lib
 
     async def close(self) -> None:

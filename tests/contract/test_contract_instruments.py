@@ -71,14 +71,13 @@ async def test_late_replies_are_never_credited_to_another_question(program: Any,
     async with opened(program, name) as bench:
         instrument, (key, right) = bench.instruments[name], STEADY[name]
         whole = await instrument.snapshot()
-        for _ in range(2):
-            program.fault(name, "late", count=1, delay_s=0.9)
-            with pytest.raises(LinkTimeout):
-                await instrument.snapshot()
-            await asyncio.sleep(0.6)  # now it is there, and the next question is not its own
-            values = await instrument.snapshot()
-            assert values[key] == right
-            assert values.keys() == whole.keys()
+        program.fault(name, "late", count=1, delay_s=0.9)
+        with pytest.raises(LinkTimeout):
+            await instrument.snapshot()
+        await asyncio.sleep(0.6)  # now it is there, and the next question is not its own
+        values = await instrument.snapshot()
+        assert values[key] == right
+        assert values.keys() == whole.keys()
 
 
 @pytest.mark.parametrize("fault", ["garbled", "truncated", "echo"])
@@ -86,7 +85,7 @@ async def test_late_replies_are_never_credited_to_another_question(program: Any,
 async def test_damaged_replies_do_no_lasting_harm(program: Any, name: str, fault: str) -> None:
     async with opened(program, name) as bench:
         instrument, (key, right) = bench.instruments[name], STEADY[name]
-        for _ in range(3):
+        for _ in range(2):
             program.fault(name, fault, count=1)
             with contextlib.suppress(PhotonlinkError):
                 await instrument.snapshot()
