@@ -93,7 +93,9 @@ def node(
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Report events as JSON, one a line.")
     ] = False,
-    control: Annotated[bool, typer.Option("--control", hidden=True)] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Take 'light on' and 'light off' on standard input.")
+    ] = False,
 ) -> None:
     """Run one node of a link: Alice or Bob, as its station file says."""
     from photonlink.pipeline.node import Node, NodeOptions

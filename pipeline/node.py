@@ -47,7 +47,7 @@ MQTT_FAREWELL_S = 3.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """duration_s: of acquisition; None runs until it is stopped. control: JSON on stdin."""
+    """duration_s: of acquisition; None runs until it is stopped. control: lines on stdin."""
 
     duration_s: float | None = None
     record: Path | None = None
@@ -69,11 +69,13 @@ class Node:
         self._session: NodeSession | None = None
         self._acquired_since: float | None = None
         self._acquiring = asyncio.Event()
+        self._commands: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
 
     # ---- the run ----
     async def run(self) -> dict[str, Any]:
         """Open, distil, close; light and bias are off and read back when this returns."""
         mqtt = self._start_mqtt()
+        listening = asyncio.create_task(self._listen()) if self._options.control else None
         account: dict[str, Any] = {}
         stopped = ""
         try:
@@ -83,6 +85,9 @@ class Node:
             self._report.event("summary", **account)
             if self._options.control and not stopped:
                 await self._serve_key_check()
+            if listening is not None:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
             await self._close(mqtt, account)
         return account
 
@@ -110,21 +115,24 @@ class Node:
 
     async def _run_session(self, bench: Bench) -> None:
         supervisor = Supervisor(bench, self._instrument_event)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(work)
-                for work in (
-                    self._peer_loop(),
-                    self._tagger_loop(bench, supervisor),
-                    self._tick_loop(),
-                    supervisor.run(),
-                    self._light_up(bench),
-                    self._end_after(self._options.duration_s),
-                )
-            ]
-            await self._finished.wait()
-            for task in running:
-                task.cancel()
+        loops = (
+            self._peer_loop(),
+            self._tagger_loop(bench, supervisor),
+            self._tick_loop(),
+            supervisor.run(),
+            self._light_up(bench),
+            self._end_after(self._options.duration_s),
+            self._obey(bench),
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(work) for work in loops]
+                await self._finished.wait()
+                for task in running:
+                    task.cancel()
+        except ExceptionGroup as group:
+            # one fault ends the run; it is told as itself, not as a tree of tasks
+            raise group.exceptions[0] from group
 
     def _instrument_event(self, event: Lost | WrongDevice | Found | Notice) -> None:
         """Named once when it is lost, once when it is back; it comes back dark."""
@@ -212,11 +220,9 @@ class Node:
                         session.acquisition_started, event.start, tagger.capabilities, wire
                     ),
                 )
-            elif isinstance(event, WireChunk):
-                if decoder is not None:
-                    await self._feed("tags", functools.partial(session.tags, event, decoder))
-            else:
-                self._instrument_event(event)
+            elif isinstance(event, WireChunk) and decoder is not None:
+                await self._feed("tags", functools.partial(session.tags, event, decoder))
+            # a loss is reported by the supervisor; what follows begins with Started again
 
     async def _tick_loop(self) -> None:
         while True:
@@ -263,9 +269,39 @@ class Node:
         """A parent compares both nodes' keys without seeing them: it sends a nonce, once."""
         with contextlib.suppress(TimeoutError, ValueError, KeyError, PhotonlinkError):
             async with asyncio.timeout(CONTROL_S):
-                line = await _read_line()
+                line = await self._commands.get()
             nonce = bytes.fromhex(json.loads(line)["key_check"])
             self._report.event("key_check", hmac=self._open_session.key_check(nonce).hex())
+
+    async def _obey(self, bench: Bench) -> None:
+        """``light on`` and ``light off`` while the node runs: a laser that was lost comes back
+        dark and stays so until somebody asks."""
+        while True:
+            words = (await self._commands.get()).split()
+            if words[:1] != ["light"] or words[1:] not in (["on"], ["off"]):
+                self._report.event("unknown_command", known="light on, light off")
+                continue
+            for name, laser in bench.lasers.items():
+                try:
+                    await laser.set_emission(words[1] == "on")
+                    on = await laser.emission()
+                    step = {"instrument": f"{name}: emission", "ok": True, "readback": str(on)}
+                except PhotonlinkError as error:
+                    step = {"instrument": f"{name}: emission", "ok": False, "readback": str(error)}
+                self._report.light([step])
+
+    async def _listen(self) -> None:
+        """Lines of standard input become commands, at most a few waiting."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        try:
+            while line := await reader.readline():
+                await self._commands.put(line.decode(errors="replace").strip())
+        finally:
+            transport.close()
 
     async def _close(self, mqtt: asyncio.Task[None] | None, account: dict[str, Any]) -> None:
         await self._drop_stream()
@@ -283,19 +319,6 @@ class Node:
 
     def _recorded_check(self) -> dict[str, str] | None:
         return self._session.recorded_check if self._session is not None else None
-
-
-async def _read_line() -> bytes:
-    """One line of standard input, without a thread that would outlive us."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
-    try:
-        return await reader.readline()
-    finally:
-        transport.close()
 
 
 def _opened(bench: Bench, station: NodeStation) -> list[dict[str, Any]]:

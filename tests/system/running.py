@@ -90,6 +90,11 @@ class Running:
     def tail(self) -> str:
         return (self.output[-1500:] + b"\n--\n" + self.errors[-3000:]).decode(errors="replace")
 
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 

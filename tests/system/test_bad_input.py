@@ -1,0 +1,156 @@
+"""Two nodes that must not make key, or must get over a loss; each fault named once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from running import PHOTONLINK, Running, control, emulated_bench, node, running
+
+from photonlink.pipeline.keys.psk import create_psk
+
+
+def _named_on_both(folder: Path, files: dict[str, Path], code: str) -> list[str]:
+    """Start both nodes; the alarm's text on each; no key anywhere."""
+    texts = []
+    with (
+        running(*node(files["alice"], "--duration", "60")) as alice,
+        running(*node(files["bob"], "--duration", "60")) as bob,
+    ):
+        for side in (alice, bob):
+            alarm = side.wait_for(event="alarm", active=True, code=lambda c: c.startswith(code))
+            texts.append(str(alarm["text"]))
+        for side in (alice, bob):
+            side.interrupt()
+            side.finish()
+            assert side.wait_for(event="summary")["secret_bits"] == 0
+    assert not list(folder.glob("*-state/keys/*.key"))
+    return texts
+
+
+def test_another_pre_shared_key_is_named_and_makes_no_key(tmp_path: Path) -> None:
+    with emulated_bench(tmp_path) as (files, _):
+        create_psk(tmp_path / "other.psk")
+        station = files.stations["bob"]
+        station.write_text(station.read_text().replace("link.psk", "other.psk"))
+        texts = _named_on_both(tmp_path, files.stations, "psk_mismatch")
+    assert any("pre-shared" in text for text in texts), texts
+
+
+def test_another_parameter_is_refused_by_name(tmp_path: Path) -> None:
+    with emulated_bench(tmp_path) as (files, _):
+        station = files.stations["bob"]
+        text = station.read_text()
+        station.write_text(text.replace("[protocol]", "[protocol]\nq_tol = 0.05"))
+        texts = _named_on_both(tmp_path, files.stations, "parameter_mismatch")
+    assert all("q_tol" in text for text in texts), texts
+
+
+def test_qber_beyond_the_threshold_gives_no_key(tmp_path: Path) -> None:
+    bench = _default_bench().replace("visibility_hv = 0.972", "visibility_hv = 0.78")
+    bench = bench.replace("visibility_da = 0.968", "visibility_da = 0.78")
+    with (
+        emulated_bench(tmp_path, bench=bench) as (files, _),
+        running(*node(files.stations["alice"], "--duration", "30")) as alice,
+        running(*node(files.stations["bob"], "--duration", "30")) as bob,
+    ):
+        block = alice.wait_for(event="block")
+        assert block["net_bits"] == block["secret_bits"] == 0
+        assert block["abort"].startswith("qber_above_threshold")
+        assert bob.wait_for(event="block")["abort"].startswith("qber_above_threshold")
+    assert not list(tmp_path.glob("*-state/keys/*.key"))
+
+
+def test_unplugged_tagger_is_named_once_and_found_again(tmp_path: Path) -> None:
+    with (
+        emulated_bench(tmp_path) as (files, _),
+        running(*node(files.stations["alice"])) as alice,
+        running(*node(files.stations["bob"])) as bob,
+    ):
+        bob.wait_for(event="block", abort=None)
+        control(tmp_path, "device", "alice-tagger", "fault=unplug")
+        alice.wait_for(event="alarm", active=True, code="tagger_lost")
+        time.sleep(2.0)
+        control(tmp_path, "device", "alice-tagger", "fault=replug")
+        alice.wait_for(event="alarm", active=False, code="tagger_lost")
+        before = max(e["block"] for e in alice.events if e.get("event") == "block")
+        alice.wait_for(event="block", abort=None, block=lambda b: b is not None and b > before)
+        lost = [e for e in alice.events if e.get("code") == "tagger_lost" and e["active"]]
+        assert len(lost) == 1
+
+
+def test_a_laser_that_comes_back_is_dark_until_asked(tmp_path: Path) -> None:
+    with (
+        emulated_bench(tmp_path) as (files, emulators),
+        running(*node(files.stations["alice"], "--control")) as alice,
+    ):
+        alice.wait_for(event="state", rate_h_hz=lambda r: r is not None and r > 5000)
+        control(tmp_path, "device", "pump", "fault=unplug")
+        alice.wait_for(event="alarm", active=True, code="pump_lost")
+        control(tmp_path, "device", "pump", "fault=replug")
+        alice.wait_for(event="found", instrument="pump", light="off until asked")
+        alice.wait_for(event="state", rate_h_hz=lambda r: r is not None and 0 < r < 5000)
+        lost = [e for e in alice.events if e.get("code") == "pump_lost" and e["active"]]
+        assert len(lost) == 1
+        alice.say("light on")
+        dark = len(alice.events)
+        alice.wait_for(event="light")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            states = [e for e in alice.events[dark:] if e.get("event") == "state"]
+            if any((e["rate_h_hz"] or 0) > 5000 for e in states):
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("the light did not come back when asked for")
+        assert emulators.process.poll() is None
+
+
+def test_killed_emulators_are_named_and_the_node_ends_cleanly(tmp_path: Path) -> None:
+    with (
+        emulated_bench(tmp_path) as (files, emulators),
+        running(*node(files.stations["alice"])) as alice,
+    ):
+        alice.wait_for(event="state", rate_h_hz=lambda r: r is not None and r > 5000)
+        os.killpg(emulators.process.pid, signal.SIGKILL)
+        alice.wait_for(event="alarm", active=True, code="tagger_lost")
+        alice.interrupt()
+        alice.finish()
+        light = alice.wait_for(event="light")
+        assert any("emission" in step["instrument"] for step in light["steps"])
+
+
+def test_a_real_backend_never_falls_back(tmp_path: Path) -> None:
+    with emulated_bench(tmp_path) as (files, _):
+        station = files.stations["alice"]
+        station.write_text(station.read_text().replace('backend = "auto"', 'backend = "real"'))
+        alice = Running(*node(station))
+        assert alice.finish() == 1
+        alice.stop()
+    assert b"LinkNotFound" in alice.errors, alice.tail()
+    assert b"pump" in alice.errors
+    assert b"tagger" in alice.errors
+
+
+def test_unknown_key_is_refused_on_the_command_line(tmp_path: Path) -> None:
+    station = tmp_path / "alice.toml"
+    station.write_text('schema = 1\nname = "a"\n[node]\nroll = "alice"\n')
+    done = subprocess.run(
+        [*PHOTONLINK, "node", str(station)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "alice.toml:4" in done.stderr
+    assert "role" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _default_bench() -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "photonlink.firmware_sim", "--print-default"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return done.stdout
