@@ -54,13 +54,16 @@ class DetectorPort(Protocol):
 
 
 class TagRead(NamedTuple):
-    """What one read of a tagger's memory returns; times in this tagger's own clock since start."""
+    """What one read of a tagger's memory returns; times in this tagger's own clock since start.
+
+    A read ends at the first loss: what was lost comes right after the events returned with it.
+    """
 
     time_ps: npt.NDArray[np.int64]  # not decreasing; multiples of the resolution, rounded down
     channel: npt.NDArray[np.uint8]  # 0-based input
     until_ps: int  # no later read holds an event before this
-    lost: int  # events that did not fit the memory since the last read (all between reads)
-    lost_from_ps: int  # first and last time of what was lost; equal to until_ps when none
+    lost: int  # events missing after these; an estimate when the host was too slow
+    lost_from_ps: int  # they were in [lost_from_ps, lost_to_ps); both until_ps when none
     lost_to_ps: int
     overflow: bool  # the memory overran since start(); stays set until the next start()
 
