@@ -116,9 +116,7 @@ int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t
   return PL_OK;
 }
 
-int64_t pl_cascade_bob_request(pl_cascade_bob *bob) {
-  if (bob->broken) return PL_E_STATE;
-  if (bob->in_flight) return (int64_t)bob->request_size;
+static int next_request(pl_cascade_bob *bob) {
   bob->request_size = 0;
   bob->request_bits = 0;
   bob_measure_rate(bob);
@@ -130,14 +128,16 @@ int64_t pl_cascade_bob_request(pl_cascade_bob *bob) {
     return status;
   }
   bob->in_flight = bob->request_size != 0;
-  return (int64_t)bob->request_size;
+  return PL_OK;
 }
 
-int pl_cascade_bob_copy_request(pl_cascade_bob *bob, uint8_t *out, size_t capacity) {
-  if (!bob->in_flight) return PL_E_STATE;
-  if (capacity < bob->request_size) return PL_E_CAPACITY;
-  memcpy(out, bob->request, bob->request_size);
-  return PL_OK;
+int64_t pl_cascade_bob_request(pl_cascade_bob *bob, uint8_t *out, size_t capacity) {
+  if (bob->broken) return PL_E_STATE;
+  int status = bob->in_flight ? PL_OK : next_request(bob);
+  if (status != PL_OK) return status;
+  if (bob->request_size && bob->request_size <= capacity)
+    memcpy(out, bob->request, bob->request_size);
+  return (int64_t)bob->request_size;
 }
 
 int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size) {

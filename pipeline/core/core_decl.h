@@ -179,9 +179,9 @@ int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t
 int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint8_t *seed,
                            double qber);
 void pl_cascade_bob_free(pl_cascade_bob *bob);
-/* Size of the next request, which is held until it is copied; 0: finished. */
-int64_t pl_cascade_bob_request(pl_cascade_bob *bob);
-int pl_cascade_bob_copy_request(pl_cascade_bob *bob, uint8_t *out, size_t capacity);
+/* Size of the next request, which is written when it fits; the same again until it is answered.
+ * 0: finished. */
+int64_t pl_cascade_bob_request(pl_cascade_bob *bob, uint8_t *out, size_t capacity);
 /* PL_E_DATA: wrong length, or parities that contradict earlier ones. */
 int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size);
 int64_t pl_cascade_bob_errors(pl_cascade_bob *bob);

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import Handle, borrow, check
+from photonlink.pipeline.native.base import Handle, NativeArgumentError, borrow, check
 from photonlink.pipeline.native.secret import SecretBits
 
 SEED_BYTES = 32
@@ -47,6 +47,7 @@ class CascadeAlice:
         slot = ffi.new("pl_cascade_alice **")
         check(lib.pl_cascade_alice_new(slot, key.handle, _seed(seed), max(leak_cap_bits, 0)))
         self._handle = Handle(slot[0], lib.pl_cascade_alice_free, len(key) // 2)
+        self._out = ffi.new(_BYTES, 4096)  # what was sent last; grows
 
     def restart(self, key: SecretBits, *, seed: bytes, leak_cap_bits: int) -> None:
         """Begin another block, of any length, in the memory of this object."""
@@ -60,12 +61,19 @@ class CascadeAlice:
         NativeDataError: malformed or out of range. NativeLimitError: the cap would be passed.
         Nothing is sent or counted then. A question that is repeated is charged again.
         """
-        source = ffi.from_buffer(_BYTES, request)
-        n_bits = self._handle.call(lib.pl_cascade_alice_measure, source, len(request))
-        parities = bytearray((n_bits + 7) // 8)
-        target = ffi.from_buffer(_BYTES, parities, require_writable=True)
-        self._handle.call(lib.pl_cascade_alice_answer, source, len(request), target, len(parities))
-        return bytes(parities)
+        try:
+            size = self._answer(request)
+        except NativeArgumentError as error:
+            if error.status != lib.PL_E_CAPACITY:
+                raise
+            n_bits = self._handle.call(lib.pl_cascade_alice_measure, request, len(request))
+            self._out = ffi.new(_BYTES, 2 * ((n_bits + 7) // 8))
+            size = self._answer(request)
+        return bytes(ffi.buffer(self._out, size))
+
+    def _answer(self, request: bytes) -> int:
+        out = self._out
+        return self._handle.call(lib.pl_cascade_alice_answer, request, len(request), out, len(out))
 
     @property
     def leak_bits(self) -> int:
@@ -95,6 +103,7 @@ class CascadeBob:
         slot = ffi.new("pl_cascade_bob **")
         check(lib.pl_cascade_bob_new(slot, key.handle, _seed(seed), _rate(qber)))
         self._handle = Handle(slot[0], lib.pl_cascade_bob_free, 2 * self._n_bits)
+        self._out = ffi.new(_BYTES, 65536)  # what was asked last; grows
 
     def restart(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         """Begin another block, of any length, in the memory of this object."""
@@ -106,13 +115,11 @@ class CascadeBob:
 
         The same bytes again while an answer is outstanding.
         """
-        size = self._handle.call(lib.pl_cascade_bob_request)
-        if size == 0:
-            return None
-        positions = bytearray(size)
-        target = ffi.from_buffer(_BYTES, positions, require_writable=True)
-        self._handle.call(lib.pl_cascade_bob_copy_request, target, size)
-        return bytes(positions)
+        size = self._handle.call(lib.pl_cascade_bob_request, self._out, len(self._out))
+        if size > len(self._out):
+            self._out = ffi.new(_BYTES, 2 * size)
+            size = self._handle.call(lib.pl_cascade_bob_request, self._out, len(self._out))
+        return bytes(ffi.buffer(self._out, size)) if size else None
 
     def receive(self, parities: bytes) -> None:
         """The answer to the last request.
@@ -120,8 +127,7 @@ class CascadeBob:
         NativeDataError: wrong length (the request stays open), or parities that contradict
         earlier ones (the block is lost). NativeStateError: nothing was asked.
         """
-        source = ffi.from_buffer(_BYTES, parities)
-        self._handle.call(lib.pl_cascade_bob_receive, source, len(parities))
+        self._handle.call(lib.pl_cascade_bob_receive, parities, len(parities))
 
     @property
     def errors_corrected(self) -> int:

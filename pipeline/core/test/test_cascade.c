@@ -55,11 +55,11 @@ static void drop_keys(keys *k) {
 static uint64_t talk(pl_cascade_alice *alice, pl_cascade_bob *bob) {
   uint64_t sum = 0;
   for (;;) {
-    int64_t size = pl_cascade_bob_request(bob);
+    int64_t size = pl_cascade_bob_request(bob, NULL, 0);
     need(size >= 0, "request");
     if (size == 0) return sum;
     uint8_t *request = malloc((size_t)size);
-    need(pl_cascade_bob_copy_request(bob, request, (size_t)size) == PL_OK, "copy");
+    need(pl_cascade_bob_request(bob, request, (size_t)size) == size, "request again");
     int64_t bits = pl_cascade_alice_measure(alice, request, (size_t)size);
     need(bits > 0, "measure");
     size_t bytes = (size_t)(bits + 7) / 8;
@@ -151,7 +151,7 @@ static void lies(void) {
     pl_cascade_bob *bob;
     need(pl_cascade_bob_new(&bob, k.bob, k.seed, n % 3 * 0.2) == PL_OK, "bob");
     int rounds = 0, status = PL_OK;
-    while (status == PL_OK && pl_cascade_bob_request(bob) > 0) {
+    while (status == PL_OK && pl_cascade_bob_request(bob, NULL, 0) > 0) {
       size_t bytes = (size_t)(bob->request_bits + 7) / 8;
       uint8_t *answer = malloc(bytes);
       for (size_t i = 0; i < bytes; i++) answer[i] = (uint8_t)next();
