@@ -18,7 +18,7 @@ static size_t plain(const int64_t *a, size_t na, const int64_t *b, size_t nb, in
                     int64_t *ai, int64_t *bi) {
   size_t n = 0, free_b = 0;
   for (size_t i = 0; i < na; i++)
-    for (size_t j = free_b; j < nb; j++)
+    for (size_t j = free_b; j < nb && b[j] <= a[i] + w; j++)
       if (llabs(a[i] - b[j]) <= w) {
         ai[n] = (int64_t)i;
         bi[n++] = (int64_t)j;
@@ -103,8 +103,10 @@ int main(void) {
   for (size_t na = 0; na < 9; na++)
     for (size_t nb = 0; nb < 9; nb++)
       for (int k = 0; k < 40; k++) compare(na, nb, 8, (int64_t)(next() % 6));
-  compare(5000, 4000, 1000, 50); /* sparse: four walks */
-  compare(4000, 5000, 30, 50);   /* no quiet place to split at */
-  compare(1500, 1500, 1, 0);     /* all at one time */
+  compare(100000, 90000, 1000, 50); /* sparse: many stretches */
+  compare(90000, 100000, 1000, 400);
+  compare(20000, 9, 1000, 50000);
+  compare(20000, 30000, 30, 50); /* no quiet place to end a stretch at */
+  compare(20000, 20000, 1, 0);   /* all at one time */
   return 0;
 }
