@@ -137,7 +137,7 @@ class WireChunk:
           a gap whose end is not known yet ends at -1 and is closed by the next decoded record.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)  # of a key-making run: raw key
     lost: tuple[LostInterval, ...] = ()
 
 

@@ -146,7 +146,12 @@ async def guard(
                 raise
             task.uncancel()
         finally:
-            await _shielded(_finish(bench, state, report))
+            try:
+                await _shielded(_finish(bench, state, report))
+            except asyncio.CancelledError:  # a signal that came only now; an error goes first
+                if not state.signal:
+                    raise
+                task.uncancel()
 
 
 async def _finish(bench: Bench, state: Guard, report: Report | None) -> None:

@@ -135,8 +135,9 @@ class Tdc1(TimeTagger):
             self._link.private = True
             await self._link.write(b"\r\nabort\r\n", timeout_s)
             await self._link.drain(0.1, timeout_s + 1.0)
+            identity = await self._codec.ask("*IDN?", self._identity)
             self._link.private = False
-            return await self._codec.ask("*IDN?", self._identity)
+            return identity
         except BaseException:
             await self._link.close()
             raise

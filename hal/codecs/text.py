@@ -22,9 +22,10 @@ def decode_text(reply: bytes, link: Link) -> str:
     try:
         text = reply.decode("ascii")
     except UnicodeDecodeError:
-        raise LinkDesync("the reply is no text", where=link.uri, seen=printable(reply)) from None
+        text = "\0"
     if "\0" in text:
-        raise LinkDesync("the reply holds NUL bytes", where=link.uri, seen=printable(reply))
+        seen = "" if link.private else printable(reply)
+        raise LinkDesync("the reply is no text", where=link.uri, seen=seen)
     return text
 
 

@@ -27,6 +27,7 @@ class OwnerThread:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._previous: threading.Thread | None = None
         self._running = 0
 
     @property
@@ -38,7 +39,9 @@ class OwnerThread:
         """Call ``function`` in the thread. LinkTimeout at the deadline; exceptions pass."""
         if self._thread is None:
             # Daemon: a hung library must not keep the program from ending.
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread = threading.Thread(
+                target=self._work, args=(self._previous,), name=self._name, daemon=True
+            )
             self._thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -57,11 +60,13 @@ class OwnerThread:
         """End the thread after what is queued. Does not wait for a call that hangs."""
         if self._thread is not None:
             self._jobs.put(None)
-            self._thread = None
+            self._previous, self._thread = self._thread, None
             self._jobs = queue.SimpleQueue()
 
-    def _work(self) -> None:
+    def _work(self, previous: threading.Thread | None) -> None:
         jobs = self._jobs
+        if previous is not None:
+            previous.join()  # never two threads at once, even when the old one hangs
         while (job := jobs.get()) is not None:
             function, future, loop = job
             if future.cancelled():

@@ -20,9 +20,11 @@ from photonlink.hal.errors import (
     IdentityError,
     InstrumentError,
     LinkClosed,
+    LinkDesync,
     LinkTimeout,
     ReadbackMismatch,
 )
+from photonlink.hal.instruments import WireChunk
 
 
 class Tagger:
@@ -94,6 +96,15 @@ async def test_another_instrument_is_named(tmp_path: Path) -> None:
         with pytest.raises(IdentityError, match="S-Fifteen SPD"):
             await driver.open()
         assert not driver._link.is_open
+
+
+async def test_a_stream_that_will_not_end_stays_out_of_the_message(tmp_path: Path) -> None:
+    async with tagger(tmp_path) as (driver, device, _):
+        device.idn = b"raw\xffkey"
+        with pytest.raises(LinkDesync) as caught:
+            await driver.open()
+        assert "raw" not in str(caught.value)
+        assert "secret" not in repr(WireChunk(b"secret"))
 
 
 async def test_settings_are_applied_and_read_back(tmp_path: Path) -> None:

@@ -137,6 +137,26 @@ async def test_one_thread_for_all_calls_and_abandoned_calls_are_not_made() -> No
     owner.stop()
 
 
+async def test_a_thread_that_hangs_is_never_joined_by_a_second_one() -> None:
+    owner, inside, most = OwnerThread("test"), 0, 0
+
+    def work(seconds: float) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(seconds)
+        inside -= 1
+
+    with pytest.raises(LinkTimeout):
+        await owner.run(lambda: work(0.3), 0.02)
+    owner.stop()  # closed and opened again while the old call still hangs
+    with pytest.raises(LinkTimeout):
+        await owner.run(lambda: work(0.0), 0.02)
+    await owner.run(lambda: work(0.0), 5.0)
+    assert most == 1
+    owner.stop()
+
+
 async def test_what_a_call_raises_reaches_its_caller() -> None:
     owner: Any = OwnerThread("test")
 

@@ -168,6 +168,26 @@ async def test_a_signal_ends_the_body_and_says_which(number: signal.Signals) -> 
     assert signal.getsignal(number) is before
 
 
+async def test_a_signal_during_the_safe_state_neither_stops_it_nor_hides_an_error() -> None:
+    laser = FakeLaser()
+
+    async def fail() -> None:
+        async with guard(bench_of(laser=laser)):
+            laser.on = True
+            asyncio.get_running_loop().call_later(0.005, os.kill, os.getpid(), signal.SIGTERM)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert laser.log == ["safe", "close"]
+    laser = FakeLaser()
+    async with guard(bench_of(laser=laser)) as state:
+        asyncio.get_running_loop().call_later(0.005, os.kill, os.getpid(), signal.SIGTERM)
+    assert state.signal == "SIGTERM"
+    assert laser.log == ["safe", "close"]
+    await asyncio.sleep(0)  # and nothing of the cancellation is left behind
+
+
 async def test_the_guard_lets_a_foreign_cancellation_through() -> None:
     laser = FakeLaser()
 
