@@ -53,7 +53,7 @@ static void load_words(uint64_t *words, size_t n_words, const uint8_t *bytes, in
 
 /* XORs y_i = XOR_j seed[i-j+n-1] x[x_start+j] into y: the obvious way, on words. */
 static int direct(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t *x,
-                          int64_t x_start, int64_t n, const uint8_t *seed) {
+                  int64_t x_start, int64_t n, const uint8_t *seed) {
   size_t nx = ((size_t)n + 127) / 128 * 2, ns = ((size_t)(n + n_out - 1) + 63) / 64;
   size_t ny = ((size_t)n_out + 63) / 64 + 2, pad = nx;
   int status = pl_toeplitz_reserve(context, 2 * nx + pad + ns + ny + 2, 0);
@@ -69,8 +69,7 @@ static int direct(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t
   memset(out, 0, 8 * ny);
   for (size_t i = 0; i < ny; i++) {
     if (i + first > ns + 1) break; /* beyond the seed every wanted bit was already covered */
-    const uint64_t *at = s + first + i + 1;
-    pl_u128 sum = context->products->dot(at - nx, xr, nx);
+    pl_u128 sum = context->products->dot(s + first + i + 1 - nx, xr, nx);
     out[i] ^= sum.hi;
     if (i + 1 < ny) out[i + 1] ^= sum.lo;
   }
@@ -80,7 +79,7 @@ static int direct(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t
     uint64_t word = shift ? out[i] << shift | out[i + 1] >> (64 - shift) : out[i];
     if (n_out - 64 * i < 64) word &= ~(uint64_t)0 << (64 - (n_out - 64 * i));
     uint64_t old;
-    memcpy(&old, y + 8 * i, 8); /* y may be read 64 bytes beyond; the tail written is zero */
+    memcpy(&old, y + 8 * i, 8); /* reaches into the slack after y, whose zeros stay zero */
     old ^= __builtin_bswap64(word);
     memcpy(y + 8 * i, &old, 8);
   }

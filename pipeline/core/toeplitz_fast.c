@@ -6,9 +6,9 @@
  * transforms of the length of s suffice where a product would need that of s and x together
  * (Tellegen's principle; Bostan, Lecerf, Schost, ISSAC 2003).
  *
- * A long correlation is cut into `rows` x `columns` square pieces whose windows of s depend on
- * row + column only; the columns are summed in the transform domain. So there is no padding to a
- * power of two beyond the last row and column. */
+ * A long correlation is cut into rows x columns pieces (squares, if there is more than one of
+ * both), whose windows of s depend on row + column only; the columns are summed in the transform
+ * domain. So there is no padding to a power of two beyond the last row and column. */
 #include <stdlib.h>
 #include <string.h>
 

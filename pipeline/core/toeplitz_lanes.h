@@ -53,8 +53,8 @@ INLINE void leaves(enum pl_fft_mode mode, uint64_t *data, const uint64_t *t, siz
     lanes v[4];
     for (size_t q = 0; q < 4; q++) v[q] = load(data + 4 * q);
     lanes high[3] = {spread(t[j]), spread(t[2 * j]), spread(t[2 * j + 1])};
-    lanes low[3] = {add(spread(t[4 * j]), near), add(spread(t[8 * j]), far), one};
-    low[2] = add(low[1], one);
+    lanes even_blocks = add(spread(t[8 * j]), far);
+    lanes low[3] = {add(spread(t[4 * j]), near), even_blocks, add(even_blocks, one)};
     if (mode == PL_FFT_OUT) {
       two_layers(mode, v, low);
       transpose(v);

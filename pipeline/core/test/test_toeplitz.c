@@ -37,7 +37,7 @@ enum fill { RANDOM, ZEROS, ONES };
 static void one_case(int level, int max_log, int64_t n, int64_t n_out, int modified, enum fill fill) {
   int64_t bits = modified ? n - 1 : n + n_out - 1;
   size_t bytes = bits > 0 ? (size_t)(bits + 7) / 8 : 0;
-  uint8_t *seed = malloc(bytes + 1); /* exactly the bytes it needs: ASan sees a read beyond */
+  uint8_t *seed = malloc(bytes ? bytes : 1); /* exactly the bytes it needs: ASan sees a read beyond */
   uint8_t *data = malloc((size_t)n / 8 + 1);
   for (size_t i = 0; i < bytes; i++) seed[i] = random_byte();
   for (int64_t i = 0; i <= n / 8; i++)
