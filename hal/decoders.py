@@ -303,18 +303,19 @@ def merge(
 
     Raises DecodeError when a stream is not sorted.
     """
+    for times, channels in streams:
+        if times.dtype != np.int64 or channels.dtype != np.uint8 or times.shape != channels.shape:
+            raise DecodeError("a stream is an int64 and a uint8 array of one length")
     total = sum(len(times) for times, _ in streams)
     times_out = np.empty(total, dtype=np.int64)
     channels_out = np.empty(total, dtype=np.uint8)
-    keep = [
-        (ffi.from_buffer(_INT64S, times), ffi.from_buffer(_UINT8S, channels))
-        for times, channels in streams
-        if _same_length(times, channels)
-    ]
+    # the buffers must outlive the call: the arrays of pointers do not keep them
+    time_buffers = [ffi.from_buffer(_INT64S, times) for times, _ in streams]
+    channel_buffers = [ffi.from_buffer(_UINT8S, channels) for _, channels in streams]
     count = lib.pl_merge(
-        len(keep),
-        ffi.new("int64_t *[]", [times for times, _ in keep]),
-        ffi.new("uint8_t *[]", [channels for _, channels in keep]),
+        len(streams),
+        ffi.new("int64_t *[]", time_buffers),
+        ffi.new("uint8_t *[]", channel_buffers),
         ffi.new("size_t[]", [len(times) for times, _ in streams]),
         ffi.from_buffer(_INT64S, times_out),
         ffi.from_buffer(_UINT8S, channels_out),
@@ -324,9 +325,3 @@ def merge(
         what = "a stream is not sorted" if count == lib.PL_DECODE_E_DATA else "too many streams"
         raise DecodeError(f"cannot merge: {what}")
     return times_out, channels_out
-
-
-def _same_length(times: npt.NDArray[np.int64], channels: npt.NDArray[np.uint8]) -> bool:
-    if times.dtype != np.int64 or channels.dtype != np.uint8 or times.shape != channels.shape:
-        raise DecodeError("a stream is an int64 and a uint8 array of one length")
-    return True

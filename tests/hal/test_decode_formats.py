@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import re
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -442,3 +447,18 @@ def test_numpy_sees_the_same_t2_times() -> None:
         block = decoder.feed(WireChunk(data))
         np.testing.assert_array_equal(block.time_ps, tags * 80)
         np.testing.assert_array_equal(block.channel, inputs)
+
+
+@pytest.mark.parametrize("level", ["", "portable", "sse", "avx2", "vpclmul"])
+def test_kernels_are_chosen_by_cpu_and_environment(level: str) -> None:
+    """A silent fall-back to the plain kernels would pass every other test."""
+    code = "from photonlink.hal.decoders import kernel_level; print(kernel_level())"
+    cpu = Path("/proc/cpuinfo")
+    if not cpu.is_file():
+        pytest.skip("what the CPU can do is read from /proc/cpuinfo")
+    able = re.search(r"^flags\s*:.*\bavx2\b", cpu.read_text(), re.MULTILINE) is not None
+    environment = {**os.environ, "PHOTONLINK_SIMD": level}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) == (able and level not in ("portable", "sse"))
