@@ -225,8 +225,8 @@ int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request,
                                 uint8_t *out, size_t capacity) {
   int64_t bits = pl_cascade_alice_measure(alice, request, size);
   if (bits < 0) return bits;
-  if ((uint64_t)(bits + 7) / 8 > capacity) return PL_E_CAPACITY;
   if (bits > alice->cap - alice->leak) return PL_E_LIMIT;
+  if ((uint64_t)(bits + 7) / 8 > capacity) return PL_E_CAPACITY;
   cc_bits writer = {out, 0, 0};
   group g;
   for (const uint8_t *at = request, *end = request + size; at < end;) {

@@ -27,7 +27,15 @@ typedef struct {
   int level;                     /* of the blocks that were asked for */
 } bob_pass;
 
-typedef enum { BOB_TOP, BOB_MEASURED, BOB_REFINE, BOB_FIRST, BOB_CASCADE, BOB_SUBSETS, BOB_DONE } bob_stage;
+typedef enum { /* the stages of a frame, in their order */
+  BOB_TOP,      /* the blocks of pass 0 are asked for */
+  BOB_MEASURED, /* their parities are known and tell the rate */
+  BOB_REFINE,   /* they are halved; back to measured */
+  BOB_FIRST,    /* the odd ones are searched, in a frame without padding */
+  BOB_CASCADE,  /* passes and searches until no block is odd */
+  BOB_SUBSETS,  /* random subsets */
+  BOB_DONE
+} bob_stage;
 
 typedef struct {
   bob_pass pass[CC_PASSES];
@@ -63,7 +71,6 @@ enum { BOB_MAX_TRIES = 256 };
 int bob_make_room(bob_pass *pass, int more);
 void bob_cut(bob_frame *frame, int pass, int level);
 void bob_flip_subsets(const cc_public *pub, bob_frame *frame, int position);
-unsigned bob_parity(const bob_pass *pass, int begin, int end);
 int bob_real(const bob_pass *pass, int begin, int end);
 unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int subset, int begin,
                            int end);
@@ -76,6 +83,16 @@ void bob_measure_rate(pl_cascade_bob *bob);
 int bob_start_searches(pl_cascade_bob *bob, bob_frame *frame);
 int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, cc_reader *parities);
 
+static inline uint64_t bob_low_bits(int n) { return ((uint64_t)1 << n) - 1; } /* n < 64 */
+
+/* Parity of `length` positions, a power of two, from a multiple of it on. */
+static inline unsigned bob_parity(const bob_cell *cell, int begin, int length) {
+  if (length <= 64)
+    return cc_parity(cell[begin >> 6].key >> (begin & 63) & (~(uint64_t)0 >> (64 - length)));
+  uint64_t sum = 0;
+  for (int w = begin >> 6, end = w + (length >> 6); w < end; w++) sum ^= cell[w].key;
+  return cc_parity(sum);
+}
 static inline unsigned bob_is_odd(const bob_pass *p, int begin) {
   return (unsigned)(p->cell[begin >> 6].odd >> (begin & 63)) & 1;
 }

@@ -44,12 +44,12 @@ static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int
   bob->request_bits += count;
 }
 
-/* Block lengths: the first near 0.73 / density (the measured rate decides, see bob_start_searches; asking
- * starts one level higher), the second near 7 / density, the third 4,096. */
+/* Block lengths: the first near 0.73 / density (asking starts one level higher, and the measured
+ * rate decides, see bob_start_searches), the second near 7 / density, the third 4,096. */
 static int level_for(int pass, const bob_frame *f) {
   if (pass == 2) return CC_MAX_LEVEL;
   int level = (int)lround(log2((pass ? 7 : 0.73) / f->density)) + !pass;
-  int least = pass ? CC_MIN_LEVEL + 2 : CC_MIN_LEVEL + 1, most = pass ? 11 : 9;
+  int least = CC_MIN_LEVEL + (pass ? 2 : 1), most = pass ? 11 : 9;
   return level < least ? least : level > most ? most : level;
 }
 

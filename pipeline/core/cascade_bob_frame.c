@@ -3,8 +3,6 @@
 
 #include "cascade_bob.h"
 
-static uint64_t low_bits(int n) { return ((uint64_t)1 << n) - 1; } /* n < 64 */
-
 int bob_make_room(bob_pass *p, int more) {
   if (p->searches + more <= p->capacity) return PL_OK;
   int capacity = 2 * (p->searches + more);
@@ -15,17 +13,11 @@ int bob_make_room(bob_pass *p, int more) {
   return PL_OK;
 }
 
-unsigned bob_parity(const bob_pass *p, int begin, int end) {
-  if (end - begin < 64)
-    return cc_parity(p->cell[begin >> 6].key >> (begin & 63) & low_bits(end - begin));
-  uint64_t sum = 0;
-  for (int w = begin >> 6; w < end >> 6; w++) sum ^= p->cell[w].key;
-  return cc_parity(sum);
-}
-
+/* Does [begin, end), a block or half of one, hold a key bit? */
 int bob_real(const bob_pass *p, int begin, int end) {
   if (!p->real) return 1;
-  if (end - begin < 64) return (p->real[begin >> 6] >> (begin & 63) & low_bits(end - begin)) != 0;
+  if (end - begin < 64)
+    return (p->real[begin >> 6] >> (begin & 63) & bob_low_bits(end - begin)) != 0;
   uint64_t any = 0;
   for (int w = begin >> 6; w < end >> 6; w++) any |= p->real[w];
   return any != 0;
@@ -36,7 +28,7 @@ unsigned bob_subset_parity(const cc_public *pub, const bob_frame *f, int subset,
   const bob_cell *cell = f->pass[0].cell;
   if (end - begin < 64)
     return cc_parity((cell[begin >> 6].key & cc_subset(pub, subset, begin >> 6)) >> (begin & 63) &
-                     low_bits(end - begin));
+                     bob_low_bits(end - begin));
   uint64_t sum = 0;
   for (int w = begin >> 6; w < end >> 6; w++) sum ^= cell[w].key & cc_subset(pub, subset, w);
   return cc_parity(sum);

@@ -8,7 +8,7 @@ static int compare_all(bob_frame *f, bob_pass *p, cc_reader *r) {
   int level = p->level, odd = 0;
   if (level > 6) {
     for (int begin = 0; begin < f->words * 64; begin += 1 << level) {
-      unsigned differs = cc_next_bit(r) ^ bob_parity(p, begin, begin + (1 << level));
+      unsigned differs = cc_next_bit(r) ^ bob_parity(p->cell, begin, 1 << level);
       p->cell[begin >> 6].odd = differs;
       odd += (int)differs;
     }
@@ -31,7 +31,7 @@ static int compare_listed(bob_pass *p, int count, const uint8_t *items, cc_reade
   int odd = 0;
   for (int i = 0; i < count; i++) {
     int begin = (int)cc_get16(items + 2 * i) << p->level;
-    uint64_t differs = cc_next_bit(r) ^ bob_parity(p, begin, begin + (1 << p->level));
+    uint64_t differs = cc_next_bit(r) ^ bob_parity(p->cell, begin, 1 << p->level);
     p->cell[begin >> 6].odd |= differs << (begin & 63);
     odd += (int)differs;
   }
@@ -102,7 +102,7 @@ int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, cc_reader *r)
     unsigned whole = bob_is_odd(p, begin), left;
     bob_set_bound(p, middle);
     if (!items || (i < count && (int)cc_get16(items + 2 * i) == middle)) {
-      left = cc_next_bit(r) ^ bob_parity(p, begin, middle);
+      left = cc_next_bit(r) ^ bob_parity(p->cell, begin, half);
       i++;
       blocks += 2;
     } else {

@@ -89,15 +89,6 @@ HOT_TARGET void HOT(answer)(const uint64_t *restrict prefix, const uint8_t *rest
 
 /* ---- Bob: blocks ---- */
 
-INLINE uint64_t low_bits(int n) { return ((uint64_t)1 << n) - 1; } /* n < 64 */
-
-INLINE unsigned range_parity(const bob_cell *cell, int begin, int length) {
-  if (length < 64) return cc_parity(cell[begin >> 6].key >> (begin & 63) & low_bits(length));
-  uint64_t sum = 0;
-  for (int w = begin >> 6, end = w + (length >> 6); w < end; w++) sum ^= cell[w].key;
-  return cc_parity(sum);
-}
-
 INLINE int block_begin(const bob_pass *p, int position) {
   uint64_t x = p->cell[position >> 6].bound & (ONES >> (63 - (position & 63)));
   if (x) return (position & ~63) | (63 - __builtin_clzll(x));
@@ -203,7 +194,7 @@ HOT_TARGET int HOT(hear_halves)(const cc_public *pub, bob_frame *f, int pass, in
   int status = PL_OK;
   for (int k = 0; k < count && status == PL_OK; k++) {
     int begin = p->search[k].begin, half = 1 << p->search[k].level >> 1;
-    status = split(pub, f, pass, k, cc_next_bit(r) ^ range_parity(p->cell, begin, half));
+    status = split(pub, f, pass, k, cc_next_bit(r) ^ bob_parity(p->cell, begin, half));
   }
   return status;
 }
@@ -217,7 +208,7 @@ HOT_TARGET void HOT(hear_first)(bob_frame *f, int count, cc_reader *r) {
   cc_reader bits = *r;
   for (int k = 0; k < count; k++) {
     int begin = search[k].begin;
-    unsigned same = cc_next_bit(&bits) ^ range_parity(cell, begin, half) ^ 1;
+    unsigned same = cc_next_bit(&bits) ^ bob_parity(cell, begin, half) ^ 1;
     if (half >= 32) bob_set_bound(p, begin + half); /* the others at the end, all at once */
     search[k].begin = (uint16_t)(begin + (int)(same << level));
   }
@@ -236,7 +227,7 @@ HOT_TARGET void HOT(end_first)(bob_frame *f) {
   int span = 1 << (p->level < 6 ? p->level : 6);
   uint64_t table[64];
   for (int at = 0; at < 64; at++)
-    table[at] = cuts_to(at) & (span == 64 ? ONES : low_bits(span) << (at & ~(span - 1)));
+    table[at] = cuts_to(at) & (span == 64 ? ONES : bob_low_bits(span) << (at & ~(span - 1)));
   for (int w = 0; w < f->words; w++) p->cell[w].odd = p->cell[w].queued = 0;
   for (int k = 0; k < p->searches; k++) {
     int at = p->search[k].begin;
@@ -282,7 +273,7 @@ HOT_TARGET int HOT(pick)(bob_search *restrict search, int n, int most, uint8_t *
   return asked;
 }
 
-const cc_kernels HOT(kernels) = {HOT(transpose),    HOT(permute),     HOT(subsets), HOT(answer),
-                                 HOT(flip),         HOT(split_search), HOT(hear_halves),
-                                 HOT(hear_first),   HOT(end_first),   HOT(sweep),
-                                 HOT(pick)};
+const cc_kernels HOT(kernels) = {
+    HOT(transpose),    HOT(permute),     HOT(subsets),    HOT(answer),    HOT(flip),
+    HOT(split_search), HOT(hear_halves), HOT(hear_first), HOT(end_first), HOT(sweep),
+    HOT(pick)};

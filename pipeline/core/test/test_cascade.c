@@ -115,8 +115,8 @@ static void damaged_requests(void) {
   for (int n = 0; n < 20000; n++) {
     /* a good group of halves, or of lower halves, then up to two bytes changed or some cut off */
     size_t size = next() % 4 ? 26 : 6;
-    uint8_t good[26] = {(uint8_t)(next() % 2), 0, (uint8_t)(next() % 4 ? next() % 3 : 16 + next() % 16),
-                        0, 10};
+    uint64_t what = next() % 4 ? next() % 3 : 16 + next() % 16;
+    uint8_t good[26] = {(uint8_t)(next() % 2), 0, (uint8_t)what, 0, 10};
     for (size_t i = 6; i < sizeof good; i++) good[i] = (uint8_t)(next() & 0x7f);
     if (size == 6) good[2] %= 3, good[3] = CC_OP_LOWER << 5 | 10, good[4] = 36;
     for (uint64_t i = next() % 3; i > 0; i--) good[next() % size] = (uint8_t)next();
