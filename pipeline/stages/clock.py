@@ -81,7 +81,8 @@ class ClockRecovery:
     """Bob's clock relative to Alice's: acquired from calibration data, then tracked.
 
     Pure: no I/O, no wall clock. ``hint_offset_s``: Bob's clock minus Alice's from the host
-    stamps of both starts, good to +-0.4 s. ``alice_start_ps``: her clock at that moment.
+    stamps of both starts, good to +-0.4 s. ``alice_start_ps``: her clock at her start; by
+    default the first event that is ever given to :meth:`acquire`.
 
     Use: :meth:`acquire` with all events of up to about 5 s until it returns a Lock; then for
     every slot :meth:`track`, then :meth:`to_alice` and the matching. When ``locked`` turns
@@ -90,7 +91,11 @@ class ClockRecovery:
     """
 
     def __init__(
-        self, parameters: ClockParameters, *, hint_offset_s: float, alice_start_ps: int = 0
+        self,
+        parameters: ClockParameters,
+        *,
+        hint_offset_s: float,
+        alice_start_ps: int | None = None,
     ) -> None:
         self.parameters = parameters
         self.locked = False
@@ -118,6 +123,8 @@ class ClockRecovery:
         span_s = (int(a[-1]) - int(a[0])) / PS if len(a) else 0.0
         if min(len(a), len(b)) < p.min_events or span_s <= 0.01:
             return NoLock(TOO_FEW_EVENTS, 0.0, 0.0, span_s)
+        if self._origin_ps is None:
+            self._origin_ps = int(a[0])
         result: Lock | NoLock = NoLock(NO_CORRELATION, 0.0, 0.0, span_s)
         if self._model is not None:  # known before: look near it first
             age_s = abs(int(a[0]) / PS - self._model.alice_ps / PS)
@@ -128,7 +135,7 @@ class ClockRecovery:
                 p.hint_tolerance_s
                 + p.max_frequency_ppm * 1e-6 * abs(int(a[-1]) - self._origin_ps) / PS
             )
-            guess = ClockModel(self._origin_ps, self._origin_ps + self._hint_ps)
+            guess = self._hinted
             result = self._search(a, b, guess, half, 1.05e-6 * p.max_frequency_ppm)
         return result
 
@@ -188,7 +195,7 @@ class ClockRecovery:
         fitted, sigma, offset_sigma, rate_sigma = fit_line(
             a[low:], b, found.model, 4 * self._final_bin_ps
         )
-        start_offset_s = fitted.offset_ps(self._origin_ps) / PS
+        start_offset_s = fitted.offset_ps(self._origin_ps or 0) / PS
         if (
             self.first_lock is None
             and abs(start_offset_s - self._hint_ps / PS) > p.hint_tolerance_s + 1e-3
@@ -244,9 +251,13 @@ class ClockRecovery:
         """A moment of Alice's clock in Bob's."""
         return self._known().to_bob(alice_time_ps)
 
+    @property
+    def _hinted(self) -> ClockModel:
+        return ClockModel(0, self._hint_ps)
+
     def _known(self) -> ClockModel:
         """The model; before the first lock the hint's."""
-        return self._model or ClockModel(self._origin_ps, self._origin_ps + self._hint_ps)
+        return self._model or self._hinted
 
     def offset_s(self, alice_time_ps: int) -> float:
         """Bob's clock minus Alice's at a moment of Alice's clock."""

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 _WHITE_FM = 60.0**2  # ps^2 per s: sigma_y(1 s) = 6e-11
 _RANDOM_WALK_FM = 100.0**2  # (ps/s)^2 per s
-_DRIFT_WALK = 150.0**2  # (ps/s^2)^2 per s
+_DRIFT_WALK = 50.0**2  # (ps/s^2)^2 per s
 _PIECE_S = 0.1
 _PIECE_PAIRS = 40
 _MIN_PAIRS = 8
@@ -74,9 +74,8 @@ class PhaseFilter:
         if dt <= 0:
             return
         step = np.array([[1.0, dt, dt * dt / 2], [0.0, 1.0, dt], [0.0, 0.0, 1.0]])
-        noise = np.diag([_WHITE_FM * dt, _RANDOM_WALK_FM * dt, _DRIFT_WALK * dt])
         self.state = step @ self.state
-        self.covariance = step @ self.covariance @ step.T + noise
+        self.covariance = step @ self.covariance @ step.T + _noise(dt)
         self._t = t
 
     def observe(
@@ -155,6 +154,21 @@ class PhaseFilter:
         self.state = self.state + gain * innovation
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])
         self.covariance = (self.covariance + self.covariance.T) / 2
+
+
+def _noise(dt: float) -> Floats:
+    """Covariance that the three random walks build up within ``dt`` (each integrated upwards)."""
+    w, f, d = _WHITE_FM, _RANDOM_WALK_FM, _DRIFT_WALK
+    offset = w * dt + f * dt**3 / 3 + d * dt**5 / 20
+    offset_rate = f * dt**2 / 2 + d * dt**4 / 8
+    rate = f * dt + d * dt**3 / 3
+    return np.array(
+        [
+            [offset, offset_rate, d * dt**3 / 6],
+            [offset_rate, rate, d * dt**2 / 2],
+            [d * dt**3 / 6, d * dt**2 / 2, d * dt],
+        ]
+    )
 
 
 def _stands_out(excess: float, accidental: float) -> bool:

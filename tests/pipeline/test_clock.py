@@ -11,6 +11,7 @@ from clicks import Bench, Clicks, generate
 from photonlink.pipeline.stages.acquisition import ClockModel
 from photonlink.pipeline.stages.clock import (
     AMBIGUOUS,
+    HOLDOVER,
     NO_CORRELATION,
     TOO_FEW_EVENTS,
     VANISHED,
@@ -323,6 +324,36 @@ def test_light_that_goes_out_for_a_while_does_not_lose_the_clock() -> None:
     follower.run(7.5, 0.5)
     assert clock.locked
     assert abs(follower.errors[-1]) < 60
+
+
+def test_a_long_darkness_ends_the_lock_by_name() -> None:
+    bench = Bench(seed=68, duration_s=3.2)
+    clicks = generate(bench)
+    clock = recovery(bench)
+    assert acquire(clock, clicks)
+    Follower(clock, clicks, clock._now_ps / PS).run(3, 0.5)
+    for second in range(4, 60):
+        lonely = np.array([second * PS], np.int64)
+        clock.track(lonely, np.array([clock.to_bob(second * PS) + 10**9]))
+        if not clock.locked:
+            break
+    assert clock.lost_reason == HOLDOVER
+    assert 7 < second < 40
+    clock.track(np.array([61 * PS]), np.array([61 * PS]))  # no effect any more
+    assert not clock.locked
+
+
+def test_clocks_that_show_the_time_of_day_lock_too() -> None:
+    """Recordings with absolute time stamps: the hint holds at the start of the data."""
+    bench = Bench(seed=69, duration_s=0.6, frequency_ppm=9)
+    clicks = generate(bench)
+    early, late = 71_234 * PS, 71_240 * PS
+    clock = ClockRecovery(ClockParameters(sigma_ps=180), hint_offset_s=6 + bench.offset_s + 0.3)
+    lock = clock.acquire(clicks.alice.time_ps + early, clicks.bob.time_ps + late)
+    assert isinstance(lock, Lock)
+    assert abs(lock.start_offset_s - 6 - bench.offset_s) < 1e-8
+    at = early + int(0.3e12)
+    assert abs(clock.to_bob(at) - late - clicks.bob_clock_ps(0.3)) < 50
 
 
 # ---- the mapping ----
