@@ -19,6 +19,7 @@ from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import is_emulated
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import MemoryStore
+from photonlink.pipeline.protocol.acquisition import MAX_RAW_SPREAD_S
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
@@ -28,7 +29,7 @@ from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 PS = 10**12
 _PIECE_PS = PS // 10
-_RAW_SPREAD_PS = 600 * PS  # farther apart, the raw clocks cannot mean the same time
+_RAW_SPREAD_PS = round(MAX_RAW_SPREAD_S * PS)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.stages.sift import SiftParameters, coincidence_parameters
 
 HINT_TOLERANCE_S = 0.4
+MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart did not mean the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,10 @@ def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
         return (round((alice.host_time_s - bob.host_time_s) * 1e12),)
     raw = alice.origin_ps - bob.origin_ps
     together = bob.start_ps - alice.start_ps
-    near = abs(raw - together) < HINT_TOLERANCE_S * 0.5e12
-    return (raw,) if near else (raw, together)
+    apart_s = abs(raw - together) * 1e-12
+    if apart_s > MAX_RAW_SPREAD_S:
+        return (together,)
+    return (raw,) if apart_s < HINT_TOLERANCE_S / 2 else (raw, together)
 
 
 def sift_parameters(parameters: Parameters, alice: Acquisition, bob: Acquisition) -> SiftParameters:

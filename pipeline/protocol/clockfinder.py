@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,22 @@ class Announced:
     detector: Uint8s
 
 
+@dataclass(slots=True)
+class Try:
+    """One hint's search: how far its attempts have come, and which slots it has given up."""
+
+    clock: ClockRecovery
+    stage: int = 0
+    since_ps: int = -(1 << 62)  # of Bob's time
+
+    def failed(self, first_ps: int) -> None:
+        """Wait for more data; after the last stage move on along the data."""
+        self.stage += 1
+        if self.stage >= len(_ATTEMPTS_PS):
+            self.stage = len(_ATTEMPTS_PS) - 1
+            self.since_ps = first_ps + _SLIDE_PS
+
+
 class ClockFinder:
     """Finds, tracks and finds again. ``locked``: key slots may be asked for."""
 
@@ -43,11 +60,9 @@ class ClockFinder:
         self._ctx, self._sift = ctx, sift
         parameters = ClockParameters(sigma_ps=sift.sigma_ps)
         self._hints = hints_ps(alice, bob)
-        self._all = [ClockRecovery(parameters, hint_offset_s=h / PS) for h in self._hints]
+        self._tries = [Try(ClockRecovery(parameters, hint_offset_s=h / PS)) for h in self._hints]
         self._clock: ClockRecovery | None = None
         self._data: deque[Announced] = deque()
-        self._next_attempt = 0
-        self._tried_ps = 0  # span of data at the last attempt
         self.hopeless = False  # the data have ended without a lock
         self.reason = ""
 
@@ -60,7 +75,7 @@ class ClockFinder:
     @property
     def recovery(self) -> ClockRecovery:
         """The recovery that has locked, else that of the first hint."""
-        return self._clock or self._all[0]
+        return self._clock or self._tries[0].clock
 
     def all_to_alice(self, bob_ps: Int64s) -> Int64s:
         return self.recovery.to_alice(bob_ps)
@@ -86,72 +101,69 @@ class ClockFinder:
     def collect(self, announced: Announced) -> None:
         self._data.append(announced)
 
-    @property
-    def _span_ps(self) -> int:
-        return self._data[-1].end_ps - self._data[0].start_ps if self._data else 0
-
     def attempt(self, buffer: EventBuffer, *, ended: bool) -> bool:
-        """Try to lock when there is enough new data. True: locked just now."""
-        due = self._span_ps >= _ATTEMPTS_PS[min(self._next_attempt, len(_ATTEMPTS_PS) - 1)]
-        last = ended and not self.hopeless
-        if not due and not last:
+        """Try to lock when there is enough new data. True: locked just now.
+
+        ``ended``: nothing more will come; everything there is gets one last try.
+        """
+        if self.hopeless:
             return False
-        waiting = False
-        for clock in self._all if self._clock is None else [self._clock]:
-            interval = self._own_interval(clock, buffer)
-            if interval[1] > buffer.horizon_ps and not ended:
-                waiting = True
+        for one in self._tries:
+            slots = self._covered(one, buffer.horizon_ps, ended=ended)
+            span = slots[-1].end_ps - slots[0].start_ps if slots else 0
+            if not ended and span < _ATTEMPTS_PS[one.stage]:
                 continue
-            if self._acquire(clock, buffer, interval):
+            if self._acquire(one.clock, buffer, slots):
+                self._data = deque(slots)
+                self._tries = [Try(one.clock)]
                 return True
-        if waiting:
-            return False
-        self._failed(ended=ended, buffer=buffer)
+            last_stage = one.stage == len(_ATTEMPTS_PS) - 1
+            one.failed(slots[0].start_ps if slots else 0)
+            if last_stage or ended:
+                text = f"Bob's clock was not found: {self.reason}"
+                self._ctx.raise_alarm("clock_not_found", text, Severity.MAJOR)
+        self.hopeless = ended
+        self._forget(buffer)
         return False
 
-    def _own_interval(self, clock: ClockRecovery, buffer: EventBuffer) -> Interval:
-        """Alice's time that may hold partners of the collected slots."""
-        if not self._data:
-            return 0, 0
-        offset = clock.to_bob(self._data[-1].end_ps) - self._data[-1].end_ps
-        offset = clock.to_bob(self._data[-1].end_ps - offset) - (self._data[-1].end_ps - offset)
-        return (
-            self._data[0].start_ps - offset - _TOLERANCE_PS,
-            self._data[-1].end_ps - offset + _TOLERANCE_PS,
-        )
+    def _covered(self, one: Try, horizon_ps: int, *, ended: bool) -> list[Announced]:
+        """The slots whose possible partners Alice has all recorded, by this hint."""
+        slots = [d for d in self._data if d.start_ps >= one.since_ps]
+        if ended:
+            return slots
+        return [d for d in slots if self._own_interval(one.clock, [d])[1] <= horizon_ps]
 
-    def _acquire(self, clock: ClockRecovery, buffer: EventBuffer, interval: Interval) -> bool:
-        low, high = interval[0], min(interval[1], buffer.horizon_ps)
-        if not self._data or high <= low:
+    @staticmethod
+    def _own_interval(clock: ClockRecovery, slots: Sequence[Announced]) -> Interval:
+        """Alice's time that may hold partners of these slots."""
+        low, high = clock.to_alice(np.array([slots[0].start_ps, slots[-1].end_ps], np.int64))
+        return int(low) - _TOLERANCE_PS, int(high) + _TOLERANCE_PS
+
+    def _acquire(
+        self, clock: ClockRecovery, buffer: EventBuffer, slots: Sequence[Announced]
+    ) -> bool:
+        low, high = self._own_interval(clock, slots) if slots else (0, 0)
+        high = min(high, buffer.horizon_ps)
+        if high <= low:
             self.reason = self.reason or "no_common_time"
             return False
         own = buffer.window(low, high)
-        result = clock.acquire(own.time_ps, np.concatenate([d.time_ps for d in self._data]))
+        result = clock.acquire(own.time_ps, np.concatenate([d.time_ps for d in slots]))
         if isinstance(result, NoLock):
             self.reason = result.reason
             return False
         self._clock = clock
-        self._next_attempt = 0
         self._ctx.clear_alarm("clock_not_found")
         self._ctx.clear_alarm("clock_lost")
         return True
 
-    def _failed(self, *, ended: bool, buffer: EventBuffer) -> None:
-        self._next_attempt += 1
-        if ended:
-            self.hopeless = True
-        if ended or self._span_ps >= _ATTEMPTS_PS[-1]:
-            self._ctx.raise_alarm(
-                "clock_not_found", f"Bob's clock was not found: {self.reason}", Severity.MAJOR
-            )
-        while (
-            self._span_ps > _ATTEMPTS_PS[-1] - _SLIDE_PS
-            and len(self._data) > 1
-            and (self._next_attempt >= len(_ATTEMPTS_PS))
-        ):
+    def _forget(self, buffer: EventBuffer) -> None:
+        """Slots that no hint will look at again, and Alice's events that could pair with them."""
+        since = min(one.since_ps for one in self._tries)
+        while self._data and self._data[0].start_ps < since:
             self._data.popleft()
-        if self._data and not ended:
-            lowest = min(self._own_interval(clock, buffer)[0] for clock in self._all)
+        if self._data:
+            lowest = min(self._own_interval(one.clock, self._data)[0] for one in self._tries)
             buffer.discard_before(min(lowest, buffer.horizon_ps))
 
     def equalise(self, buffer: EventBuffer) -> Delays | None:
@@ -178,7 +190,6 @@ class ClockFinder:
         clock.track(alice_ps, bob_ps)
         if not clock.locked:
             self._data.clear()
-            self._next_attempt = 0
             self._ctx.raise_alarm(
                 "clock_lost", f"lock on Bob's clock lost: {clock.lost_reason}", Severity.MAJOR
             )

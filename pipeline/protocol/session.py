@@ -284,7 +284,7 @@ class Session:
         ctx.effects.append(Disconnect(text))
         self._publish()
 
-    def _hang_up(self, reason: str) -> None:
+    def _hang_up(self, reason: str, *, orderly: bool = False) -> None:
         if self._reader is None:
             return
         established = self._handshake is not None and self._handshake.done
@@ -294,7 +294,7 @@ class Session:
             self._role.interrupt()
         finally:
             self._ctx.close_streams()
-        if established and not self._finished:
+        if established and not orderly and not self._finished:
             self._ctx.raise_alarm("connection_lost", f"the connection ended: {reason}")
 
     def _say_bye(self) -> None:
@@ -311,7 +311,7 @@ class Session:
         if self._role.ended:
             self._finish("finished")
         else:
-            self._hang_up("the peer has finished")
+            self._hang_up("the peer has finished", orderly=True)
             self._ctx.effects.append(Disconnect("the peer has finished"))
 
     def _on_close(self) -> None:
