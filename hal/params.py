@@ -109,7 +109,7 @@ class Parameters:
     ) -> None:
         self.table = {param.name: param for param in table}
         self.wanted: dict[str, Value] = {}
-        """What was last asked for; forgotten when the instrument is opened."""
+        """What was last asked for and confirmed; forgotten when the instrument is opened."""
         self._read, self._write, self._where = read, write, where
         self._limits = dict(limits or {})
         unknown = sorted(set(self._limits) - set(self.table))
@@ -131,8 +131,8 @@ class Parameters:
         """Check, write, read back. LimitError, ReadbackMismatch."""
         param = self.table[name]
         param.check(value, self._limits.get(name), *narrower, where=self._where)
+        self.wanted.pop(name, None)  # until it is confirmed, no reading contradicts it
         await self._write(param, value)
-        self.wanted[name] = value
         if not param.get:
             return
         back = await self.get(name)
@@ -142,6 +142,7 @@ class Parameters:
                 where=self._where,
                 hint="Is the instrument in local mode, interlocked or out of range?",
             )
+        self.wanted[name] = value
 
     async def snapshot(self) -> dict[str, Value]:
         """All readable parameters. One that the instrument refuses is left out, not guessed."""

@@ -119,39 +119,46 @@ class Supervisor:
                     group.create_task(self._listen(name, instrument), name=f"hear {name}")
 
     async def _listen(self, name: str, instrument: Instrument) -> None:
-        for wait_s in self._back_off.waits():
+        waits = self._back_off.waits()
+        while True:
             try:
                 async for text in instrument.notices():
                     self._on_event(Notice(name, text))
+                    waits = self._back_off.waits()
+                return
             except LinkError:
-                await asyncio.sleep(wait_s)  # that it is lost, the watch reports
+                await asyncio.sleep(next(waits))  # that it is lost, the watch reports
             except InstrumentError as error:
                 self._on_event(Notice(name, str(error)))
                 return
-            else:
-                return
 
     async def _watch(self, name: str, instrument: Instrument) -> None:
-        failures = 0
+        doubted = False
         while True:
-            await asyncio.sleep(self._poll_s if failures == 0 else 0)
-            before = self.readings.get(name, {})
-            try:
-                readings = await instrument.snapshot()
-                reason = instrument.deviation(readings)
-                if _uptime(readings) < _uptime(before):
-                    reason = "it restarted by itself"
-            except LinkError as error:
-                failures += 1
-                if error.retryable and failures < 2:
-                    continue  # once more: the link resynchronises first
-                readings, reason = {}, str(error)
-            except InstrumentError as error:
-                readings, reason = {"error": str(error)}, ""
-            failures = 0
+            await asyncio.sleep(0 if doubted else self._poll_s)
+            readings, reason, certain = await self._look(name, instrument)
+            if reason and not certain and not doubted:
+                doubted = True  # look once more
+                continue
+            doubted = False
             self.readings[name] = readings
             if reason:
                 await self._lose_and_find(name, instrument, reason)
+
+    async def _look(
+        self, name: str, instrument: Instrument
+    ) -> tuple[Mapping[str, Value], str, bool]:
+        """(readings, why the instrument counts as lost or "", whether one look is enough)."""
+        try:
+            readings = await instrument.snapshot()
+        except LinkError as error:
+            return {}, str(error), not error.retryable  # the link resynchronises before a retry
+        except InstrumentError as error:
+            return {"error": str(error)}, "", True
+        if _uptime(readings) < _uptime(self.readings.get(name, {})):
+            return readings, "it restarted by itself", True
+        # Once is no proof: a setting may have been changed while it was read.
+        return readings, instrument.deviation(readings), False
 
     async def _lose_and_find(self, name: str, instrument: Instrument, reason: str) -> None:
         begin = time.monotonic()

@@ -68,6 +68,9 @@ class FakeTagger(TimeTagger):
     def wire_format(self) -> WireFormat:
         return WireFormat("t2", {"resolution_ps": 1.0})
 
+    def deviation(self, readings: Mapping[str, float | int | bool | str]) -> str:
+        return "bias_v is 0" if readings.get("bias_v") == 0 else ""
+
     async def start(self) -> AcquisitionStart:
         self.log.append("start")
         return AcquisitionStart(float(next(self.starts)), 0.1)
@@ -184,6 +187,14 @@ async def test_one_timeout_is_no_loss_two_are() -> None:
     assert supervisor.readings == {"it": {"steady": 1}}
     _, events = await watch([silent, silent])
     assert [type(e) for e in events] == [Lost, Found]
+
+
+async def test_a_setting_that_differs_twice_in_a_row_is_a_restart() -> None:
+    _, events = await watch([{"bias_v": 0}, {"bias_v": 60}, {"bias_v": 0}, {"bias_v": 60}])
+    assert events == [], "it was being changed while it was read"
+    _, events = await watch([{"bias_v": 0}, {"bias_v": 0}])
+    assert [type(e) for e in events] == [Lost, Found]
+    assert "bias_v is 0" in events[0].reason
 
 
 async def test_a_refusal_is_no_loss() -> None:
