@@ -8,14 +8,14 @@ Peltier drive, and whether ``hvolt?`` is a measurement; its read-back is therefo
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
+from photonlink.drivers.sfifteen.identity import identify
 from photonlink.hal.codecs.text import LineCodec
-from photonlink.hal.errors import IdentityError, PhotonlinkError, ReadbackMismatch
+from photonlink.hal.errors import PhotonlinkError, ReadbackMismatch
 from photonlink.hal.instruments import (
     DetectorReading,
     Identity,
@@ -77,8 +77,6 @@ PARAMS = (
 
 GATE_MARGIN_S = 0.6
 """The reply to ``counts?`` is due 0.1 s after the gate; a busy host gets half a second more."""
-
-SERIAL_NUMBER = re.compile(r"(?:\bS/?N|\bserial(?: number)?)[\s:#=]*([\w-]+)", re.IGNORECASE)
 
 
 def leading_float(text: str) -> str:
@@ -147,15 +145,8 @@ class Irspd1(SinglePhotonDetector):
         return identity
 
     def _identity(self, text: str) -> Identity:
-        if "SPD" not in text:
-            raise IdentityError(
-                "another instrument answers here",
-                where=f"{self.name} ({self._link.uri})",
-                seen=text[:80],
-                hint="Its *idn? should contain SPD; are two cables swapped?",
-            )
-        serial = SERIAL_NUMBER.search(text)
-        return Identity("S-Fifteen", "IRSPD1", serial.group(1) if serial else "", text)
+        where = f"{self.name} ({self._link.uri})"
+        return identify(text, key="SPD", model="IRSPD1", where=where)
 
     async def configure(self) -> None:
         wanted = self.settings

@@ -7,7 +7,6 @@ Events leave here as the bytes of the wire; ``hal.decode`` reads them (format ``
 from __future__ import annotations
 
 import asyncio
-import re
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -15,9 +14,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from photonlink.drivers.sfifteen.identity import identify
 from photonlink.hal.codecs.text import LineCodec
 from photonlink.hal.errors import (
-    IdentityError,
     InstrumentError,
     LinkTimeout,
     ReadbackMismatch,
@@ -143,15 +142,8 @@ class Tdc1(TimeTagger):
             raise
 
     def _identity(self, text: str) -> Identity:
-        if "TDC1" not in text:
-            raise IdentityError(
-                "another instrument answers here",
-                where=f"{self.name} ({self._link.uri})",
-                seen=text[:80],
-                hint="Its *IDN? should contain TDC1; are two cables swapped?",
-            )
-        serial = re.search(r"(?:\bS/?N|\bserial(?: number)?)[\s:#=]*([\w-]+)", text, re.IGNORECASE)
-        return Identity("S-Fifteen", "TDC1", serial.group(1) if serial else "", text)
+        where = f"{self.name} ({self._link.uri})"
+        return identify(text, key="TDC1", model="TDC1", where=where)
 
     async def configure(self) -> None:
         threshold = self.settings.threshold
