@@ -214,7 +214,7 @@ class NativeDecoder(TagDecoder):
                 "this is another format",
                 position=self._info.position,
             )
-        raise DecodeError(ffi.string(lib.pl_decode_strerror(status)).decode())
+        raise DecodeError(_text(status))
 
     def _block(
         self,
@@ -298,17 +298,19 @@ def record_size(wire_format: WireFormat) -> int:
 
 def merge(
     streams: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
+    *,
+    out: tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]] | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Merge up to 64 streams, each sorted by time, into one; ties keep the order of the streams.
 
-    Raises DecodeError when a stream is not sorted.
+    out: arrays to write to and to return the used part of; touching fresh memory costs more than
+    merging. Raises DecodeError when a stream is not sorted or ``out`` is too short.
     """
-    for times, channels in streams:
+    for times, channels in (*streams, *([out] if out is not None else [])):
         if times.dtype != np.int64 or channels.dtype != np.uint8 or times.shape != channels.shape:
             raise DecodeError("a stream is an int64 and a uint8 array of one length")
     total = sum(len(times) for times, _ in streams)
-    times_out = np.empty(total, dtype=np.int64)
-    channels_out = np.empty(total, dtype=np.uint8)
+    times_out, channels_out = out or (np.empty(total, np.int64), np.empty(total, np.uint8))
     # the buffers must outlive the call: the arrays of pointers do not keep them
     time_buffers = [ffi.from_buffer(_INT64S, times) for times, _ in streams]
     channel_buffers = [ffi.from_buffer(_UINT8S, channels) for _, channels in streams]
@@ -317,11 +319,15 @@ def merge(
         ffi.new("int64_t *[]", time_buffers),
         ffi.new("uint8_t *[]", channel_buffers),
         ffi.new("size_t[]", [len(times) for times, _ in streams]),
-        ffi.from_buffer(_INT64S, times_out),
-        ffi.from_buffer(_UINT8S, channels_out),
-        total,
+        ffi.from_buffer(_INT64S, times_out, require_writable=True),
+        ffi.from_buffer(_UINT8S, channels_out, require_writable=True),
+        len(times_out),
     )
     if count < 0:
-        what = "a stream is not sorted" if count == lib.PL_DECODE_E_DATA else "too many streams"
+        what = "a stream is not sorted" if count == lib.PL_DECODE_E_DATA else _text(count)
         raise DecodeError(f"cannot merge: {what}")
-    return times_out, channels_out
+    return times_out[:total], channels_out[:total]
+
+
+def _text(status: int) -> str:
+    return ffi.string(lib.pl_decode_strerror(status)).decode()

@@ -1,14 +1,16 @@
 /* k-way merge of sorted streams.
  *
  * The output is made in blocks that stay in the cache: the streams are cut at a common time, and
- * the pieces merged pairwise, level by level. A two-way merge is one chain of dependent steps;
- * four of them, started at a quarter of the way each, run side by side. */
+ * each tag of a block becomes one key, its time since the block's first above its position among
+ * the streams. Keys are all different and their order is the stable order by time, so merging
+ * needs no second array. Pieces are merged pairwise, level by level; as a two-way merge is one
+ * chain of dependent steps, four of them, started at a quarter of the way each, run side by side. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "decode.h"
 
-enum { STREAMS_MAX = 64, BLOCK = 16384, WALKS = 4 };
+enum { STREAMS_MAX = 64, BLOCK_BITS = 14, BLOCK = 1 << BLOCK_BITS, WALKS = 4 };
 
 typedef struct {
   const int64_t *t;
@@ -16,12 +18,24 @@ typedef struct {
   size_t n;
 } piece;
 
-/* How many of the first `rank` merged elements come from a; those of a go first among equals. */
-static size_t share(const piece *a, const piece *b, size_t rank) {
-  size_t low = rank > b->n ? rank - b->n : 0, high = rank < a->n ? rank : a->n;
+typedef struct {
+  const uint64_t *key;
+  size_t n;
+} run;
+
+typedef struct {
+  uint64_t keys[3][BLOCK]; /* two areas take turns, the third holds the block as it came */
+  uint8_t channels[BLOCK];
+} scratch;
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* How many of the first `rank` merged keys come from a. */
+static size_t share(const run *a, const run *b, size_t rank) {
+  size_t low = rank > b->n ? rank - b->n : 0, high = least(rank, a->n);
   while (low < high) {
     size_t i = low + (high - low) / 2;
-    if (a->t[i] <= b->t[rank - 1 - i])
+    if (a->key[i] < b->key[rank - 1 - i])
       low = i + 1;
     else
       high = i;
@@ -29,37 +43,8 @@ static size_t share(const piece *a, const piece *b, size_t rank) {
   return low;
 }
 
-/* Merges the output positions [from, to), with `i` elements of a before them. */
-static void walk(const piece *a, const piece *b, size_t i, size_t from, size_t to, int64_t *t,
-                 uint8_t *c) {
-  size_t j = from - i;
-  for (size_t o = from; o < to; o++) {
-    if (j == b->n || (i < a->n && a->t[i] <= b->t[j])) {
-      t[o] = a->t[i];
-      c[o] = a->c[i++];
-    } else {
-      t[o] = b->t[j];
-      c[o] = b->c[j++];
-    }
-  }
-}
-
-/* One step without a branch; j is implied by i. */
-static inline size_t step(const piece *a, const piece *b, size_t i, size_t o, int64_t *t,
-                          uint8_t *c) {
-  size_t j = o - i;
-  int64_t ta = a->t[i], tb = b->t[j];
-  int second = tb < ta;
-  uint8_t ca = a->c[i], cb = b->c[j];
-  t[o] = second ? tb : ta;
-  c[o] = (uint8_t)(ca ^ ((ca ^ cb) & -second));
-  return i + !second;
-}
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-/* Steps that no walk can take beyond the end of its pieces. */
-static size_t safe(const piece *a, const piece *b, const size_t *i, const size_t *o,
+/* Steps that no walk can take beyond the end of its keys. */
+static size_t safe(const run *a, const run *b, const size_t *i, const size_t *o,
                    const size_t *end) {
   size_t n = SIZE_MAX;
   for (int k = 0; k < WALKS; k++) {
@@ -70,7 +55,29 @@ static size_t safe(const piece *a, const piece *b, const size_t *i, const size_t
   return n;
 }
 
-static void merge2(piece a, piece b, int64_t *t, uint8_t *c) {
+/* m steps of all walks without a branch; the place in b is implied by that in a. */
+static void walk4(const uint64_t *restrict a, const uint64_t *restrict b, size_t *i,
+                  const size_t *o, size_t m, uint64_t *restrict out) {
+  size_t i0 = i[0], i1 = i[1], i2 = i[2], i3 = i[3];
+  const uint64_t *b0 = b + o[0], *b1 = b + o[1], *b2 = b + o[2], *b3 = b + o[3];
+  uint64_t *o0 = out + o[0], *o1 = out + o[1], *o2 = out + o[2], *o3 = out + o[3];
+#define STEP(K)                                    \
+  do {                                             \
+    uint64_t x = a[i##K], y = b##K[s - i##K];      \
+    o##K[s] = x < y ? x : y;                       \
+    i##K += x < y;                                 \
+  } while (0)
+  for (size_t s = 0; s < m; s++) {
+    STEP(0);
+    STEP(1);
+    STEP(2);
+    STEP(3);
+  }
+#undef STEP
+  i[0] = i0, i[1] = i1, i[2] = i2, i[3] = i3;
+}
+
+static void merge2(run a, run b, uint64_t *out) {
   const size_t n = a.n + b.n;
   size_t i[WALKS], o[WALKS], end[WALKS];
   for (size_t k = 0; k < WALKS; k++) {
@@ -78,18 +85,17 @@ static void merge2(piece a, piece b, int64_t *t, uint8_t *c) {
     end[k] = n * (k + 1) / WALKS;
     i[k] = share(&a, &b, o[k]);
   }
-  for (size_t m; (m = safe(&a, &b, i, o, end)) >= 16;) {
-    size_t i0 = i[0], i1 = i[1], i2 = i[2], i3 = i[3];
-    for (size_t s = 0; s < m; s++) {
-      i0 = step(&a, &b, i0, o[0] + s, t, c);
-      i1 = step(&a, &b, i1, o[1] + s, t, c);
-      i2 = step(&a, &b, i2, o[2] + s, t, c);
-      i3 = step(&a, &b, i3, o[3] + s, t, c);
-    }
-    i[0] = i0, i[1] = i1, i[2] = i2, i[3] = i3;
+  for (size_t m; (m = safe(&a, &b, i, o, end)) >= WALKS;) {
+    walk4(a.key, b.key, i, o, m, out);
     for (int k = 0; k < WALKS; k++) o[k] += m;
   }
-  for (int k = 0; k < WALKS; k++) walk(&a, &b, i[k], o[k], end[k], t, c);
+  for (int k = 0; k < WALKS; k++)
+    for (size_t x = i[k]; o[k] < end[k]; o[k]++) {
+      size_t y = o[k] - x;
+      int first = y == b.n || (x < a.n && a.key[x] < b.key[y]);
+      out[o[k]] = first ? a.key[x] : b.key[y];
+      x += (size_t)first;
+    }
 }
 
 /* Elements before `t`, or up to and with it. */
@@ -125,26 +131,64 @@ static size_t cut(size_t streams, const piece *left, size_t most, piece *block) 
   return total;
 }
 
-/* Merges the pieces of one block pairwise; two scratch areas take turns, the last level goes out. */
-static void merge_block(size_t streams, piece *block, int64_t *scratch_t, uint8_t *scratch_c,
-                        size_t area, int64_t *t, uint8_t *c) {
-  int turn = 0;
-  for (; streams > 2; streams = (streams + 1) / 2, turn ^= 1) {
-    size_t at = turn ? area : 0;
+/* Merges one block of n tags that lie within 2^(64 - BLOCK_BITS) ps. */
+static void merge_block(size_t streams, const piece *block, size_t n, int64_t first, scratch *w,
+                        int64_t *t, uint8_t *c) {
+  run runs[STREAMS_MAX];
+  uint64_t at = 0;
+  for (size_t k = 0; k < streams; k++) {
+    runs[k] = (run){w->keys[2] + at, block[k].n};
+    memcpy(w->channels + at, block[k].c, block[k].n);
+    for (size_t i = 0; i < block[k].n; i++, at++)
+      w->keys[2][at] = ((uint64_t)block[k].t[i] - (uint64_t)first) << BLOCK_BITS | at;
+  }
+  for (int turn = 0; streams > 1; streams = (streams + 1) / 2, turn ^= 1) {
+    uint64_t *out = w->keys[turn];
     for (size_t k = 0; k < streams; k += 2) {
-      piece a = block[k], b = k + 1 < streams ? block[k + 1] : (piece){a.t, a.c, 0};
-      merge2(a, b, scratch_t + at, scratch_c + at);
-      block[k / 2] = (piece){scratch_t + at, scratch_c + at, a.n + b.n};
-      at += a.n + b.n;
+      run b = k + 1 < streams ? runs[k + 1] : (run){runs[k].key, 0};
+      size_t both = runs[k].n + b.n;
+      merge2(runs[k], b, out);
+      runs[k / 2] = (run){out, both};
+      out += both;
     }
   }
-  merge2(block[0], streams > 1 ? block[1] : (piece){block[0].t, block[0].c, 0}, t, c);
+  const uint64_t *key = runs[0].key;
+  for (size_t i = 0; i < n; i++) t[i] = (int64_t)((key[i] >> BLOCK_BITS) + (uint64_t)first);
+  for (size_t i = 0; i < n; i++) c[i] = w->channels[key[i] & (BLOCK - 1)];
+}
+
+/* The same for a block of any span: the rare case of almost no tags, or of hostile times. */
+static void merge_sparse(size_t streams, piece *block, size_t n, int64_t *t, uint8_t *c) {
+  for (size_t o = 0; o < n; o++) {
+    size_t best = streams;
+    for (size_t k = 0; k < streams; k++)
+      if (block[k].n && (best == streams || *block[k].t < *block[best].t)) best = k;
+    t[o] = *block[best].t++;
+    c[o] = *block[best].c++;
+    block[best].n--;
+  }
 }
 
 static int sorted(const int64_t *t, size_t n) {
   int back = 0;
   for (size_t i = 1; i < n; i++) back |= t[i] < t[i - 1];
   return !back;
+}
+
+/* Moves a block of n tags out of the streams; fails when one of them is not sorted. */
+static int take(size_t streams, piece *left, const piece *block, int64_t *first, int64_t *last) {
+  *first = INT64_MAX;
+  *last = INT64_MIN;
+  for (size_t k = 0; k < streams; k++) {
+    const size_t n = block[k].n;
+    left[k].t += n;
+    left[k].c += n;
+    left[k].n -= n;
+    if (!sorted(block[k].t, n + (left[k].n > 0))) return PL_DECODE_E_DATA;
+    if (n && block[k].t[0] < *first) *first = block[k].t[0];
+    if (n && block[k].t[n - 1] > *last) *last = block[k].t[n - 1];
+  }
+  return PL_DECODE_OK;
 }
 
 int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *const *channels,
@@ -158,25 +202,20 @@ int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *con
     left[k] = (piece){times[k], channels[k], lengths[k]};
   }
   if (total == 0) return 0;
-  const size_t most = BLOCK / streams;
-  int64_t *scratch_t = malloc(2 * BLOCK * sizeof *scratch_t);
-  uint8_t *scratch_c = malloc(2 * BLOCK);
-  int64_t status = scratch_t && scratch_c ? (int64_t)total : PL_DECODE_E_MEMORY;
-  for (size_t done = 0; status >= 0 && done < total;) {
-    size_t n = cut(streams, left, most, block);
-    for (size_t k = 0; k < streams; k++) {
-      left[k].t += block[k].n;
-      left[k].c += block[k].n;
-      left[k].n -= block[k].n;
-      if (!sorted(block[k].t, block[k].n + (left[k].n > 0))) status = PL_DECODE_E_DATA;
-    }
-    if (status < 0) break;
-    merge_block(streams, block, scratch_t, scratch_c, BLOCK, time_ps + done, channel + done);
+  scratch *w = malloc(sizeof *w);
+  if (!w) return PL_DECODE_E_MEMORY;
+  int status = PL_DECODE_OK;
+  for (size_t done = 0; done < total;) {
+    int64_t first, last;
+    size_t n = cut(streams, left, BLOCK / streams, block);
+    if ((status = take(streams, left, block, &first, &last)) < 0) break;
+    if (((uint64_t)last - (uint64_t)first) >> (64 - BLOCK_BITS))
+      merge_sparse(streams, block, n, time_ps + done, channel + done);
+    else
+      merge_block(streams, block, n, first, w, time_ps + done, channel + done);
     done += n;
   }
-  if (scratch_t) explicit_bzero(scratch_t, 2 * BLOCK * sizeof *scratch_t);
-  if (scratch_c) explicit_bzero(scratch_c, 2 * BLOCK);
-  free(scratch_t);
-  free(scratch_c);
-  return status;
+  explicit_bzero(w, sizeof *w);
+  free(w);
+  return status < 0 ? status : (int64_t)total;
 }

@@ -258,13 +258,31 @@ def test_merge_is_a_stable_sort(count: int) -> None:
     np.testing.assert_array_equal(merged_channels, channels[order])
 
 
+@pytest.mark.parametrize("span", [2**48, 2**62])
+def test_tags_far_apart_are_merged_too(span: int) -> None:
+    """Beyond 2^50 ps a block has no room for time and position in one key."""
+    rng = np.random.default_rng(9)
+    parts = [(np.sort(rng.integers(-span, span, 700)), np.full(700, k, np.uint8)) for k in range(5)]
+    times = np.concatenate([t for t, _ in parts])
+    merged, channels = merge(parts)
+    order = np.argsort(times, kind="stable")
+    np.testing.assert_array_equal(merged, times[order])
+    np.testing.assert_array_equal(channels, np.repeat(np.arange(5), 700)[order])
+
+
 def test_merge_refuses_what_is_not_sorted() -> None:
     good = (np.array([1, 2], np.int64), np.array([0, 0], np.uint8))
     bad = (np.array([2, 1], np.int64), np.array([0, 0], np.uint8))
     with pytest.raises(DecodeError, match="not sorted"):
         merge([good, bad])
-    with pytest.raises(DecodeError, match="too many"):
+    with pytest.raises(DecodeError, match="outside"):
         merge([good] * 65)
+    room = (np.empty(9, np.int64), np.empty(9, np.uint8))
+    times, _ = merge([good, good], out=room)
+    assert times.tolist() == [1, 1, 2, 2]
+    assert np.shares_memory(times, room[0])
+    with pytest.raises(DecodeError, match="too small"):
+        merge([good] * 5, out=room)
     with pytest.raises(DecodeError, match="one length"):
         merge([(good[0], good[1][:1])])
 
