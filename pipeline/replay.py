@@ -94,8 +94,8 @@ def rebase(block: TagBlock, origin_ps: int) -> TagBlock:
 def cut(blocks: Iterable[TagBlock]) -> Iterator[TagBlock]:
     """Blocks of any length in pieces of at most 0.1 s, as a live tagger would hand them out."""
     for block in blocks:
-        start, lost = block.start_ps, block.lost
-        while start < block.end_ps or (start == block.start_ps == block.end_ps and len(block)):
+        start, lost, last = block.start_ps, block.lost, False
+        while not last:
             end = min(start + _PIECE_PS, block.end_ps)
             last = end == block.end_ps
             low, high = np.searchsorted(block.time_ps, (start, end))
@@ -107,8 +107,6 @@ def cut(blocks: Iterable[TagBlock]) -> Iterator[TagBlock]:
                 block.time_ps[low:high], block.channel[low:high], start, end, lost, block.provenance
             )
             start, lost = end, ()
-            if last:
-                break
 
 
 class Pair:

@@ -60,7 +60,10 @@ class ClockFinder:
         self._ctx, self._sift = ctx, sift
         parameters = ClockParameters(sigma_ps=sift.sigma_ps)
         self._hints = hints_ps(alice, bob)
-        self._tries = [Try(ClockRecovery(parameters, hint_offset_s=h / PS)) for h in self._hints]
+        self._tries = [
+            Try(ClockRecovery(parameters, hint_offset_s=h / PS, alice_start_ps=0))
+            for h in self._hints
+        ]
         self._clock: ClockRecovery | None = None
         self._data: deque[Announced] = deque()
         self.hopeless = False  # the data have ended without a lock
