@@ -24,7 +24,7 @@ from typing import Any, cast
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.instruments import SafetyStep, TagDecoder, TimeTagger, WireChunk
-from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import load_driver
 from photonlink.hal.safety import guard
 from photonlink.hal.supervisor import Found, Lost, Notice, Started, Supervisor, WrongDevice
@@ -93,7 +93,7 @@ class Node:
 
     async def _run_bench(self) -> str:
         """The name of the signal that ended the run, or nothing when it came to its end."""
-        bench = await open_bench(self._station, tap=self._tap if self._recorder else None)
+        bench = await open_bench(self._station, tap=self._transcript())
         async with guard(bench, report=self._show_light) as state:
             self._report.event("opened", instruments=_opened(bench, self._station))
             self._session = NodeSession.build(self._station, bench, self._recorder)
@@ -102,11 +102,23 @@ class Node:
             self._report.event("stopped", reason=state.signal)
         return state.signal
 
-    def _tap(self, instrument: str, direction: str, data: bytes) -> None:
-        """Transcripts of all wires but the tagger's, whose bytes are inputs of the session."""
-        driver = load_driver(self._station.instruments[instrument].driver)
-        if self._recorder is not None and not issubclass(cast(type, driver), TimeTagger):
-            self._recorder.tap(instrument, direction, data)
+    def _transcript(self) -> BenchTap | None:
+        """For the recorder: all wires but the tagger's, whose bytes are inputs of the session."""
+        recorder = self._recorder
+        if recorder is None:
+            return None
+        # asked once: a tagger's wire calls the tap for every chunk
+        quiet = {
+            name
+            for name, entry in self._station.instruments.items()
+            if issubclass(cast(type, load_driver(entry.driver)), TimeTagger)
+        }
+
+        def tap(instrument: str, direction: str, data: bytes) -> None:
+            if instrument not in quiet:
+                recorder.tap(instrument, direction, data)
+
+        return tap
 
     def _show_light(self, steps: tuple[SafetyStep, ...]) -> None:
         self._report.light(

@@ -26,7 +26,7 @@ from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.keys.store import DirectoryStore
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, SessionSetup
-from photonlink.pipeline.record import SessionRecorder
+from photonlink.pipeline.record import SessionRecorder, recorded_as
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.station import NodeStation
 from photonlink.pipeline.status.model import BlockReport
@@ -64,8 +64,7 @@ class NodeSession:
             psk=load_psk(node.psk),
             detector_map=detector_map(station, bench),
             parameters=station.protocol.parameters(),
-            # a recorded session's randomness lies on a disk: its key is no secret any more
-            randomness_provenance=Provenance.REPLAYED if recorder else Provenance.REAL,
+            randomness_provenance=recorded_as(provenance) if recorder else provenance,
         )
         if recorder is not None:
             recorder.describe(

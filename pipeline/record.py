@@ -30,10 +30,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from photonlink.hal.errors import PhotonlinkError, RecordingError
+from photonlink.hal.tags import Provenance
 
 _LENGTH = struct.Struct("<I")
 MAX_HEADER_BYTES = 1 << 16
 MAX_PAYLOAD_BYTES = 1 << 26
+
+
+def recorded_as(light: Provenance) -> Provenance:
+    """How the key of a recorded session is marked: its randomness lies on a disk."""
+    return Provenance.REPLAYED if light is Provenance.REAL else light
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,12 @@ from photonlink.pipeline.node_session import account
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
-from photonlink.pipeline.record import RecordedInput, RecordedRandomness, read_inputs
+from photonlink.pipeline.record import (
+    RecordedInput,
+    RecordedRandomness,
+    read_inputs,
+    recorded_as,
+)
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import BlockReport
 
@@ -71,7 +76,7 @@ class _Run:
             psk=self._psk,
             detector_map=DetectorMap(described["channels"]),
             parameters=Parameters(**described["parameters"]),
-            randomness_provenance=Provenance.REPLAYED,
+            randomness_provenance=recorded_as(self._provenance),
         )
         state = work / "state"
         self._ledger = Ledger.open(state)
