@@ -138,7 +138,8 @@ int64_t pl_bin_times(const int64_t *t, size_t n, int64_t start_ps, int64_t bin_p
 int64_t pl_delay_slices(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
                         int64_t bin_ps, size_t n_bins, int64_t start_ps, int64_t slice_ps,
                         size_t n_slices, uint32_t *hist);
-/* All pairs with low <= b - a < high: index of a and of b. PL_E_CAPACITY when they do not fit. */
+/* All pairs with low <= b - a < high: index of a and of b. PL_E_CAPACITY when they do not fit: the
+ * first `capacity` are then there. */
 int64_t pl_delay_pairs(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64_t low_ps,
                        int64_t high_ps, int64_t *a_index, int64_t *b_index, size_t capacity);
 /* Sums of rows (n, bins) along lines: for each bin the largest of (sum - mean) * scale over the

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +13,33 @@ from photonlink.pipeline._core import ffi, lib
 from photonlink.pipeline.native.base import Handle, NativeArgumentError, NativeMemoryError, borrow
 from photonlink.pipeline.native.secret import SecretBits
 
+if TYPE_CHECKING:
+    from photonlink.pipeline._core import CData
+
 Int64s = npt.NDArray[np.int64]
 Uint8s = npt.NDArray[np.uint8]
 DELAY_LIMIT_PS: int = lib.PL_EVENTS_DELAY_LIMIT_PS
 _CHUNK = 32768  # tags per call: far below what may wait in C
+
+
+def _draw(randomness: Callable[[int], bytes], n: int) -> bytes:
+    data = randomness(n)
+    if len(data) != n:  # C reads n bytes
+        raise NativeArgumentError(lib.PL_E_ARGUMENT)
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """Running totals since the start."""
+
+    clicks: tuple[int, ...]  # per detector H V D A
+    events: int  # after merging
+    multi_same: int  # events of several detectors of one basis
+    multi_cross: int  # events of detectors of both bases
+    ignored: int  # clicks on channels that are no detector
+    late: int  # clicks before the horizon: dropped
+    overflow: int  # events or clicks lost because the store was full
 
 
 class NativeEvents:
@@ -57,7 +82,7 @@ class NativeEvents:
         times, channels = borrow(time_ps, np.int64), borrow(channel, np.uint8)
         n = len(time_ps)
         spread = self.spread_ps
-        where = randomness(n) if spread and n else ffi.NULL
+        where = _draw(randomness, n) if spread and n else ffi.NULL
         try:
             call(lib.pl_events_add, times, channels, n, through, spread, where)
         except NativeArgumentError as error:
@@ -68,8 +93,8 @@ class NativeEvents:
             call(lib.pl_events_drop_pending)
             call(lib.pl_events_add, times, channels, n, through, spread, where)
         n = call(lib.pl_events_multi_pending)
-        call(lib.pl_events_emit, randomness(n) if n else b"", n)
-        full_from = self.counts().overflow_from_ps
+        call(lib.pl_events_emit, _draw(randomness, n) if n else b"", n)
+        full_from = int(self._raw_counts().overflow_from_ps)
         if full_from != np.iinfo(np.int64).max and lost is None:
             lost = full_from
         return lost
@@ -82,10 +107,22 @@ class NativeEvents:
     def first_index(self) -> int:
         return int(lib.pl_events_first(self._handle.pointer))
 
-    def counts(self) -> EventCounts:
+    def _raw_counts(self) -> CData:
         out = ffi.new("pl_events_counts *")
         self._handle.call(lib.pl_events_get_counts, out)
-        return EventCounts(out)
+        return out
+
+    def counts(self) -> EventCounts:
+        raw = self._raw_counts()
+        return EventCounts(
+            clicks=tuple(raw.clicks),
+            events=raw.events,
+            multi_same=raw.multi_same,
+            multi_cross=raw.multi_cross,
+            ignored=raw.ignored,
+            late=raw.late,
+            overflow=raw.overflow,
+        )
 
     def find(self, time_ps: int) -> int:
         """Index of the first kept event at or after ``time_ps``."""
@@ -116,18 +153,3 @@ class NativeEvents:
 
     def close(self) -> None:
         self._handle.close()
-
-
-class EventCounts:
-    """Running totals: clicks per detector, events, and what was merged, ignored or lost."""
-
-    def __init__(self, raw: object) -> None:
-        from_c: Callable[[str], int] = lambda name: int(getattr(raw, name))  # noqa: E731
-        self.clicks: tuple[int, ...] = tuple(int(n) for n in getattr(raw, "clicks"))  # noqa: B009
-        self.events = from_c("events")
-        self.multi_same = from_c("multi_same")
-        self.multi_cross = from_c("multi_cross")
-        self.ignored = from_c("ignored")
-        self.late = from_c("late")
-        self.overflow = from_c("overflow")
-        self.overflow_from_ps = from_c("overflow_from_ps")

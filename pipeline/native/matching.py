@@ -73,13 +73,13 @@ def delay_slices(
 def delay_pairs(
     a_ps: Int64s, b_ps: Int64s, low_ps: int, high_ps: int, capacity: int
 ) -> tuple[Int64s, Int64s]:
-    """Indices of all pairs with low <= b - a < high. NativeArgumentError beyond ``capacity``."""
+    """Indices of the pairs with low <= b - a < high: all, or the first ``capacity``, which a peer
+    that announces rubbish may exceed."""
     a_index, b_index = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     a, b = borrow(a_ps, np.int64), borrow(b_ps, np.int64)
     out_a, out_b = borrow(a_index, np.int64), borrow(b_index, np.int64)
-    n = check(
-        lib.pl_delay_pairs(a, len(a_ps), b, len(b_ps), low_ps, high_ps, out_a, out_b, capacity)
-    )
+    n = lib.pl_delay_pairs(a, len(a_ps), b, len(b_ps), low_ps, high_ps, out_a, out_b, capacity)
+    n = capacity if n == lib.PL_E_CAPACITY else check(n)
     return a_index[:n].copy(), b_index[:n].copy()
 
 

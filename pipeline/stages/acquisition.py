@@ -257,7 +257,7 @@ def refine(
             n_slices=_SLICES,
         ).astype(np.float32)
         guard = math.ceil(_DETECTOR_SPREAD_PS / bin_ps) + math.ceil(reach) + 2
-        accidentals = float(high - low) * _rate(b_ps) * bin_ps
+        accidentals = float(high - low) * event_rate_hz(b_ps) * bin_ps / PS
         peak, *others = strongest_lines(rows, reach, guard, 2, accidentals)
         if others:
             side_peak = max(side_peak, others[0].excess / max(peak.excess, 1e-9))
@@ -269,9 +269,10 @@ def refine(
         start = max(start, end - last_span_ps)
 
 
-def _rate(time_ps: Int64s) -> float:
-    """Events per ps."""
-    return len(time_ps) / max(int(time_ps[-1]) - int(time_ps[0]), 1) if len(time_ps) else 0.0
+def event_rate_hz(time_ps: Int64s) -> float:
+    """Mean rate of sorted events."""
+    span_s = max(int(time_ps[-1]) - int(time_ps[0]), 1) / PS if len(time_ps) else 1.0
+    return len(time_ps) / span_s
 
 
 def fit_line(
@@ -283,7 +284,9 @@ def fit_line(
     rate.
     """
     b_in_a = model.to_alice(b_ps)
-    a_index, b_index = delay_pairs(a_ps, b_in_a, -gate_ps, gate_ps, 8 * len(a_ps) + 64)
+    a_index, b_index = delay_pairs(
+        a_ps, b_in_a, -gate_ps, gate_ps, 2 * (len(a_ps) + len(b_ps)) + 4096
+    )
     t = (a_ps[a_index] - model.alice_ps).astype(np.float64)
     d = (b_in_a[b_index] - a_ps[a_index]).astype(np.float64)
     slope = offset = 0.0

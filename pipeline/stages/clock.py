@@ -14,6 +14,7 @@ from photonlink.pipeline.stages.acquisition import (
     ClockModel,
     Refined,
     coarse_search,
+    event_rate_hz,
     fit_line,
     refine,
 )
@@ -26,6 +27,7 @@ AMBIGUOUS = "ambiguous_side_peak"
 FREQUENCY = "frequency_beyond_10_ppm"
 VANISHED = "coincidences_vanished"
 HOLDOVER = "holdover_expired"
+_MAX_SPAN_PS = 8 * PS  # of the data, the latest are used
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class ClockRecovery:
         """
         p = self.parameters
         a, b = alice_times_ps, bob_times_ps
+        if len(a):  # memory and time grow with the span
+            a = a[np.searchsorted(a, int(a[-1]) - _MAX_SPAN_PS) :]
         span_s = (int(a[-1]) - int(a[0])) / PS if len(a) else 0.0
         if min(len(a), len(b)) < p.min_events or span_s <= 0.01:
             return NoLock(TOO_FEW_EVENTS, 0.0, 0.0, span_s)
@@ -219,12 +223,17 @@ class ClockRecovery:
             data_s=span_s,
             jump_s=None if jump is None else jump / PS,
         )
-        self._start(lock, fitted, offset_sigma, rate_sigma)
+        self._start(lock, fitted, (offset_sigma, rate_sigma), (event_rate_hz(a), event_rate_hz(b)))
         return lock
 
     def _start(
-        self, lock: Lock, fitted: ClockModel, offset_sigma: float, rate_sigma: float
+        self,
+        lock: Lock,
+        fitted: ClockModel,
+        sigmas: tuple[float, float],
+        singles_hz: tuple[float, float],
     ) -> None:
+        offset_sigma, rate_sigma = sigmas
         self.locked, self.lost_reason, self._missing_s = True, None, 0.0
         self.lock = lock
         self.first_lock = self.first_lock or lock
@@ -239,6 +248,7 @@ class ClockRecovery:
             drift_sigma_ps_per_s2=drift,
             residual_sigma_ps=lock.residual_sigma_ps,
             coincidences_hz=lock.coincidences_hz,
+            singles_hz=singles_hz,
         )
 
     # ---- mapping ----
@@ -304,7 +314,7 @@ class ClockRecovery:
         p, phase = self.parameters, self._filter
         a, b = alice_times_ps, self._model.to_alice(bob_times_ps)
         width = p.track_ps
-        capacity = 16 * (len(a) + len(b)) + 4096
+        capacity = 2 * (len(a) + len(b)) + 4096
         a_index, b_index = delay_pairs(a, b, -width, width, capacity)
         times = a[a_index]
         residual = (b[b_index] - times).astype(np.float64)
@@ -323,7 +333,7 @@ class ClockRecovery:
             )
             found = phase.observe(residual[low:high], t, seconds, singles, width)
             if found:
-                self._missing_s = 0.0
+                self._missing_s = max(0.0, self._missing_s - seconds)
             elif found is False:
                 self._missing_s += seconds
         self._now_ps = max(self._now_ps, end)
@@ -339,7 +349,7 @@ class ClockRecovery:
         if self._missing_s > p.patience_s:
             self._lose(VANISHED)
         elif phase.offset_sigma_ps > width / 4:
-            self._lose(HOLDOVER)
+            self._lose(VANISHED if self._missing_s else HOLDOVER)
 
     def _lose(self, reason: str) -> None:
         self.locked, self.lost_reason = False, reason

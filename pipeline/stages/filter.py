@@ -34,6 +34,7 @@ class PhaseFilter:
         drift_sigma_ps_per_s2: float,
         residual_sigma_ps: float,
         coincidences_hz: float,
+        singles_hz: tuple[float, float],
     ) -> None:
         self.state = np.zeros(3)
         sigmas = (offset_sigma_ps, rate_sigma_ps_per_s, drift_sigma_ps_per_s2)
@@ -41,7 +42,7 @@ class PhaseFilter:
         self.residual_sigma_ps = residual_sigma_ps
         self.coincidences_hz = coincidences_hz
         self.steps = 0
-        self._singles_hz = (0.0, 0.0)
+        self._singles_hz = singles_hz
         self._t = 0.0
 
     @property
@@ -90,6 +91,8 @@ class PhaseFilter:
         coincidences are not there. None: nothing could be expected."""
         self._predict(t)
         expected = self._expected(seconds, singles)
+        if len(residual_ps) > 2 * min(singles) + 100:  # many at one moment: no light does that
+            return False
         gate = min(4 * self.residual_sigma_ps + 3 * self.offset_sigma_ps, width_ps / 2)
         mean, excess, accidental, sigma = self._centroid(
             residual_ps, float(self.state[0]), gate, width_ps
@@ -107,14 +110,11 @@ class PhaseFilter:
         self._update(mean, sigma**2 / excess * (1 + 2 * accidental / excess))
         self.residual_sigma_ps += 0.1 * (sigma - self.residual_sigma_ps)
         self.coincidences_hz += min(1.0, seconds / 2) * (excess / seconds - self.coincidences_hz)
-        rates = singles[0] / seconds, singles[1] / seconds
+        weight = min(1.0, seconds / 2)
+        rate_a, rate_b = self._singles_hz
         self._singles_hz = (
-            rates
-            if not self._singles_hz[0]
-            else (
-                self._singles_hz[0] + min(1.0, seconds / 2) * (rates[0] - self._singles_hz[0]),
-                self._singles_hz[1] + min(1.0, seconds / 2) * (rates[1] - self._singles_hz[1]),
-            )
+            rate_a + weight * (singles[0] / seconds - rate_a),
+            rate_b + weight * (singles[1] / seconds - rate_b),
         )
         return True
 

@@ -356,6 +356,29 @@ def test_clocks_that_show_the_time_of_day_lock_too() -> None:
     assert abs(clock.to_bob(at) - late - clicks.bob_clock_ps(0.3)) < 50
 
 
+def test_rubbish_from_the_peer_loses_the_lock_and_nothing_else() -> None:
+    bench = Bench(seed=70, duration_s=3.2)
+    clicks = generate(bench)
+    clock = recovery(bench)
+    assert acquire(clock, clicks)
+    for start in (1, 2):
+        a = between(clicks.alice.time_ps, start * PS, (start + 1) * PS)
+        b = np.sort(np.concatenate([np.repeat(clock.to_bob(int(a[5])), 300_000), a]))
+        clock.track(a, b)
+    assert clock.lost_reason == VANISHED
+    assert acquire(clock, clicks, from_s=2)
+
+
+def test_data_of_an_hour_are_not_all_searched() -> None:
+    """A few events long ago must not make the search grow without bound."""
+    bench = Bench(seed=71, duration_s=1.2)
+    clicks = generate(bench)
+    old = np.arange(10, dtype=np.int64) * PS
+    a = np.concatenate([old, clicks.alice.time_ps + 3600 * PS])
+    b = np.concatenate([old, clicks.bob.time_ps + 3600 * PS])
+    assert recovery(bench).acquire(a, b)
+
+
 # ---- the mapping ----
 
 
