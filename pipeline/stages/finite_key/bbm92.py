@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from photonlink.pipeline.stages.finite_key import inputs
 from photonlink.pipeline.stages.finite_key.costs import entropy_of_bound
-from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen
+from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,30 @@ class KeyLength:
     reason: str | None
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.bound}: {self.n} bits kept, {self.k} disclosed",
-            f"  phase error bound {self.phi:.4%} costs {self.phase_error_bits:.1f}",
-            f"  error correction leaked {self.leak_bits:.1f}",
-            f"  epsilon and verification terms {self.penalty_bits:.1f}",
-            f"  secret {self.length}" + (f" ({self.reason})" if self.reason else ""),
+        rows = [
+            ("bits kept", float(self.n)),
+            (f"phase error of at most {self.phi:.4%}", -self.phase_error_bits),
+            ("leaked by error correction", -self.leak_bits),
+            ("epsilon and verification terms", -self.penalty_bits),
         ]
+        lines = [f"{self.bound}, {self.k:,} bits disclosed"]
+        lines += [f"  {what:<42}{bits:>18,.1f}" for what, bits in rows]
+        lines.append(f"  {'secret':<42}{self.length:>16,}")
+        if self.reason:
+            lines.append(f"  no key: {self.reason}")
         return "\n".join(lines)
 
 
 def make_account(
-    bound: str, n: int, k: int, phi: float, leak_bits: float, penalty_bits: float
+    bound: str,
+    n: int,
+    k: int,
+    phi: float,
+    leak_bits: float,
+    penalty_bits: float,
+    refused: str | None = None,
 ) -> KeyLength:
+    """l = floor(n [1 - h(phi)] - leak - penalties), or 0 with the reason it was refused for."""
     phase = n * entropy_of_bound(phi)
     real = n - phase - leak_bits - penalty_bits
     length = max(0, math.floor(real))
@@ -57,6 +68,8 @@ def make_account(
         reason = "block_too_small" if n - phase - leak_bits > 0 else "error_rate_too_high"
         if n == 0 or k == 0:
             reason = "no_bits_in_one_basis"
+    reason = refused or reason
+    length = 0 if refused else min(length, n)
     return KeyLength(bound, n, k, length, real, phi, phase, leak_bits, penalty_bits, reason)
 
 
@@ -68,7 +81,8 @@ def _checked(n: float, k: float, leak_ec: float, eps_sec: float, eps_cor: float)
 
 
 def tag_bits(eps_cor: float) -> int:
-    return math.ceil(math.log2(1 / eps_cor))
+    """t of the formulas: a 2-universal verification tag."""
+    return math.ceil(-math.log2(eps_cor))
 
 
 def tlgr2012(
@@ -80,9 +94,10 @@ def tlgr2012(
     if n == 0 or k == 0:
         phi = 0.5
     else:
-        mu = math.sqrt((n + k) / (n * k) * (k + 1) / k * math.log(4 / eps_sec))
+        mu = math.sqrt((n + k) / (n * k) * (k + 1) / k * (math.log(4) - math.log(eps_sec)))
         phi = q_tol + mu
-    return make_account("tlgr2012", n, k, phi, leak_ec, math.log2(2 / (eps_sec**2 * eps_cor)))
+    penalty = 1 - 2 * math.log2(eps_sec) - math.log2(eps_cor)
+    return make_account("tlgr2012", n, k, phi, leak_ec, penalty)
 
 
 def bbm92_exact(
@@ -97,7 +112,7 @@ def bbm92_exact(
     n, k = _checked(n, k, leak_ec, eps_sec, eps_cor)
     observed = inputs.count("observed", observed, at_most=k)
     share = eps_sec / 3
-    phi = max_errors_unseen(observed, k, n, share**2) / n if n and k else 0.5
+    phi = max_errors_unseen_log(observed, k, n, 2 * math.log(share)) / n if n and k else 0.5
     penalty = tag_bits(eps_cor) - 2 * math.log2(2 * share)
     return make_account("hypergeometric", n, k, phi, leak_ec, penalty)
 

@@ -72,7 +72,7 @@ def verification_tag_bits(n_bits: int, eps_cor: float) -> VerificationTagBits:
     """
     n_bits = inputs.count("n_bits", n_bits)
     eps_cor = inputs.epsilon("eps_cor", eps_cor)
-    toeplitz = math.ceil(math.log2(1 / eps_cor))
+    toeplitz = math.ceil(-math.log2(eps_cor))
     poly = next(t for t in range(1, 4096) if math.ceil(n_bits / t) * 2.0**-t <= eps_cor)
     return VerificationTagBits(toeplitz, max(poly, 1))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from photonlink.pipeline.stages.finite_key import inputs
-from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen
+from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
 Bound = Literal["hoeffding", "chernoff"]
 # below this size the exact tail is cheap; above it single-photon errors are never few
 _EXACT_UP_TO = 20_000_000
+# what no attenuator or modulator sets; it keeps every formula finite
+MAX_MU = 100.0
+MIN_STEP = 1e-9
+MIN_PROBABILITY = 1e-12
 
 
 def delta_hoeffding(n: float, eps: float) -> float:
@@ -38,7 +43,7 @@ def chernoff_bounds(x: float, eps: float) -> Interval:
     )
 
 
-def fluctuated(counts: Sequence[int], eps: float, bound: Bound) -> list[Interval]:
+def fluctuated(counts: Sequence[float], eps: float, bound: Bound) -> list[Interval]:
     """Each count's expectation: Hoeffding with the basis' total, or Chernoff on its own."""
     if bound == "chernoff":
         return [chernoff_bounds(c, eps) for c in counts]
@@ -55,13 +60,15 @@ def gamma(eps_sec: float, rate: float, c: float, d: float, const: float = 21.0) 
     """
     inputs.epsilon("eps_sec", eps_sec)
     b = inputs.rate("rate", rate)
-    if c <= 0 or d <= 0:
-        raise inputs.ParameterError("c, d", "must be positive", (c, d))
-    if b in (0.0, 1.0):
+    for name, value in (("c", c), ("d", d), ("const", const)):
+        if inputs.number(name, value) <= 0:
+            raise inputs.ParameterError(name, "must be positive", value)
+    variance = (1 - b) * b
+    if variance == 0.0:
         return 0.0
-    spread = (c + d) * (1 - b) * b / (c * d * math.log(2))
-    tail = (c + d) / (c * d * (1 - b) * b) * const**2 / eps_sec**2
-    return math.sqrt(spread * max(0.0, math.log2(tail)))
+    spread = 1 / c + 1 / d
+    tail = math.log2(spread) - math.log2(variance) + 2 * (math.log2(const) - math.log2(eps_sec))
+    return math.sqrt(spread * variance / math.log(2) * max(0.0, tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +100,47 @@ def phase_error(
     printed = gamma(eps_sec, rate, s_test, s_key, const)
     phi = rate + printed
     k, n = math.floor(s_test), math.floor(s_key)
-    small = n + k <= _EXACT_UP_TO or v_test < 100
-    if guard != "printed" and k > 0 and n > 0 and (small or guard == "strict"):
-        failure = eps_sec / const
-        failure = failure**2 if guard == "strict" else failure
+    if guard == "printed":
+        return PhaseError(rate, printed, min(0.5, phi))
+    if k == 0 or n == 0:
+        return PhaseError(rate, printed, 0.5)
+    log_failure = math.log(eps_sec) - math.log(const)
+    # gamma exceeds the exact bound from 1.2 ln(1/failure) errors on (security facts, 1.7)
+    few = v_test < max(100.0, -4 * log_failure)
+    if guard == "strict" or few or n + k <= _EXACT_UP_TO:
         errors = min(k, math.ceil(v_test))
-        phi = max(phi, max_errors_unseen(errors, k, n, failure) / n)
+        share = 2 * log_failure if guard == "strict" else log_failure
+        phi = max(phi, max_errors_unseen_log(errors, k, n, share) / n)
     return PhaseError(rate, printed, min(0.5, phi))
 
 
-def tau(n: int, mus: Sequence[float], ps: Sequence[float]) -> float:
-    """Probability that a pulse holds n photons: sum_k p_k e^-k k^n / n! (Lim 2014, below Eq. 2)."""
-    return sum(p * math.exp(-m) * m**n for m, p in zip(mus, ps, strict=True)) / math.factorial(n)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Intensities in mean photons per pulse, brightest first, and their probabilities.
 
+    scales: e^mu / p; tau_0, tau_1: probability that a pulse holds no or one photon,
+    sum_k p_k e^-mu_k mu_k^n / n! (Lim et al. 2014, below Eq. 2).
+    """
 
-def checked_counts(name: str, values: Sequence[int], wanted: int) -> tuple[int, ...]:
-    """One whole number >= 0 per intensity."""
-    if len(values) != wanted:
-        raise inputs.ParameterError(name, f"needs one count per intensity ({wanted})", values)
-    return tuple(inputs.count(name, v) for v in values)
+    mus: tuple[float, ...]
+    ps: tuple[float, ...]
+    scales: tuple[float, ...]
+    tau_0: float
+    tau_1: float
+
+    @classmethod
+    def of(cls, mus: Sequence[float], ps: Sequence[float]) -> Source:
+        scales = tuple(math.exp(m) / p for m, p in zip(mus, ps, strict=True))
+        tau_0 = sum(1 / s for s in scales)
+        tau_1 = sum(m / s for m, s in zip(mus, scales, strict=True))
+        return cls(tuple(mus), tuple(ps), scales, tau_0, tau_1)
+
+    def expectations(self, counts: Sequence[float], eps: float, bound: Bound) -> list[Interval]:
+        """n^±_k = e^mu_k / p_k [n_k ± delta]."""
+        return [
+            Interval(scale * i.lower, scale * i.upper)
+            for scale, i in zip(self.scales, fluctuated(counts, eps, bound), strict=True)
+        ]
 
 
 def check_errors(name: str, errors: Sequence[int], of: str, detections: Sequence[int]) -> None:
@@ -121,18 +150,24 @@ def check_errors(name: str, errors: Sequence[int], of: str, detections: Sequence
             raise inputs.ParameterError(name, f"exceeds {of}", (m, n))
 
 
-def check_source(mus: Sequence[float], ps: Sequence[float], wanted: int) -> None:
-    """Intensities falling, probabilities positive and summing to one."""
-    if len(mus) != wanted:
-        raise inputs.ParameterError("mus", f"needs {wanted} intensities", mus)
-    if len(ps) != wanted:
-        raise inputs.ParameterError("ps", f"needs {wanted} probabilities", ps)
+def check_detections(name: str, detections: Sequence[int]) -> None:
+    """Every intensity clicked, or the basis is empty: a silent intensity is a missing one."""
+    if any(detections) and not all(detections):
+        raise inputs.ParameterError(name, "has no detection in one intensity", tuple(detections))
+
+
+def checked_source(mus: Sequence[float], ps: Sequence[float], wanted: int) -> Source:
+    """Intensities falling by steps one can set, probabilities positive and summing to one."""
+    mus = inputs.sequence("mus", mus, wanted, "intensity")
+    ps = inputs.sequence("ps", ps, wanted, "probability")
     for m in mus:
-        inputs.not_negative("mus", m)
+        if inputs.not_negative("mus", m) > MAX_MU:
+            raise inputs.ParameterError("mus", f"must not exceed {MAX_MU} photons", m)
     for p in ps:
-        if not 0 < inputs.rate("ps", p) <= 1:
-            raise inputs.ParameterError("ps", "must be positive", p)
+        if inputs.rate("ps", p) < MIN_PROBABILITY:
+            raise inputs.ParameterError("ps", f"must be at least {MIN_PROBABILITY}", p)
     if abs(sum(ps) - 1) > 1e-9:
-        raise inputs.ParameterError("ps", "must sum to one", tuple(ps))
-    if any(a <= b for a, b in zip(mus, mus[1:], strict=False)):
-        raise inputs.ParameterError("mus", "must fall strictly", tuple(mus))
+        raise inputs.ParameterError("ps", "must sum to one", ps)
+    if any(a - b < MIN_STEP for a, b in itertools.pairwise(mus)):
+        raise inputs.ParameterError("mus", f"must fall by at least {MIN_STEP} each", mus)
+    return Source.of(mus, ps)

@@ -31,17 +31,18 @@ def _nu_of_xi(xi: float, n: int, k: int, q: float, eps_pe: float) -> float:
     """Least nu for this xi: eps_pe^2 = exp(-2 m k xi^2 / (n + 1))
     + exp(-2 G(m (q + xi)) [(n (nu - xi))^2 - 1]), G(x) = 1/(x + 1) + 1/(m - x + 1)."""
     m = n + k
-    left = eps_pe**2 - math.exp(-2 * m * k * xi * xi / (n + 1))
+    log_eps = 2 * math.log(eps_pe)
+    left = -math.expm1(min(0.0, -2 * m * k * xi * xi / (n + 1) - log_eps))  # share of eps_pe^2
     x = m * (q + xi)
     if left <= 0 or x > m:
         return math.inf
     g = 1 / (x + 1) + 1 / (m - x + 1)
-    return xi + math.sqrt(1 + math.log(1 / left) / (2 * g)) / n
+    return xi + math.sqrt(1 - (log_eps + math.log(left)) / (2 * g)) / n
 
 
 def _best_nu(n: int, k: int, q: float, eps_pe: float) -> tuple[float, float]:
     """(nu, xi) with the smallest nu."""
-    lowest = math.sqrt((n + 1) * math.log(1 / eps_pe**2) / (2 * (n + k) * k))
+    lowest = math.sqrt(-(n + 1) * math.log(eps_pe) / ((n + k) * k))
     found = minimize_scalar(
         lambda ln: _nu_of_xi(lowest * (1 + math.exp(ln)), n, k, q, eps_pe),
         bounds=(-30.0, 3.0),

@@ -75,16 +75,36 @@ def max_errors_unseen(observed: int, k: int, n: int, failure: float) -> int:
 
     The largest E with P[X <= observed | n + k bits, observed + E errors, k drawn] > failure:
     the true number exceeds it with probability at most ``failure``. Numerical inversion of the
-    hypergeometric CDF, as in Mannalath, Zapatero and Curty (arXiv:2410.04095) recommend.
+    hypergeometric CDF, as Mannalath, Zapatero and Curty (arXiv:2410.04095) recommend.
     """
-    log_failure = math.log(failure)
-    low, high = 0, n  # low is always credible
-    if log_hypergeometric_cdf(observed, n + k, observed + n, k) > log_failure:
+    return max_errors_unseen_log(observed, k, n, math.log(failure))
+
+
+def max_errors_unseen_log(observed: int, k: int, n: int, log_failure: float) -> int:
+    """``max_errors_unseen`` for ln(failure): a squared epsilon need not fit into a double."""
+
+    def credible(errors: int) -> bool:
+        return log_hypergeometric_cdf(observed, n + k, observed + errors, k) > log_failure
+
+    if credible(n):
         return n
+    low, high = _bracket(observed, k, n, log_failure)
+    if not credible(low):
+        low, high = 0, low
+    elif credible(high):
+        low, high = high, n
     while high - low > 1:
         middle = (low + high) // 2
-        if log_hypergeometric_cdf(observed, n + k, observed + middle, k) > log_failure:
+        if credible(middle):
             low = middle
         else:
             high = middle
     return low
+
+
+def _bracket(observed: int, k: int, n: int, log_failure: float) -> tuple[int, int]:
+    """Where a normal approximation expects the answer, generously; the caller checks both ends."""
+    rate = (observed + 1) / (k + 1)
+    spread = math.sqrt(-2 * log_failure * rate * (1 / k + 1 / n))
+    high = rate + 1.5 * spread - 4 * log_failure / k
+    return max(0, int(n * (rate + 0.3 * spread))) if rate < 1 else 0, min(n, int(n * high) + 1)
