@@ -211,8 +211,10 @@ class AliceRole(RoleBase):
     def _rest_worth_it(self, total: int) -> bool:
         """Whether what is left at the end of input can still give key, by what is known."""
         n, k = self._pull.row.counts(total)
-        known = [r for r in (self.ctx.show.get("qber_hv"), self.ctx.show.get("qber_da")) if r]
-        leak = 1.1 * n * binary_entropy(max(known, default=0.005))
+        rate = 0.005  # without a block before: an optimist's, so that a refusal is never a guess
+        if self.ctx.show.get("blocks"):
+            rate = max(self.ctx.show["qber_hv"] or 0.0, self.ctx.show["qber_da"] or 0.0, rate)
+        leak = 1.1 * n * binary_entropy(rate)
         worth = (
             n > 0 and k > 0 and secret_length(self.ctx.parameters, n, k, int(leak)).charged.length
         )
