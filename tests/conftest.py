@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# helpers of the tests are imported by name, whatever the import mode
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "system")]
+
+import brokers  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -28,3 +35,12 @@ def security_vectors() -> list[dict[str, Any]]:
         pytest.skip(f"the security vectors are not here ({path})")
     vectors: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["vectors"]
     return vectors
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[brokers.Mosquitto]:
+    """A running Mosquitto on a free port of loopback."""
+    broker = brokers.find_mosquitto(tmp_path)
+    broker.start()
+    yield broker
+    broker.kill()

@@ -7,20 +7,18 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import jsonschema
 import pytest
+from brokers import Mosquitto
 
-from photonlink.pipeline.status.broker import EmbeddedBroker, _free_port
+from photonlink.pipeline.status.broker import EmbeddedBroker
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
 from photonlink.pipeline.status.mqtt import QUEUE_BOUND, MqttAddress, MqttPublisher
 from photonlink.pipeline.status.payload import encode, flatten, schema
@@ -33,29 +31,6 @@ BLOCK = BlockReport(
 ALARM = Alarm("clock_lost", Severity.MAJOR, "the clock was lost; looking for it again")
 
 
-class Mosquitto:
-    """The reference broker, on a free port of loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        found = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        self._process = subprocess.Popen(
-            [found, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def kill(self) -> None:
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-
-
 @pytest.fixture(params=["embedded", "mosquitto"])
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     if request.param == "embedded":
@@ -63,14 +38,6 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
             yield broker.port
     else:
         yield request.getfixturevalue("mosquitto").port
-
-
-def _mosquitto(folder: Path) -> Mosquitto:
-    if not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
-        if os.environ.get("CI"):
-            pytest.fail("CI installs mosquitto, but it is not here")
-        pytest.skip("mosquitto is not installed (apt install mosquitto)")
-    return Mosquitto(folder)
 
 
 def _publisher(port: int) -> MqttPublisher:
@@ -201,14 +168,6 @@ async def test_never_more_than_ten_messages_in_a_second(port: int) -> None:
     gaps = [b - a for a, b in zip(arrived, arrived[11:], strict=False)]
     assert gaps
     assert min(gaps) > 0.8
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = _mosquitto(tmp_path)
-    broker.start()
-    yield broker
-    broker.kill()
 
 
 async def test_broker_killed_and_back_again(mosquitto: Mosquitto) -> None:

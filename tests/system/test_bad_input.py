@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import aiomqtt
+from brokers import Mosquitto
 from running import PHOTONLINK, Running, control, emulated_bench, node, running
 
 from photonlink.pipeline.keys.psk import create_psk
@@ -122,6 +125,35 @@ def test_killed_emulators_are_named_and_the_node_ends_cleanly(tmp_path: Path) ->
         alice.finish()
         light = alice.wait_for(event="light")
         assert any("emission" in step["instrument"] for step in light["steps"])
+
+
+def test_a_killed_broker_has_no_effect_on_the_key(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with (
+        emulated_bench(tmp_path, mqtt_port=mosquitto.port, block_bits=20_000) as (files, _),
+        running(*node(files.stations["alice"])) as alice,
+        running(*node(files.stations["bob"])) as bob,
+    ):
+        first = alice.wait_for(event="block", abort=None)["block"]
+        mosquitto.kill()
+        later = alice.wait_for(event="block", abort=None, block=lambda b: b and b > first)["block"]
+        mosquitto.start()
+        asyncio.run(_published(mosquitto.port, "photonlink/v1/alice/link/demo/state"))
+        alice.wait_for(event="block", abort=None, block=lambda b: b and b > later)
+        assert not [e for e in alice.events if e.get("event") == "disconnect"]
+        assert bob.process.poll() is None
+
+
+async def _published(port: int, topic: str) -> None:
+    """Wait until something is published here; the broker may still be starting."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                async with aiomqtt.Client("127.0.0.1", port) as client:
+                    await client.subscribe(topic)
+                    await anext(client.messages)
+                    return
+            except aiomqtt.MqttError:
+                await asyncio.sleep(0.2)
 
 
 def test_a_real_backend_never_falls_back(tmp_path: Path) -> None:

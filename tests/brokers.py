@@ -1,0 +1,43 @@
+"""The reference MQTT broker, for tests; CI installs it, elsewhere its tests are skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from photonlink.pipeline.status.broker import _free_port
+
+
+class Mosquitto:
+    """The reference broker, on a free port of loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = _free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        found = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        self._process = subprocess.Popen(
+            [found, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
+def find_mosquitto(folder: Path) -> Mosquitto:
+    if not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
+        if os.environ.get("CI"):
+            pytest.fail("CI installs mosquitto, but it is not here")
+        pytest.skip("mosquitto is not installed (apt install mosquitto)")
+    return Mosquitto(folder)
