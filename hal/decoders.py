@@ -119,7 +119,7 @@ def _scale(wire_format: WireFormat) -> tuple[int, int, int]:
 
 
 class NativeDecoder(TagDecoder):
-    """One stream of one format. Holds a C context; see the module's table."""
+    """One stream of one format; see the module's table. Not for two threads at a time."""
 
     def __init__(self, wire_format: WireFormat, provenance: Provenance = Provenance.REAL) -> None:
         code = _FORMATS.get(wire_format.name)

@@ -3,10 +3,11 @@
 
 #include <stdlib.h>
 
-/* So many records that are too early, against so few in order, mean that the bytes are out of
- * step or the clock was reset: reading on would throw everything away one record at a time.
+/* STEP: records read one by one before the kernel is tried again.
+ * BAD_MAX: so many records that are too early, against so few in order, mean that the bytes are
+ * out of step or the clock was reset: reading on would throw everything away one by one.
  * (Formats with wraps heal at the next wrap and read on.) */
-enum { BAD_MAX = 32 };
+enum { BAD_MAX = 32, STEP = 8 };
 static const int64_t LEAP_PS = 60000000000000; /* 60 s without a record */
 
 static const struct {
@@ -227,21 +228,29 @@ void pl_late(pl_decoder *d, pl_sink *s, int64_t t, int c) {
   s->n++;
 }
 
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 /* Whole records from p on, plain stretches by the kernel when there is one. */
 static size_t run_records(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   size_t done = 0;
   while (done < n && pl_room(d, s)) {
+    size_t step = n - done;
     if (d->kernel && !d->open) {
-      size_t room = s->capacity - s->n - PL_ROOM;
-      size_t most = n - done < room ? n - done : room;
-      size_t k = d->kernel(d, p + done * d->record, most, s->time + s->n, s->channel + s->n);
+      size_t k = least(step, s->capacity - s->n - PL_ROOM);
+      k = d->kernel(d, p + done * d->record, k, s->time + s->n, s->channel + s->n);
       s->n += k;
       done += k;
       if (k) d->bad = 0;
+      step = least(n - done, k < 4 * STEP ? STEP : 1); /* a lone special record, or many */
+    } else if (d->kernel) {
+      step = least(step, STEP);
     }
-    size_t step = d->kernel && n - done > 8 ? 8 : n - done;
     done += d->run(d, p + done * d->record, step, s);
   }
+  /* a kernel writes whole groups: what lies beyond the last tag is nobody's to wipe later */
+  size_t beyond = least(s->capacity - s->n, STEP);
+  memset(s->time + s->n, 0, beyond * sizeof *s->time);
+  memset(s->channel + s->n, 0, beyond);
   d->position += (int64_t)(done * d->record);
   d->records += (int64_t)done;
   return done;

@@ -1,6 +1,6 @@
-/* AVX2 kernels. Each takes groups of eight records and stops before the first group in which a
- * record is not plain (special, several detectors, a step back, a leap): the one-by-one decoder
- * reads that one. So the two can only differ in speed. */
+/* AVX2 kernels. Each takes groups of eight records and stops before the first record that is not
+ * plain (special, several detectors, a step back, a leap): the one-by-one decoder reads that one.
+ * So the two can only differ in speed. */
 #include "kernels.h"
 
 #if defined(__x86_64__)
@@ -52,11 +52,26 @@ AVX2 static inline void store8(int64_t *t, times8 x) {
 
 /* The low bytes of eight dwords. */
 AVX2 static inline void store_bytes(uint8_t *c, __m256i dwords) {
-  const __m256i pick = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                        -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i pick = _mm256_setr_epi32(0x0c080400, -1, -1, -1, -1, 0x0c080400, -1, -1);
   __m256i x = _mm256_shuffle_epi8(dwords, pick);
   __m128i both = _mm_or_si128(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   _mm_storel_epi64((__m128i *)c, both);
+}
+
+/* One bit per lane with its sign bit set. */
+AVX2 static inline unsigned lanes8(__m256i x) {
+  return (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(x));
+}
+
+AVX2 static inline unsigned lanes4(__m256i x) {
+  return (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(x));
+}
+
+/* The group at i has been written; only what lies before the first marked lane counts. */
+static inline size_t plain_until(pl_decoder *d, size_t i, unsigned stop, const int64_t *t) {
+  i += (size_t)__builtin_ctz(stop);
+  if (i) d->last = t[i - 1];
+  return i;
 }
 
 /* x with `before` pushed in at the front: [before, x0 .. x6]. */
@@ -79,10 +94,11 @@ AVX2 size_t pl_avx2_t2(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, ui
   for (; i + 8 <= n; i += 8) {
     __m256i r = load(p + 4 * i), tag = _mm256_and_si256(r, tags);
     __m256i back = _mm256_cmpgt_epi32(behind(tag, before), tag);
-    if (_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(r, back)))) break;
+    unsigned stop = lanes8(_mm256_or_si256(r, back));
     before = top(tag);
     store8(t + i, scale8(tag, num, base));
     store_bytes(c + i, _mm256_srli_epi32(r, 25));
+    if (stop) return plain_until(d, i, stop, t);
   }
   if (i) d->last = t[i - 1];
   return i;
@@ -105,12 +121,12 @@ AVX2 size_t pl_avx2_t3(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, ui
     __m256i r = load(p + 4 * i);
     times8 x = scale8(_mm256_and_si256(r, syncs), num, base);
     x = scale8(_mm256_and_si256(_mm256_srli_epi32(r, 10), dtimes), dnum, x);
-    __m256i back = _mm256_or_si256(_mm256_cmpgt_epi64(behind4(x.lo, before), x.lo),
-                                   _mm256_cmpgt_epi64(behind4(x.hi, top4(x.lo)), x.hi));
-    if (_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(r, back)))) break;
+    unsigned stop = lanes8(r) | lanes4(_mm256_cmpgt_epi64(behind4(x.lo, before), x.lo)) |
+                    lanes4(_mm256_cmpgt_epi64(behind4(x.hi, top4(x.lo)), x.hi)) << 4;
     before = top4(x.hi);
     store8(t + i, x);
     store_bytes(c + i, _mm256_srli_epi32(r, 25));
+    if (stop) return plain_until(d, i, stop, t);
   }
   if (i) d->last = t[i - 1];
   return i;
@@ -135,11 +151,14 @@ AVX2 size_t pl_avx2_tdc1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, 
     __m256i w = load(p + 4 * i), tag = _mm256_srli_epi32(w, 5);
     __m256i channel = channel_of(_mm256_and_si256(w, low));
     __m256i other = _mm256_cmpeq_epi32(channel, zero);
-    __m256i back = _mm256_or_si256(_mm256_cmpgt_epi32(behind(tag, before), tag), other);
-    if (_mm256_movemask_ps(_mm256_castsi256_ps(back))) break;
+    unsigned stop = lanes8(_mm256_or_si256(_mm256_cmpgt_epi32(behind(tag, before), tag), other));
     before = top(tag);
     store8(t + i, scale8(tag, num, base));
     store_bytes(c + i, channel);
+    if (stop) {
+      i += (size_t)__builtin_ctz(stop);
+      break;
+    }
   }
   if (i) {
     d->last = t[i - 1];
@@ -167,8 +186,9 @@ AVX2 size_t pl_avx2_a1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, ui
   const __m256i leap = _mm256_set1_epi64x(d->leap / 125 * 32 - 1);
   const __m256i low = _mm256_set1_epi64x(31);
   const int swap = d->format == PL_FORMAT_A1_LEGACY;
-  const __m256i gather = _mm256_setr_epi8(0, 8, -1, -1, 1, 9, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                          -1, -1, 0, 8, -1, -1, 1, 9, -1, -1, -1, -1, -1, -1, -1, -1);
+  /* bytes 0, 8 and 1, 9 of each half, to where the eight channels come to lie in order */
+  const __m256i gather =
+      _mm256_setr_epi32((int)0xffff0800, (int)0xffff0901, -1, -1, 0x0800ffff, 0x0901ffff, -1, -1);
   /* the first tick at or after `last`: when the previous word came late, its own is too early */
   int64_t since = d->last > d->base ? ((d->last - d->base) * 32 + 124) / 125 : 0;
   if (since < (int64_t)d->previous) since = (int64_t)d->previous;
@@ -181,18 +201,20 @@ AVX2 size_t pl_avx2_a1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, ui
       w1 = _mm256_shuffle_epi32(w1, 0xb1);
     }
     __m256i t0 = _mm256_srli_epi64(w0, 10), t1 = _mm256_srli_epi64(w1, 10);
-    __m256i off = _mm256_or_si256(a1_step(t0, before, leap),
-                                  a1_step(t1, top4(t0), leap));
     __m256i c0 = channel_of(_mm256_and_si256(w0, low));
     __m256i c1 = channel_of(_mm256_and_si256(w1, low));
-    off = _mm256_or_si256(off, _mm256_or_si256(_mm256_cmpeq_epi64(c0, zero),
-                                               _mm256_cmpeq_epi64(c1, zero)));
-    if (_mm256_movemask_pd(_mm256_castsi256_pd(off))) break;
+    __m256i off0 = _mm256_or_si256(a1_step(t0, before, leap), _mm256_cmpeq_epi64(c0, zero));
+    __m256i off1 = _mm256_or_si256(a1_step(t1, top4(t0), leap), _mm256_cmpeq_epi64(c1, zero));
+    unsigned stop = lanes4(off0) | lanes4(off1) << 4;
     before = top4(t1);
     store8(t + i, (times8){a1_ps(t0, base), a1_ps(t1, base)});
     __m256i x = _mm256_shuffle_epi8(_mm256_or_si256(c0, _mm256_slli_epi64(c1, 8)), gather);
     __m128i both = _mm_or_si128(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     _mm_storel_epi64((__m128i *)(c + i), both);
+    if (stop) {
+      i += (size_t)__builtin_ctz(stop);
+      break;
+    }
   }
   if (i) {
     d->last = t[i - 1];

@@ -4,7 +4,7 @@
  * each tag of a block becomes one key, its time since the block's first above its position among
  * the streams. Keys are all different and their order is the stable order by time, so merging
  * needs no second array. Pieces are merged pairwise, level by level; as a two-way merge is one
- * chain of dependent steps, four of them, started at a quarter of the way each, run side by side. */
+ * chain of dependent steps, four of them, a quarter of the way apart, run side by side. */
 #include <stdlib.h>
 #include <string.h>
 
