@@ -2,7 +2,7 @@
 
 python benchmarks/cascade.py [--percent 2 5] [--frames N] [--json FILE]
 
-A block holds 16 frames of 2^16 bits that are corrected in the same rounds. The estimate given to
+A block holds 32 frames of 2^16 bits that are corrected in the same rounds. The estimate given to
 Bob is off by up to 10 % of the rate, at random.
 """
 
@@ -23,7 +23,7 @@ from photonlink.pipeline.native.cascade import CascadeAlice, CascadeBob
 from photonlink.pipeline.native.secret import SecretBits
 
 FRAME_BITS = 1 << 16
-FRAMES_PER_BLOCK = 16
+FRAMES_PER_BLOCK = 32
 GOALS = {1: (400, 1.045), 2: (300, 1.045), 5: (180, 1.06), 8: (100, 1.09)}  # percent: Mb/s, f
 
 

@@ -405,22 +405,46 @@ def test_answer_of_wrong_length_leaves_the_question_open() -> None:
         bob.receive(answer)
 
 
-@pytest.mark.parametrize("number", range(20))
-def test_lying_peer_cannot_keep_bob_busy(number: int) -> None:
-    rng = np.random.default_rng(number)
-    _, bob = pair(int(rng.integers(1, 5000)))
-    rounds = 0
-    try:
-        while (request := bob.request()) is not None:
-            bits = 0
-            for *_, items in groups(request):
-                bits += len(items)
-            bob.receive(rng.bytes((bits + 7) // 8))
-            rounds += 1
-            assert rounds < 20_000
-    except NativeDataError:
-        with pytest.raises(NativeStateError):
-            bob.request()
+def test_lying_peer_is_found_out_or_outlasted() -> None:
+    outcomes = []
+    for number in range(20):
+        rng = np.random.default_rng(number)
+        _, bob = pair(int(rng.integers(1, 5000)))
+        rounds = 0
+        try:
+            while (request := bob.request()) is not None:
+                n_bits = sum(len(items) for *_, items in groups(request))
+                bob.receive(rng.bytes((n_bits + 7) // 8))
+                rounds += 1
+                assert rounds < 20_000
+            outcomes.append("ended")
+        except NativeDataError:
+            for call in (bob.request, bob.corrected, bob.error_positions):
+                with pytest.raises(NativeStateError):
+                    call()
+            outcomes.append("contradiction")
+    assert "contradiction" in outcomes
+
+
+def test_lies_about_subsets_only() -> None:
+    """The search finds a bit that was right, the passes put it back, and the second search that
+    comes to the same bit contradicts them."""
+    rng = np.random.default_rng(11)
+    key, seed = rng.integers(0, 2, 4096, np.uint8), rng.bytes(32)
+    alice = CascadeAlice(secret(key), qber=0.01, seed=seed, leak_cap_bits=1 << 40)
+    bob = CascadeBob(secret(key), qber=0.01, seed=seed)
+
+    def talk() -> None:
+        for _ in range(2000):
+            request = bob.request()
+            assert request is not None
+            answer = alice.answer(request)
+            lie = any(op == 3 for _, _, op, *_ in groups(request))
+            bob.receive(bytes(b ^ 0xFF for b in answer) if lie else answer)
+
+    with pytest.raises(NativeDataError):
+        talk()
+    assert bob.errors_corrected > 1
 
 
 def test_restart_is_a_new_block() -> None:
