@@ -118,7 +118,7 @@ class ClockRecovery:
     def acquire(self, alice_times_ps: Int64s, bob_times_ps: Int64s) -> Lock | NoLock:
         """Search with what there is (sorted, each in its own clock; 0.5 s to about 5 s).
 
-        Costs in the order of 0.3 s of one core per second of data at 100 kcps per side.
+        Costs in the order of 0.15 s of one core per second of data, more for weak links.
         """
         p = self.parameters
         a, b = alice_times_ps, bob_times_ps

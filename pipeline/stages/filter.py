@@ -9,6 +9,7 @@ drift), wide enough for an OCXO or a good TCXO.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,18 @@ _DRIFT_WALK = 50.0**2  # (ps/s^2)^2 per s
 _PIECE_S = 0.1
 _PIECE_PAIRS = 40
 _MIN_PAIRS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Centroid:
+    mean: float  # ps
+    excess: float  # pairs above the background
+    accidental: float  # background among them
+    sigma: float  # of one residual, ps
+
+    @property
+    def stands_out(self) -> bool:
+        return self.excess >= _MIN_PAIRS and self.excess > 5 * math.sqrt(self.accidental + 1)
 
 
 class PhaseFilter:
@@ -94,20 +107,19 @@ class PhaseFilter:
         if len(residual_ps) > 2 * min(singles) + 100:  # many at one moment: no light does that
             return False
         gate = min(4 * self.residual_sigma_ps + 3 * self.offset_sigma_ps, width_ps / 2)
-        mean, excess, accidental, sigma = self._centroid(
-            residual_ps, float(self.state[0]), gate, width_ps
-        )
-        if not _stands_out(excess, accidental) or excess < 0.3 * expected:
+        here = self._centroid(residual_ps, float(self.state[0]), gate, width_ps)
+        if here.excess < 0.3 * expected or not here.stands_out:  # the bulk may be elsewhere
             peak = _highest(residual_ps, 2 * self.residual_sigma_ps, width_ps)
-            mean, excess, accidental, sigma = self._centroid(
-                residual_ps, peak, 4 * self.residual_sigma_ps, width_ps
-            )
-            if not _stands_out(excess, accidental) or excess < 0.3 * expected:
-                return False if expected >= 2 * _MIN_PAIRS else None
-            if abs(mean - self.state[0]) > gate:
-                self.steps += 1
-                self.covariance[0, 0] += (mean - self.state[0]) ** 2
-        self._update(mean, sigma**2 / excess * (1 + 2 * accidental / excess))
+            there = self._centroid(residual_ps, peak, 4 * self.residual_sigma_ps, width_ps)
+            if there.stands_out and there.excess >= max(0.3 * expected, here.excess):
+                if abs(there.mean - self.state[0]) > gate:
+                    self.steps += 1
+                    self.covariance[0, 0] += (there.mean - self.state[0]) ** 2
+                here = there
+        if not here.stands_out:
+            return False if expected >= 2 * _MIN_PAIRS else None
+        mean, excess, sigma = here.mean, here.excess, here.sigma
+        self._update(mean, sigma**2 / excess * (1 + 2 * here.accidental / excess))
         self.residual_sigma_ps += 0.1 * (sigma - self.residual_sigma_ps)
         self.coincidences_hz += min(1.0, seconds / 2) * (excess / seconds - self.coincidences_hz)
         weight = min(1.0, seconds / 2)
@@ -127,25 +139,21 @@ class PhaseFilter:
                 expected *= min(1.0, share) if share > 0.5 else 0.0
         return expected
 
-    def _centroid(
-        self, d: Floats, centre: float, gate: float, width: float
-    ) -> tuple[float, float, float, float]:
-        """Mean, number and sigma of the pairs around ``centre``, flat background taken out."""
+    def _centroid(self, d: Floats, centre: float, gate: float, width: float) -> _Centroid:
+        """The pairs around ``centre``, the flat background taken out."""
         far = float((np.abs(d - centre) > gate).sum())
-        density = far / max(2 * width - 2 * gate, 1.0)
-        accidental = density * 2 * gate
-        excess = 0.0
+        accidental = far / max(2 * width - 2 * gate, 1.0) * 2 * gate
         for _ in range(4):
             near = d[np.abs(d - centre) <= gate]
             excess = len(near) - accidental
             if excess < _MIN_PAIRS:
-                return centre, 0.0, accidental, self.residual_sigma_ps
+                return _Centroid(centre, 0.0, accidental, self.residual_sigma_ps)
             centre += float((near - centre).sum()) / excess
         near = d[np.abs(d - centre) <= gate]
         excess = max(len(near) - accidental, 1.0)
         variance = float(((near - centre) ** 2).sum()) - accidental * gate * gate / 3
         sigma = math.sqrt(max(variance / excess, 100.0))
-        return centre, excess, accidental, min(sigma, 2 * self.residual_sigma_ps)
+        return _Centroid(centre, excess, accidental, min(sigma, 2 * self.residual_sigma_ps))
 
     def _update(self, mean: float, variance: float) -> None:
         innovation = mean - float(self.state[0])
@@ -169,10 +177,6 @@ def _noise(dt: float) -> Floats:
             [d * dt**3 / 6, d * dt**2 / 2, d * dt],
         ]
     )
-
-
-def _stands_out(excess: float, accidental: float) -> bool:
-    return excess >= _MIN_PAIRS and excess > 5 * math.sqrt(accidental + 1)
 
 
 def _highest(d: Floats, bin_ps: float, width: float) -> float:

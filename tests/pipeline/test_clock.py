@@ -326,6 +326,26 @@ def test_light_that_goes_out_for_a_while_does_not_lose_the_clock() -> None:
     assert abs(follower.errors[-1]) < 60
 
 
+def test_fewer_coincidences_than_before_do_not_lose_the_clock() -> None:
+    """The channel gets worse by 10 dB while background light hides it in the singles."""
+    before = generate(Bench(seed=72, duration_s=5.2))
+    after = generate(Bench(seed=73, duration_s=5.2, pairs_hz=1000))
+    a = splice(before.alice.time_ps, after.alice.time_ps, 2 * PS)
+    b = splice(before.bob.time_ps, after.bob.time_ps, round(before.bob_clock_ps(2)))
+    clock = recovery(before.bench)
+    assert clock.acquire(a[a < PS], b[b < PS])
+    for slot in range(2, 10):
+        low, high = slot * PS // 2, (slot + 1) * PS // 2
+        clock.track(between(a, low, high), between(b, clock.to_bob(low), clock.to_bob(high)))
+        assert clock.locked
+    assert clock.steps == 0
+    assert abs(error_ps(clock, after, 5)) < 80
+
+
+def splice(first: np.ndarray, then: np.ndarray, at: int) -> np.ndarray:
+    return np.concatenate([first[first < at], then[then >= at]])
+
+
 def test_a_long_darkness_ends_the_lock_by_name() -> None:
     bench = Bench(seed=68, duration_s=3.2)
     clicks = generate(bench)
