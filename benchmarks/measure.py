@@ -1,0 +1,116 @@
+"""What every benchmark shares: a row of the table, CPU time, medians, peers that may be missing."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to measure. The figures of the README are made with the defaults."""
+
+    size: float = 1.0  # of the data; tests use less
+    repeats: int = 7
+
+    def scaled(self, n: int, least: int = 1) -> int:
+        return max(least, round(n * self.size))
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the table. ``figure`` and ``baseline_figure`` are in ``unit``.
+
+    ratio: how many times better than the baseline; None without one. details: what else this
+    benchmark tells, as further fields of the JSON.
+    """
+
+    name: str
+    figure: float | None
+    unit: str
+    goal: str
+    met: bool
+    baseline: str | None = None
+    baseline_figure: float | None = None
+    ratio: float | None = None
+    note: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, Any]:
+        plain = asdict(self)
+        details = plain.pop("details")
+        return {**{key: rounded(value) for key, value in {**plain, **details}.items()}}
+
+
+def rounded(value: Any) -> Any:
+    """Four significant digits: more were noise."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def peer(name: str) -> ModuleType | None:
+    """An optional package, or None when it is not installed or does not load."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError):
+        return None
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def medians(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median CPU seconds of each, after one run to warm up; taken in turns, so that a change of
+    the machine's mood meets all of them."""
+    for work in works:
+        work()
+    turns = [[cpu_seconds(work) for work in works] for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*turns, strict=True)]
+
+
+def against(
+    name: str,
+    unit: str,
+    amount: float,
+    ours: Callable[[], object],
+    theirs: Callable[[], object] | None,
+    *,
+    baseline: str,
+    least: float,
+    effort: Effort,
+) -> Row:
+    """A row whose goal is a ratio: ``amount`` (in ``unit`` times seconds) of work each."""
+    goal = f"≥ {least:g}x"
+    if theirs is None:
+        (spent,) = medians([ours], effort.repeats)
+        missing = f"{baseline} (not installed)"
+        return Row(name, amount / spent, unit, goal, False, missing, note="no peer to compare with")
+    mine, other = medians([ours, theirs], effort.repeats)
+    ratio = other / mine
+    return Row(name, amount / mine, unit, goal, ratio >= least, baseline, amount / other, ratio)
+
+
+def machine() -> str:
+    """Processor, cores, operating system and Python, in one line."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    cores = 0
+    if info.exists():
+        lines = [line.partition(":") for line in info.read_text().splitlines()]
+        found = {key.strip(): value.strip() for key, _, value in lines if value.strip()}
+        names = ("model name", "cpu family", "model")
+        family = [found[key] for key in names if key in found]
+        cpu = family[0] + (f" (family {family[1]}, model {family[2]})" if len(family) == 3 else "")
+        cores = sum(key.strip() == "processor" for key, _, _ in lines)
+    return f"{cpu}, {cores} cores, {platform.system()} {platform.release()}, Python " + (
+        platform.python_version()
+    )
