@@ -34,9 +34,7 @@ class CoincidenceFigures:
         sifted = int(np.count_nonzero(found.same_basis))
         self._slots.append(_Slot(seconds, found.coincidences, found.accidentals, sifted))
 
-    def calibration(
-        self, seconds: float, found: Matches, own: LabelledWindow, bob_detector: Uint8s
-    ) -> None:
+    def calibration(self, found: Matches, own: LabelledWindow, bob_detector: Uint8s) -> None:
         """Detector pairs of a calibration slot."""
         matrix = np.zeros((4, 4), np.int64)
         np.add.at(

@@ -52,6 +52,7 @@ class Sifting:
             self.ctx.setup.detector_map,
             multi_click_window_ps=max(MULTI_CLICK_WINDOW_PS, round(2 * resolution)),
             randomness=self.ctx.randomness,
+            resolution_ps=0 if self.ctx.is_alice else None,  # only Bob announces times
         )
         self._started, self._first_ps, self.own, self.ended = started, None, None, False
 

@@ -23,7 +23,7 @@ from photonlink.pipeline.protocol.messages import (
     Sifted,
 )
 from photonlink.pipeline.protocol.sifting import Sifting, unpack_intervals
-from photonlink.pipeline.stages.delays import Delays
+from photonlink.pipeline.stages.delays import INFORMATION_LIMIT_BITS, DelayEstimator, Delays
 from photonlink.pipeline.stages.sift import (
     AnnouncementError,
     Matches,
@@ -31,9 +31,17 @@ from photonlink.pipeline.stages.sift import (
     decode_calibration,
     match,
 )
-from photonlink.pipeline.stages.window import LETTERS, EventWindow, Int64s, Interval, Uint8s
+from photonlink.pipeline.stages.window import (
+    LETTERS,
+    EventWindow,
+    Int64s,
+    Interval,
+    LabelledWindow,
+    Uint8s,
+)
 
 NONCE_BYTES = 8
+SLOTS_PER_ESTIMATE = 20  # calibration slots between two estimates of the delays
 RECORDED_MARGIN_PS = 10**9  # delays and clock error never reach this far
 PS = 10**12
 
@@ -51,6 +59,9 @@ class AliceSifting(Sifting):
         self._next_ps = 0  # in Bob's clock
         self._equalising = False  # delays were sent, Bob has not applied them yet
         self._delay_shift_ps = 0.0
+        self._delays: Delays | None = None  # estimated, to be applied once no slot is open
+        self._estimators: tuple[DelayEstimator, ...] = ()  # full times, times on the grid
+        self._estimated_slots = 0
         self._done_ps = -(1 << 61)  # own events before this are used up
 
     @property
@@ -60,7 +71,7 @@ class AliceSifting(Sifting):
     @property
     def exhausted(self) -> bool:
         """One side has ended and everything that both recorded has been sifted."""
-        if not self.idle or self.clock is None or self._equalising:
+        if not self.idle or self.clock is None or self._equalising or self._delays is not None:
             return False
         if not self.clock.locked:
             return self.clock.hopeless
@@ -68,11 +79,15 @@ class AliceSifting(Sifting):
 
     @property
     def _waiting(self) -> bool:
-        return self.paused or self._equalising
+        return self.paused or self._equalising or self._delays is not None
 
     def start(self, alice: Acquisition, bob: Acquisition) -> None:
         assert self.sift is not None  # noqa: S101 - set by the caller
         self.clock = ClockFinder(self.ctx, self.sift, alice, bob)
+        sigma, window = self.sift.sigma_ps, self.sift.window_ps
+        fine, announced = (DelayEstimator(sigma_ps=sigma, window_ps=window) for _ in range(2))
+        self._estimators = (fine, announced)
+        self._estimated_slots = 0
         self._next_ps = bob.start_ps
         self._done_ps = alice.start_ps
 
@@ -82,6 +97,8 @@ class AliceSifting(Sifting):
         if self.clock is None or not self.running:
             return
         self._try_clock()
+        if self._delays is not None and self.idle and not self._equalising:
+            self._equalise()
         while len(self._outstanding) < self.ctx.limits.outstanding and not self._waiting:
             interval = self._next_interval()
             if interval is None:
@@ -162,7 +179,8 @@ class AliceSifting(Sifting):
     ) -> Matches:
         assert self.sift is not None  # noqa: S101 - set when the clock was
         assert self.clock is not None  # noqa: S101 - requests go out only with it
-        lost_here = tuple((self.clock.to_alice(a), self.clock.to_alice(b)) for a, b in lost)
+        edges = self.clock.all_to_alice(np.array(lost, np.int64).reshape(-1)).reshape(-1, 2)
+        lost_here = tuple((int(low), int(high)) for low, high in edges)
         return match(
             window,
             self.clock.all_to_alice(times),
@@ -185,24 +203,51 @@ class AliceSifting(Sifting):
         self.clock.track(window.time_ps, times)
         if self.clock.locked:
             found = self._match(window, times, (detector >> 1).astype(np.uint8), lost)
-            self.figures.calibration((end - start) / PS, found, window, detector)
+            self.figures.calibration(found, window, detector)
+            self._watch_delays(window, times, detector)
         self._drop_own(high)
+
+    def _watch_delays(self, window: LabelledWindow, times: Int64s, detector: Uint8s) -> None:
+        """Re-estimate the detectors' delays from every so many calibration slots."""
+        assert self.clock is not None  # noqa: S101 - calibration slots go out only with it
+        assert self.sift is not None  # noqa: S101 - set when the clock was
+        fine, announced = self._estimators
+        fine.add(window, self.clock.all_to_alice(times), detector)
+        bin_ps = self.sift.bin_ps
+        on_grid = times // bin_ps * bin_ps + bin_ps // 2
+        announced.add(window, self.clock.all_to_alice(on_grid), detector)
+        self._estimated_slots += 1
+        if self._estimated_slots < SLOTS_PER_ESTIMATE:
+            return
+        channels = announced.side_channel()
+        worst = max(c.information_bits for c in channels)
+        if worst > INFORMATION_LIMIT_BITS and min(c.p_value for c in channels) < 1e-3:
+            text = f"Bob's announced times tell {worst:.4f} bit about each of his outcomes"
+            self.ctx.raise_alarm("timing_side_channel", text)
+        else:
+            self.ctx.clear_alarm("timing_side_channel")
+        self._delays = fine.solve()
+        fine.clear()
+        announced.clear()
+        self._estimated_slots = 0
 
     def _try_clock(self) -> None:
         assert self.clock is not None  # noqa: S101 - checked by the callers
         if self.clock.locked or not self.clock.attempt(self.buffer, ended=self._at_end()):
             return
-        self._equalise(self.clock.equalise(self.buffer))
+        self._delays = self.clock.equalise(self.buffer)
         self._drop_own(min(self.clock.to_alice(self._next_ps), self.buffer.horizon_ps))
 
     # ---- detector delays ----
 
-    def _equalise(self, delays: Delays | None) -> None:
+    def _equalise(self) -> None:
         """Both sides subtract their detectors' delays, from the next tag on; key slots wait.
 
-        Equal arrival times keep the announced times from telling the detectors apart.
+        Equal arrival times keep the announced times from telling the detectors apart. Done only
+        while no slot is open, so that no slot mixes old and new delays.
         """
         assert self.sift is not None  # noqa: S101 - set when the clock was
+        delays, self._delays = self._delays, None
         if delays is None:
             return
         threshold = max(5 * delays.sigma_ps, self.sift.sigma_ps / 10, 20)
@@ -252,6 +297,7 @@ class AliceSifting(Sifting):
         super().reset()
         self.clock = None
         self.paused = self._equalising = False
+        self._delays = None
         self.figures = CoincidenceFigures()
         self._outstanding.clear()
         self._next_slot = 0

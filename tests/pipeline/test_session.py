@@ -11,6 +11,7 @@ from link import BENCH, SMALL, Node, Wire, clicks_of, feed, keys, pair, run_link
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.tags import LostInterval, Provenance
 from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.protocol import sifting_alice
 from photonlink.pipeline.protocol.messages import MESSAGES, IntervalKind, Request, Tag, decode
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.setup import Role
@@ -179,6 +180,28 @@ def test_detector_delays_are_equalised_before_the_first_key_slot() -> None:
         if isinstance(m := decode(d[0], d[4:]), Request) and m.kind == IntervalKind.KEY
     )  # fmt: skip
     assert order.index("DelaysInForce") < key_slot
+
+
+def test_delays_that_change_are_equalised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the run one of Bob's cables is swapped for one 1.5 ns longer."""
+    monkeypatch.setattr(sifting_alice, "SLOTS_PER_ESTIMATE", 4)
+    wire = Wire(*pair(parameters=replace(SMALL, calibrate_fraction=0.5)))
+    wire.connect()
+    before, after = (
+        clicks_of(replace(BENCH, duration_s=5.0, delay_b_ps=(0, d, 0, 0))) for d in (0, 1_500)
+    )
+    for k in range(50):
+        source = before if k < 25 else after
+        for role, side in zip(Role, source, strict=True):
+            wire.input(role, lambda s, b=side[k]: s.tags(b, wire.now_s))  # type: ignore[misc]
+        wire.tick()
+    changed = [m for _, m in _messages(wire, MESSAGES[0x16])]
+    assert changed
+    total = sum(m.v_ps - m.h_ps for m in changed)  # type: ignore[attr-defined]
+    assert total == pytest.approx(1_500, abs=60)
+    alice, bob = both(wire)
+    assert keys(alice) == keys(bob) != {}
+    assert "timing_side_channel" in alice.codes()
 
 
 def test_the_key_check_is_refused_for_real_key() -> None:
