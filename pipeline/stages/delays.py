@@ -189,7 +189,8 @@ class DelayEstimator:
         Only meaningful with times as he announces them (on the grid), taken after the delays
         were applied. INFORMATION_LIMIT_BITS is the limit to hold it to.
         """
-        near = np.abs(self.axis_ps) <= self.window_ps
+        # wider than the window: a detector that has moved out of it must be seen, too
+        near = np.abs(self.axis_ps) <= 2 * self.window_ps + 6 * self.sigma_ps
         per_bob = self.histograms[:, :, near]
         bins = max(1, round(self.sigma_ps / 2 / self.bin_ps))
         result = []

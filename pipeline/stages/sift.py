@@ -53,9 +53,10 @@ def coincidence_parameters(
     """Grid and window from the taggers' resolutions and the detectors' jitter (FWHM, ps).
 
     sigma adds the jitter and the uniform roundings (width^2 / 12): both taggers, the spreading
-    of Bob's ticks (EventBuffer, ``resolution_ps``), the grid. The window is 3 sigma, at least
-    either resolution. The grid is Bob's resolution or, when that is finer, half of sigma of the
-    jitter, at least 16 ps: finer only costs channel and tells more about his detectors.
+    of their ticks (EventBuffer, ``resolution_ps``), the grid. The window is 2.3 sigma (98 % of
+    the pairs; a wider one mostly adds accidentals), at least either resolution. The grid is
+    Bob's resolution or, when that is finer, half of sigma of the jitter, at least 16 ps: finer
+    only costs channel and tells more about his detectors.
     """
     for name, value in (("resolution", resolution_a_ps), ("resolution", resolution_b_ps)):
         if not 0 < value <= 1e6:
@@ -64,9 +65,9 @@ def coincidence_parameters(
         raise ValueError(f"jitter must be within 0..100 ns, got {jitter_a_ps}, {jitter_b_ps} ps")
     jitter = math.hypot(jitter_a_ps, jitter_b_ps) / _FWHM
     grid = round(max(resolution_b_ps, jitter / 2, 16))
-    roundings = (resolution_a_ps, resolution_b_ps, resolution_b_ps, grid)
+    roundings = (resolution_a_ps, resolution_a_ps, resolution_b_ps, resolution_b_ps, grid)
     sigma = math.sqrt(jitter**2 + sum(r * r for r in roundings) / 12)
-    window = max(round(3 * sigma), round(resolution_a_ps), round(resolution_b_ps))
+    window = max(round(2.3 * sigma), round(resolution_a_ps), round(resolution_b_ps))
     return SiftParameters(grid, max(window, 100), sigma)
 
 

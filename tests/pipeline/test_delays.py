@@ -83,7 +83,7 @@ def test_visibility_and_matrix() -> None:
         assert abs(rate - 0.05) < 0.01
     counts, accidentals = estimator.coincidence_matrix()
     total = bench.pairs_hz * bench.duration_s
-    assert abs(counts.sum() / total - 1) < 0.02
+    assert 0.96 < counts.sum() / total < 1.01
     assert accidentals.sum() < 0.01 * total
     assert (counts[:2, 2:] > 0.04 * total).all()  # other bases: no correlation
     assert counts[0, 1] < counts[0, 0] / 10
@@ -215,7 +215,7 @@ def test_bits_agree_from_tags_to_sifted_key(coarse: bool) -> None:
     sifted, errors, coincidences = totals.tolist()
     assert link.clock.locked
     expected = bench.pairs_hz * 2.4  # 2.5 s less the lost 0.1 s
-    assert abs(coincidences / expected - 1) < 0.03
+    assert 0.95 < coincidences / expected < 1.01  # the window holds 98 % of the pairs
     assert abs(sifted / coincidences - 0.5) < 0.02
     assert abs(errors / sifted - 0.01) < 0.006
     assert link.alice.window(int(2.4e12), int(2.7e12)).lost != ()

@@ -34,7 +34,7 @@ def window(times: list[int], basis: list[int] | None = None, **more: object) -> 
 
 def test_the_window_follows_jitter_and_both_resolutions() -> None:
     fine = coincidence_parameters(1, 1, 300, 300)
-    assert 500 < fine.window_ps < 700
+    assert 380 < fine.window_ps < 500
     assert fine.bin_ps < 150
     tdc1 = coincidence_parameters(2000, 2000, 300, 300)
     assert tdc1.window_ps >= 2000
@@ -53,13 +53,13 @@ def test_the_window_holds_the_true_pairs(a: int, b: int) -> None:
     rng = np.random.default_rng(1)
     t = rng.uniform(0, 1e9, 40_000)
     sigma = 300 / 2.3548
-    alice = np.floor((t + rng.normal(0, sigma, len(t))) / a) * a
+    alice = np.floor((t + rng.normal(0, sigma, len(t))) / a) * a + rng.uniform(0, a, len(t))
     bob = np.floor((t + rng.normal(0, sigma, len(t))) / b) * b + rng.uniform(0, b, len(t))
     delayed = bob - 0.37 * b  # as equalising a detector does
     grid = np.floor(delayed / p.bin_ps) * p.bin_ps + p.bin_ps // 2
     shift = np.mean(grid - alice)
     residual = grid - alice - shift
-    assert np.mean(np.abs(residual) <= p.window_ps) > 0.99
+    assert np.mean(np.abs(residual) <= p.window_ps) > 0.97
     assert abs(np.std(residual) / p.sigma_ps - 1) < 0.15  # roundings are not quite independent
 
 
