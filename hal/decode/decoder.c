@@ -240,7 +240,7 @@ static size_t run_records(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s)
       k = d->kernel(d, p + done * d->record, k, s->time + s->n, s->channel + s->n);
       s->n += k;
       done += k;
-      if (k) d->bad = 0;
+      d->bad = (size_t)d->bad > k ? d->bad - (int)k : 0; /* as pl_accept does */
       step = least(n - done, k < 4 * STEP ? STEP : 1); /* a lone special record, or many */
     } else if (d->kernel) {
       step = least(step, STEP);

@@ -63,7 +63,7 @@ static void walk4(const uint64_t *restrict a, const uint64_t *restrict b, size_t
   uint64_t *o0 = out + o[0], *o1 = out + o[1], *o2 = out + o[2], *o3 = out + o[3];
 #define STEP(K)                                    \
   do {                                             \
-    uint64_t x = a[i##K], y = b##K[s - i##K];      \
+    uint64_t x = a[i##K], y = b##K[(ptrdiff_t)(s - i##K)];      \
     o##K[s] = x < y ? x : y;                       \
     i##K += x < y;                                 \
   } while (0)

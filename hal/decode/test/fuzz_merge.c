@@ -1,0 +1,95 @@
+/* libFuzzer on the merge: any streams, sorted or not, against a merge by insertion. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "decode.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(x)                                               \
+  do {                                                           \
+    if (!(x)) {                                                  \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
+      abort();                                                   \
+    }                                                            \
+  } while (0)
+
+enum { STREAMS = 70 }; /* 64 are allowed */
+
+typedef struct {
+  int64_t *time[STREAMS];
+  uint8_t *channel[STREAMS];
+  size_t length[STREAMS], streams, total;
+  int sorted;
+} input;
+
+/* Two bytes a tag: its stream and flags, its step in time; the step's size comes from the first. */
+static input streams_of(const uint8_t *data, size_t size, size_t streams, unsigned grain) {
+  static const int shifts[] = {0, 8, 30, 44};
+  input in = {.streams = streams, .sorted = 1};
+  int64_t now[STREAMS] = {0};
+  for (size_t k = 0; k < streams; k++) {
+    in.time[k] = malloc((size + 1) * sizeof(int64_t)); /* cut to its size below */
+    in.channel[k] = malloc(size + 1);
+    REQUIRE(in.time[k] && in.channel[k]);
+    if (grain & 4) now[k] = INT64_MIN;
+  }
+  for (size_t i = 0; streams && i + 1 < size; i += 2) {
+    size_t k = data[i] % streams, n = in.length[k]++;
+    uint64_t step = (uint64_t)data[i + 1] << shifts[grain & 3];
+    int64_t to = (int64_t)((uint64_t)now[k] + step);
+    if (to < now[k] && n) in.sorted = 0;
+    in.time[k][n] = now[k] = to;
+    in.channel[k][n] = (uint8_t)i;
+    in.total++;
+  }
+  for (size_t k = 0; k < streams; k++) {
+    in.time[k] = realloc(in.time[k], (in.length[k] + 1) * sizeof(int64_t));
+    in.time[k][in.length[k]] = INT64_MIN; /* what must not be looked at */
+  }
+  return in;
+}
+
+/* The earliest first, of equals the first stream's. */
+static void expect(const input *in, const int64_t *t, const uint8_t *c) {
+  size_t at[STREAMS] = {0};
+  for (size_t o = 0; o < in->total; o++) {
+    size_t best = in->streams;
+    for (size_t k = 0; k < in->streams; k++)
+      if (at[k] < in->length[k] &&
+          (best == in->streams || in->time[k][at[k]] < in->time[best][at[best]]))
+        best = k;
+    REQUIRE(t[o] == in->time[best][at[best]] && c[o] == in->channel[best][at[best]]);
+    at[best]++;
+  }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size < 2) return 0;
+  size_t streams = data[0] % STREAMS;
+  input in = streams_of(data + 2, size - 2, streams, data[1]);
+  int64_t *t = malloc((in.total + 1) * sizeof *t);
+  uint8_t *c = malloc(in.total + 1);
+  REQUIRE(t && c);
+  const int64_t *const *times = (const int64_t *const *)in.time;
+  const uint8_t *const *channels = (const uint8_t *const *)in.channel;
+  int64_t n = pl_merge(streams, times, channels, in.length, t, c, in.total);
+  if (streams > 64)
+    REQUIRE(n == PL_DECODE_E_ARGUMENT);
+  else if (in.sorted)
+    REQUIRE(n == (int64_t)in.total);
+  else
+    REQUIRE(n == PL_DECODE_E_DATA);
+  if (n == (int64_t)in.total) expect(&in, t, c);
+  if (streams <= 64 && in.total)
+    REQUIRE(pl_merge(streams, times, channels, in.length, t, c, in.total - 1) ==
+            PL_DECODE_E_CAPACITY);
+  for (size_t k = 0; k < streams; k++) {
+    free(in.time[k]);
+    free(in.channel[k]);
+  }
+  free(t);
+  free(c);
+  return 0;
+}
