@@ -61,11 +61,11 @@ static void walk4(const uint64_t *restrict a, const uint64_t *restrict b, size_t
   size_t i0 = i[0], i1 = i[1], i2 = i[2], i3 = i[3];
   const uint64_t *b0 = b + o[0], *b1 = b + o[1], *b2 = b + o[2], *b3 = b + o[3];
   uint64_t *o0 = out + o[0], *o1 = out + o[1], *o2 = out + o[2], *o3 = out + o[3];
-#define STEP(K)                                    \
-  do {                                             \
-    uint64_t x = a[i##K], y = b##K[(ptrdiff_t)(s - i##K)];      \
-    o##K[s] = x < y ? x : y;                       \
-    i##K += x < y;                                 \
+#define STEP(K)                                               \
+  do {                                                        \
+    uint64_t x = a[i##K], y = b##K[(ptrdiff_t)(s - i##K)];    \
+    o##K[s] = x < y ? x : y;                                  \
+    i##K += x < y;                                            \
   } while (0)
   for (size_t s = 0; s < m; s++) {
     STEP(0);
