@@ -87,23 +87,26 @@ class Handle:
     def __init__(self, pointer: CData, free: Callable[[CData], Any], size: int = 0) -> None:
         self._lock = threading.Lock()
         self._pointer: CData = ffi.gc(pointer, free, size)
+        self._open = True  # a flag, since comparing with ffi.NULL costs more than a C call
 
     def call(self, function: Callable[..., int], *args: Any) -> int:
         """``function(pointer, *args)``, checked. Raises NativeStateError after close."""
         with self._lock:
-            if self._pointer == ffi.NULL:
+            if not self._open:
                 raise NativeStateError(lib.PL_E_STATE)
-            return check(function(self._pointer, *args))
+            result = function(self._pointer, *args)
+        return result if result >= 0 else check(result)
 
     @property
     def pointer(self) -> CData:
         """For calls that take two handles; the caller keeps both alive."""
-        if self._pointer == ffi.NULL:
+        if not self._open:
             raise NativeStateError(lib.PL_E_STATE)
         return self._pointer
 
     def close(self) -> None:
         with self._lock:
-            pointer, self._pointer = self._pointer, ffi.NULL
-            if pointer != ffi.NULL:
+            if self._open:
+                self._open = False
+                pointer, self._pointer = self._pointer, ffi.NULL
                 ffi.release(pointer)
