@@ -18,7 +18,7 @@ from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import is_emulated
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.keys.store import MemoryStore
+from photonlink.pipeline.keys.store import DigestStore
 from photonlink.pipeline.protocol.acquisition import MAX_RAW_SPREAD_S
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
@@ -28,6 +28,7 @@ from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 PS = 10**12
+PSK_BYTES = 8192  # made for the occasion; every block refills it
 _PIECE_PS = PS // 10
 _RAW_SPREAD_PS = round(MAX_RAW_SPREAD_S * PS)
 
@@ -169,15 +170,16 @@ def replay_pair(
 
     Errors of the iterators (a damaged recording) pass through.
     """
-    psk = PreSharedKey.generate()
-    sessions = []
+    psk = PreSharedKey.generate(PSK_BYTES)
+    nonce, sessions, stores = os.urandom(32), [], []
     for role, detectors in ((Role.ALICE, alice_map), (Role.BOB, bob_map)):
         setup = SessionSetup(
             role, psk, detectors, parameters or Parameters(),
             randomness_provenance=Provenance.REPLAYED,
         )  # fmt: skip
+        stores.append(DigestStore(nonce))
         sessions.append(
-            Session(setup, ledger=Ledger.memory(), store=MemoryStore(), randomness=randomness)
+            Session(setup, ledger=Ledger.memory(), store=stores[-1], randomness=randomness)
         )
     pair = Pair(*sessions)
     pair.connect()
@@ -189,6 +191,7 @@ def replay_pair(
     }
     _feed(pair, sides, progress)
     result = _result(pair, sides)
+    result.keys_match = bool(stores[0].digests) and stores[0].digests == stores[1].digests
     psk.close()
     return result
 
@@ -241,8 +244,7 @@ def _due_ps(side: Side, earliest_ps: int, *, common: bool) -> int:
 
 
 def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
-    alice, bob = pair.sessions[Role.ALICE], pair.sessions[Role.BOB]
-    nonce = os.urandom(32)
+    alice = pair.sessions[Role.ALICE]
     good = [r for r in pair.reports if r.abort is None]
     errors = bits = leak = 0
     ideal = 0.0
@@ -266,7 +268,6 @@ def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
         offset = clock[0] + origins / PS
     return ReplayResult(
         secret_bits=net,
-        keys_match=bool(good) and alice.key_check(nonce) == bob.key_check(nonce),
         qber=errors / bits if bits else None,
         sifted_bits=sum(r.sifted_bits for r in pair.reports),
         leak_bits=sum(r.leak_bits for r in pair.reports),

@@ -36,8 +36,12 @@ class KeyStore(abc.ABC):
 
     def remove(self, block: int) -> None:
         """Wipe what is stored of a block, if anything."""
-        for ending in ("key", "pad"):
-            self._remove(f"block-{block:08d}.{ending}")
+        self._remove(f"block-{block:08d}.key")
+        self.remove_pads(block)
+
+    def remove_pads(self, block: int) -> None:
+        """Wipe a block's refill, once all of it is spent."""
+        self._remove(f"block-{block:08d}.pad")
 
     @abc.abstractmethod
     def _put(self, name: str, bits: SecretBits) -> None: ...
@@ -68,6 +72,23 @@ class MemoryStore(KeyStore):
         bits = self._bits.pop(name, None)
         if bits is not None:
             bits.close()
+
+
+class DigestStore(MemoryStore):
+    """For replay, which needs to know that two keys are equal and never the keys: pads are kept
+    until they are spent, of a key block only an HMAC under a nonce both sides were given."""
+
+    def __init__(self, nonce: bytes) -> None:
+        super().__init__()
+        self._nonce = nonce
+        self.digests: dict[int, bytes] = {}
+
+    def put_key(self, block: int, bits: SecretBits) -> None:
+        self.digests[block] = bits.hmac_sha256(self._nonce)
+
+    def remove(self, block: int) -> None:
+        self.digests.pop(block, None)
+        super().remove(block)
 
 
 class DirectoryStore(KeyStore):

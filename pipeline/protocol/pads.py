@@ -56,6 +56,7 @@ class Pads:
 
     def __init__(self, psk: PreSharedKey, ledger: Ledger, store: KeyStore) -> None:
         self._psk, self._ledger, self._store = psk, ledger, store
+        self._wiped = 0  # released blocks whose refill is gone
 
     def position(self, key: PoolKey) -> int:
         """First byte not yet spent."""
@@ -72,6 +73,19 @@ class Pads:
     def mark_spent(self, key: PoolKey, position: int) -> None:
         """The pad at ``position`` and all below are used from now on: on disk when this returns."""
         self._ledger.spend_pad(str(key), position + PAD_BYTES)
+        self._wipe_spent()
+
+    def _wipe_spent(self) -> None:
+        """Remove the refill of the oldest blocks once every pool has passed it."""
+        state = self._ledger.state
+        while self._wiped < len(state.released):
+            ends = state.refilled[self._wiped + 1]
+            for key in POOLS:
+                own = self._psk.pool_bytes(key.pool is PoolName.HANDSHAKE)
+                if self.position(key) < own + ends[key.pool]:
+                    return
+            self._store.remove_pads(state.released[self._wiped])
+            self._wiped += 1
 
     def read(self, key: PoolKey, position: int) -> SecretBits:
         """The pad at ``position``. Raises ProtocolError when it was spent or does not exist."""

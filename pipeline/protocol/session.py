@@ -31,6 +31,7 @@ from photonlink.pipeline.protocol.messages import (
     Tag,
     decode,
 )
+from photonlink.pipeline.protocol.pads import DIRECTIONS, POOLS, PoolKey
 from photonlink.pipeline.protocol.ratelimit import TokenBucket
 from photonlink.pipeline.protocol.roles import AliceRole, BobRole
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, SessionSetup
@@ -185,11 +186,12 @@ class Session:
     def _publish(self) -> None:
         self._status_s = self._ctx.now_s
         self._role.refresh()
+        self._watch_pads()
         self._ctx.effects.append(Publish(link_state(self._ctx, self._phase)))
 
     def _on_connected(self) -> None:
         ctx = self._ctx
-        if not self._bucket.take(ctx.now_s):
+        if not self._bucket.take(ctx.now_s, self._scarcity()):
             ctx.raise_alarm("reconnect_limit", "too many reconnects: the link waits")
             ctx.effects.append(Disconnect("reconnects are rate-limited"))
             return
@@ -199,6 +201,27 @@ class Session:
         self._connected_s = ctx.last_received_s = ctx.last_sent_s = ctx.now_s
         self._phase = Phase.HANDSHAKE
         self._handshake = Handshake(ctx)
+
+    def _scarcity(self) -> float:
+        """Connections become rarer as the handshake pads run out, by the cube of what is left:
+        somebody who cuts the line again and again does not empty the reserve."""
+        ctx = self._ctx
+        full = ctx.setup.psk.pool_bytes(handshake=True)
+        left = min(ctx.pads.left(PoolKey(d, PoolName.HANDSHAKE)) for d in DIRECTIONS)
+        return (full / max(left, 1)) ** 3
+
+    def _watch_pads(self) -> None:
+        ctx = self._ctx
+        low = [
+            str(key)
+            for key in POOLS
+            if 4 * ctx.pads.left(key) < ctx.setup.psk.pool_bytes(key.pool is PoolName.HANDSHAKE)
+        ]
+        if low:
+            text = f"less than a quarter of the pads is left: {', '.join(low)}"
+            ctx.raise_alarm("pads_low", text, Severity.MINOR)
+        else:
+            ctx.clear_alarm("pads_low")
 
     def _on_bytes(self, data: bytes) -> None:
         ctx = self._ctx

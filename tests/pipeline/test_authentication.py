@@ -161,3 +161,23 @@ def test_refilled_pads_follow_in_the_order_of_release(psk: PreSharedKey) -> None
         found = [pads.read(key, position).disclose() for position in range(own, pads.size(key), 16)]
         assert found == expected[key]
         assert len(set(found)) == len(found)
+
+
+def test_a_refill_is_wiped_when_all_of_it_is_spent(psk: PreSharedKey) -> None:
+    ledger, store = Ledger.memory(), MemoryStore()
+    pads = Pads(psk, ledger, store)
+    for block in (1, 2):
+        store.put_pads(block, SecretBits.random(8 * 2 * 32))
+        ledger.append({"t": "block", "block": block, "status": "open"})
+        ledger.append({
+            "t": "block", "block": block, "status": "prepared",
+            "refill_handshake_bytes": 16, "refill_block_bytes": 16,
+        })  # fmt: skip
+        ledger.append({"t": "block", "block": block, "status": "released"})
+    for key in POOLS:
+        assert set(store._bits) == {"block-00000001.pad", "block-00000002.pad"}
+        pads.mark_spent(key, pads.size(key) - 2 * PAD_BYTES)
+    assert set(store._bits) == {"block-00000002.pad"}
+    for key in POOLS:
+        pads.mark_spent(key, pads.size(key) - PAD_BYTES)
+    assert store._bits == {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections import deque
 from dataclasses import replace
 
 import pytest
@@ -14,8 +16,8 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol import sifting_alice
 from photonlink.pipeline.protocol.messages import MESSAGES, IntervalKind, Request, Tag, decode
 from photonlink.pipeline.protocol.parameters import Parameters
-from photonlink.pipeline.protocol.setup import Role
-from photonlink.pipeline.status.model import Phase
+from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send
+from photonlink.pipeline.status.model import Alarm, Phase
 
 
 def both(wire: Wire) -> tuple[Node, Node]:
@@ -245,3 +247,48 @@ def test_an_acquisition_that_starts_anew_starts_the_session_anew() -> None:
     feed(wire, replace(BENCH, seed=2))
     assert keys(alice) == keys(bob)
     assert len(keys(alice)) > len(before)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_interleaving_of_messages_and_tags_gives_equal_keys(seed: int) -> None:
+    """Each direction keeps its order; everything else happens in a random one, with delays."""
+    rng = random.Random(seed)
+    alice, bob = pair(parameters=replace(SMALL, calibrate_fraction=0.2), seed=seed)
+    bench = replace(BENCH, delay_b_ps=(0, 900, 0, -400), duration_s=2.2)
+    waiting = {role: deque(side) for role, side in zip(Role, clicks_of(bench), strict=True)}
+    pipes: dict[Role, deque[bytes]] = {role: deque() for role in Role}
+    ended = set()
+
+    def take(role: Role, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                pipes[role].append(effect.data)
+            elif isinstance(effect, Publish) and isinstance(effect.record, Alarm):
+                (alice if role is Role.ALICE else bob).alarms.append(effect.record)
+
+    nodes = {Role.ALICE: alice, Role.BOB: bob}
+    for role in Role:
+        take(role, nodes[role].session.connected(0.0))
+    for step in range(20_000):
+        now_s = step * 1e-3
+        role = rng.choice(list(Role))
+        session = nodes[role].session
+        if rng.random() < 0.9 and pipes[role.peer]:
+            data = b"".join(pipes[role.peer].popleft() for _ in range(rng.randint(1, 3))
+                            if pipes[role.peer])  # fmt: skip
+            half = rng.randrange(len(data) + 1)
+            take(role, session.receive(data[:half], now_s))
+            take(role, session.receive(data[half:], now_s))
+        elif waiting[role] and now_s > 0.06 * (22 - len(waiting[role])):
+            take(role, session.tags(waiting[role].popleft(), now_s))
+        elif not waiting[role] and role not in ended and rng.random() < 0.01:
+            ended.add(role)
+            take(role, session.end_of_input(now_s))
+        elif rng.random() < 0.05:
+            take(role, session.tick(now_s))
+        if alice.session.finished and bob.session.finished:
+            break
+    assert alice.session.finished
+    assert bob.session.finished
+    assert alice.codes() | bob.codes() <= {"timing_side_channel"}
+    assert keys(alice) == keys(bob) != {}
