@@ -1,0 +1,42 @@
+"""Error correction: Cascade with both ends on one core (benchmarks/cascade.py), and its kin."""
+
+from __future__ import annotations
+
+from benchmarks.cascade import measure
+from benchmarks.measure import Effort, Row
+
+FRAMES = {2: 20_000, 5: 20_000}  # where the frame error rate is asked for
+MOST_FAILURES = 1e-4
+PUBLISHED_MBPS = 570.0
+
+
+def cascade(name: str, effort: Effort) -> Row:
+    """Speed, leak and failures of one error rate; the key is compared block by block."""
+    percent = int(name.rpartition("-")[2])
+    result = measure(percent, effort.scaled(FRAMES.get(percent, 3200)))
+    met = result.figure >= result.goal and result.f <= result.goal_f and result.fer <= MOST_FAILURES
+    return Row(
+        name,
+        result.figure,
+        result.unit,
+        f"≥ {result.goal:g} {result.unit}, f ≤ {result.goal_f:g}, FER ≤ {MOST_FAILURES:g}",
+        met,
+        "published: Mao 2021, several threads",
+        PUBLISHED_MBPS,
+        result.figure / PUBLISHED_MBPS,
+        details={
+            "f": result.f,
+            "fer": result.fer,
+            "frames": result.frames,
+            "rounds": result.rounds,
+        },
+    )
+
+
+def network(name: str, effort: Effort) -> Row:
+    return Row(name, None, "Mb/s", "≥ 80 % of the rate without delay", False, note="not built yet")
+
+
+def ldpc(name: str, effort: Effort) -> Row:
+    goal = "≥ 50 Mb/s at f ≤ 1.20, FER ≤ 0.001"
+    return Row(name, None, "Mb/s", goal, False, note="not built yet")
