@@ -25,11 +25,11 @@ from photonlink.pipeline.stages.finite_key.counts import (
 )
 from photonlink.pipeline.stages.finite_key.decoy import DecoyKeyLength
 from photonlink.pipeline.stages.finite_key.inputs import ParameterError
-from photonlink.pipeline.stages.finite_key.lim2014 import lim2014
-from photonlink.pipeline.stages.finite_key.lim2021 import SmallBlock, lim2021
+from photonlink.pipeline.stages.finite_key.one_decoy import rusca2018
 from photonlink.pipeline.stages.finite_key.pairs import pair_key_length
-from photonlink.pipeline.stages.finite_key.rusca2018 import rusca2018
+from photonlink.pipeline.stages.finite_key.small_blocks import SmallBlock, lim2021
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen
+from photonlink.pipeline.stages.finite_key.three_intensities import lim2014
 from photonlink.pipeline.stages.finite_key.thresholds import (
     OBSERVED,
     DecoyThresholds,

@@ -11,7 +11,7 @@ from photonlink.pipeline.stages.finite_key.bbm92 import (
     make_account,
     tlgr2012,
 )
-from photonlink.pipeline.stages.finite_key.lim2021 import lim2021
+from photonlink.pipeline.stages.finite_key.small_blocks import lim2021
 from photonlink.pipeline.stages.finite_key.thresholds import PairThresholds
 
 PairBound = Literal["exact", "tlgr2012", "lim2021"]

@@ -1,0 +1,249 @@
+"""Soundness by simulation: do the bounds hold as often as their epsilons promise?
+
+Photon numbers are known here, so every bound can be compared with the truth it bounds. Pulses are
+independent, so a run draws, for each basis, intensity and photon number, how many pulses were
+sent (multinomial), detected and wrong (binomial): the same law as pulse by pulse, in
+microseconds. Dead time and afterpulse correlations between pulses are not part of it.
+
+Per-term epsilon 0.01: violations become visible if a bound is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom
+
+from photonlink.pipeline.stages.finite_key.bbm92 import bbm92_exact, tlgr2012
+from photonlink.pipeline.stages.finite_key.counts import Bound, Source, phase_error
+from photonlink.pipeline.stages.finite_key.one_decoy import rusca2018_bounds
+from photonlink.pipeline.stages.finite_key.small_blocks import lim2021
+from photonlink.pipeline.stages.finite_key.three_intensities import lim2014_bounds
+
+EPS = 0.01  # of each term
+_PHOTONS = 12  # Poisson(0.6) beyond it: 1e-12
+Array = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What the channel does to n photons: detection probability and error probability of each n.
+
+    eta: transmission with detectors; background: per pulse; error: of light.
+    """
+
+    name: str
+    yields: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+def honest(eta: float, background: float, error: float, intercepted: float = 0.0) -> Scenario:
+    """A beam splitter; with ``intercepted``, that share of pulses measured in a random basis and
+    sent on: a quarter of them is wrong."""
+    yields, errors = [], []
+    for n in range(_PHOTONS):
+        light = 1 - (1 - eta) ** n
+        y = background + (1 - background) * light
+        wrong = error * (1 - intercepted) + (error / 2 + 0.25) * intercepted
+        yields.append(y)
+        errors.append((background / 2 * (1 - light) + wrong * light + 0.0) / y)
+    name = "intercept-resend" if intercepted else "beam splitter"
+    return Scenario(name, tuple(yields), tuple(min(0.5, e) for e in errors))
+
+
+def splitting(eta: float, background: float, error: float) -> Scenario:
+    """Photon-number splitting: two of three single photons blocked, all else sent on without
+    loss, as far as the detectors go."""
+    base = honest(eta, background, error)
+    yields = list(base.yields)
+    yields[1] = background + (1 - background) * eta / 3
+    for n in range(2, _PHOTONS):
+        yields[n] = background + (1 - background) * min(1.0, 3 * eta)
+    errors = [base.errors[0]] + [error + background / 2 * (1 - y) for y in yields[1:]]
+    return Scenario("photon-number splitting", tuple(yields), tuple(errors))
+
+
+SCENARIOS = (
+    honest(0.1, 2e-5, 0.02),
+    splitting(0.1, 2e-5, 0.02),
+    honest(0.1, 2e-5, 0.02, intercepted=0.1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One bound over all runs. allowed: violation probability its epsilons permit. tightness:
+    median of bound over truth (1 is perfect). sound: the violations seen are no evidence, at
+    1e-6, for more than is allowed."""
+
+    scenario: str
+    formula: str
+    bound: str
+    runs: int
+    violations: int
+    allowed: float
+    tightness: float
+    claimed: bool = True
+
+    @property
+    def sound(self) -> bool:
+        return self.violations <= float(binom.ppf(1 - 1e-6, self.runs, min(1.0, self.allowed)))
+
+
+class Tally:
+    """Counts violations and tightness of the bounds of one formula."""
+
+    def __init__(self, scenario: str, formula: str) -> None:
+        self._where = (scenario, formula)
+        self._seen: dict[str, tuple[float, list[bool], list[float]]] = {}
+
+    def lower(self, name: str, bound: float, truth: float, terms: float) -> None:
+        self._add(name, bound > truth, bound, truth, terms)
+
+    def upper(self, name: str, bound: float, truth: float, terms: float) -> None:
+        self._add(name, bound < truth, bound, truth, terms)
+
+    def _add(self, name: str, violated: bool, bound: float, truth: float, terms: float) -> None:
+        _, violations, ratios = self._seen.setdefault(name, (terms * EPS, [], []))
+        violations.append(violated)
+        if truth > 0:
+            ratios.append(bound / truth)
+
+    def verdicts(self, *, claimed: bool = True) -> list[Verdict]:
+        return [
+            Verdict(
+                *self._where, name, len(bad), sum(bad), allowed,
+                float(np.median(ratios)) if ratios else math.nan, claimed,
+            )
+            for name, (allowed, bad, ratios) in self._seen.items()
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Detections n and errors m of one run, [intensity, photon number]; phase: errors the single
+    photons of the key basis would have shown in the test basis."""
+
+    n_key: Array
+    m_key: Array
+    n_test: Array
+    m_test: Array
+    phase: int
+
+
+def draws(
+    scenario: Scenario, source: Source, pulses: int, runs: int, rng: np.random.Generator
+) -> Iterator[Draw]:
+    """``runs`` blocks of ``pulses``; both choose the key basis with probability 0.7."""
+    n = np.arange(_PHOTONS)
+    log_factorial = np.array([math.lgamma(i + 1) for i in n])
+    mus = np.array(source.mus)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        poisson = np.exp(np.where(n > 0, n * np.log(mus), 0.0) - mus - log_factorial)
+    sent = np.array(source.ps)[:, None] * np.where(n == 0, np.exp(-mus), poisson)
+    cells = np.concatenate([0.49 * sent.ravel(), 0.09 * sent.ravel()])
+    cells = np.append(cells, max(0.0, 1 - cells.sum()))
+    yields, errors = np.array(scenario.yields), np.array(scenario.errors)
+    for _ in range(runs):
+        block = rng.multinomial(pulses, cells)[:-1].reshape(2, len(source.mus), _PHOTONS)
+        detected = rng.binomial(block, yields)
+        wrong = rng.binomial(detected, errors)
+        phase = int(rng.binomial(detected[0, :, 1].sum(), errors[1]))
+        yield Draw(detected[0], wrong[0], detected[1], wrong[1], phase)
+
+
+def check_terms(
+    tally: Tally, source: Source, counts: Array, bound: Bound, what: str, eps: float = EPS
+) -> None:
+    """Each n^±_k against what the photon numbers let one expect: one term each."""
+    n = np.arange(_PHOTONS)
+    weights = np.array(
+        [p * math.exp(-m) * np.power(m, n) for m, p in zip(source.mus, source.ps, strict=True)]
+    )
+    expected = (weights / weights.sum(axis=0)) @ counts.sum(axis=0)
+    seen = [int(c) for c in counts.sum(axis=1)]
+    for k, interval in enumerate(source.expectations(seen, eps, bound)):
+        truth = float(source.scales[k] * expected[k])
+        tally.lower(f"{what}^-_{k + 1}", interval.lower, truth, 1)
+        tally.upper(f"{what}^+_{k + 1}", interval.upper, truth, 1)
+
+
+def totals(draw: Draw) -> tuple[list[int], list[int], list[int], list[int]]:
+    n_key, m_key, n_test, m_test = (
+        [int(c) for c in part.sum(axis=1)]
+        for part in (draw.n_key, draw.m_key, draw.n_test, draw.m_test)
+    )
+    return n_key, m_key, n_test, m_test
+
+
+def check_decoy(
+    scenario: Scenario, formula: str, pulses: int, runs: int, rng: np.random.Generator
+) -> list[Verdict]:
+    """Every bound of one decoy formula; formula: hoeffding, chernoff (Lim 2014) or rusca2018."""
+    tally = Tally(scenario.name, formula)
+    rusca = formula == "rusca2018"
+    bound: Bound = "chernoff" if formula == "chernoff" else "hoeffding"
+    source = (
+        Source.of((0.5, 0.15), (0.6, 0.4))
+        if rusca
+        else Source.of((0.6, 0.15, 0.001), (0.6, 0.25, 0.15))
+    )
+    terms, gconst = (4, 19.0) if rusca else (5, 21.0)
+    for draw in draws(scenario, source, pulses, runs, rng):
+        n_key, m_key, n_test, m_test = totals(draw)
+        for counts, what in ((draw.n_key, "n"), (draw.m_test, "m")):
+            check_terms(tally, source, counts, bound, what)
+        if rusca:
+            b = rusca2018_bounds(source, n_key, m_key, n_test, m_test, EPS)
+            truth_0 = float(draw.n_key[:, 0].sum())
+            tally.upper("s_key_0 (upper)", b.details["s_key_0_upper"], truth_0, 2)
+        else:
+            b = lim2014_bounds(source, n_key, n_test, m_test, EPS, bound)
+        v_true, s_true = float(draw.m_test[:, 1].sum()), float(draw.n_key[:, 1].sum())
+        tally.lower("s_key_0", b.s_key_0, float(draw.n_key[:, 0].sum()), 2)
+        tally.lower("s_key_1", b.s_key_1, s_true, terms)
+        tally.lower("s_test_1", b.s_test_1, float(draw.n_test[:, 1].sum()), terms)
+        v = min(b.v_raw, float(sum(m_test)))
+        tally.upper("v_test_1", v, v_true, 2)
+        phase = phase_error(v, b.s_test_1, b.s_key_1, gconst * EPS, gconst, "exact")
+        tally.upper("phi", phase.phi, draw.phase / s_true, 2 * terms + 3)
+    return tally.verdicts()
+
+
+def check_sampling(
+    marked: int, k: int, n: int, runs: int, rng: np.random.Generator
+) -> list[Verdict]:
+    """Errors of a random sample against those of the rest: gamma as printed, and what guards it."""
+    where = f"sampling, {marked} errors in {n + k} bits"
+    seen = rng.hypergeometric(marked, n + k - marked, k, size=runs)
+    out: list[Verdict] = []
+    rows: tuple[tuple[str, Callable[[int], float], bool], ...] = (
+        ("gamma as printed", lambda m: phase_error(m, k, n, 21 * EPS, 21, "printed").phi, False),
+        ("exact guard", lambda m: phase_error(m, k, n, 21 * EPS, 21, "exact").phi, True),
+        ("strict guard", lambda m: phase_error(m, k, n, 21 * EPS, 21, "strict").phi, True),
+        ("bbm92_exact", lambda m: bbm92_exact(n, k, m, 0, 3 * math.sqrt(EPS), 0.5).phi, True),
+        ("lim2021", lambda m: lim2021(n, k, m / k, 0, 3 * math.sqrt(EPS), 0.5).key.phi, True),
+        ("tlgr2012", lambda m: tlgr2012(n, k, m / k, 0, 4 * math.sqrt(EPS), 0.5).phi, True),
+    )
+    for formula, bound, claimed in rows:
+        tally = Tally(where, formula)
+        known = {int(m): min(0.5, bound(int(m))) for m in np.unique(seen)}
+        for m in seen:
+            tally.upper("phi", known[int(m)], (marked - int(m)) / n, 1)
+        out += tally.verdicts(claimed=claimed)
+    return out
+
+
+def check_all(runs: int, seed: int, pulses: int = 3_000_000) -> list[Verdict]:
+    """Three scenarios by three decoy formulas, and sampling with few and many errors."""
+    rng = np.random.default_rng(seed)
+    verdicts: list[Verdict] = []
+    for scenario in SCENARIOS:
+        for formula in ("hoeffding", "chernoff", "rusca2018"):
+            verdicts += check_decoy(scenario, formula, pulses, runs, rng)
+    for marked in (6, 60, 600):
+        verdicts += check_sampling(marked, 2000, 8000, 20 * runs, rng)
+    return verdicts

@@ -1,0 +1,1 @@
+"""For people who plan links: what a link is, what it will count, what key that makes."""
