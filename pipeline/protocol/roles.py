@@ -137,19 +137,21 @@ class RoleBase:
 
     @property
     def overdue(self) -> bool:
-        """A block waits for the peer longer than the deadline."""
+        """The peer owes the next step of a block longer than the deadline."""
         waited = self.ctx.now_s - self._distilling.since_s
         return self._distilling.active and waited > self.ctx.limits.phase_s
 
     def interrupt(self) -> None:
         """The connection is gone."""
-        self._distilling.interrupted()
-        self._sifting.reset()
         self._gated, self._end_sent = None, False
+        for name in _SHOWN:  # of a link that is no more
+            self.ctx.show.pop(name, None)
+        self._sifting.reset()
+        self._distilling.interrupted()
 
     def close(self) -> None:
-        self._distilling.interrupted()
         self._sifting.close()
+        self._distilling.interrupted()
 
     def _on_acquisition(self, message: Acquisition) -> None:
         if self._sifting.peer is not None:
@@ -179,6 +181,10 @@ class AliceRole(RoleBase):
             Prepared: self._block.on_prepared,
             Committed: self._block.on_committed,
         }
+
+    @property
+    def overdue(self) -> bool:
+        return super().overdue or self._pull.overdue
 
     @property
     def phase(self) -> Phase:

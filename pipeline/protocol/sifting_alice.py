@@ -58,6 +58,7 @@ class AliceSifting(Sifting):
         self._next_slot = 0
         self._next_ps = 0  # in Bob's clock
         self._equalising = False  # delays were sent, Bob has not applied them yet
+        self._sent_delays_s = 0.0
         self._delay_shift_ps = 0.0
         self._delays: Delays | None = None  # estimated, to be applied once no slot is open
         self._estimators: tuple[DelayEstimator, ...] = ()  # full times, times on the grid
@@ -76,6 +77,12 @@ class AliceSifting(Sifting):
         if not self.clock.locked:
             return self.clock.hopeless
         return (self.ended or self.peer_end_ps is not None) and self._next_interval() is None
+
+    @property
+    def overdue(self) -> bool:
+        """Bob owes the answer to SetDelays, which he can give at once."""
+        waited = self.ctx.now_s - self._sent_delays_s
+        return self._equalising and waited > self.ctx.limits.phase_s
 
     @property
     def _waiting(self) -> bool:
@@ -258,7 +265,7 @@ class AliceSifting(Sifting):
         now = self.buffer.delay_ps
         self.buffer.set_delays({c: now[c] + d for c, d in zip(LETTERS, own, strict=True)})
         self._delay_shift_ps = delays.common_ps
-        self._equalising = True
+        self._equalising, self._sent_delays_s = True, self.ctx.now_s
         self.ctx.send(SetDelays(*bob))
 
     def on_delays_in_force(self, message: DelaysInForce) -> None:

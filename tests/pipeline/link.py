@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
+import pytest
 from clicks import MAP, Bench, blocks, generate
 
 from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
@@ -19,6 +21,7 @@ from photonlink.hal.tags import TagBlock
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import KeyStore, MemoryStore
+from photonlink.pipeline.protocol import clockfinder
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import (
@@ -31,6 +34,7 @@ from photonlink.pipeline.protocol.setup import (
     Send,
     SessionSetup,
 )
+from photonlink.pipeline.stages.clock import ClockParameters
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
@@ -230,5 +234,12 @@ def run_link(bench: Bench = BENCH, hook: Hook | None = None, **changes: object) 
     return wire
 
 
-def differing(a: bytes, b: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(a, np.uint8) != np.frombuffer(b, np.uint8)))
+@contextlib.contextmanager
+def narrow_clock_search() -> Iterator[None]:
+    """For tests that run the whole protocol a few hundred times: the clock is nearly known."""
+    with pytest.MonkeyPatch.context() as patch:
+        narrow = functools.partial(ClockParameters, hint_tolerance_s=0.02)
+        patch.setattr(clockfinder, "ClockParameters", narrow)
+        patch.setattr(clockfinder, "_TOLERANCE_PS", 2 * 10**10)
+        patch.setattr(clockfinder, "_ATTEMPTS_PS", (3 * 10**11, 10**12))
+        yield
