@@ -155,6 +155,15 @@ int64_t pl_timecode_encode(const int64_t *tick, const uint8_t *label, size_t n, 
 int64_t pl_timecode_decode(const uint8_t *data, size_t bytes, size_t n, int label_bits, int rice,
                            int64_t last_tick, int64_t *tick, uint8_t *label);
 
+/* ---- sifting of a pulsed link from bitmaps, one bit per gate as in pl_secret (sift_bitmap.c) ---- */
+/* How many of the gates clicked with one basis at both ends. Buffers of (gates + 7) / 8 bytes. */
+int64_t pl_sift_count(const uint8_t *clicked, const uint8_t *mine, const uint8_t *theirs,
+                      int64_t gates);
+/* The bits of those gates, in order. `bits` has one per gate and `out` as many as pl_sift_count
+ * tells: else PL_E_ARGUMENT or PL_E_CAPACITY, and `out` is all zero. */
+int pl_sift_bits(pl_secret *out, const pl_secret *bits, const uint8_t *clicked,
+                 const uint8_t *mine, const uint8_t *theirs, int64_t gates);
+
 /* ---- cascade: error correction in rounds (docs/cascade.md) ----
  * Alice answers questions; Bob asks and corrects. Keys are copied, not modified.
  * seed: 32 public bytes, the same at both ends. */
@@ -190,3 +199,32 @@ int64_t pl_cascade_bob_errors(pl_cascade_bob *bob);
 int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_t capacity);
 /* out: as long as the key. */
 int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out);
+
+/* ---- ldpc: error correction with one message each way (docs/ldpc.md) ----
+ * Both ends give the same qber (0 to 0.125) and seed (32 public bytes). Keys are copied. */
+enum { PL_LDPC_MIN_BITS = 8192, PL_LDPC_MAX_BITS = 16777216 };
+typedef struct pl_ldpc_alice pl_ldpc_alice;
+int pl_ldpc_alice_new(pl_ldpc_alice **out, const pl_secret *key, double qber, const uint8_t *seed,
+                      int64_t leak_cap);
+void pl_ldpc_alice_free(pl_ldpc_alice *alice);
+int64_t pl_ldpc_alice_message_bytes(const pl_ldpc_alice *alice);
+/* Bytes of the message. Counted when it is first given; later it is the same. PL_E_LIMIT: the cap. */
+int64_t pl_ldpc_alice_syndrome(pl_ldpc_alice *alice, uint8_t *out, size_t capacity);
+/* The key bits asked for; bytes. PL_E_DATA: malformed, PL_E_LIMIT: the cap; then nothing counts. */
+int64_t pl_ldpc_alice_disclose(pl_ldpc_alice *alice, const uint8_t *request, size_t size,
+                               uint8_t *out, size_t capacity);
+int64_t pl_ldpc_alice_leak(const pl_ldpc_alice *alice);
+
+typedef struct pl_ldpc_bob pl_ldpc_bob;
+int pl_ldpc_bob_new(pl_ldpc_bob **out, const pl_secret *key, double qber, const uint8_t *seed);
+void pl_ldpc_bob_free(pl_ldpc_bob *bob);
+/* How many frames stay open. PL_E_DATA: not a message for this key length and qber. */
+int pl_ldpc_bob_decode(pl_ldpc_bob *bob, const uint8_t *syndrome, size_t size);
+/* Size of the request for the open frames, written when it fits. 0: all are corrected. */
+int64_t pl_ldpc_bob_request(pl_ldpc_bob *bob, uint8_t *out, size_t capacity);
+/* How many frames stay open. PL_E_DATA: wrong length (the request stays open), or contradictory. */
+int pl_ldpc_bob_receive(pl_ldpc_bob *bob, const uint8_t *bits, size_t size);
+int64_t pl_ldpc_bob_errors(const pl_ldpc_bob *bob);
+int64_t pl_ldpc_bob_frames(const pl_ldpc_bob *bob);
+int64_t pl_ldpc_bob_iterations(const pl_ldpc_bob *bob);
+int pl_ldpc_bob_key(const pl_ldpc_bob *bob, pl_secret *out);
