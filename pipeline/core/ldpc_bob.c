@@ -1,0 +1,245 @@
+/* Bob's end: from Alice's syndrome to the error pattern, and what he asks for when it hides. */
+#include <stdlib.h>
+
+#include "ldpc.h"
+#include "secret.h"
+
+enum {
+  ITERATIONS = 100, /* at most, per attempt */
+  FIRST_SHARE = 64, /* the first request of a frame: checks / FIRST_SHARE bits; then doubled */
+  FIRST_LEAST = 64
+};
+
+typedef struct {
+  uint64_t *target; /* syndrome of the difference of the keys */
+  uint64_t *known;  /* positions that hold no error: padding, and bits that were disclosed */
+  int open;         /* not corrected yet */
+  int asked;        /* how often */
+} bob_frame;
+
+struct pl_ldpc_bob {
+  ldpc_plan plan;
+  pl_secret *key;      /* corrected as far as it is */
+  uint64_t *words;     /* one frame of it, locked */
+  ldpc_decoder *decoder;
+  uint64_t *public;    /* targets and masks of all frames */
+  uint64_t *error;     /* of one frame */
+  uint8_t *doubt;      /* of one frame */
+  bob_frame *frame;
+  uint32_t *wanted;    /* key indices of the next or the open request, ascending */
+  int64_t n_wanted, room, errors, iterations;
+  int decoded, open, waiting;
+};
+
+static size_t words_bytes(const ldpc_plan *plan) { return (size_t)ldpc_frame_words(plan) * 8; }
+
+void pl_ldpc_bob_free(pl_ldpc_bob *bob) {
+  if (!bob) return;
+  pl_secret_free(bob->key);
+  pl_locked_free(bob->words, words_bytes(&bob->plan));
+  ldpc_decoder_free(bob->decoder);
+  free(bob->public);
+  free(bob->error);
+  free(bob->doubt);
+  free(bob->frame);
+  free(bob->wanted);
+  free(bob);
+}
+
+static int make_room(pl_ldpc_bob *bob) {
+  const ldpc_plan *plan = &bob->plan;
+  size_t frames = (size_t)plan->frames, n = (size_t)ldpc_frame_words(plan);
+  size_t each = (size_t)ldpc_syndrome_words(plan) + n;
+  bob->words = pl_locked_alloc(n * 8);
+  bob->decoder = ldpc_decoder_new(plan);
+  bob->public = calloc(frames * each, 8);
+  bob->error = calloc(n, 8);
+  bob->doubt = calloc(n, 64);
+  bob->frame = calloc(frames, sizeof *bob->frame);
+  if (!bob->words || !bob->decoder || !bob->public || !bob->error || !bob->doubt || !bob->frame)
+    return PL_E_MEMORY;
+  for (size_t f = 0; f < frames; f++) {
+    bob->frame[f].target = bob->public + f * each;
+    bob->frame[f].known = bob->frame[f].target + (each - n);
+    int64_t end = (int64_t)n * 64, x = ldpc_frame_bits(plan, (int)f);
+    for (; x < end && x & 63; x++) bob->frame[f].known[x / 64] |= 1ull << (x & 63);
+    for (; x < end; x += 64) bob->frame[f].known[x / 64] = ~0ull;
+  }
+  return PL_OK;
+}
+
+int pl_ldpc_bob_new(pl_ldpc_bob **out, const pl_secret *key, double qber, const uint8_t *seed) {
+  if (!out || !seed) return PL_E_ARGUMENT;
+  *out = NULL;
+  if (!pl_secret_bytes(key)) return PL_E_STATE;
+  pl_ldpc_bob *bob = calloc(1, sizeof *bob);
+  if (!bob) return PL_E_MEMORY;
+  int64_t bits = pl_secret_bits(key);
+  int status = ldpc_plan_init(&bob->plan, bits, qber, seed);
+  if (status == PL_OK) status = make_room(bob);
+  if (status == PL_OK) status = pl_secret_new(&bob->key, bits);
+  if (status == PL_OK) status = pl_secret_copy(bob->key, 0, key, 0, bits);
+  if (status != PL_OK) {
+    pl_ldpc_bob_free(bob);
+    return status;
+  }
+  *out = bob;
+  return PL_OK;
+}
+
+static void flip(pl_ldpc_bob *bob, int64_t index) {
+  pl_secret_bytes(bob->key)[index >> 3] ^= (uint8_t)(0x80 >> (index & 7));
+  bob->errors++;
+}
+
+static void correct(pl_ldpc_bob *bob, int frame) {
+  for (int w = 0; w < ldpc_frame_words(&bob->plan); w++)
+    for (uint64_t left = bob->error[w]; left; left &= left - 1) {
+      int64_t position = frame * bob->plan.payload + 64 * w + __builtin_ctzll(left);
+      flip(bob, ldpc_key_index(&bob->plan, position));
+    }
+}
+
+static int error_in_known(const pl_ldpc_bob *bob, const bob_frame *frame) {
+  uint64_t any = 0;
+  for (int w = 0; w < ldpc_frame_words(&bob->plan); w++) any |= bob->error[w] & frame->known[w];
+  return any != 0;
+}
+
+static int all_known(const pl_ldpc_bob *bob, const bob_frame *frame) {
+  uint64_t all = ~0ull;
+  for (int w = 0; w < ldpc_frame_words(&bob->plan); w++) all &= frame->known[w];
+  return all == ~0ull;
+}
+
+/* Adds what `doubt` ranks highest to the request. */
+static int want_most_doubtful(pl_ldpc_bob *bob, int index) {
+  const ldpc_plan *plan = &bob->plan;
+  bob_frame *frame = &bob->frame[index];
+  int64_t n = ldpc_frame_bits(plan, index), count[256] = {0};
+  int64_t share = (int64_t)plan->code->rows * plan->lift / FIRST_SHARE;
+  int64_t left = (share < FIRST_LEAST ? FIRST_LEAST : share) << (frame->asked < 12 ? frame->asked : 12);
+  ldpc_doubt(bob->decoder, plan, bob->doubt);
+  for (int64_t x = 0; x < n; x++)
+    if (!(frame->known[x / 64] >> (x & 63) & 1)) count[bob->doubt[x]]++;
+  int level = 255;
+  int64_t take = 0;
+  while (level > 0 && take + count[level] <= left) take += count[level--];
+  int64_t partly = left - take < count[level] ? left - take : count[level]; /* of that level */
+  int64_t total = bob->n_wanted + take + partly;
+  if (total > bob->room) {
+    uint32_t *more = realloc(bob->wanted, (size_t)(2 * total) * sizeof *more);
+    if (!more) return PL_E_MEMORY;
+    bob->wanted = more;
+    bob->room = 2 * total;
+  }
+  for (int64_t x = 0; x < n && bob->n_wanted < total; x++) {
+    if (frame->known[x / 64] >> (x & 63) & 1 || bob->doubt[x] < level) continue;
+    if (bob->doubt[x] == level && partly-- <= 0) continue;
+    bob->wanted[bob->n_wanted++] =
+        (uint32_t)ldpc_key_index(plan, index * plan->payload + x);
+  }
+  frame->asked++;
+  return PL_OK;
+}
+
+static int ascending(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* One attempt at every open frame. Returns how many stay open. */
+static int attempt(pl_ldpc_bob *bob) {
+  bob->n_wanted = 0;
+  for (int f = 0; f < bob->plan.frames; f++) {
+    bob_frame *frame = &bob->frame[f];
+    if (!frame->open) continue;
+    int used = ldpc_decode(bob->decoder, &bob->plan, frame->target, frame->known, ITERATIONS,
+                           bob->error);
+    bob->iterations += used ? used : ITERATIONS;
+    if (used && !error_in_known(bob, frame)) {
+      correct(bob, f);
+      frame->open = 0;
+      bob->open--;
+      continue;
+    }
+    if (all_known(bob, frame)) return PL_E_DATA; /* Alice contradicts herself */
+    int status = want_most_doubtful(bob, f);
+    if (status != PL_OK) return status;
+  }
+  if (bob->n_wanted)
+    qsort(bob->wanted, (size_t)bob->n_wanted, sizeof *bob->wanted, ascending);
+  return bob->open;
+}
+
+int pl_ldpc_bob_decode(pl_ldpc_bob *bob, const uint8_t *syndrome, size_t size) {
+  const uint8_t *key = bob ? pl_secret_bytes(bob->key) : NULL;
+  if (!key || bob->decoded) return PL_E_STATE;
+  const ldpc_plan *plan = &bob->plan;
+  uint8_t header[LDPC_HEADER];
+  ldpc_header(plan, header);
+  if (!syndrome || size != (size_t)ldpc_message_bytes(plan) ||
+      memcmp(syndrome, header, LDPC_HEADER) != 0)
+    return PL_E_DATA;
+  bob->decoded = 1;
+  size_t each = (size_t)ldpc_syndrome_words(plan) * 8;
+  for (int f = 0; f < plan->frames; f++) {
+    bob_frame *frame = &bob->frame[f];
+    memcpy(frame->target, syndrome + LDPC_HEADER + (size_t)f * each, each);
+    ldpc_frame_load(plan, f, key, bob->words);
+    ldpc_syndrome_add(plan, bob->words, frame->target);
+    frame->open = 1;
+  }
+  bob->open = plan->frames;
+  return attempt(bob);
+}
+
+int64_t pl_ldpc_bob_request(pl_ldpc_bob *bob, uint8_t *out, size_t capacity) {
+  if (!bob || !bob->decoded) return PL_E_STATE;
+  if (!bob->open) return 0;
+  if (!bob->n_wanted) return PL_E_STATE; /* the block was lost */
+  int64_t bytes = 4 * bob->n_wanted;
+  if (!out || capacity < (size_t)bytes) return bytes;
+  for (int64_t i = 0; i < bob->n_wanted; i++) ldpc_put32(out + 4 * i, bob->wanted[i]);
+  bob->waiting = 1;
+  return bytes;
+}
+
+/* Position x of a frame holds no error any more; if it did, the target loses its column. */
+static void settle(pl_ldpc_bob *bob, bob_frame *frame, int64_t x, int wrong) {
+  const ldpc_plan *plan = &bob->plan;
+  int column = (int)(x / plan->lift), place = (int)(x % plan->lift);
+  frame->known[x / 64] |= 1ull << (x & 63);
+  if (!wrong) return;
+  for (int row = 0; row < plan->code->rows; row++)
+    for (int e = plan->row_start[row]; e < plan->row_start[row + 1]; e++) {
+      if (plan->edge[e].column != column) continue;
+      int64_t check = row * plan->lift + ((place - plan->edge[e].shift) & (plan->lift - 1));
+      frame->target[check / 64] ^= 1ull << (check & 63);
+    }
+}
+
+int pl_ldpc_bob_receive(pl_ldpc_bob *bob, const uint8_t *bits, size_t size) {
+  const uint8_t *key = bob ? pl_secret_bytes(bob->key) : NULL;
+  if (!key || !bob->waiting) return PL_E_STATE;
+  if (!bits || size != (size_t)(bob->n_wanted + 7) / 8) return PL_E_DATA;
+  if (bob->n_wanted & 7 && bits[size - 1] >> (bob->n_wanted & 7)) return PL_E_DATA;
+  bob->waiting = 0;
+  for (int64_t i = 0; i < bob->n_wanted; i++) {
+    int64_t index = bob->wanted[i], position = ldpc_order_position(&bob->plan, index);
+    int wrong = ((bits[i >> 3] >> (i & 7)) ^ (key[index >> 3] >> (7 - (index & 7)))) & 1;
+    settle(bob, &bob->frame[position / bob->plan.payload], position % bob->plan.payload, wrong);
+    if (wrong) flip(bob, index);
+  }
+  return attempt(bob);
+}
+
+int64_t pl_ldpc_bob_errors(const pl_ldpc_bob *bob) { return bob ? bob->errors : PL_E_STATE; }
+int64_t pl_ldpc_bob_iterations(const pl_ldpc_bob *bob) { return bob ? bob->iterations : PL_E_STATE; }
+int64_t pl_ldpc_bob_frames(const pl_ldpc_bob *bob) { return bob ? bob->plan.frames : PL_E_STATE; }
+
+int pl_ldpc_bob_key(const pl_ldpc_bob *bob, pl_secret *out) {
+  if (!bob || !pl_secret_bytes(bob->key) || !pl_secret_bytes(out)) return PL_E_STATE;
+  if (pl_secret_bits(out) != bob->plan.bits) return PL_E_ARGUMENT;
+  return pl_secret_copy(out, 0, bob->key, 0, bob->plan.bits);
+}

@@ -1,0 +1,163 @@
+/* Belief propagation over the frames' error pattern: layers, early end, hard decisions.
+ *
+ * Everything here follows from the error pattern and public data alone: the values start equal at
+ * all positions, and the syndrome is that of the difference of the keys. */
+#include "ldpc.h"
+
+#include <stdlib.h>
+
+#include "cpu.h"
+
+enum { STRIDE = LDPC_MAX_LIFT + LDPC_LANES };
+
+struct ldpc_decoder {
+  ldpc_row_kernel *row;
+  int8_t *values[2];   /* per block column: STRIDE values; which of both holds it changes */
+  int8_t *messages;    /* per edge: lift values */
+  int8_t *sign;        /* per check */
+  uint64_t *words;     /* a frame's worth, for hard decisions */
+  uint64_t *syndrome;
+  uint8_t current[LDPC_MAX_COLUMNS];
+  uint16_t turn[LDPC_MAX_COLUMNS]; /* the column's value t belongs to its bit (t + turn) mod lift */
+};
+
+ldpc_row_kernel *ldpc_row_for(int simd) {
+#if defined(__x86_64__)
+  if (simd >= PL_SIMD_AVX2) return ldpc_row_avx2;
+#endif
+  (void)simd;
+  return ldpc_row_portable;
+}
+
+void ldpc_decoder_free(ldpc_decoder *d) {
+  if (!d) return;
+  free(d->values[0]);
+  free(d->values[1]);
+  free(d->messages);
+  free(d->sign);
+  free(d->words);
+  free(d->syndrome);
+  free(d);
+}
+
+static void *zeroed(size_t bytes) {
+  void *p = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+  if (p) memset(p, 0, bytes);
+  return p;
+}
+
+ldpc_decoder *ldpc_decoder_new(const ldpc_plan *plan) {
+  ldpc_decoder *d = calloc(1, sizeof *d);
+  if (!d) return NULL;
+  d->row = ldpc_row_for(pl_simd());
+  d->values[0] = zeroed((size_t)plan->columns * STRIDE);
+  d->values[1] = zeroed((size_t)plan->columns * STRIDE);
+  d->messages = zeroed((size_t)plan->row_start[plan->code->rows] * (size_t)plan->lift);
+  d->sign = zeroed((size_t)plan->code->rows * (size_t)plan->lift);
+  d->words = zeroed((size_t)ldpc_frame_words(plan) * 8);
+  d->syndrome = zeroed((size_t)ldpc_syndrome_words(plan) * 8);
+  if (d->values[0] && d->values[1] && d->messages && d->sign && d->words && d->syndrome) return d;
+  ldpc_decoder_free(d);
+  return NULL;
+}
+
+static void begin(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target,
+                  const uint64_t *known) {
+  int per = ldpc_words(plan), checks = plan->code->rows * plan->lift;
+  for (int c = 0; c < plan->columns; c++) {
+    int8_t *value = d->values[0] + (size_t)c * STRIDE;
+    memset(value, plan->code->channel, (size_t)plan->lift);
+    for (int w = 0; w < per; w++)
+      for (uint64_t left = known[c * per + w]; left; left &= left - 1)
+        value[64 * w + __builtin_ctzll(left)] = LDPC_CERTAIN;
+    memcpy(value + plan->lift, value, LDPC_LANES);
+  }
+  for (int i = 0; i < checks; i++) d->sign[i] = (int8_t)-(int)(target[i >> 6] >> (i & 63) & 1);
+  memset(d->messages, 0, (size_t)plan->row_start[plan->code->rows] * (size_t)plan->lift);
+  memset(d->current, 0, sizeof d->current);
+  memset(d->turn, 0, sizeof d->turn);
+}
+
+/* All block rows once; whether any check was violated when its turn came. */
+static int iterate(ldpc_decoder *d, const ldpc_plan *plan) {
+  int violated = 0;
+  for (int row = 0; row < plan->code->rows; row++) {
+    int first = plan->row_start[row], degree = plan->row_start[row + 1] - first;
+    ldpc_line line[LDPC_MAX_DEGREE];
+    for (int j = 0; j < degree; j++) {
+      ldpc_edge e = plan->edge[first + j];
+      size_t at = (size_t)e.column * STRIDE;
+      int now = d->current[e.column];
+      line[j] = (ldpc_line){d->values[now] + at, d->values[!now] + at,
+                            (e.shift - d->turn[e.column]) & (plan->lift - 1)};
+      d->current[e.column] = (uint8_t)!now;
+      d->turn[e.column] = e.shift;
+    }
+    violated |= d->row(line, degree, plan->lift, d->messages + (size_t)first * (size_t)plan->lift,
+                       d->sign + row * plan->lift, plan->code->scale);
+    for (int j = 0; j < degree; j++) memcpy(line[j].out + plan->lift, line[j].out, LDPC_LANES);
+  }
+  return violated;
+}
+
+/* Sign bits of 64 values, the first least significant. */
+static uint64_t signs(const int8_t *value) {
+  uint64_t word = 0;
+  for (int k = 0; k < 8; k++) {
+    uint64_t eight;
+    memcpy(&eight, value + 8 * k, 8);
+    word |= ((eight >> 7 & 0x0101010101010101u) * 0x0102040810204080u) >> 56 << 8 * k;
+  }
+  return word;
+}
+
+static void decide(const ldpc_decoder *d, const ldpc_plan *plan, uint64_t *error) {
+  int per = ldpc_words(plan);
+  for (int c = 0; c < plan->columns; c++) {
+    const int8_t *value = d->values[d->current[c]] + (size_t)c * STRIDE;
+    int back = (plan->lift - d->turn[c]) & (plan->lift - 1);
+    for (int w = 0; w < per; w++)
+      error[c * per + w] = signs(value + ((64 * w + back) & (plan->lift - 1)));
+  }
+}
+
+static int agrees(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target,
+                  const uint64_t *error) {
+  size_t bytes = (size_t)ldpc_syndrome_words(plan) * 8;
+  memcpy(d->syndrome, target, bytes);
+  ldpc_syndrome_add(plan, error, d->syndrome);
+  uint64_t rest = 0;
+  for (int w = 0; w < ldpc_syndrome_words(plan); w++) rest |= d->syndrome[w];
+  return rest == 0;
+}
+
+int ldpc_decode(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target,
+                const uint64_t *known, int limit, uint64_t *error) {
+  begin(d, plan, target, known);
+  for (int i = 1; i <= limit; i++) {
+    if (iterate(d, plan) && i < limit) continue;
+    decide(d, plan, error);
+    if (agrees(d, plan, target, error)) return i;
+  }
+  return 0;
+}
+
+void ldpc_doubt(ldpc_decoder *d, const ldpc_plan *plan, uint8_t *doubt) {
+  int mask = plan->lift - 1;
+  for (int c = 0; c < plan->columns; c++) {
+    const int8_t *value = d->values[d->current[c]] + (size_t)c * STRIDE;
+    for (int t = 0; t < plan->lift; t++) {
+      int v = value[t] < 0 ? -value[t] : value[t];
+      doubt[c * plan->lift + ((t + d->turn[c]) & mask)] = (uint8_t)((128 - v) / 2);
+    }
+  }
+  for (int row = 0; row < plan->code->rows; row++) /* d->syndrome: what `agrees` left over */
+    for (int t = 0; t < plan->lift; t++) {
+      if (!(d->syndrome[(row * plan->lift + t) / 64] >> (t & 63) & 1)) continue;
+      for (int e = plan->row_start[row]; e < plan->row_start[row + 1]; e++) {
+        uint8_t *p = doubt + plan->edge[e].column * plan->lift +
+                     ((t + plan->edge[e].shift) & mask);
+        *p = (uint8_t)(*p > 191 ? 255 : *p + 64);
+      }
+    }
+}

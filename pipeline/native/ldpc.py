@@ -1,0 +1,133 @@
+"""Error correction with one message each way: LDPC codes, for links with long delays.
+
+Alice sends the syndrome of her key once. Bob decodes the difference of the keys; where that fails
+he asks for single bits of her key, a few rounds at most (docs/ldpc.md has codes and messages).
+Only Alice sends anything about the key; she counts it in ``leak_bits``. The error pattern is treated as
+public (Tupkary and Lütkenhaus, PR Applied 20, 064040, 2023).
+"""
+
+from __future__ import annotations
+
+from photonlink.pipeline._core import ffi, lib
+from photonlink.pipeline.native.base import Handle, check
+from photonlink.pipeline.native.secret import SecretBits
+
+SEED_BYTES = 32
+MIN_BITS: int = lib.PL_LDPC_MIN_BITS
+MAX_BITS: int = lib.PL_LDPC_MAX_BITS
+_BYTES = ffi.typeof("uint8_t[]")
+
+
+def _seed(seed: bytes) -> bytes:
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"the seed has {len(seed)} bytes, {SEED_BYTES} are needed")
+    return seed
+
+
+class LdpcAlice:
+    """Sends the syndrome of ``key``, which is copied and stays as it is.
+
+    qber: the agreed estimate of the error rate, 0 to 0.125; it chooses the code and must be the same at
+    both ends. seed: 32 public random bytes agreed for this block, drawn after its key was sifted.
+    leak_cap_bits: nothing is sent that takes ``leak_bits`` beyond it.
+    Errors: NativeArgumentError for a key outside MIN_BITS..MAX_BITS or a qber out of range,
+    NativeStateError after ``close``.
+    """
+
+    def __init__(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
+        slot = ffi.new("pl_ldpc_alice **")
+        check(lib.pl_ldpc_alice_new(slot, key.handle, qber, _seed(seed), max(leak_cap_bits, 0)))
+        self._handle = Handle(slot[0], lib.pl_ldpc_alice_free, len(key) // 8)
+
+    def syndrome(self) -> bytes:
+        """The one message. It is counted when it is first made; later calls give the same bytes.
+
+        NativeLimitError: the cap would be passed; nothing is sent or counted.
+        """
+        size = self._handle.call(lib.pl_ldpc_alice_message_bytes)
+        out = ffi.new(_BYTES, size)
+        size = self._handle.call(lib.pl_ldpc_alice_syndrome, out, size)
+        return bytes(ffi.buffer(out, size))
+
+    def disclose(self, request: bytes) -> bytes:
+        """The key bits that Bob asks for, one bit each; each is counted, also when repeated.
+
+        NativeDataError: malformed or out of range. NativeLimitError: the cap would be passed.
+        Nothing is sent or counted then.
+        """
+        out = ffi.new(_BYTES, len(request) // 32 + 1)
+        size = self._handle.call(lib.pl_ldpc_alice_disclose, request, len(request), out, len(out))
+        return bytes(ffi.buffer(out, size))
+
+    @property
+    def leak_bits(self) -> int:
+        """Bits sent so far: syndrome and disclosed key bits."""
+        return self._handle.call(lib.pl_ldpc_alice_leak)
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+class LdpcBob:
+    """Finds and corrects the differences between ``key`` (copied) and Alice's.
+
+    When all frames are corrected the keys agree but for a small probability: a verification hash
+    must follow. Errors: as LdpcAlice.
+    """
+
+    def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
+        self._n_bits = len(key)
+        slot = ffi.new("pl_ldpc_bob **")
+        check(lib.pl_ldpc_bob_new(slot, key.handle, qber, _seed(seed)))
+        self._handle = Handle(slot[0], lib.pl_ldpc_bob_free, self._n_bits)
+
+    def decode(self, syndrome: bytes) -> int:
+        """Decodes once; returns how many frames are still wrong (0: corrected).
+
+        NativeDataError: not a message for this key length and qber (another may follow).
+        NativeStateError: called twice.
+        """
+        return self._handle.call(lib.pl_ldpc_bob_decode, syndrome, len(syndrome))
+
+    def request(self) -> bytes | None:
+        """Which bits would help most, of all frames that are still wrong; None: corrected.
+
+        The same bytes again while an answer is outstanding.
+        """
+        size = self._handle.call(lib.pl_ldpc_bob_request, ffi.NULL, 0)
+        if not size:
+            return None
+        out = ffi.new(_BYTES, size)
+        self._handle.call(lib.pl_ldpc_bob_request, out, size)
+        return bytes(ffi.buffer(out, size))
+
+    def receive(self, bits: bytes) -> int:
+        """The answer to the last request; decodes again; returns how many frames are still wrong.
+
+        NativeDataError: wrong length (the request stays open), or bits that contradict the
+        syndrome (the block is lost). NativeStateError: nothing was asked.
+        """
+        return self._handle.call(lib.pl_ldpc_bob_receive, bits, len(bits))
+
+    @property
+    def frames(self) -> int:
+        """How many frames the key was cut into."""
+        return self._handle.call(lib.pl_ldpc_bob_frames)
+
+    @property
+    def iterations(self) -> int:
+        """Decoder iterations so far, summed over frames."""
+        return self._handle.call(lib.pl_ldpc_bob_iterations)
+
+    @property
+    def errors_corrected(self) -> int:
+        return self._handle.call(lib.pl_ldpc_bob_errors)
+
+    def corrected(self) -> SecretBits:
+        """A copy of the key as corrected so far."""
+        key = SecretBits(self._n_bits)
+        self._handle.call(lib.pl_ldpc_bob_key, key.handle)
+        return key
+
+    def close(self) -> None:
+        self._handle.close()
