@@ -108,8 +108,8 @@ def burn(ctx: Context, block: int, reason: str) -> None:
 
 
 def stored_bits(ctx: Context) -> int:
-    """Key bits released and not refilled: what the store holds for delivery."""
-    return ctx.ledger.state.secret_bits
+    """Key bits released, not refilled and not delivered yet: what the store holds."""
+    return ctx.ledger.state.secret_bits - ctx.ledger.state.delivered_bits
 
 
 def emulated(ctx: Context) -> bool:

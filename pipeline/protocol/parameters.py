@@ -32,7 +32,7 @@ class Parameters:
     q_tol: acceptance threshold on the test-basis QBER; the length is charged as if reached.
     eps_sec, eps_cor, eps_auth: failure probabilities per block.
     slot_s: length of one requested interval.   calibrate_fraction: share of slots for
-    calibration, drawn by Alice.   jitter_ps: rms detector jitter of one side.
+    calibration, drawn by Alice.   jitter_ps: detector jitter of one side, FWHM.
     window_ps: full coincidence window; 0 = from jitter and resolutions.
     multi_click_limit: largest accepted fraction of multi-clicks among sifted events.
     bias_limit: largest accepted |fraction of ones - 1/2| among disclosed bits of one side.

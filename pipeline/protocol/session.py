@@ -121,9 +121,9 @@ class Session:
     # ---- outputs that are no effects ----
 
     def key_check(self, nonce: bytes) -> bytes:
-        """HMAC over all key blocks released so far, for marked (emulated, replayed) key only.
+        """HMAC over all released key blocks that are marked (emulated, replayed).
 
-        Raises PhotonlinkError for real key.
+        Real key never enters it. Raises PhotonlinkError in a session on real light.
         """
         if not is_marked(self._ctx.provenance):
             raise PhotonlinkError("a key check is for emulated and replayed sessions only")
@@ -131,7 +131,7 @@ class Session:
         state = self._ctx.ledger.state
         for block in state.released:
             entry = state.blocks[block]
-            if entry.net_bits:
+            if entry.net_bits and is_marked(entry.provenance):
                 with self._ctx.store.get_key(block, entry.net_bits) as key:
                     mac = key.hmac_sha256(nonce + mac)
         return mac

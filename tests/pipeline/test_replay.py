@@ -97,6 +97,8 @@ def test_host_stamps_are_used_when_there_are_some() -> None:
              "duration_s": 2.5}, True, id="100 k pairs/s"),
         pytest.param({"drift_ppb_per_s": 5.0, "wander": 1e-11, "frequency_ppm": 10.0}, True,
                      id="drifting"),
+        pytest.param({"jump_at_s": 2.0, "jump_ps": 1e9, "duration_s": 6.0}, True,
+                     id="lock lost and found"),
     ],
 )  # fmt: skip
 def test_links_of_all_kinds(changes: dict[str, Any], key: bool) -> None:
