@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline import cli_keyrate, cli_recordings
+from photonlink.pipeline import cli_key, cli_keyrate, cli_recordings
 from photonlink.pipeline.cli_recordings import JsonOption
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 psk_app = typer.Typer(help="Pre-shared keys: what two nodes need before their first block.")
 app.add_typer(psk_app, name="psk")
+app.add_typer(cli_key.app, name="key")
 app.command()(cli_recordings.analyze)
 app.command()(cli_recordings.replay)
 app.command()(cli_keyrate.keyrate)

@@ -72,6 +72,8 @@ class LedgerState:
     pads: dict[str, int] = field(default_factory=dict)
     blocks: dict[int, BlockEntry] = field(default_factory=dict)
     released: list[int] = field(default_factory=list)
+    delivered: set[int] = field(default_factory=set)
+    delivered_bits: int = 0
     refilled: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
     # after each release: bytes per direction put back so far (handshake, block)
 
@@ -89,6 +91,8 @@ class LedgerState:
             if end < self.pads.get(pool, 0):
                 raise ValueError(f"pad position of {pool} runs backwards")
             self.pads[pool] = end
+        elif kind == "delivered":
+            self._apply_delivered(int(record["block"]))
         elif kind == "block":
             self._apply_block(record)
         else:
@@ -115,6 +119,13 @@ class LedgerState:
             self.last_released = number
             self.epsilon += entry.epsilon
             self.secret_bits += entry.net_bits
+
+    def _apply_delivered(self, number: int) -> None:
+        entry = self.blocks.get(number)
+        if entry is None or entry.status != "released" or number in self.delivered:
+            raise ValueError(f"block {number} cannot be delivered")
+        self.delivered.add(number)
+        self.delivered_bits += entry.net_bits
 
     def pending(self) -> list[BlockEntry]:
         """Blocks prepared here whose release the peer has not confirmed: in doubt."""

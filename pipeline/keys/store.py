@@ -43,6 +43,10 @@ class KeyStore(abc.ABC):
         """Wipe a block's refill, once all of it is spent."""
         self._remove(f"block-{block:08d}.pad")
 
+    def remove_key(self, block: int) -> None:
+        """Wipe the key of a block that was delivered; its pads stay."""
+        self._remove(f"block-{block:08d}.key")
+
     @abc.abstractmethod
     def _put(self, name: str, bits: SecretBits) -> None: ...
 
