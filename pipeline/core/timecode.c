@@ -78,7 +78,8 @@ static int64_t get_gap(reader *r, int rice) {
   }
   int64_t high = get(r, 32), low = get(r, 32);
   if (high < 0 || low < 0 || high >= (int64_t)1 << 31) return PL_E_DATA;
-  return high << 32 | low;
+  int64_t gap = high << 32 | low;
+  return gap >> rice < ESCAPE ? PL_E_DATA : gap; /* one code per gap: this one has a short one */
 }
 
 int64_t pl_timecode_decode(const uint8_t *data, size_t bytes, size_t n, int label_bits, int rice,

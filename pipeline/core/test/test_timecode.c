@@ -49,7 +49,18 @@ static void rubbish(void) {
   }
 }
 
+/* A gap of 5 written in full: no encoder does that, and one message has one code. */
+static void long_form_of_a_short_gap(void) {
+  uint8_t data[12] = {0xff, 0xff, 0xff, [10] = 5}, label, again[12];
+  int64_t tick;
+  assert(pl_timecode_decode(data, 12, 1, 1, 0, 99, &tick, &label) == PL_E_DATA);
+  data[10] = 24;
+  assert(pl_timecode_decode(data, 12, 1, 1, 0, 99, &tick, &label) == 1 && tick == 24);
+  assert(pl_timecode_encode(&tick, &label, 1, 1, 0, again, 12) == 12 && !memcmp(data, again, 12));
+}
+
 int main(void) {
+  long_form_of_a_short_gap();
   for (int rice = 0; rice < 32; rice++)
     for (int label_bits = 1; label_bits <= 2; label_bits++) {
       round_trip(rice, label_bits, 4);
