@@ -131,7 +131,8 @@ class Session:
         state = self._ctx.ledger.state
         for block in state.released:
             entry = state.blocks[block]
-            if entry.net_bits and is_marked(entry.provenance):
+            there = entry.net_bits and block not in state.delivered
+            if there and is_marked(entry.provenance):
                 with self._ctx.store.get_key(block, entry.net_bits) as key:
                     mac = key.hmac_sha256(nonce + mac)
         return mac
