@@ -62,6 +62,16 @@ void cc_frame_store(const cc_public *pub, int frame, uint64_t *words, uint8_t *k
 /* Mask of the positions that hold a key bit. Returns 0 when all do, and writes nothing then. */
 int cc_frame_real(const cc_public *pub, int frame, uint64_t *words);
 
+/* For cascade_many.c. An object without a key; restart with a key that lies anywhere; the
+ * corrected key. PL_E_ARGUMENT: `bits` is not its length. */
+pl_cascade_alice *cc_alice_empty(void);
+int cc_alice_begin(pl_cascade_alice *alice, const uint8_t *key, int64_t bits, const uint8_t *seed,
+                   int64_t leak_cap);
+pl_cascade_bob *cc_bob_empty(void);
+int cc_bob_begin(pl_cascade_bob *bob, const uint8_t *key, int64_t bits, const uint8_t *seed,
+                 double qber);
+int cc_bob_store(pl_cascade_bob *bob, uint8_t *key, int64_t bits);
+
 static inline int cc_to(const cc_perm *p, int position) { /* frame order -> pass order */
   int a = p->to1[position >> 6];
   int bit = (position + p->rotate[a]) & 63;

@@ -87,11 +87,10 @@ static int make_room(pl_cascade_alice *alice) {
   return alice->store ? PL_OK : PL_E_MEMORY;
 }
 
-int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key, const uint8_t *seed,
-                             int64_t leak_cap) {
-  const uint8_t *bytes = pl_secret_bytes(key);
-  int64_t bits = pl_secret_bits(key);
-  if (!bytes) return PL_E_STATE;
+pl_cascade_alice *cc_alice_empty(void) { return calloc(1, sizeof(pl_cascade_alice)); }
+
+int cc_alice_begin(pl_cascade_alice *alice, const uint8_t *bytes, int64_t bits,
+                   const uint8_t *seed, int64_t leak_cap) {
   if (bits < 1 || bits > PL_CASCADE_MAX_BITS || leak_cap < 0) return PL_E_ARGUMENT;
   alice->ready = 0;
   cc_public_init(&alice->pub, bits, seed);
@@ -103,10 +102,17 @@ int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key, cons
   return PL_OK;
 }
 
+int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key, const uint8_t *seed,
+                             int64_t leak_cap) {
+  const uint8_t *bytes = pl_secret_bytes(key);
+  if (!bytes) return PL_E_STATE;
+  return cc_alice_begin(alice, bytes, pl_secret_bits(key), seed, leak_cap);
+}
+
 int pl_cascade_alice_new(pl_cascade_alice **out, const pl_secret *key, const uint8_t *seed,
                          int64_t leak_cap) {
   *out = NULL;
-  pl_cascade_alice *alice = calloc(1, sizeof *alice);
+  pl_cascade_alice *alice = cc_alice_empty();
   if (!alice) return PL_E_MEMORY;
   int status = pl_cascade_alice_restart(alice, key, seed, leak_cap);
   if (status != PL_OK) {

@@ -79,11 +79,14 @@ static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key) {
   f->density = bob->rate * f->fill;
 }
 
-int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint8_t *seed,
-                           double qber) {
-  const uint8_t *bytes = pl_secret_bytes(key);
-  int64_t bits = pl_secret_bits(key);
-  if (!bytes) return PL_E_STATE;
+pl_cascade_bob *cc_bob_empty(void) {
+  pl_cascade_bob *bob = calloc(1, sizeof *bob);
+  if (bob) bob->broken = 1;
+  return bob;
+}
+
+int cc_bob_begin(pl_cascade_bob *bob, const uint8_t *bytes, int64_t bits, const uint8_t *seed,
+                 double qber) {
   if (bits < 1 || bits > PL_CASCADE_MAX_BITS || !(qber >= 0 && qber <= 0.5)) return PL_E_ARGUMENT;
   bob->broken = 1;
   bob->in_flight = 0;
@@ -102,10 +105,17 @@ int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint
   return PL_OK;
 }
 
+int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint8_t *seed,
+                           double qber) {
+  const uint8_t *bytes = pl_secret_bytes(key);
+  if (!bytes) return PL_E_STATE;
+  return cc_bob_begin(bob, bytes, pl_secret_bits(key), seed, qber);
+}
+
 int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t *seed,
                        double qber) {
   *out = NULL;
-  pl_cascade_bob *bob = calloc(1, sizeof *bob);
+  pl_cascade_bob *bob = cc_bob_empty();
   if (!bob) return PL_E_MEMORY;
   int status = pl_cascade_bob_restart(bob, key, seed, qber);
   if (status != PL_OK) {
@@ -154,16 +164,20 @@ int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t 
   return PL_OK;
 }
 
-int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out) {
-  uint8_t *bytes = pl_secret_bytes(out);
+int cc_bob_store(pl_cascade_bob *bob, uint8_t *bytes, int64_t bits) {
   if (bob->broken) return PL_E_STATE;
-  if (!bytes || pl_secret_bits(out) != bob->pub.layout.bits) return PL_E_ARGUMENT;
+  if (bits != bob->pub.layout.bits) return PL_E_ARGUMENT;
   for (int i = 0; i < bob->pub.layout.frames; i++) {
     const bob_frame *f = &bob->frame[i];
     for (int w = 0; w < f->words; w++) bob->extra[w] = f->pass[0].cell[w].key;
     cc_frame_store(&bob->pub, i, bob->extra, bytes);
   }
   return PL_OK;
+}
+
+int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out) {
+  uint8_t *bytes = pl_secret_bytes(out);
+  return bytes ? cc_bob_store(bob, bytes, pl_secret_bits(out)) : PL_E_ARGUMENT;
 }
 
 int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_t capacity) {

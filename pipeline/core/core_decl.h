@@ -200,6 +200,39 @@ int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_
 /* out: as long as the key. */
 int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out);
 
+/* Many keys at once (cascade_many.c): one call answers, or hears and asks, for a batch of records:
+ * slot and kind (2 bytes each), size (4), little-endian, body. A step takes whole records of kind 0
+ * and ends before any other; `used` tells how far it came. Slots are numbered from 0. */
+enum { PL_CASCADE_MAX_SLOTS = 65535, PL_CASCADE_RECORD_HEAD = 8 };
+typedef struct pl_cascade_alices pl_cascade_alices;
+int pl_cascade_alices_new(pl_cascade_alices **out, int slots);
+void pl_cascade_alices_free(pl_cascade_alices *all);
+/* Begins bits [start, start + bits) of the key in a slot, whatever was there. Whole bytes. */
+int pl_cascade_alices_start(pl_cascade_alices *all, int slot, const pl_secret *key, int64_t start,
+                            int64_t bits, const uint8_t *seed, int64_t leak_cap);
+/* Bytes of the answers. Errors as of pl_cascade_alice_answer, for the record at in + *used; what
+ * was written in this step is lost. PL_E_CAPACITY: not even one answer fits. */
+int64_t pl_cascade_alices_step(pl_cascade_alices *all, const uint8_t *in, size_t size, size_t *used,
+                               uint8_t *out, size_t capacity);
+int64_t pl_cascade_alices_leak(pl_cascade_alices *all, int slot);
+
+typedef struct pl_cascade_bobs pl_cascade_bobs;
+int pl_cascade_bobs_new(pl_cascade_bobs **out, int slots);
+void pl_cascade_bobs_free(pl_cascade_bobs *all);
+/* The first request comes with the next step. PL_E_STATE: what is there waits for a step or for
+ * pl_cascade_bobs_finished. */
+int pl_cascade_bobs_start(pl_cascade_bobs *all, int slot, const pl_secret *key, int64_t start,
+                          int64_t bits, const uint8_t *seed, double qber);
+/* Bytes of the requests. Steps without input write what did not fit before. */
+int64_t pl_cascade_bobs_step(pl_cascade_bobs *all, const uint8_t *in, size_t size, size_t *used,
+                             uint8_t *out, size_t capacity);
+/* A slot that is finished, plus 1, each once; 0: none. */
+int pl_cascade_bobs_finished(pl_cascade_bobs *all);
+/* The corrected bits, to [start, start + bits) of `key`. */
+int pl_cascade_bobs_store(pl_cascade_bobs *all, int slot, pl_secret *key, int64_t start,
+                          int64_t bits);
+int64_t pl_cascade_bobs_errors(pl_cascade_bobs *all, int slot);
+
 /* ---- ldpc: error correction with one message each way (docs/ldpc.md) ----
  * Both ends give the same qber (0 to 0.125) and seed (32 public bytes). Keys are copied. */
 enum { PL_LDPC_MIN_BITS = 8192, PL_LDPC_MAX_BITS = 16777216 };

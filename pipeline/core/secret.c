@@ -49,16 +49,43 @@ static size_t whole_pages(size_t n_bytes) {
   return (n_bytes + page - 1) / page * page;
 }
 
+/* Huge pages, where the system gives them, spare large buffers most of their page faults and TLB
+ * misses. */
+enum { HUGE_PAGE = 1 << 21 };
+
+void *pl_large_alloc(size_t n_bytes) {
+  if (n_bytes < HUGE_PAGE) return malloc(n_bytes);
+  void *memory = NULL;
+  if (posix_memalign(&memory, HUGE_PAGE, n_bytes)) return NULL;
+  (void)madvise(memory, n_bytes, MADV_HUGEPAGE);
+  return memory;
+}
+
+/* `inner` bytes between two guard pages, all inaccessible still; aligned to huge pages when large. */
+static uint8_t *map_guarded(size_t inner) {
+  size_t page = page_bytes(), align = inner >= HUGE_PAGE ? HUGE_PAGE : page;
+  size_t total = inner + page + align;
+  uint8_t *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) return NULL;
+  uintptr_t first = ((uintptr_t)base + page + align - 1) / align * align;
+  uint8_t *memory = base + (first - (uintptr_t)base), *end = base + total;
+  uint8_t *after = memory + inner + page;
+  size_t before = (size_t)(memory - page - base);
+  if (before) munmap(base, before);
+  if (end > after) munmap(after, (size_t)(end - after));
+  return memory;
+}
+
 void *pl_locked_alloc(size_t n_bytes) {
   int lock = pl_secret_memory_locked();
   size_t page = page_bytes(), inner = whole_pages(n_bytes ? n_bytes : 1);
-  uint8_t *base = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED) return NULL;
-  uint8_t *memory = base + page;
+  uint8_t *memory = map_guarded(inner);
+  if (!memory) return NULL;
+  if (inner >= HUGE_PAGE) (void)madvise(memory, inner, MADV_HUGEPAGE);
   /* A forked child finds zeros, so that it can neither use nor leak a secret, nor crash on it. */
   if (mprotect(memory, inner, PROT_READ | PROT_WRITE) || (lock && mlock(memory, inner)) ||
       madvise(memory, inner, MADV_DONTDUMP) || madvise(memory, inner, MADV_WIPEONFORK)) {
-    munmap(base, inner + 2 * page);
+    munmap(memory - page, inner + 2 * page);
     return NULL;
   }
   return memory;

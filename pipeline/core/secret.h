@@ -10,6 +10,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bits are loaded with 
  * forked child finds zeros in it (Linux 4.14). */
 void *pl_locked_alloc(size_t n_bytes);
 void pl_locked_free(void *memory, size_t n_bytes);
+/* For public working memory, released by free(): like malloc, in huge pages when it is large. */
+void *pl_large_alloc(size_t n_bytes);
 
 /* The bits: bit i is byte i/8, mask 0x80 >> i%8. Bits beyond the length in the last byte are
  * zero, as are the 64 bytes after it, which may be read and must stay zero. NULL when the handle

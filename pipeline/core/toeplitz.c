@@ -38,7 +38,7 @@ int pl_toeplitz_reserve(pl_toeplitz *context, size_t secret_words, size_t open_w
   }
   if (open_words > context->open_words) {
     free(context->open);
-    context->open = malloc(8 * open_words);
+    context->open = pl_large_alloc(8 * open_words);
     context->open_words = context->open ? open_words : 0;
   }
   bool enough = context->secret_words >= secret_words && context->open_words >= open_words;

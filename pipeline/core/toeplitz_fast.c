@@ -115,7 +115,7 @@ static int prepare(pl_toeplitz *context, const plan *p, size_t n_in, size_t n_s)
   int status = pl_toeplitz_reserve(context, secret, open);
   if (status != PL_OK || context->twiddle_log == p->log) return status;
   free(context->twiddles);
-  context->twiddles = malloc(8 * (size / 2));
+  context->twiddles = pl_large_alloc(8 * (size / 2));
   context->twiddle_log = context->twiddles ? p->log : 0;
   if (!context->twiddles) return PL_E_MEMORY;
   pl_fft_twiddles(context->twiddles, p->log);

@@ -21,13 +21,13 @@ MAX_BITS: int = lib.PL_CASCADE_MAX_BITS
 _BYTES = ffi.typeof("uint8_t[]")
 
 
-def _seed(seed: bytes) -> bytes:
+def checked_seed(seed: bytes) -> bytes:
     if len(seed) != SEED_BYTES:
         raise ValueError(f"the seed has {len(seed)} bytes, {SEED_BYTES} are needed")
     return seed
 
 
-def _rate(qber: float) -> float:
+def checked_rate(qber: float) -> float:
     if not 0 <= qber <= 0.5:
         raise ValueError(f"qber {qber} is not between 0 and 0.5")
     return qber
@@ -43,16 +43,16 @@ class CascadeAlice:
     """
 
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
-        _rate(qber)
+        checked_rate(qber)
         slot = ffi.new("pl_cascade_alice **")
-        check(lib.pl_cascade_alice_new(slot, key.handle, _seed(seed), max(leak_cap_bits, 0)))
+        check(lib.pl_cascade_alice_new(slot, key.handle, checked_seed(seed), max(leak_cap_bits, 0)))
         self._handle = Handle(slot[0], lib.pl_cascade_alice_free, len(key) // 2)
         self._out = ffi.new(_BYTES, 4096)  # what was sent last; grows
 
     def restart(self, key: SecretBits, *, seed: bytes, leak_cap_bits: int) -> None:
         """Begin another block, of any length, in the memory of this object."""
         self._handle.call(
-            lib.pl_cascade_alice_restart, key.handle, _seed(seed), max(leak_cap_bits, 0)
+            lib.pl_cascade_alice_restart, key.handle, checked_seed(seed), max(leak_cap_bits, 0)
         )
 
     def answer(self, request: bytes) -> bytes:
@@ -101,13 +101,15 @@ class CascadeBob:
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         self._n_bits = len(key)
         slot = ffi.new("pl_cascade_bob **")
-        check(lib.pl_cascade_bob_new(slot, key.handle, _seed(seed), _rate(qber)))
+        check(lib.pl_cascade_bob_new(slot, key.handle, checked_seed(seed), checked_rate(qber)))
         self._handle = Handle(slot[0], lib.pl_cascade_bob_free, 2 * self._n_bits)
         self._out = ffi.new(_BYTES, 65536)  # what was asked last; grows
 
     def restart(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         """Begin another block, of any length, in the memory of this object."""
-        self._handle.call(lib.pl_cascade_bob_restart, key.handle, _seed(seed), _rate(qber))
+        self._handle.call(
+            lib.pl_cascade_bob_restart, key.handle, checked_seed(seed), checked_rate(qber)
+        )
         self._n_bits = len(key)
 
     def request(self) -> bytes | None:
