@@ -22,7 +22,8 @@ int64_t pl_delay_slices(const int64_t *a, size_t na, const int64_t *b, size_t nb
                         size_t n_slices, uint32_t *hist) {
   if (bin_ps <= 0 || slice_ps <= 0 || n_bins == 0 || n_bins > INT32_MAX) return PL_E_ARGUMENT;
   if (bin_ps > INT32_MAX / (int64_t)n_bins) return PL_E_ARGUMENT; /* 2 ms of delay is plenty */
-  int64_t span = bin_ps * (int64_t)n_bins, pairs = 0;
+  uint64_t span = (uint64_t)bin_ps * n_bins;
+  int64_t pairs = 0;
   uint32_t bin = (uint32_t)bin_ps;
   size_t j0 = 0;
   for (size_t i = 0; i < na; i++) {
@@ -32,8 +33,10 @@ int64_t pl_delay_slices(const int64_t *a, size_t na, const int64_t *b, size_t nb
     if (slice >= n_slices) break;
     while (j0 < nb && b[j0] < from) j0++;
     uint32_t *row = hist + slice * n_bins;
-    for (size_t j = j0; j < nb && b[j] - from < span; j++) {
-      row[(uint32_t)(b[j] - from) / bin]++;
+    for (size_t j = j0; j < nb; j++) {
+      uint64_t d = (uint64_t)b[j] - (uint64_t)from;
+      if (d >= span) break; /* huge when b is not sorted: never a bin outside */
+      row[(uint32_t)d / bin]++;
       pairs++;
     }
   }
