@@ -157,7 +157,7 @@ class NodeSession:
 
 
 def account(reports: list[BlockReport], elapsed_s: float, *, emulated: bool) -> dict[str, Any]:
-    """Blocks summed up: the JSON of demo, node and replay.
+    """Blocks summed up: the JSON of demo, node and replay. blocks: those that gave key.
 
     qber: of all sifted bits whose errors were counted, both bases. f_ec: leak over the Shannon
     limit, over all blocks that were corrected. epsilon: summed over blocks that gave key.
@@ -177,7 +177,7 @@ def account(reports: list[BlockReport], elapsed_s: float, *, emulated: bool) -> 
         "epsilon": sum(b.epsilon for b in reports if b.abort is None),
         "skr_bps": net / elapsed_s if elapsed_s > 0 else 0.0,
         "emulated": emulated,
-        "blocks": len(reports),
+        "blocks": sum(b.abort is None for b in reports),
         "aborts": [b.abort for b in reports if b.abort is not None],
         "elapsed_s": elapsed_s,
     }
