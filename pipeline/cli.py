@@ -34,6 +34,7 @@ app.add_typer(cli_key.app, name="key")
 app.command()(cli_recordings.analyze)
 app.command()(cli_recordings.replay)
 app.command()(cli_keyrate.keyrate)
+app.command()(cli_keyrate.plan)
 
 
 @app.command()

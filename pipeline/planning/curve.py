@@ -1,0 +1,195 @@
+"""Key rate against distance or loss: rows, CSV, JSON, and a picture for a talk."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.planning.expected import Settings
+from photonlink.pipeline.planning.model import Link, LinkFileError
+from photonlink.pipeline.planning.optimise import optimised
+from photonlink.pipeline.planning.rates import Planned, key_rate
+
+Axis = Literal["distance", "loss"]
+AXIS_LABEL = {"distance": "Fibre length (km)", "loss": "Loss (dB)"}
+
+
+def duration(seconds: float | None) -> str:
+    """In the unit a person would use."""
+    if seconds is None:
+        return "not within ten years"
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """How long a block is: detections in the key basis, or seconds."""
+
+    bits: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, *, bits: float | None = None, seconds: float | None = None) -> Block:
+        """LinkFileError for a length no block can have."""
+        value = seconds if bits is None else bits
+        if value is None or not (math.isfinite(value) and 0 < value <= 1e15):
+            where = "--block-s" if bits is None else "--block-bits"
+            raise LinkFileError("must be positive and finite", where=where, seen=str(value))
+        return cls(bits, seconds)
+
+    @property
+    def label(self) -> str:
+        if self.bits is not None:
+            return f"{self.bits:.3g} bits".replace("e+0", "e").replace("e+", "e")
+        return duration(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """x: km or dB. block: its length in words. Rates in secret bits per second; qber: key basis."""
+
+    link: str
+    protocol: str
+    axis: str
+    x: float
+    block: str
+    bits_per_s: float
+    asymptotic_bits_per_s: float
+    qber: float
+    sifted_bits_per_s: float
+    block_s: float
+    reason: str | None
+    mus: tuple[float, ...]
+    ps: tuple[float, ...]
+    key_basis: float
+
+
+def default_axis(link: Link) -> Axis:
+    return "distance" if link.channel.length_km is not None else "loss"
+
+
+def default_range(link: Link, axis: Axis) -> tuple[float, float]:
+    """From nothing to well beyond where the link stands."""
+    if axis == "distance":
+        return 0.0, max(100.0, 2.0 * (link.channel.length_km or 0.0))
+    return 0.0, max(40.0, 1.3 * max(link.channel.losses_db()))
+
+
+def curve(
+    link: Link,
+    axis: Axis,
+    xs: Sequence[float],
+    blocks: Sequence[Block] = (),
+    *,
+    optimise: bool = False,
+) -> list[Point]:
+    """Points for each block length (none given: the link's own) at each x, in rising order.
+
+    optimise: the best settings at each point, each search starting from its neighbour's.
+    """
+    if not all(math.isfinite(x) and x >= 0 for x in xs):
+        raise LinkFileError("must be finite and not negative", where=f"--from, --to ({axis})")
+    points = []
+    for block in blocks or (_own(link),):
+        best: Settings | None = None
+        dark = False
+        for x in xs:
+            at = link.at_length(x) if axis == "distance" else link.at_loss(x)
+            planned = _with(Planned.of(at), block)
+            if optimise and not dark:
+                planned = optimised(planned, start=best)
+                best = planned.settings
+            elif best is not None:
+                planned = replace(planned, settings=best)
+            result = key_rate(planned)
+            # beyond the reach even of endless blocks no settings help
+            dark = optimise and result.length == 0 and result.asymptotic_bits_per_s == 0
+            s = planned.settings
+            points.append(
+                Point(
+                    link.name, link.protocol.kind, axis, float(x), block.label, result.bits_per_s,
+                    result.asymptotic_bits_per_s, result.qber, result.sifted_bits_per_s,
+                    result.block_s, result.reason, s.mus, s.ps, s.key_basis,
+                )
+            )  # fmt: skip
+    return points
+
+
+def _own(link: Link) -> Block:
+    security = link.security
+    if security.block_s is not None:
+        return Block(seconds=security.block_s)
+    return Block(bits=security.block_bits or 1e7)
+
+
+def _with(planned: Planned, block: Block) -> Planned:
+    update = {"block_bits": block.bits, "block_s": block.seconds}
+    return replace(planned, security=planned.security.model_copy(update=update))
+
+
+def steps(start: float, stop: float, points: int) -> list[float]:
+    if not (math.isfinite(start) and math.isfinite(stop) and 0 <= start < stop):
+        raise LinkFileError(
+            "need 0 <= --from < --to", where="--from, --to", seen=f"{start}, {stop}"
+        )
+    return [float(x) for x in np.linspace(start, stop, points)]
+
+
+def write_csv(points: Iterable[Point], path: Path) -> None:
+    """One row a point; lists as words with spaces."""
+    names = [f.name for f in fields(Point)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for point in points:
+            row = asdict(point)
+            row |= {n: " ".join(f"{v:.6g}" for v in row[n]) for n in ("mus", "ps")}
+            writer.writerow(["" if row[n] is None else row[n] for n in names])
+
+
+def write_png(points: Sequence[Point], path: Path) -> None:
+    """Rates on a logarithmic scale, endless blocks dashed. Needs the extra ``plot``."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PhotonlinkError(
+            "a picture needs matplotlib", where="--png", hint="pip install 'photonlink[plot]'"
+        ) from error
+    figure = Figure(figsize=(8, 4.8), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    links = list(dict.fromkeys(p.link for p in points))
+    for colour, name in enumerate(links):
+        own = [p for p in points if p.link == name]
+        blocks = list(dict.fromkeys(p.block for p in own))
+        for nth, block in enumerate(blocks):
+            part = [p for p in own if p.block == block and p.bits_per_s > 0]
+            label = f"{name}, {block}" if len(links) > 1 else block
+            axes.plot(
+                [p.x for p in part], [p.bits_per_s for p in part], color=f"C{colour}",
+                alpha=1 - 0.6 * nth / len(blocks), linewidth=2, label=label,
+            )  # fmt: skip
+        part = [p for p in own if p.block == blocks[0] and p.asymptotic_bits_per_s > 0]
+        axes.plot(
+            [p.x for p in part], [p.asymptotic_bits_per_s for p in part], color=f"C{colour}",
+            linestyle="--", linewidth=1.2,
+            label=f"{name}, asymptotic" if len(links) > 1 else "asymptotic",
+        )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlabel(AXIS_LABEL.get(points[0].axis, points[0].axis))
+    axes.set_ylabel("Secret key rate (bit/s)")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")
+    if len(links) == 1:
+        axes.set_title(links[0], fontsize="medium", loc="left")
+    figure.savefig(path)

@@ -1,0 +1,90 @@
+"""Plans: better than the file, true to what they promise, honest where there is no key."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from photonlink.pipeline.cli import app
+from photonlink.pipeline.planning import plan as planning
+from photonlink.pipeline.planning.model import load_link
+from photonlink.pipeline.planning.rates import Planned, key_rate
+from photonlink.pipeline.stages import finite_key as fk
+
+
+@pytest.fixture(scope="module")
+def plan() -> planning.Plan:
+    return planning.plan(load_link("lucamarini2013"))
+
+
+def test_the_proposal_beats_the_file_and_is_a_legal_source(plan: planning.Plan) -> None:
+    assert plan.proposed.bits_per_s > 1.2 * plan.present.bits_per_s
+    mus, ps = plan.settings.mus, plan.settings.ps
+    assert mus[0] > mus[1] + mus[2]
+    assert mus[2] == 0.001
+    assert sum(ps) == pytest.approx(1)
+    assert 0 < plan.settings.key_basis < 1
+
+
+def test_blocks_as_long_as_promised_keep_the_promise(plan: planning.Plan) -> None:
+    link = load_link("lucamarini2013")
+    source = link.source.model_copy(
+        update={"mus": plan.settings.mus, "ps": plan.settings.ps,
+                "key_basis": plan.settings.key_basis}
+    )  # fmt: skip
+    planned = Planned.of(link.model_copy(update={"source": source}))
+    assert plan.positive_key_s is not None
+    assert plan.near_asymptotic_s is not None
+    assert key_rate(planned.with_block_s(plan.positive_key_s)).length > 0
+    assert key_rate(planned.with_block_s(0.9 * plan.positive_key_s)).length == 0
+    near = key_rate(planned.with_block_s(plan.near_asymptotic_s))
+    assert near.bits_per_s >= 0.95 * near.asymptotic_bits_per_s
+    sooner = key_rate(planned.with_block_s(0.9 * plan.near_asymptotic_s))
+    assert sooner.bits_per_s < 0.95 * sooner.asymptotic_bits_per_s
+
+
+def test_honest_blocks_are_refused_about_as_often_as_asked(plan: planning.Plan) -> None:
+    low, high = plan.abort_interval
+    assert low <= plan.abort_probability <= high
+    assert plan.abort_probability < 0.04
+    assert isinstance(plan.thresholds, fk.DecoyThresholds)
+    assert 0 < plan.length < plan.proposed.length
+
+
+def test_thresholds_for_a_quiet_loss_refuse_more_when_it_wanders() -> None:
+    quiet = load_link("nice2022")
+    channel = quiet.channel.model_copy(update={"loss_sd_db": 0.5})
+    moving = planning.plan(quiet.model_copy(update={"channel": channel}))
+    still = planning.plan(quiet)
+    assert isinstance(still.thresholds, fk.PairThresholds)
+    assert isinstance(moving.thresholds, fk.PairThresholds)
+    assert moving.thresholds.n < still.thresholds.n
+    assert moving.length < still.length
+
+
+def test_what_limits_a_link_is_found() -> None:
+    dead = planning.plan(load_link("gruenenfelder2023"))
+    assert dead.limits[0].name == "dead time and saturation"
+    assert all(limit.gain >= 0.999 for limit in dead.limits)
+
+
+def test_a_link_without_key_says_so() -> None:
+    far = load_link("lucamarini2013").at_length(300)
+    plan = planning.plan(far)
+    assert plan.proposed.length == 0
+    assert plan.positive_key_s is None
+    assert plan.near_asymptotic_s is None
+    assert plan.thresholds is None
+    assert plan.abort_probability == 1.0
+
+
+def test_the_command_says_the_same_in_words_and_in_json() -> None:
+    words = CliRunner().invoke(app, ["plan", "nice2022"])
+    assert words.exit_code == 0, words.output
+    assert "honest blocks refused" in words.stdout
+    told = CliRunner().invoke(app, ["plan", "nice2022", "--json"])
+    found = json.loads(told.stdout.strip().splitlines()[-1])
+    assert f"{found['length']:,} bits" in words.stdout
+    assert CliRunner().invoke(app, ["plan", "nowhere.toml"]).exit_code == 1
