@@ -39,7 +39,10 @@ class LinkView:
         if kind == "opened":
             self._opened[node] = list(event["instruments"])
         elif kind == "state":
-            self._state[node] = event
+            before = self._state.get(node, {}) if event["phase"] == "closed" else {}
+            # what was last known stays on the screen when the link has closed
+            known = {k: v for k, v in event.items() if v is not None and k != "clock_locked"}
+            self._state[node] = {**event, **before, **known}
         elif kind == "block":
             self._block = event
         elif kind == "alarm":
