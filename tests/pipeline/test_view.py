@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
 from rich.console import Console
@@ -25,9 +26,8 @@ BLOCK = BlockReport(
 
 
 def _shown(view: LinkView) -> str:
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(view.render())
-    console.file.close()
     return console.export_text()
 
 
