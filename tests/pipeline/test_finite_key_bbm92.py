@@ -1,4 +1,4 @@
-"""Key lengths of entangled-pair blocks: vectors, properties, refusals."""
+"""Key lengths of entangled-pair blocks: the tail, properties, refusals."""
 
 from __future__ import annotations
 
@@ -12,48 +12,6 @@ from scipy.stats import hypergeom
 
 from photonlink.pipeline.stages import finite_key as fk
 from photonlink.pipeline.stages.finite_key.tails import log_hypergeometric_cdf
-
-
-def _cases(vectors: list[dict[str, Any]], function: str) -> list[tuple[Any, Any]]:
-    found = [(v["inputs"], v["expected"]) for v in vectors if v["function"] == function]
-    assert found, f"no vectors for {function}"
-    return found
-
-
-def test_tlgr2012_vectors(security_vectors: list[dict[str, Any]]) -> None:
-    for i, e in _cases(security_vectors, "tlgr2012"):
-        r = fk.tlgr2012(i["n"], i["k"], i["Q_tol"], i["leak_ec"], i["eps_sec"], i["eps_cor"])
-        assert r.length == e["ell"]
-        assert r.length_real == pytest.approx(e["ell_real"], rel=1e-9)
-        assert r.phi == pytest.approx(e["phi"], rel=1e-9)
-
-
-def test_exact_bound_vectors(security_vectors: list[dict[str, Any]]) -> None:
-    for i, e in _cases(security_vectors, "bbm92_exact"):
-        r = fk.bbm92_exact(i["n"], i["k"], i["obs_err"], i["leak_ec"], i["eps_sec"], i["eps_cor"])
-        assert r.length == e["ell"]
-        assert r.length_real == pytest.approx(e["ell_real"], rel=1e-9)
-        assert r.phi == pytest.approx(e["phi"], rel=1e-6)
-    for i, e in _cases(security_vectors, "phase_error_exact"):
-        found = fk.max_errors_unseen(i["obs_err"], i["k"], i["n"], i["eps"])
-        assert found == e["max_errors_in_n"]
-
-
-def test_cost_vectors(security_vectors: list[dict[str, Any]]) -> None:
-    for i, e in _cases(security_vectors, "leak_second_order"):
-        leak = fk.second_order_leak(i["n"], i["e"], i["eps"])
-        assert leak.bits == pytest.approx(e["bits"], rel=1e-9)
-        assert leak.shannon == pytest.approx(e["shannon"], rel=1e-9)
-    for i, e in _cases(security_vectors, "verify_tag_bits"):
-        tags = fk.verification_tag_bits(i["n_bits"], i["eps_cor"])
-        assert (tags.toeplitz, tags.poly) == (e["toeplitz"], e["poly"])
-    for i, e in _cases(security_vectors, "auth_cost"):
-        cost = fk.authentication_cost(i["msg_bits"], i["tag_bits"])
-        assert cost.otp_bits == e["otp_bits"]
-        assert cost.eps_auth == pytest.approx(e["eps_auth"], rel=1e-9)
-        assert cost.log2_eps == pytest.approx(e["log2_eps"], rel=1e-9)
-    for i, e in _cases(security_vectors, "min_tag_bits"):
-        assert fk.shortest_tag_bits(i["msg_bits"], i["eps_auth"]) == e["tag_bits"]
 
 
 @given(st.integers(0, 400), st.integers(1, 400), st.integers(1, 400), st.data())
