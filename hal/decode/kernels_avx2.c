@@ -181,7 +181,8 @@ AVX2 static inline __m256i a1_step(__m256i tag, __m256i before, __m256i leap) {
 }
 
 AVX2 size_t pl_avx2_a1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
-  if (n < 8 || d->last == PL_NO_TIME) return 0;
+  /* after a word that came late or was damaged, `previous` does not tell where time is */
+  if (n < 8 || d->last != pl_scale(d, (int64_t)d->previous, 0)) return 0;
   const __m256i base = _mm256_set1_epi64x(d->base), zero = _mm256_setzero_si256();
   const __m256i leap = _mm256_set1_epi64x(d->leap / 125 * 32 - 1);
   const __m256i low = _mm256_set1_epi64x(31);
@@ -189,10 +190,7 @@ AVX2 size_t pl_avx2_a1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, ui
   /* bytes 0, 8 and 1, 9 of each half, to where the eight channels come to lie in order */
   const __m256i gather =
       _mm256_setr_epi32((int)0xffff0800, (int)0xffff0901, -1, -1, 0x0800ffff, 0x0901ffff, -1, -1);
-  /* the first tick at or after `last`: when the previous word came late, its own is too early */
-  int64_t since = d->last > d->base ? ((d->last - d->base) * 32 + 124) / 125 : 0;
-  if (since < (int64_t)d->previous) since = (int64_t)d->previous;
-  __m256i before = _mm256_set1_epi64x(since);
+  __m256i before = _mm256_set1_epi64x((int64_t)d->previous);
   size_t i = 0;
   for (; i + 8 <= n; i += 8) {
     __m256i w0 = load(p + 8 * i), w1 = load(p + 8 * i + 32);
