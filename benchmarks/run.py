@@ -41,7 +41,7 @@ BENCHMARKS: dict[str, Entry] = {
     "cascade-2": Entry("reconcile", "cascade"),
     "cascade-5": Entry("reconcile", "cascade"),
     "cascade-8": Entry("reconcile", "cascade"),
-    "cascade-network": Entry("reconcile", "network"),
+    "cascade-network": Entry("cascade_network", "network"),
     "ldpc": Entry("reconcile", "ldpc"),
     "toeplitz-20": Entry("hashing", "toeplitz_20"),
     "toeplitz-1e8-0.1": Entry("hashing", "toeplitz_1e8"),

@@ -74,10 +74,10 @@ int pl_cascade_alices_start(pl_cascade_alices *all, int slot, const pl_secret *k
 }
 
 int64_t pl_cascade_alices_step(pl_cascade_alices *all, const uint8_t *in, size_t size,
-                               size_t *used, uint8_t *out, size_t capacity) {
+                               size_t *used, uint8_t *out, size_t capacity, int most) {
   size_t at = 0;
   record r;
-  for (*used = 0; whole(in + *used, size - *used, &r); *used += HEAD + r.size) {
+  for (*used = 0; most-- > 0 && whole(in + *used, size - *used, &r); *used += HEAD + r.size) {
     if (r.slot >= all->slots || !all->alice[r.slot]) return PL_E_DATA;
     if (capacity - at < HEAD) break;
     int64_t n = pl_cascade_alice_answer(all->alice[r.slot], r.body, r.size, out + at + HEAD,
@@ -188,11 +188,12 @@ static int64_t ask_waiting(pl_cascade_bobs *all, uint8_t *out, size_t capacity) 
 }
 
 int64_t pl_cascade_bobs_step(pl_cascade_bobs *all, const uint8_t *in, size_t size, size_t *used,
-                             uint8_t *out, size_t capacity) {
+                             uint8_t *out, size_t capacity, int most) {
   *used = 0;
   int64_t at = ask_waiting(all, out, capacity);
   record r;
-  while (at >= 0 && !all->asking.count && whole(in + *used, size - *used, &r)) {
+  while (at >= 0 && !all->asking.count && most-- > 0 &&
+         whole(in + *used, size - *used, &r)) {
     if (r.slot >= all->slots || !all->bob[r.slot]) return PL_E_DATA;
     int status = pl_cascade_bob_receive(all->bob[r.slot], r.body, r.size);
     if (status != PL_OK) return status;

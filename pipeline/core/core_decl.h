@@ -201,8 +201,8 @@ int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_
 int pl_cascade_bob_key(pl_cascade_bob *bob, pl_secret *out);
 
 /* Many keys at once (cascade_many.c): one call answers, or hears and asks, for a batch of records:
- * slot and kind (2 bytes each), size (4), little-endian, body. A step takes whole records of kind 0
- * and ends before any other; `used` tells how far it came. Slots are numbered from 0. */
+ * slot and kind (2 bytes each), size (4), little-endian, body. A step takes up to `most` whole records
+ * of kind 0 and ends before any other; `used` tells how far it came. Slots are numbered from 0. */
 enum { PL_CASCADE_MAX_SLOTS = 65535, PL_CASCADE_RECORD_HEAD = 8 };
 typedef struct pl_cascade_alices pl_cascade_alices;
 int pl_cascade_alices_new(pl_cascade_alices **out, int slots);
@@ -213,7 +213,7 @@ int pl_cascade_alices_start(pl_cascade_alices *all, int slot, const pl_secret *k
 /* Bytes of the answers. Errors as of pl_cascade_alice_answer, for the record at in + *used; what
  * was written in this step is lost. PL_E_CAPACITY: not even one answer fits. */
 int64_t pl_cascade_alices_step(pl_cascade_alices *all, const uint8_t *in, size_t size, size_t *used,
-                               uint8_t *out, size_t capacity);
+                               uint8_t *out, size_t capacity, int most);
 int64_t pl_cascade_alices_leak(pl_cascade_alices *all, int slot);
 
 typedef struct pl_cascade_bobs pl_cascade_bobs;
@@ -225,7 +225,7 @@ int pl_cascade_bobs_start(pl_cascade_bobs *all, int slot, const pl_secret *key, 
                           int64_t bits, const uint8_t *seed, double qber);
 /* Bytes of the requests. Steps without input write what did not fit before. */
 int64_t pl_cascade_bobs_step(pl_cascade_bobs *all, const uint8_t *in, size_t size, size_t *used,
-                             uint8_t *out, size_t capacity);
+                             uint8_t *out, size_t capacity, int most);
 /* A slot that is finished, plus 1, each once; 0: none. */
 int pl_cascade_bobs_finished(pl_cascade_bobs *all);
 /* The corrected bits, to [start, start + bits) of `key`. */

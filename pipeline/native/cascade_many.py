@@ -39,8 +39,10 @@ class CascadeAlices:
             slot, key.handle, at, n_bits, checked_seed(seed), max(leak_cap_bits, 0),
         )  # fmt: skip
 
-    def step(self, source: Bytes, target: bytearray | memoryview) -> tuple[int, int]:
-        """Answer the records of ``source``: bytes used of it, bytes of answers in ``target``.
+    def step(
+        self, source: Bytes, target: bytearray | memoryview, most: int = MAX_SLOTS
+    ) -> tuple[int, int]:
+        """Answer up to ``most`` records: bytes used of ``source``, bytes put into ``target``.
 
         Stops before a record that is cut off or of another kind, and when ``target`` is full.
         Errors: as CascadeAlice.answer; NativeDataError also for a slot that was not started.
@@ -49,7 +51,7 @@ class CascadeAlices:
         written = self._handle.call(
             lib.pl_cascade_alices_step,
             ffi.from_buffer(_BYTES, source), len(source), self._used,
-            ffi.from_buffer(_BYTES, target, require_writable=True), len(target),
+            ffi.from_buffer(_BYTES, target, require_writable=True), len(target), most,
         )  # fmt: skip
         return self._used[0], written
 
@@ -87,7 +89,9 @@ class CascadeBobs:
             slot, key.handle, at, n_bits, checked_seed(seed), checked_rate(qber),
         )  # fmt: skip
 
-    def step(self, source: Bytes, target: bytearray | memoryview) -> tuple[int, int]:
+    def step(
+        self, source: Bytes, target: bytearray | memoryview, most: int = MAX_SLOTS
+    ) -> tuple[int, int]:
         """Hear the answers in ``source``; ask on. Returns as CascadeAlices.step.
 
         Requests for which ``target`` has no room come with a later step, which may be empty.
@@ -95,7 +99,7 @@ class CascadeBobs:
         written = self._handle.call(
             lib.pl_cascade_bobs_step,
             ffi.from_buffer(_BYTES, source), len(source), self._used,
-            ffi.from_buffer(_BYTES, target, require_writable=True), len(target),
+            ffi.from_buffer(_BYTES, target, require_writable=True), len(target), most,
         )  # fmt: skip
         return self._used[0], written
 
