@@ -35,6 +35,7 @@ app.command()(cli_recordings.analyze)
 app.command()(cli_recordings.replay)
 app.command()(cli_keyrate.keyrate)
 app.command()(cli_keyrate.plan)
+app.command()(cli_keyrate.claim)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -122,6 +123,26 @@ def plan(
         print(json.dumps(_finite(asdict(found))), flush=True)
     else:
         print(_plan_text(found), flush=True)
+
+
+def claim(
+    write: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="File of numeric vectors.")] = None,
+    runs: Annotated[int, typer.Option(help="Simulated blocks per scenario.", min=100)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.", min=0)] = 1,
+) -> None:
+    """Check the claim from its sides and write the page about it; fails when one does not hold."""
+    from photonlink.pipeline.claim import document
+
+    page, failed = document.claim_page(vectors, runs, seed)
+    if write is not None:
+        write.write_text(page, encoding="utf-8")
+    else:
+        print(page)
+    for each in failed:
+        print(each, file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,50 @@
+"""docs/claim.md is what the command prints, and the command fails when the claim does."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from photonlink.pipeline.claim import document, published, soundness, vectors
+from photonlink.pipeline.cli import app
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "claim.md"
+
+
+def test_the_page_shows_the_published_links_as_computed_now() -> None:
+    assert document.published_table(published.published_links()) in PAGE.read_text("utf-8")
+
+
+def test_the_page_has_the_prose_and_the_account_of_its_template() -> None:
+    page = PAGE.read_text("utf-8")
+    template = (PAGE.parents[1] / "pipeline" / "claim" / "claim.md.in").read_text("utf-8")
+    for paragraph in template.split("\n\n"):
+        if "$" not in paragraph:
+            assert paragraph.strip() in page
+    assert document.example_account() in page
+    assert "94 of 94 agree" in page
+    assert "$" not in page
+
+
+@pytest.mark.parametrize("side", ["vectors", "soundness", "published"])
+def test_a_side_that_fails_fails_the_command(side: str, monkeypatch: pytest.MonkeyPatch,
+                                             tmp_path: Path) -> None:  # fmt: skip
+    good = published.published_links()[:1]
+    kept = soundness.Verdict("a", "b", "n^-_1", 100, 0, 0.01, 0.9)
+    lost = dataclasses.replace(kept, violations=90)
+    cases = [vectors.Case("v-1", "gamma", ("value: 1 instead of 2",) * (side == "vectors"))]
+    rows = [dataclasses.replace(good[0], met=False)] if side == "published" else good
+    monkeypatch.setattr(vectors, "run_file", lambda _: cases)
+    monkeypatch.setattr(published, "published_links", lambda: rows)
+    monkeypatch.setattr(soundness, "check_all", lambda *_: [lost if side == "soundness" else kept])
+    arguments = ["claim", "--vectors", str(tmp_path), "--write", str(tmp_path / "page.md")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(vectors, "run_file", lambda _: [])
+    monkeypatch.setattr(published, "published_links", lambda: good)
+    monkeypatch.setattr(soundness, "check_all", lambda *_: [kept])
+    assert CliRunner().invoke(app, arguments).exit_code == 0
