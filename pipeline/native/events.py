@@ -46,7 +46,7 @@ class NativeEvents:
     """Events of one side. Detectors are numbered H, V, D, A = 0..3; bit = number & 1."""
 
     def __init__(self, channel_map: Uint8s, window_ps: int, max_events: int) -> None:
-        if not 0 <= window_ps <= DELAY_LIMIT_PS or max_events < 1 << 16:
+        if not 0 <= window_ps <= DELAY_LIMIT_PS or max_events < 1 << 16 or len(channel_map) != 256:
             raise NativeArgumentError(lib.PL_E_ARGUMENT)
         self.spread_ps = 0  # every time is spread evenly over this much
         pointer = lib.pl_events_new(borrow(channel_map, np.uint8), window_ps, max_events)
@@ -56,6 +56,8 @@ class NativeEvents:
 
     def set_delays(self, delay_ps: Int64s) -> None:
         """int64 (4,), within +-DELAY_LIMIT_PS."""
+        if len(delay_ps) != 4:
+            raise NativeArgumentError(lib.PL_E_ARGUMENT)
         self._handle.call(lib.pl_events_set_delays, borrow(delay_ps, np.int64))
 
     def add(
@@ -66,6 +68,8 @@ class NativeEvents:
 
         Returns the time from which events were lost because the store was full, else None.
         """
+        if len(time_ps) != len(channel):
+            raise NativeArgumentError(lib.PL_E_ARGUMENT)
         lost_from: int | None = None
         for at in range(0, max(len(time_ps), 1), _CHUNK):
             to = min(at + _CHUNK, len(time_ps))
