@@ -128,17 +128,30 @@ class Toeplitz:
         """
         return self._hash(x, seed, n_out, 0)
 
-    def modified(self, x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
+    def modified(self, x: SecretBits, seed: bytes | bytearray, n_out: int) -> SecretBits:
         """y = x[:n_out] xor T x[n_out:], seed of n - 1 bits (also 2-universal; Hayashi 2011)."""
         return self._hash(x, seed, n_out, 1)
 
-    def _hash(self, x: SecretBits, seed: bytes, n_out: int, modified: int) -> SecretBits:
+    def modified_into(self, y: SecretBits, x: SecretBits, seed: bytes | bytearray) -> None:
+        """``modified`` into a buffer that is there already; its length is that of the hash."""
+        self._hash_into(y, x, seed, 1)
+
+    def _hash(
+        self, x: SecretBits, seed: bytes | bytearray, n_out: int, modified: int
+    ) -> SecretBits:
+        y = SecretBits(n_out)
+        self._hash_into(y, x, seed, modified)
+        return y
+
+    def _hash_into(
+        self, y: SecretBits, x: SecretBits, seed: bytes | bytearray, modified: int
+    ) -> None:
+        n_out = len(y)
         bits = max(0, len(x) - 1 if modified else len(x) + n_out - 1)
         if len(seed) != (bits + 7) // 8:
             error = NativeArgumentError(lib.PL_E_ARGUMENT)
             error.hint = f"The seed needs {(bits + 7) // 8} bytes, not {len(seed)}"
             raise error
-        y = SecretBits(n_out)
         with held(self._handle, y._handle, x._handle):
             check(
                 lib.pl_toeplitz_hash(
@@ -150,7 +163,6 @@ class Toeplitz:
                     modified,
                 )
             )
-        return y
 
     def close(self) -> None:
         self._handle.close()
