@@ -52,10 +52,17 @@ def demo(
 ) -> None:
     """Make secret key on an emulated bench: two nodes, emulated instruments, an MQTT broker."""
     from photonlink.pipeline.demo import Demo
+    from photonlink.pipeline.locked_memory import go_unlocked_if_needed
 
     if folder is not None:
         folder.mkdir(parents=True)
     console = Console(stderr=as_json)
+    if go_unlocked_if_needed():
+        console.print(
+            "This machine lets us lock too little memory (ulimit -l): the demo's secrets, which "
+            "protect nothing, may reach the swap. A node for real key refuses to run like this.",
+            style="yellow",
+        )
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         run = Demo(
             duration_s=duration,

@@ -15,6 +15,15 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "system"
 
 import brokers  # noqa: E402
 
+from photonlink.pipeline.locked_memory import go_unlocked_if_needed  # noqa: E402
+
+UNLOCKED = go_unlocked_if_needed()
+
+
+def pytest_report_header() -> list[str]:
+    return ["secrets are NOT in locked memory here: raise ulimit -l"] if UNLOCKED else []
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from photonlink.pipeline.locked_memory import can_lock
 from photonlink.pipeline.native.base import NativeArgumentError, NativeError, NativeStateError
 from photonlink.pipeline.native.secret import SecretBits, SecretFileError, secret_memory_locked
 
@@ -299,6 +300,7 @@ LIMITED = """
 """
 
 
+@pytest.mark.skipif(not can_lock(), reason="this machine allows too little locked memory")
 def test_lock_limit_is_an_error_with_a_hint() -> None:
     done = run(LIMITED.format(soft=0, hard=0, n_bits=128))
     assert done.stdout.startswith("refused:"), done.stderr
@@ -306,6 +308,7 @@ def test_lock_limit_is_an_error_with_a_hint() -> None:
     assert "PHOTONLINK_SECRET_MEMORY=unlocked" in done.stdout
 
 
+@pytest.mark.skipif(not can_lock(), reason="this machine allows too little locked memory")
 def test_lock_limit_is_raised_to_the_hard_one() -> None:
     done = run(LIMITED.format(soft=65536, hard=4 << 20, n_bits=8 << 20))
     assert done.stdout == "allocated, locked: True\n", done.stderr
