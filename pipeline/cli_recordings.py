@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.locked_memory import go_unlocked_if_needed
 from photonlink.pipeline.stages.window import LETTERS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Last line on stdout is one JSON object.")]
@@ -77,6 +78,7 @@ def replay(
     """Distil recorded clicks to key: a session of our own, or two files of any readable format."""
     if (folder is None) == (alice is None or bob is None):
         raise typer.BadParameter("give the folder of a recorded session, or --alice and --bob")
+    go_unlocked_if_needed()  # replayed key is marked and protects nothing
     if folder is not None:
         from photonlink.pipeline.replay_session import replay_session
 
