@@ -7,6 +7,7 @@ kept, nothing grows.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -14,6 +15,7 @@ import time
 from collections import deque
 
 BUFFER_BYTES = 1 << 23
+LONGEST_WAIT_S = 20.0
 _CHUNK = struct.Struct("<dI")
 
 
@@ -83,21 +85,31 @@ class DelayedLink:
         if self._first == self._ready:
             self._first = self._ready = 0
 
-    def pump(self, wait: bool) -> None:
-        """Send and receive what is possible; with ``wait`` not before something happens."""
-        timeout = 0.0 if not wait else 10.0
-        if wait and self._late:
-            timeout = max(0.0, self._late[0][0] - time.monotonic())
-        writers = [self._socket] if self._begin < self._end else []
-        readable, writable, _ = select.select([self._socket], writers, [], timeout)
-        if wait and timeout == 10.0 and not readable and not writable:
-            raise LinkClosed("nothing for 10 s")
-        if writable:
+    def pump(self, wait: bool, wake: int = -1) -> None:
+        """Send and receive what is possible; with ``wait`` not before something happens.
+
+        wake: an eventfd of which a write ends the wait.
+        """
+        if wait:
+            self._wait(wake)
+        if self._begin < self._end:
             self._flush()
-        if readable:
-            self._receive()
+        self._receive()
         if self._delay_s is not None:
             self._release()
+
+    def _wait(self, wake: int) -> None:
+        timeout = LONGEST_WAIT_S
+        if self._late:
+            timeout = max(0.0, self._late[0][0] - time.monotonic())
+        socket_fd = self._socket.fileno()
+        readers = [socket_fd] if wake < 0 else [socket_fd, wake]
+        writers = [socket_fd] if self._begin < self._end else []
+        readable, writable, _ = select.select(readers, writers, [], timeout)
+        if timeout == LONGEST_WAIT_S and not readable and not writable:
+            raise LinkClosed(f"nothing for {timeout:g} s")
+        if wake in readable:
+            os.eventfd_read(wake)
 
     def _compact(self) -> None:
         left = self._ready - self._first
@@ -114,7 +126,9 @@ class DelayedLink:
         if at == BUFFER_BYTES:
             return
         try:
-            n = self._socket.recv_into(self._raw[at:], 1 << 18)
+            n = self._socket.recv_into(self._raw[at:], min(1 << 18, BUFFER_BYTES - at))
+        except BlockingIOError:
+            return
         except OSError as error:
             raise LinkClosed from error
         if n == 0:

@@ -1,13 +1,357 @@
-"""The whole distillation at one end, with a live peer on the other core."""
+"""The whole distillation at one end, with a live peer on the other core, for a minute.
+
+python benchmarks/distil.py [--seconds S] [--bits N] [--slots K] [--piece-frames F]
+
+Sifted key at 1 % errors in, secret key on disk out, at both ends; see distil_end.py for what
+happens on the way. Bits count as distilled when both ends have released their block. Sifted key
+is taken from memory, two blocks in turns. Needs about 0.3 GB of locked memory per end.
+"""
 
 from __future__ import annotations
 
+import argparse
+import ctypes
+import multiprocessing
+import multiprocessing.connection
+import os
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if not __package__:  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.delayed_link import DelayedLink, LinkClosed
+from benchmarks.distil_end import End, Plan
+from benchmarks.distil_roles import Alice, Bob
 from benchmarks.measure import Effort, Row
+from photonlink.pipeline.keys.psk import create_psk
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.stages.finite_key import binary_entropy
+
+GOAL_MBPS = 150.0
+POOL = 2  # blocks of sifted key, taken in turns
+WARM_BLOCKS = 4
+PSK_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Sample:
+    """Of one process: when, memory in use, memory given out by malloc, pages first touched."""
+
+    time_s: float
+    rss_mib: float
+    malloc_mib: float
+    faults: int
+
+
+@dataclass(slots=True)
+class Account:
+    """What one end used between the warm-up and the end."""
+
+    wall_s: float
+    cpu_s: float
+    blocks: int
+    secret_bits: int
+    stages: dict[str, float]
+    samples: list[Sample] = field(default_factory=list)
+    more: dict[str, float] = field(default_factory=dict)
+
+
+class _MallInfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+        "fordblks", "keepcost",
+    )]  # fmt: skip
+
+
+def malloc_mib() -> float:
+    """What malloc has given out, large blocks included (glibc)."""
+    info = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if info is None:
+        return 0.0
+    info.restype = _MallInfo
+    now = info()
+    return (int(now.uordblks) + int(now.hblkhd)) / 2**20
+
+
+def sample() -> Sample:
+    text = Path("/proc/self/status").read_text()
+    rss = int(text.partition("VmRSS:")[2].split()[0]) / 1024
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return Sample(time.monotonic(), rss, malloc_mib(), faults)
+
+
+def sifted(plan: Plan, rate: float) -> list[SecretBits]:
+    """The same keys in both processes; Bob's with errors."""
+    pool = []
+    for number in range(POOL):
+        rng = np.random.default_rng([7, number])
+        key = rng.integers(0, 256, plan.block_bits // 8, np.uint8)
+        if rate:
+            for at in range(0, len(key), 1 << 20):
+                piece = key[at : at + (1 << 20)]
+                piece ^= np.packbits(rng.random(8 * len(piece), np.float32) < rate)
+        pool.append(SecretBits.take(bytearray(key)))
+    return pool
+
+
+def drive(end: Alice | Bob, seconds: float) -> Account:
+    """Turn until ``seconds`` after the warm-up are over, or the peer hangs up."""
+    begun: tuple[float, float, int, dict[str, float]] | None = None
+    samples: list[Sample] = []
+    marks = {"received": 0, "sent": 0}
+    try:
+        while True:
+            end.turn_once()
+            now = time.monotonic()
+            if begun is None:
+                if len(end.released) >= WARM_BLOCKS:
+                    begun = now, time.process_time(), len(end.released), dict(end.times.seconds)
+                    marks = {"received": end.link.received, "sent": end.link.sent}
+                    samples.append(sample())
+            elif now - samples[-1].time_s >= 1:
+                samples.append(sample())
+                if isinstance(end, Bob) and now - begun[0] >= seconds:
+                    break
+    except LinkClosed:
+        pass
+    if begun is None:
+        raise RuntimeError("distil: the time was over before the warm-up was")
+    return account(end, begun, samples, marks)
+
+
+def account(
+    end: End, begun: tuple[float, float, int, dict[str, float]], samples: list[Sample],
+    marks: dict[str, int],
+) -> Account:  # fmt: skip
+    """From the last block of the warm-up to the last one released."""
+    start, cpu, before, stages = begun
+    counted = end.released[before:]
+    since = end.released[before - 1][0]
+    return Account(
+        wall_s=counted[-1][0] - since if counted else time.monotonic() - start,
+        cpu_s=time.process_time() - cpu,
+        blocks=len(counted),
+        secret_bits=sum(bits for _, bits in counted),
+        stages={name: end.times.seconds[name] - stages.get(name, 0) for name in end.times.seconds},
+        samples=samples,
+        more={
+            "elapsed_s": time.monotonic() - start,
+            "received": end.link.received - marks["received"],
+            "sent": end.link.sent - marks["sent"],
+        },
+    )
+
+
+def alice_process(
+    port: int, plan: Plan, directory: Path, report: multiprocessing.connection.Connection
+) -> None:
+    pool = sifted(plan, 0.0)
+    report.send("ready")
+    link = DelayedLink(socket.create_connection(("127.0.0.1", port)))
+    end = Alice(plan, link, directory, pool)
+    report.send(drive(end, 0.0))
+    end.close()
+
+
+@dataclass(slots=True)
+class Outcome:
+    alice: Account
+    bob: Account
+    plan: Plan
+    f: float
+    load: tuple[float, float]  # before, after
+    seed_share: float  # seed bytes per sifted byte
+
+    @property
+    def sifted_bits(self) -> int:
+        return self.bob.blocks * self.plan.block_bits
+
+    @property
+    def mbps(self) -> float:
+        return self.sifted_bits / self.bob.wall_s / 1e6
+
+    @property
+    def core_s_per_gbit(self) -> float:
+        """Both ends together, over everything that ran."""
+        done = self.mbps * 1e-3
+        return sum(each.cpu_s / each.more["elapsed_s"] for each in (self.alice, self.bob)) / done
+
+
+def run(plan: Plan, seconds: float) -> Outcome:
+    """Both ends for ``seconds`` after a warm-up."""
+    directory = Path(tempfile.mkdtemp(prefix="photonlink-distil-"))
+    before = os.getloadavg()[0]
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    try:
+        create_psk(directory / "psk", PSK_BYTES)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(120)
+            child = context.Process(
+                target=alice_process, args=(server.getsockname()[1], plan, directory, theirs)
+            )
+            child.start()
+            pool = sifted(plan, plan.error_rate)
+            connection, _ = server.accept()
+        bob = Bob(plan, DelayedLink(connection), directory, pool)
+        mine.recv()
+        ours = drive(bob, seconds)
+        bob.link.close()
+        if not mine.poll(60):
+            raise RuntimeError("distil: Alice's process does not answer")
+        peers: Account = mine.recv()
+        child.join(60)
+        check_keys(directory, len(bob.released))
+        keyed = bob.blocks_verified * plan.block_bits
+        ideal = keyed * binary_entropy(bob.errors / keyed)
+        outcome = Outcome(
+            peers, ours, plan, bob.leak_bits / ideal, (before, os.getloadavg()[0]),
+            bob.seed_bytes * 8 / keyed,
+        )  # fmt: skip
+        bob.close()
+        return outcome
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def check_keys(directory: Path, blocks: int) -> None:
+    """Both stores hold the same keys."""
+    for number in range(1, blocks + 1):
+        name = f"block-{number:08d}.key"
+        mine, theirs = (directory / role / "keys" / name for role in ("alice", "bob"))
+        if not mine.stat().st_size or mine.read_bytes() != theirs.read_bytes():
+            raise AssertionError(f"distil: the keys of block {number} differ")
+
+
+# ---- memory ----
+
+
+def slope_mib_per_minute(samples: list[Sample]) -> float:
+    """Least squares over the samples."""
+    times = np.array([each.time_s for each in samples])
+    sizes = np.array([each.rss_mib for each in samples])
+    if len(samples) < 3:
+        return 0.0
+    return float(np.polyfit(times - times[0], sizes, 1)[0]) * 60
+
+
+def growth(part: Account) -> tuple[float, float, float]:
+    """MiB per minute of resident memory, MiB of malloc, pages first touched per block."""
+    first, last = part.samples[0], part.samples[-1]
+    faults = (last.faults - first.faults) / max(1, part.blocks)
+    return slope_mib_per_minute(part.samples), last.malloc_mib - first.malloc_mib, faults
+
+
+# ---- rows ----
+
+_cache: dict[float, Outcome] = {}  # `distil` and `memory` tell about the same minute
+
+
+def _outcome(effort: Effort) -> Outcome:
+    if effort.size not in _cache:
+        small = effort.size < 1
+        plan = Plan(block_bits=8 << 18, piece_bits=1 << 18, slots=4) if small else Plan()
+        _cache[effort.size] = run(plan, max(2.0, 60 * effort.size))
+    return _cache[effort.size]
+
+
+def stages(outcome: Outcome) -> dict[str, tuple[float, float]]:
+    """Core-seconds per Gbit of sifted key: Alice, Bob."""
+    parts = (outcome.alice, outcome.bob)
+    gbit = [outcome.mbps * 1e-3 * part.more["elapsed_s"] for part in parts]
+    names = dict.fromkeys([*outcome.alice.stages, *outcome.bob.stages])
+    table = {
+        name: tuple(p.stages.get(name, 0.0) / g for p, g in zip(parts, gbit, strict=True))
+        for name in names
+    }
+    known = [sum(column) for column in zip(*table.values(), strict=True)]
+    table["all else"] = tuple(
+        p.cpu_s / g - k for p, g, k in zip(parts, gbit, known, strict=True)
+    )  # fmt: skip
+    return {name: (a, b) for name, (a, b) in table.items()}
 
 
 def distil(name: str, effort: Effort) -> Row:
-    return Row(name, None, "Mb/s", "≥ 150 Mb/s for 60 s", False, note="not built yet")
+    outcome = _outcome(effort)
+    table = stages(outcome)
+    text = ", ".join(f"{stage} {a:.2f} + {b:.2f}" for stage, (a, b) in table.items())
+    return Row(
+        name, outcome.mbps, "Mb/s", f"≥ {GOAL_MBPS:g} Mb/s sifted, both ends on two cores, 60 s",
+        outcome.mbps >= GOAL_MBPS,
+        note=f"{outcome.core_s_per_gbit:.2f} core-seconds per Gbit at both ends (Alice + Bob: "
+        f"{text}); seeds take {outcome.seed_share:.2f} bit per sifted bit; load "
+        f"{outcome.load[0]:.1f} before, {outcome.load[1]:.1f} after",
+        details={
+            "f": outcome.f, "blocks": outcome.bob.blocks, "seconds": outcome.bob.wall_s,
+            "secret_mbps": outcome.bob.secret_bits / outcome.bob.wall_s / 1e6,
+            "core_s_per_gbit": outcome.core_s_per_gbit,
+            "seed_mbps": outcome.seed_share * outcome.mbps,
+            "load": list(outcome.load),
+        },
+    )  # fmt: skip
 
 
 def memory(name: str, effort: Effort) -> Row:
-    return Row(name, None, "MiB", "flat after warm-up", False, note="not built yet")
+    outcome = _outcome(effort)
+    alice, bob = growth(outcome.alice), growth(outcome.bob)
+    worst = max(alice[0], bob[0])
+    faults = max(alice[2], bob[2])
+    met = worst < 1 and faults < 64
+    return Row(
+        name, worst, "MiB/min", "flat: < 1 MiB per minute, < 64 new pages per block", met,
+        note=f"resident {outcome.alice.samples[-1].rss_mib:.0f} + "
+        f"{outcome.bob.samples[-1].rss_mib:.0f} MiB (Alice + Bob), growth {alice[0]:.2f} + "
+        f"{bob[0]:.2f} MiB per minute, malloc {alice[1]:+.2f} + {bob[1]:+.2f} MiB, pages first "
+        f"touched per block {alice[2]:.0f} + {bob[2]:.0f}",
+        details={"faults_per_block": faults},
+    )  # fmt: skip
+
+
+def show(outcome: Outcome) -> None:
+    bob = outcome.bob
+    print(f"{outcome.mbps:.1f} Mb/s sifted ({bob.blocks} blocks in {bob.wall_s:.1f} s), "
+          f"{bob.secret_bits / bob.wall_s / 1e6:.1f} Mb/s secret, f {outcome.f:.4f}")  # fmt: skip
+    cores = [each.cpu_s / each.more["elapsed_s"] for each in (outcome.alice, bob)]
+    print(f"cores {cores[0]:.2f} + {cores[1]:.2f}, {outcome.core_s_per_gbit:.2f} core-s per Gbit: "
+          f"two free cores would reach {2e3 / outcome.core_s_per_gbit:.0f} Mb/s; "
+          f"load {outcome.load[0]:.1f} before, {outcome.load[1]:.1f} after")  # fmt: skip
+    print(f"seeds: {outcome.seed_share:.3f} bit per sifted bit, "
+          f"{outcome.seed_share * outcome.mbps:.0f} Mb/s from Alice to Bob; all traffic "
+          f"{bob.more['received'] * 8e-6 / bob.more['elapsed_s']:.0f} Mb/s to Bob, "
+          f"{bob.more['sent'] * 8e-6 / bob.more['elapsed_s']:.0f} Mb/s to Alice")  # fmt: skip
+    print("core-seconds per Gbit    Alice    Bob")
+    for stage, (a, b) in stages(outcome).items():
+        print(f"  {stage:20s} {a:8.3f} {b:8.3f}")
+    for role, part in (("Alice", outcome.alice), ("Bob", bob)):
+        slope, given, faults = growth(part)
+        print(f"{role}: {part.samples[0].rss_mib:.1f} MiB after warm-up, "
+              f"{part.samples[-1].rss_mib:.1f} at the end ({slope:+.2f} MiB/min), malloc "
+              f"{given:+.3f} MiB, {faults:.0f} pages first touched per block")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    default: Any = Plan()
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--pieces", type=int, default=default.block_bits // default.piece_bits)
+    parser.add_argument("--piece-frames", type=int, default=default.piece_bits >> 16)
+    parser.add_argument("--slots", type=int, default=default.slots)
+    options = parser.parse_args()
+    piece = options.piece_frames << 16
+    outcome = run(Plan(options.pieces * piece, piece, options.slots), options.seconds)
+    show(outcome)
+    return 0 if outcome.mbps >= GOAL_MBPS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

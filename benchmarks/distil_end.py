@@ -1,0 +1,294 @@
+"""One end of a whole distillation: sifted key in, secret key on disk, over one TCP stream.
+
+Block after block, each cut into pieces for Cascade (stages/reconcile_many.py), verified, amplified
+with a seed drawn afterwards, stored and entered into the ledger; every byte of the stream is
+authenticated with the protocol's tags and pads. The sifted key comes from memory: the same few
+blocks in turns, with fresh public seeds. Amplification runs in a thread beside Cascade.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import struct
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.delayed_link import DelayedLink
+from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.keys.store import DirectoryStore
+from photonlink.pipeline.native.cascade_many import HEAD_BYTES
+from photonlink.pipeline.native.hashing import Toeplitz
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.authentication import Stream
+from photonlink.pipeline.protocol.framing import HEADER_BYTES
+from photonlink.pipeline.protocol.messages import PoolName, Tag
+from photonlink.pipeline.protocol.pads import Pads
+from photonlink.pipeline.stages import verify
+from photonlink.pipeline.stages.finite_key import bbm92_key_length
+from photonlink.pipeline.stages.reconcile_many import ROOM_BYTES, Block
+
+BLOCK, POINT, SEED, TAG, VERIFIED, READY = range(16, 22)
+RECORD = struct.Struct("<HHI")  # slot (here 0), kind, size
+NUMBER = struct.Struct("<I")
+RESULT = struct.Struct("<IQ16s")  # block, leak in bits, verification point; then the hash
+CHUNK_BYTES = 1 << 17
+OPEN_BLOCKS = 3  # announced and not yet released
+ROUND_BITS = 1 << 21  # the length of a key is rounded down to it: the buffer is then kept
+EPS_SEC, EPS_COR = 1e-10, 1e-15
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What both ends agree on. test_bits: disclosed beside the block, not counted as sifted."""
+
+    block_bits: int = 48 << 21
+    piece_bits: int = 1 << 21
+    slots: int = 6
+    error_rate: float = 0.01
+    q_tol: float = 0.012
+    test_bits: int = 1_000_000
+
+
+@dataclass(slots=True)
+class Times:
+    """CPU seconds by stage."""
+
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.thread_time() - begin
+
+
+@dataclass(slots=True)
+class Work:
+    """A verified block on its way through amplification."""
+
+    number: int
+    key: SecretBits
+    leak_bits: int
+    seed: bytearray
+    n_out: int = 0
+    drawn: bool = False  # Alice: the seed exists and goes out
+    sent: int = 0  # Bob: received
+
+
+def _head(data: memoryview) -> tuple[int, int]:
+    """Kind and size of the record at the beginning."""
+    _, kind, size = RECORD.unpack_from(data)
+    return kind, size
+
+
+class End:
+    """What Alice and Bob share. ``step`` is one turn of the loop."""
+
+    def __init__(self, role: str, plan: Plan, link: DelayedLink, directory: Path) -> None:
+        self.plan, self.link, self.role = plan, link, role
+        self.times = Times()
+        self.ledger = Ledger.open(directory / role)
+        self.store = DirectoryStore(directory / role / "keys")
+        self.psk = load_psk(directory / "psk")
+        self.ledger.bind(self.psk.key_id)
+        pads = Pads(self.psk, self.ledger, self.store)
+        peer = "bob" if role == "alice" else "alice"
+        self.out = Stream(self.psk, pads, role, bytes(32))
+        self.into = Stream(self.psk, pads, peer, bytes(32))
+        self._say_mac: Callable[[Any], None] = self.out.absorb  # takes views as well as bytes
+        self._hear_mac: Callable[[Any], None] = self.into.absorb
+        self.released: list[tuple[float, int]] = []  # when, secret bits
+        self.amplifying: dict[int, Work] = {}
+        self.held: list[Callable[[], None]] = []  # to do once the next tag has been found right
+        self._ready: dict[int, set[str]] = defaultdict(set)  # "mine", "peer"
+        self._seeds = deque(bytearray((plan.block_bits + 6) // 8) for _ in range(OPEN_BLOCKS))
+        self._jobs: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[Work, str]] = queue.SimpleQueue()
+        self.wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._worker = threading.Thread(target=self._amplify, daemon=True)
+        self._worker.start()
+
+    # ---- the stream ----
+
+    def send(self, kind: int, *parts: bytes | memoryview) -> None:
+        """One record, authenticated with the next tag."""
+        room, at = self.link.room(), HEAD_BYTES
+        RECORD.pack_into(room, 0, 0, kind, sum(len(part) for part in parts))
+        for part in parts:
+            room[at : at + len(part)] = part
+            at += len(part)
+        with self.times.stage("authentication"):
+            self._say_mac(room[:at])
+        with self.times.stage("network"):
+            self.link.commit(at)
+
+    def send_tag(self) -> None:
+        with self.times.stage("ledger"):
+            frame = self.out.make_tag(PoolName.BLOCK).encode()
+        room = self.link.room()
+        RECORD.pack_into(room, 0, 0, TAG, len(frame))
+        room[HEAD_BYTES : HEAD_BYTES + len(frame)] = frame
+        with self.times.stage("network"):
+            self.link.commit(HEAD_BYTES + len(frame))
+
+    def hear(self) -> int:
+        """The next record that is not Cascade's: bytes used."""
+        data = self.link.data()
+        if len(data) < HEAD_BYTES:
+            return 0
+        kind, size = _head(data)
+        if kind < BLOCK or len(data) < HEAD_BYTES + size:
+            return 0
+        body = data[HEAD_BYTES : HEAD_BYTES + size]
+        if kind == TAG:
+            with self.times.stage("ledger"):
+                self.into.check_tag(Tag.decode(bytes(body[HEADER_BYTES:])), PoolName.BLOCK)
+            held, self.held = self.held, []
+            for action in held:
+                action()
+        else:
+            with self.times.stage("authentication"):
+                self._hear_mac(data[: HEAD_BYTES + size])
+            self.on_record(kind, body)
+        self.link.use(HEAD_BYTES + size)
+        return HEAD_BYTES + size
+
+    def turn(self, step: Callable[[memoryview, memoryview], tuple[int, int]]) -> None:
+        """Cascade, then at most one other record, then the socket."""
+        spent, clock = self.times.seconds, time.thread_time
+        data, room = self.link.data(), self.link.room()
+        begin = clock()
+        used, written = step(data, room)
+        stepped = clock()
+        if used:
+            self._hear_mac(data[:used])
+            self.link.use(used)
+        if written:
+            self._say_mac(room[:written])
+        hashed = clock()
+        if written:
+            self.link.commit(written)
+        sent = clock()
+        spent["cascade"] += stepped - begin
+        spent["authentication"] += hashed - stepped
+        used += self.hear()
+        busy = self.after_turn()
+        begin = clock()
+        self.link.pump(not (used or written or busy), self.wake)
+        spent["network"] += sent - hashed + clock() - begin
+        if not self.done.empty():
+            self._collect()
+
+    # ---- blocks ----
+
+    def open(self, number: int) -> None:
+        n, k = self.plan.block_bits, self.plan.test_bits
+        self._record(number, "open", sifted_bits=n + k, key_bits=n, test_bits=k)
+
+    def _record(self, number: int, status: str, **fields: int | float | str) -> None:
+        with self.times.stage("ledger"):
+            self.ledger.append({"t": "block", "block": number, "status": status, **fields})
+
+    def secret_bits(self, leak_bits: int) -> int:
+        """The finite-key length, rounded down."""
+        p = self.plan
+        tag = verify.tag_bits(p.block_bits, EPS_COR)
+        length = bbm92_key_length(
+            p.block_bits, p.test_bits, p.q_tol, leak_bits, tag, EPS_SEC, EPS_COR
+        ).length
+        return length // ROUND_BITS * ROUND_BITS
+
+    def begin_work(self, number: int, key: SecretBits, leak_bits: int) -> Work:
+        with self.times.stage("key length"):
+            n_out = self.secret_bits(leak_bits)
+        work = Work(number, key, leak_bits, self._seeds.popleft(), n_out)
+        self.amplifying[number] = work
+        return work
+
+    def amplify(self, work: Work) -> None:
+        self._jobs.put(work)
+
+    def _amplify(self) -> None:
+        """The thread: seed (Alice), hash, store."""
+        context, y = Toeplitz(), SecretBits(0)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # Cascade comes first
+        with open("/dev/urandom", "rb", buffering=0) as source:
+            while (work := self._jobs.get()) is not None:
+                if self.role == "alice":
+                    with self.times.stage("seed"):
+                        source.readinto(work.seed)
+                    self._tell(work, "seed")
+                if len(y) != work.n_out:
+                    y.close()
+                    y = SecretBits(work.n_out)
+                with self.times.stage("amplification"):
+                    context.modified_into(y, work.key, work.seed)
+                with self.times.stage("store"):
+                    self.store.put_key(work.number, y)
+                self._tell(work, "stored")
+        y.close()
+        context.close()
+
+    def _tell(self, work: Work, what: str) -> None:
+        self.done.put((work, what))
+        os.eventfd_write(self.wake, 1)
+
+    def _collect(self) -> None:
+        while not self.done.empty():
+            work, what = self.done.get()
+            if what == "seed":
+                work.drawn = True
+            else:
+                self._record(
+                    work.number, "prepared", leak_bits=work.leak_bits, secret_bits=work.n_out
+                )
+                self.send(READY, NUMBER.pack(work.number))
+                self.send_tag()
+                self.settle(work.number, "mine")
+
+    def settle(self, number: int, whose: str) -> None:
+        """Released once both ends have it on disk."""
+        self._ready[number].add(whose)
+        if len(self._ready[number]) < 2:
+            return
+        del self._ready[number]
+        work = self.amplifying.pop(number)
+        self._record(number, "released")
+        self._seeds.append(work.seed)
+        self.released.append((time.monotonic(), work.n_out))
+        self.on_released(work)
+
+    # ---- for the roles ----
+
+    def on_record(self, kind: int, body: memoryview) -> None:
+        raise NotImplementedError
+
+    def after_turn(self) -> bool:
+        """Whether there is more to do at once."""
+        return False
+
+    def on_released(self, work: Work) -> None:
+        """Buffers of this block are free."""
+
+    def block(self, number: int, key: SecretBits, seed: bytes) -> Block:
+        return Block(number, key, seed, self.plan.piece_bits, self.plan.error_rate)
+
+    def has_room(self) -> bool:
+        return len(self.link.room()) > ROOM_BYTES + CHUNK_BYTES
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._worker.join(30)
+        for each in (self.out, self.into, self.ledger, self.psk):
+            each.close()
+        os.close(self.wake)
