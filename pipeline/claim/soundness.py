@@ -3,7 +3,7 @@
 Photon numbers are known here, so every bound can be compared with the truth it bounds. Pulses are
 independent, so a run draws, for each basis, intensity and photon number, how many pulses were
 sent (multinomial), detected and wrong (binomial): the same law as pulse by pulse, in
-microseconds. Dead time and afterpulse correlations between pulses are not part of it.
+microseconds. Dead time and afterpulses tie pulses together: ``pulses`` goes through them singly.
 
 Per-term epsilon 0.01: violations become visible if a bound is wrong.
 """
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
+from photonlink.pipeline.claim.blocks import PHOTONS, SCENARIOS, Array, Draw, Scenario, draws
+from photonlink.pipeline.claim.pulses import Detectors, pulse_by_pulse
 from photonlink.pipeline.stages.finite_key.bbm92 import bbm92_exact, tlgr2012
 from photonlink.pipeline.stages.finite_key.counts import Bound, Source, phase_error
 from photonlink.pipeline.stages.finite_key.one_decoy import rusca2018_bounds
@@ -24,53 +26,6 @@ from photonlink.pipeline.stages.finite_key.small_blocks import lim2021
 from photonlink.pipeline.stages.finite_key.three_intensities import lim2014_bounds
 
 EPS = 0.01  # of each term
-_PHOTONS = 12  # Poisson(0.6) beyond it: 1e-12
-Array = np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What the channel does to n photons: detection probability and error probability of each n.
-
-    eta: transmission with detectors; background: per pulse; error: of light.
-    """
-
-    name: str
-    yields: tuple[float, ...]
-    errors: tuple[float, ...]
-
-
-def honest(eta: float, background: float, error: float, intercepted: float = 0.0) -> Scenario:
-    """A beam splitter; with ``intercepted``, that share of pulses measured in a random basis and
-    sent on: a quarter of them is wrong."""
-    yields, errors = [], []
-    for n in range(_PHOTONS):
-        light = 1 - (1 - eta) ** n
-        y = background + (1 - background) * light
-        wrong = error * (1 - intercepted) + (error / 2 + 0.25) * intercepted
-        yields.append(y)
-        errors.append((background / 2 * (1 - light) + wrong * light + 0.0) / y)
-    name = "intercept-resend" if intercepted else "beam splitter"
-    return Scenario(name, tuple(yields), tuple(min(0.5, e) for e in errors))
-
-
-def splitting(eta: float, background: float, error: float) -> Scenario:
-    """Photon-number splitting: two of three single photons blocked, all else sent on without
-    loss, as far as the detectors go."""
-    base = honest(eta, background, error)
-    yields = list(base.yields)
-    yields[1] = background + (1 - background) * eta / 3
-    for n in range(2, _PHOTONS):
-        yields[n] = background + (1 - background) * min(1.0, 3 * eta)
-    errors = [base.errors[0]] + [error + background / 2 * (1 - y) for y in yields[1:]]
-    return Scenario("photon-number splitting", tuple(yields), tuple(errors))
-
-
-SCENARIOS = (
-    honest(0.1, 2e-5, 0.02),
-    splitting(0.1, 2e-5, 0.02),
-    honest(0.1, 2e-5, 0.02, intercepted=0.1),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,44 +77,11 @@ class Tally:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Detections n and errors m of one run, [intensity, photon number]; phase: errors the single
-    photons of the key basis would have shown in the test basis."""
-
-    n_key: Array
-    m_key: Array
-    n_test: Array
-    m_test: Array
-    phase: int
-
-
-def draws(
-    scenario: Scenario, source: Source, pulses: int, runs: int, rng: np.random.Generator
-) -> Iterator[Draw]:
-    """``runs`` blocks of ``pulses``; both choose the key basis with probability 0.7."""
-    n = np.arange(_PHOTONS)
-    log_factorial = np.array([math.lgamma(i + 1) for i in n])
-    mus = np.array(source.mus)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        poisson = np.exp(np.where(n > 0, n * np.log(mus), 0.0) - mus - log_factorial)
-    sent = np.array(source.ps)[:, None] * np.where(n == 0, np.exp(-mus), poisson)
-    cells = np.concatenate([0.49 * sent.ravel(), 0.09 * sent.ravel()])
-    cells = np.append(cells, max(0.0, 1 - cells.sum()))
-    yields, errors = np.array(scenario.yields), np.array(scenario.errors)
-    for _ in range(runs):
-        block = rng.multinomial(pulses, cells)[:-1].reshape(2, len(source.mus), _PHOTONS)
-        detected = rng.binomial(block, yields)
-        wrong = rng.binomial(detected, errors)
-        phase = int(rng.binomial(detected[0, :, 1].sum(), errors[1]))
-        yield Draw(detected[0], wrong[0], detected[1], wrong[1], phase)
-
-
 def check_terms(
     tally: Tally, source: Source, counts: Array, bound: Bound, what: str, eps: float = EPS
 ) -> None:
     """Each n^±_k against what the photon numbers let one expect: one term each."""
-    n = np.arange(_PHOTONS)
+    n = np.arange(PHOTONS)
     weights = np.array(
         [p * math.exp(-m) * np.power(m, n) for m, p in zip(source.mus, source.ps, strict=True)]
     )
@@ -179,11 +101,12 @@ def totals(draw: Draw) -> tuple[list[int], list[int], list[int], list[int]]:
     return n_key, m_key, n_test, m_test
 
 
-def check_decoy(
-    scenario: Scenario, formula: str, pulses: int, runs: int, rng: np.random.Generator
-) -> list[Verdict]:
+DrawBlocks = Callable[[Source], Iterator[Draw]]
+
+
+def check_decoy(name: str, formula: str, blocks: DrawBlocks) -> list[Verdict]:
     """Every bound of one decoy formula; formula: hoeffding, chernoff (Lim 2014) or rusca2018."""
-    tally = Tally(scenario.name, formula)
+    tally = Tally(name, formula)
     rusca = formula == "rusca2018"
     bound: Bound = "chernoff" if formula == "chernoff" else "hoeffding"
     source = (
@@ -192,7 +115,7 @@ def check_decoy(
         else Source.of((0.6, 0.15, 0.001), (0.6, 0.25, 0.15))
     )
     terms, gconst = (4, 19.0) if rusca else (5, 21.0)
-    for draw in draws(scenario, source, pulses, runs, rng):
+    for draw in blocks(source):
         n_key, m_key, n_test, m_test = totals(draw)
         for counts, what in ((draw.n_key, "n"), (draw.m_test, "m")):
             check_terms(tally, source, counts, bound, what)
@@ -237,13 +160,31 @@ def check_sampling(
     return out
 
 
+FORMULAS = ("hoeffding", "chernoff", "rusca2018")
+
+
+def check_scenario(
+    scenario: Scenario, formula: str, pulses: int, runs: int, rng: np.random.Generator
+) -> list[Verdict]:
+    return check_decoy(
+        scenario.name, formula, lambda source: draws(scenario, source, pulses, runs, rng)
+    )
+
+
 def check_all(runs: int, seed: int, pulses: int = 3_000_000) -> list[Verdict]:
-    """Three scenarios by three decoy formulas, and sampling with few and many errors."""
+    """Three scenarios and detectors with memory by three formulas; sampling with few and many
+    errors. Detectors with memory are slower: a tenth of the runs, of a tenth of the pulses."""
     rng = np.random.default_rng(seed)
     verdicts: list[Verdict] = []
     for scenario in SCENARIOS:
-        for formula in ("hoeffding", "chernoff", "rusca2018"):
-            verdicts += check_decoy(scenario, formula, pulses, runs, rng)
+        for formula in FORMULAS:
+            verdicts += check_scenario(scenario, formula, pulses, runs, rng)
+    for formula in FORMULAS:
+        verdicts += check_decoy(
+            "dead time, afterpulses",
+            formula,
+            lambda source: pulse_by_pulse(Detectors(), source, pulses // 10, runs // 10, rng),
+        )
     for marked in (6, 60, 600):
         verdicts += check_sampling(marked, 2000, 8000, 20 * runs, rng)
     return verdicts

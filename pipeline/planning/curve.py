@@ -15,7 +15,7 @@ from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.planning.expected import Settings
 from photonlink.pipeline.planning.model import Link, LinkFileError
 from photonlink.pipeline.planning.optimise import optimised
-from photonlink.pipeline.planning.rates import Planned, key_rate
+from photonlink.pipeline.planning.rates import Planned, asymptotic_rate, key_rate
 
 Axis = Literal["distance", "loss"]
 AXIS_LABEL = {"distance": "Fibre length (km)", "loss": "Loss (dB)"}
@@ -95,34 +95,53 @@ def curve(
 ) -> list[Point]:
     """Points for each block length (none given: the link's own) at each x, in rising order.
 
-    optimise: the best settings at each point, each search starting from its neighbour's.
+    optimise: the best settings at each point, each search starting from its neighbour's; the
+    asymptotic rate then has its own best settings.
     """
     if not all(math.isfinite(x) and x >= 0 for x in xs):
         raise LinkFileError("must be finite and not negative", where=f"--from, --to ({axis})")
+    places = [link.at_length(x) if axis == "distance" else link.at_loss(x) for x in xs]
+    planned = [Planned.of(place) for place in places]
+    forever: list[float | None] = [None] * len(xs)
+    if optimise:
+        forever = [asymptotic_rate(p) for p in _best_along(planned, forever=True)]
     points = []
     for block in blocks or (_own(link),):
-        best: Settings | None = None
-        dark = False
-        for x in xs:
-            at = link.at_length(x) if axis == "distance" else link.at_loss(x)
-            planned = _with(Planned.of(at), block)
-            if optimise and not dark:
-                planned = optimised(planned, start=best)
-                best = planned.settings
-            elif best is not None:
-                planned = replace(planned, settings=best)
-            result = key_rate(planned)
-            # beyond the reach even of endless blocks no settings help
-            dark = optimise and result.length == 0 and result.asymptotic_bits_per_s == 0
-            s = planned.settings
-            points.append(
-                Point(
-                    link.name, link.protocol.kind, axis, float(x), block.label, result.bits_per_s,
-                    result.asymptotic_bits_per_s, result.qber, result.sifted_bits_per_s,
-                    result.block_s, result.reason, s.mus, s.ps, s.key_basis,
-                )
-            )  # fmt: skip
+        own = [_with(p, block) for p in planned]
+        settled = _best_along(own) if optimise else own
+        points += [
+            _point(link, axis, x, block, p, limit)
+            for x, p, limit in zip(xs, settled, forever, strict=True)
+        ]
     return points
+
+
+def _best_along(planned: Sequence[Planned], *, forever: bool = False) -> list[Planned]:
+    """Each with its best settings; beyond the last that makes key there is nothing to search."""
+    found: list[Planned] = []
+    best: Settings | None = None
+    dark = False
+    for each in planned:
+        if not dark:
+            each = optimised(each, start=best, forever=forever)
+            best = each.settings
+            dark = asymptotic_rate(each) == 0
+        elif best is not None:
+            each = replace(each, settings=best)
+        found.append(each)
+    return found
+
+
+def _point(
+    link: Link, axis: str, x: float, block: Block, planned: Planned, limit: float | None
+) -> Point:
+    result, s = key_rate(planned), planned.settings
+    asymptotic = max(result.asymptotic_bits_per_s, limit or 0.0)
+    return Point(
+        link.name, link.protocol.kind, axis, float(x), block.label, result.bits_per_s,
+        asymptotic, result.qber, result.sifted_bits_per_s, result.block_s, result.reason,
+        s.mus, s.ps, s.key_basis,
+    )  # fmt: skip
 
 
 def _own(link: Link) -> Block:

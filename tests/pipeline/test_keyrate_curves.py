@@ -212,3 +212,13 @@ def test_noise_of_the_fibre_stays_when_only_the_loss_is_asked_for() -> None:
     at = noisy.at_loss(8.0)
     assert hardware_of(at).dark == pytest.approx(hardware_of(noisy).dark)
     assert hardware_of(at).etas == pytest.approx(hardware_of(noisy).etas)
+
+
+def test_the_example_of_the_page_is_a_link() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "planning.md").read_text("utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert key_rate(Planned.of(model.parse_link(example, "docs/planning.md"))).length > 0
+    for line in (part for part in example.splitlines() if part.startswith("# pass")):
+        shown = example.replace("length_km = 40\n", line[2:].split("}")[0] + "}\n")
+        shown = "".join(x for x in shown.splitlines(True) if not x.startswith(("raman", "band")))
+        assert model.parse_link(shown, "docs/planning.md").channel.losses_db()

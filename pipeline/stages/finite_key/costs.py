@@ -45,9 +45,9 @@ def second_order_leak(n: float, e: float, eps: float) -> SecondOrderLeak:
     quantile = float(binom.ppf(min(1.0, eps * (1 + 1 / math.sqrt(n_bits))), n_bits, 1 - e))
     bits = (
         shannon
-        + (n_bits * (1 - e) - quantile - 1) * math.log2((1 - e) / e)
+        + (n_bits * (1 - e) - quantile - 1) * (math.log2(1 - e) - math.log2(e))
         - 0.5 * math.log2(n_bits)
-        - math.log2(1 / eps)
+        + math.log2(eps)
     )
     return SecondOrderLeak(bits, shannon)
 

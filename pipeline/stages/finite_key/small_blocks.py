@@ -18,7 +18,7 @@ from photonlink.pipeline.stages.finite_key.bbm92 import KeyLength, make_account,
 @dataclass(frozen=True, slots=True)
 class SmallBlock:
     """key: the account. nu: what the phase error may exceed the threshold by; xi: the part of it
-    that the Serfling step takes; share: 2 eps_pe / eps_sec."""
+    that the Serfling step takes, both 1 where nothing is bounded; share: 2 eps_pe / eps_sec."""
 
     key: KeyLength
     nu: float
@@ -60,10 +60,9 @@ def _length(
     eps_pa = eps_sec - 2 * eps_pe
     penalty = tag_bits(eps_cor) - 2 * math.log2(2 * eps_pa)
     if n == 0 or k == 0:
-        return SmallBlock(
-            make_account("lim2021", n, k, 0.5, leak_ec, penalty), math.inf, math.inf, eps_pe, share
-        )
-    nu, xi = _best_nu(n, k, q, eps_pe)
+        key = make_account("lim2021", n, k, 0.5, leak_ec, penalty)
+        return SmallBlock(key, 1.0, 1.0, eps_pe, share)
+    nu, xi = (min(1.0, x) for x in _best_nu(n, k, q, eps_pe))
     phi = min(0.5, q + nu)
     return SmallBlock(make_account("lim2021", n, k, phi, leak_ec, penalty), nu, xi, eps_pe, share)
 

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from photonlink.pipeline.stages.finite_key import inputs
+
 # Terms below this share of the largest one cannot move a double any more.
 _NEGLIGIBLE = 1e-18
 
@@ -77,7 +79,9 @@ def max_errors_unseen(observed: int, k: int, n: int, failure: float) -> int:
     the true number exceeds it with probability at most ``failure``. Numerical inversion of the
     hypergeometric CDF, as Mannalath, Zapatero and Curty (arXiv:2410.04095) recommend.
     """
-    return max_errors_unseen_log(observed, k, n, math.log(failure))
+    n, k = inputs.count("n", n), inputs.count("k", k)
+    observed = inputs.count("observed", observed, at_most=k)
+    return max_errors_unseen_log(observed, k, n, math.log(inputs.epsilon("failure", failure)))
 
 
 def max_errors_unseen_log(observed: int, k: int, n: int, log_failure: float) -> int:
