@@ -99,7 +99,7 @@ static uint32_t chunk_before(const pl_gf128_kernel *kernel, const uint32_t *s, c
   uint64_t left[TILE], right[TILE], sum = 0;
   for (size_t at = 0; at < n; at += TILE) {
     size_t count = n - at < TILE ? n - at : TILE;
-    for (size_t i = 0; i < count; i++) left[i] = s[at + i - 1];
+    for (size_t i = 0; i < count; i++) left[i] = s[(ptrdiff_t)(at + i) - 1];
     for (size_t i = 0; i < count; i++) right[i] = a[at + i];
     if (count % 2) left[count] = right[count] = 0;
     sum ^= kernel->dot(left, right, (count + 1) / 2 * 2).lo;
