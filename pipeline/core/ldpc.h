@@ -9,9 +9,9 @@
 enum {
   LDPC_CODES = 9,
   LDPC_MAX_ROWS = 64,
-  LDPC_MAX_COLUMNS = 192,
-  LDPC_MAX_EDGES = 1024,
-  LDPC_MAX_DEGREE = 64, /* of a row */
+  LDPC_MAX_COLUMNS = 224,
+  LDPC_MAX_EDGES = 1408,
+  LDPC_MAX_DEGREE = 96, /* of a row */
   LDPC_MAX_LIFT = 1024,
   LDPC_LANES = 64,      /* checks that a kernel treats at once; a lift is a multiple of it */
   LDPC_HEADER = 8,      /* bytes in front of the syndrome */
@@ -20,10 +20,8 @@ enum {
 
 typedef struct { /* a base matrix: columns in order of use, the rows each meets */
   uint8_t rows, columns;
-  uint8_t channel; /* magnitude of a key bit's log-likelihood ratio */
-  uint8_t scale;   /* of the minimum, in sixteenths */
   const uint8_t *degree;
-  const uint16_t *edge; /* row << 10 | shift, for a lift of 1024; others take it modulo the lift */
+  const uint16_t *edge; /* row << 10 | shift; the shift counts modulo the lift */
 } ldpc_code;
 extern const ldpc_code ldpc_codes[LDPC_CODES];
 
@@ -36,6 +34,7 @@ typedef struct { /* public: how a key of n bits is cut and coded */
   int64_t bits, payload; /* of the key, of a frame (the last frame may have fewer) */
   int64_t step, inverse, offset; /* order position p is key bit (p * step + offset) mod bits */
   int frames, lift, columns;
+  int channel; /* magnitude of a key bit's log-likelihood ratio */
   int row_start[LDPC_MAX_ROWS + 1];
   ldpc_edge edge[LDPC_MAX_EDGES]; /* by row */
 } ldpc_plan;
@@ -44,9 +43,11 @@ typedef struct { /* public: how a key of n bits is cut and coded */
  * `column`. PL_E_ARGUMENT: bits or qber out of range. */
 int ldpc_plan_init(ldpc_plan *plan, int64_t bits, double qber, const uint8_t seed[32]);
 /* One fixed code, for tests and measurements. */
-int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, int code, int columns, int lift, int frames,
-                    const uint8_t seed[32]);
+int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, double qber, int code, int columns, int lift,
+                    int frames, const uint8_t seed[32]);
 
+/* a modulo b for 0 <= a < 2 b */
+static inline int ldpc_wrap(int a, int b) { return a < b ? a : a - b; }
 static inline int ldpc_words(const ldpc_plan *p) { return p->lift / 64; } /* of a block */
 static inline int ldpc_frame_words(const ldpc_plan *p) { return p->columns * ldpc_words(p); }
 static inline int ldpc_syndrome_words(const ldpc_plan *p) {
@@ -74,16 +75,23 @@ static inline void ldpc_put32(uint8_t *p, uint32_t v) {
   for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> 8 * i);
 }
 
-/* ---- the decoder's inner loop ---- */
+/* ---- the decoder's inner loop ----
+ * Log-likelihood ratios in steps of 1/LDPC_UNIT; LDPC_FALL[d] = 16 exp(-d / LDPC_UNIT), the logarithms
+ * LDPC_UNIT ln(s / LDPC_ONE) of s below 16, of s / 4 and of s / 16. */
+enum { LDPC_UNIT = 3, LDPC_ONE = 8, LDPC_CAP = 31 };
+#define LDPC_FALL {16, 11, 8, 6, 4, 3, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0}
+#define LDPC_LOG_FINE {-127, -6, -4, -3, -2, -1, -1, 0, 0, 0, 1, 1, 1, 1, 2, 2}
+#define LDPC_LOG_MIDDLE {-5, -1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6}
+#define LDPC_LOG_COARSE {0, 3, 5, 6, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10, 10, 10}
 typedef struct { /* one block column as a row of the base matrix meets it */
   const int8_t *in; /* lift values and the first LDPC_LANES again */
   int8_t *out;      /* the same, seen from this row: value t belongs to check t */
-  int shift;        /* check t meets in[(t + shift) mod lift] */
+  int shift;        /* check t meets in[(t + shift) mod lift]; below lift */
 } ldpc_line;
 /* One block row. messages: lift * degree values, kept between iterations; sign: 0 or -1 per check.
  * Returns whether any check was violated by the values as they came. */
 typedef int ldpc_row_kernel(const ldpc_line *line, int degree, int lift, int8_t *messages,
-                            const int8_t *sign, int scale);
+                            const int8_t *sign);
 ldpc_row_kernel ldpc_row_portable;
 #if defined(__x86_64__)
 ldpc_row_kernel ldpc_row_avx2;

@@ -214,7 +214,7 @@ static void settle(pl_ldpc_bob *bob, bob_frame *frame, int64_t x, int wrong) {
   for (int row = 0; row < plan->code->rows; row++)
     for (int e = plan->row_start[row]; e < plan->row_start[row + 1]; e++) {
       if (plan->edge[e].column != column) continue;
-      int64_t check = row * plan->lift + ((place - plan->edge[e].shift) & (plan->lift - 1));
+      int64_t check = row * plan->lift + ldpc_wrap(place + plan->lift - plan->edge[e].shift, plan->lift);
       frame->target[check / 64] ^= 1ull << (check & 63);
     }
 }

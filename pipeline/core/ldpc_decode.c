@@ -15,8 +15,9 @@ struct ldpc_decoder {
   int8_t *values[2];   /* per block column: STRIDE values; which of both holds it changes */
   int8_t *messages;    /* per edge: lift values */
   int8_t *sign;        /* per check */
-  uint64_t *words;     /* a frame's worth, for hard decisions */
   uint64_t *syndrome;
+  uint32_t *pinned;    /* positions known to hold no error */
+  int n_pinned;
   uint8_t current[LDPC_MAX_COLUMNS];
   uint16_t turn[LDPC_MAX_COLUMNS]; /* the column's value t belongs to its bit (t + turn) mod lift */
 };
@@ -35,8 +36,8 @@ void ldpc_decoder_free(ldpc_decoder *d) {
   free(d->values[1]);
   free(d->messages);
   free(d->sign);
-  free(d->words);
   free(d->syndrome);
+  free(d->pinned);
   free(d);
 }
 
@@ -54,24 +55,33 @@ ldpc_decoder *ldpc_decoder_new(const ldpc_plan *plan) {
   d->values[1] = zeroed((size_t)plan->columns * STRIDE);
   d->messages = zeroed((size_t)plan->row_start[plan->code->rows] * (size_t)plan->lift);
   d->sign = zeroed((size_t)plan->code->rows * (size_t)plan->lift);
-  d->words = zeroed((size_t)ldpc_frame_words(plan) * 8);
+  d->pinned = zeroed((size_t)ldpc_frame_words(plan) * 64 * sizeof *d->pinned);
   d->syndrome = zeroed((size_t)ldpc_syndrome_words(plan) * 8);
-  if (d->values[0] && d->values[1] && d->messages && d->sign && d->words && d->syndrome) return d;
+  if (d->values[0] && d->values[1] && d->messages && d->sign && d->pinned && d->syndrome) return d;
   ldpc_decoder_free(d);
   return NULL;
 }
 
+/* Saturation could wear out what is known for certain: it is renewed before every iteration. */
+static void pin(ldpc_decoder *d, const ldpc_plan *plan) {
+  for (int i = 0; i < d->n_pinned; i++) {
+    int column = (int)d->pinned[i] / plan->lift, place = (int)d->pinned[i] % plan->lift;
+    int8_t *value = d->values[d->current[column]] + (size_t)column * STRIDE;
+    place = ldpc_wrap(place + plan->lift - d->turn[column], plan->lift);
+    value[place] = LDPC_CERTAIN;
+    if (place < LDPC_LANES) value[place + plan->lift] = LDPC_CERTAIN;
+  }
+}
+
 static void begin(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target,
                   const uint64_t *known) {
-  int per = ldpc_words(plan), checks = plan->code->rows * plan->lift;
-  for (int c = 0; c < plan->columns; c++) {
-    int8_t *value = d->values[0] + (size_t)c * STRIDE;
-    memset(value, plan->code->channel, (size_t)plan->lift);
-    for (int w = 0; w < per; w++)
-      for (uint64_t left = known[c * per + w]; left; left &= left - 1)
-        value[64 * w + __builtin_ctzll(left)] = LDPC_CERTAIN;
-    memcpy(value + plan->lift, value, LDPC_LANES);
-  }
+  int checks = plan->code->rows * plan->lift;
+  d->n_pinned = 0;
+  for (int w = 0; w < ldpc_frame_words(plan); w++)
+    for (uint64_t left = known[w]; left; left &= left - 1)
+      d->pinned[d->n_pinned++] = (uint32_t)(64 * w + __builtin_ctzll(left));
+  for (int c = 0; c < plan->columns; c++)
+    memset(d->values[0] + (size_t)c * STRIDE, plan->channel, (size_t)plan->lift + LDPC_LANES);
   for (int i = 0; i < checks; i++) d->sign[i] = (int8_t)-(int)(target[i >> 6] >> (i & 63) & 1);
   memset(d->messages, 0, (size_t)plan->row_start[plan->code->rows] * (size_t)plan->lift);
   memset(d->current, 0, sizeof d->current);
@@ -81,6 +91,7 @@ static void begin(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target
 /* All block rows once; whether any check was violated when its turn came. */
 static int iterate(ldpc_decoder *d, const ldpc_plan *plan) {
   int violated = 0;
+  pin(d, plan);
   for (int row = 0; row < plan->code->rows; row++) {
     int first = plan->row_start[row], degree = plan->row_start[row + 1] - first;
     ldpc_line line[LDPC_MAX_DEGREE];
@@ -89,12 +100,12 @@ static int iterate(ldpc_decoder *d, const ldpc_plan *plan) {
       size_t at = (size_t)e.column * STRIDE;
       int now = d->current[e.column];
       line[j] = (ldpc_line){d->values[now] + at, d->values[!now] + at,
-                            (e.shift - d->turn[e.column]) & (plan->lift - 1)};
+                            ldpc_wrap(e.shift + plan->lift - d->turn[e.column], plan->lift)};
       d->current[e.column] = (uint8_t)!now;
       d->turn[e.column] = e.shift;
     }
     violated |= d->row(line, degree, plan->lift, d->messages + (size_t)first * (size_t)plan->lift,
-                       d->sign + row * plan->lift, plan->code->scale);
+                       d->sign + row * plan->lift);
     for (int j = 0; j < degree; j++) memcpy(line[j].out + plan->lift, line[j].out, LDPC_LANES);
   }
   return violated;
@@ -115,9 +126,9 @@ static void decide(const ldpc_decoder *d, const ldpc_plan *plan, uint64_t *error
   int per = ldpc_words(plan);
   for (int c = 0; c < plan->columns; c++) {
     const int8_t *value = d->values[d->current[c]] + (size_t)c * STRIDE;
-    int back = (plan->lift - d->turn[c]) & (plan->lift - 1);
+    int back = plan->lift - d->turn[c];
     for (int w = 0; w < per; w++)
-      error[c * per + w] = signs(value + ((64 * w + back) & (plan->lift - 1)));
+      error[c * per + w] = signs(value + (64 * w + back) % plan->lift);
   }
 }
 
@@ -143,20 +154,20 @@ int ldpc_decode(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target,
 }
 
 void ldpc_doubt(ldpc_decoder *d, const ldpc_plan *plan, uint8_t *doubt) {
-  int mask = plan->lift - 1;
+  int lift = plan->lift;
   for (int c = 0; c < plan->columns; c++) {
     const int8_t *value = d->values[d->current[c]] + (size_t)c * STRIDE;
-    for (int t = 0; t < plan->lift; t++) {
+    for (int t = 0; t < lift; t++) {
       int v = value[t] < 0 ? -value[t] : value[t];
-      doubt[c * plan->lift + ((t + d->turn[c]) & mask)] = (uint8_t)((128 - v) / 2);
+      doubt[c * lift + ldpc_wrap(t + d->turn[c], lift)] = (uint8_t)((128 - v) / 2);
     }
   }
   for (int row = 0; row < plan->code->rows; row++) /* d->syndrome: what `agrees` left over */
-    for (int t = 0; t < plan->lift; t++) {
-      if (!(d->syndrome[(row * plan->lift + t) / 64] >> (t & 63) & 1)) continue;
+    for (int t = 0; t < lift; t++) {
+      if (!(d->syndrome[(row * lift + t) / 64] >> (t & 63) & 1)) continue;
       for (int e = plan->row_start[row]; e < plan->row_start[row + 1]; e++) {
-        uint8_t *p = doubt + plan->edge[e].column * plan->lift +
-                     ((t + plan->edge[e].shift) & mask);
+        uint8_t *p =
+            doubt + plan->edge[e].column * lift + ldpc_wrap(t + plan->edge[e].shift, lift);
         *p = (uint8_t)(*p > 191 ? 255 : *p + 64);
       }
     }

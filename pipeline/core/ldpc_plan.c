@@ -3,10 +3,13 @@
 
 #include <math.h>
 
-/* Leak over n h(q) that a frame is planned for, by lift: shorter frames need more. */
+enum { LEAST_LIFT = 128, MOST_LIFT = 640 }; /* more lift would leave the second-level cache */
+
+/* Leak over n h(q) that a frame is planned for. Short frames need more, and low rates, where the
+ * number of errors in a frame varies most. */
 static double planned_f(double qber, int lift) {
-  double f = qber < 0.015 ? 1.17 : 1.16;
-  return lift >= 1024 ? f : lift == 512 ? f * 1.02 : lift == 256 ? f * 1.05 : f * 1.1;
+  double f = 1.15 + 0.00035 / (qber < 0.005 ? 0.005 : qber);
+  return f * (1 + 0.03 * (512.0 / lift - 1)); /* measured at 128, 256, 512 */
 }
 
 static double entropy(double p) { return -p * log2(p) - (1 - p) * log2(1 - p); }
@@ -58,18 +61,20 @@ static void sort_edges(ldpc_plan *plan) {
       for (int k = 0; k < code->degree[column]; k++, e++)
         if (*e >> 10 == row)
           plan->edge[edges++] =
-              (ldpc_edge){(uint16_t)column, (uint16_t)((*e & 1023) & (plan->lift - 1))};
+              (ldpc_edge){(uint16_t)column, (uint16_t)((*e & 1023) % plan->lift)};
   }
   plan->row_start[code->rows] = edges;
 }
 
-int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, int code, int columns, int lift, int frames,
-                    const uint8_t seed[32]) {
+int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, double qber, int code, int columns, int lift,
+                    int frames, const uint8_t seed[32]) {
   if (bits < 2 || code < 0 || code >= LDPC_CODES || columns < 1 ||
       columns > ldpc_codes[code].columns || lift < LDPC_LANES || lift > LDPC_MAX_LIFT ||
-      (lift & (lift - 1)) || bits > (int64_t)frames * columns * lift)
+      lift % LDPC_LANES || bits > (int64_t)frames * columns * lift)
     return PL_E_ARGUMENT;
+  double p = qber < 0.001 ? 0.001 : qber;
   *plan = (ldpc_plan){.code = &ldpc_codes[code],
+                      .channel = (int)lround(LDPC_UNIT * log((1 - p) / p)),
                       .bits = bits,
                       .payload = (bits + frames - 1) / frames,
                       .frames = frames,
@@ -80,28 +85,37 @@ int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, int code, int columns, int li
   return PL_OK;
 }
 
+typedef struct {
+  double cost;
+  int code, columns, lift, frames;
+} choice;
+
+/* The best lift for so many frames of this code, if any is. */
+static void consider(choice *best, int64_t bits, double qber, int code, int frames) {
+  const ldpc_code *c = &ldpc_codes[code];
+  int64_t payload = (bits + frames - 1) / frames;
+  for (int lift = LEAST_LIFT; lift <= MOST_LIFT; lift += LDPC_LANES) {
+    int64_t columns = (payload + lift - 1) / lift;
+    if (columns > c->columns) continue;
+    double leak = (double)c->rows * lift * frames / (double)bits;
+    if (leak < planned_f(qber, lift) * entropy(qber) && code + 1 < LDPC_CODES) continue;
+    double unused = 0.85 - (double)columns / c->columns; /* the degrees suit a nearly full code */
+    double cost = leak * planned_f(qber, lift) * (1 + (unused > 0 ? 0.3 * unused : 0));
+    if (cost < best->cost) *best = (choice){cost, code, (int)columns, lift, frames};
+  }
+}
+
 int ldpc_plan_init(ldpc_plan *plan, int64_t bits, double qber, const uint8_t seed[32]) {
   if (bits < PL_LDPC_MIN_BITS || bits > PL_LDPC_MAX_BITS || !(qber >= 0 && qber <= 0.125))
     return PL_E_ARGUMENT;
-  double h = entropy(qber < 0.001 ? 0.001 : qber);
-  int64_t least = INT64_MAX;
-  int best_code = 0, best_columns = 0, best_lift = 0, best_frames = 0;
-  for (int lift = LDPC_MAX_LIFT; lift >= 128; lift /= 2)
-    for (int c = 0; c < LDPC_CODES; c++) {
-      const ldpc_code *code = &ldpc_codes[c];
-      int64_t most = (int64_t)(code->rows / (planned_f(qber, lift) * h)); /* columns */
-      most = most > code->columns ? code->columns : most;
-      if (most * 3 < code->columns * 2 && c + 1 < LDPC_CODES) continue;
-      int64_t frames = (bits + most * lift - 1) / (most * lift);
-      int64_t leak = frames * code->rows * lift;
-      if (leak >= least) continue;
-      least = leak;
-      best_code = c;
-      best_lift = lift;
-      best_frames = (int)frames;
-      best_columns = (int)(((bits + frames - 1) / frames + lift - 1) / lift);
-    }
-  return ldpc_plan_fixed(plan, bits, best_code, best_columns, best_lift, best_frames, seed);
+  choice best = {.cost = INFINITY};
+  double rate = qber < 0.001 ? 0.001 : qber;
+  for (int code = 0; code < LDPC_CODES; code++) {
+    int least = (int)(bits / ((int64_t)ldpc_codes[code].columns * MOST_LIFT)) + 1;
+    for (int frames = least; frames < least + 8 + least / 2; frames++)
+      consider(&best, bits, rate, code, frames);
+  }
+  return ldpc_plan_fixed(plan, bits, qber, best.code, best.columns, best.lift, best.frames, seed);
 }
 
 int64_t ldpc_key_index(const ldpc_plan *plan, int64_t position) {
@@ -135,7 +149,7 @@ void ldpc_syndrome_add(const ldpc_plan *plan, const uint64_t *words, uint64_t *s
       const uint64_t *block = words + plan->edge[e].column * per;
       int whole = plan->edge[e].shift / 64, part = plan->edge[e].shift % 64;
       for (int w = 0; w < per; w++) {
-        uint64_t low = block[(w + whole) & (per - 1)], high = block[(w + whole + 1) & (per - 1)];
+        uint64_t low = block[(w + whole) % per], high = block[(w + whole + 1) % per];
         syndrome[w] ^= part ? low >> part | high << (64 - part) : low;
       }
     }
