@@ -141,6 +141,7 @@ void pl_wrap(pl_decoder *d, uint64_t count, int64_t wrap) {
 }
 
 static void lost_add(pl_decoder *d, pl_lost lost) {
+  if (lost.start_ps == INT64_MAX) lost.start_ps--;
   if (lost.end_ps <= lost.start_ps) lost.end_ps = lost.start_ps + 1;
   if (d->lost_n < PL_LOST_MAX) {
     d->lost[d->lost_n++] = lost;

@@ -204,6 +204,17 @@ def test_overflows_that_leave_64_bits_end_the_stream_by_name(
     assert len(block) + len(decoder.finish()) == 1  # what came before is kept
 
 
+def test_a_gap_at_the_end_of_time() -> None:
+    """The last nanosecond of 64 bits has no end after it (found by the fuzzer)."""
+    last = 2**63 - 1
+    good = [struct.pack("<BBHiq", 0, 0, 0, 1, t) for t in (last - 9, last)]
+    damaged = struct.pack("<BBHiq", 9, 0, 0, 1, last)
+    blocks, _ = run(FORMATS[11], good[0] + good[1] + damaged + good[1])
+    assert [t for t, _ in events(blocks)] == [last - 9, last, last]
+    gaps = [gap for block in blocks for gap in block.lost]
+    assert [(gap.start_ps, gap.end_ps) for gap in gaps] == [(last - 1, last)]
+
+
 @pytest.mark.parametrize("format_code", range(lib.PL_FORMAT_TDC1, lib.PL_FORMAT_SWABIAN16 + 1))
 def test_more_than_2_to_31_bytes_at_once(format_code: int) -> None:
     """Lengths are not cut to 32 bits: the output fills, and consumed tells how far it came."""
