@@ -41,7 +41,7 @@ NUMBER = struct.Struct("<I")
 RESULT = struct.Struct("<IQ16s")  # block, leak in bits, verification point; then the hash
 CHUNK_BYTES = 1 << 17
 OPEN_BLOCKS = 3  # announced and not yet released
-ROUND_BITS = 1 << 21  # the length of a key is rounded down to it: the buffer is then kept
+ROUND = 64  # keys are cut to whole 64ths of the block: the buffer is then kept
 EPS_SEC, EPS_COR = 1e-10, 1e-15
 
 
@@ -206,7 +206,8 @@ class End:
         length = bbm92_key_length(
             p.block_bits, p.test_bits, p.q_tol, leak_bits, tag, EPS_SEC, EPS_COR
         ).length
-        return length // ROUND_BITS * ROUND_BITS
+        step = max(8, p.block_bits // ROUND // 8 * 8)
+        return length // step * step
 
     def begin_work(self, number: int, key: SecretBits, leak_bits: int) -> Work:
         with self.times.stage("key length"):

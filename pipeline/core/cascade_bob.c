@@ -150,32 +150,12 @@ int64_t pl_cascade_bob_request(pl_cascade_bob *bob, uint8_t *out, size_t capacit
   return (int64_t)bob->request_size;
 }
 
-/* With many frames at work each is cold when its turn comes: fetch what the group at `at` is about
- * while the one before it is heard. */
-static void look_ahead(const pl_cascade_bob *bob, const uint8_t *at, const uint8_t *end) {
-  enum { MOST = 24 };
-  if (at >= end || at[3] >> 5 != CC_OP_HALVES || at[2] >= CC_PASSES) return;
-  const bob_pass *pass = &bob->frame[cc_get16(at)].pass[at[2]];
-  int count = (int)cc_get16(at + 4);
-  __builtin_prefetch(pass->search, 1);
-  for (int i = 0; i < count && i < MOST; i++) {
-    unsigned middle = cc_get16(at + CC_HEADER + 2 * i);
-    __builtin_prefetch(&pass->cell[(middle & (middle - 1)) >> 6], 1);
-  }
-}
-
-static const uint8_t *behind(const uint8_t *group) {
-  int op = group[3] >> 5, listed = op == CC_OP_HALVES || op == CC_OP_LISTED;
-  return group + CC_HEADER + (listed ? 2 * cc_get16(group + 4) : 0);
-}
-
 int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size) {
   if (!bob->in_flight || bob->broken) return PL_E_STATE;
   if (size != bytes_for(bob->request_bits)) return PL_E_DATA;
   cc_reader reader = {parities, 0};
   bob->in_flight = 0;
   for (const uint8_t *at = bob->request, *end = at + bob->request_size; at < end;) {
-    look_ahead(bob, behind(at), end);
     int status = bob_hear(bob, &at, &reader);
     if (status == PL_OK) continue;
     bob->broken = 1;

@@ -188,15 +188,12 @@ HOT_TARGET int HOT(split_search)(const cc_public *pub, bob_frame *f, int pass, i
 
 /* ---- Bob: answers to halves ---- */
 
-enum { AHEAD = 16 };
-
 HOT_TARGET int HOT(hear_halves)(const cc_public *pub, bob_frame *f, int pass, int count,
                                 cc_reader *r) {
   bob_pass *p = &f->pass[pass];
   int status = PL_OK;
   for (int k = 0; k < count && status == PL_OK; k++) {
     int begin = p->search[k].begin, half = 1 << p->search[k].level >> 1;
-    if (k + AHEAD < count) __builtin_prefetch(&p->cell[p->search[k + AHEAD].begin >> 6], 1);
     status = split(pub, f, pass, k, cc_next_bit(r) ^ bob_parity(p->cell, begin, half));
   }
   return status;
