@@ -32,7 +32,7 @@ from photonlink.hal.instruments import (
 )
 from photonlink.hal.params import Value
 from photonlink.hal.registry import load_driver
-from photonlink.hal.station import BenchStation, InstrumentEntry, Match
+from photonlink.hal.station import EMULATOR_NAME, BenchStation, InstrumentEntry, Match
 from photonlink.hal.tags import Provenance
 
 BenchTap = Callable[[str, str, bytes], None]
@@ -191,6 +191,9 @@ async def _open_one(
     link_tap = functools.partial(tap, name) if tap is not None else None
     attempts: list[Attempt] = []
     for chosen, address in _candidates(entry):
+        if address.startswith(EMULATOR_NAME):
+            attempts.append(Attempt(address, "LinkNotFound", f"{address} is not running", 0.0))
+            continue
         instrument = driver(name, address, settings, limits=entry.limits, tap=link_tap)
         begin = time.monotonic()
         try:

@@ -66,6 +66,7 @@ class CheckReport:
     verdicts: list[Verdict] = field(default_factory=list)
     pairs: list[PairHistogram] = field(default_factory=list)
     visibility: dict[str, float] = field(default_factory=dict)
+    emulated: bool = False
 
     @property
     def ok(self) -> bool:
@@ -91,6 +92,7 @@ def judge(alice: SideClicks | None, bob: SideClicks | None) -> CheckReport:
     report = CheckReport()
     for side in (alice, bob):
         if side is not None:
+            report.emulated = report.emulated or side.emulated
             _judge_side(side, report)
     if alice is None or bob is None:
         hint = "run photonlink check at the other end too, or give both station files"
@@ -211,6 +213,8 @@ def _judge_visibility(report: CheckReport) -> None:
 
 def print_report(report: CheckReport, console: Console) -> None:
     """Verdicts, then one small histogram per pair of detectors that should correlate."""
+    if report.emulated:
+        console.print("EMULATED: some of these instruments are not real", style="bold red")
     table = Table("what", "", "value", "hint", box=None)
     marks = {True: "[green]good[/]", False: "[red]BAD[/]", None: "[yellow]look[/]"}
     for v in report.verdicts:
@@ -224,7 +228,7 @@ def print_report(report: CheckReport, console: Console) -> None:
         console.print(f"  {p.alice}{p.bob}  {_sparkline(p)}  {delay}  {counts}")
 
 
-def _sparkline(p: PairHistogram, width: int = 41) -> str:
+def _sparkline(p: PairHistogram, width: int = 25) -> str:
     counts = np.asarray(p.counts)
     middle = len(counts) // 2
     half = min(width // 2, middle)

@@ -47,6 +47,7 @@ class SideClicks:
     seconds: float
     dark_hz: dict[str, float]
     lost_s: float
+    emulated: bool
 
     def rates_hz(self) -> dict[str, float]:
         counts = np.bincount(self.detector, minlength=4)
@@ -158,7 +159,7 @@ async def _measure_own(
     lit = await _record(station, bench, seconds)
     return SideClicks(
         lit.role, lit.resolution_ps, lit.host_start_s, lit.time_ps, lit.detector, lit.seconds,
-        dark_hz, lit.lost_s,
+        dark_hz, lit.lost_s, lit.emulated,
     )  # fmt: skip
 
 
@@ -178,7 +179,7 @@ async def _record(station: NodeStation, bench: Bench, seconds: float) -> SideCli
     return SideClicks(
         station.node.role, tagger.capabilities.resolution_ps, _host_start_s(start),
         np.ascontiguousarray(times[keep]), np.ascontiguousarray(detector[keep]), seconds, {},
-        lost_s,
+        lost_s, bench.emulated,
     )  # fmt: skip
 
 
@@ -206,7 +207,7 @@ def _meta(own: SideClicks) -> dict[str, object]:
     return {
         "check": "clicks", "role": own.role, "resolution_ps": own.resolution_ps,
         "host_start_s": own.host_start_s, "seconds": own.seconds, "dark_hz": own.dark_hz,
-        "lost_s": own.lost_s,
+        "lost_s": own.lost_s, "emulated": own.emulated,
     }  # fmt: skip
 
 
@@ -218,7 +219,7 @@ def _from_peer(meta: dict[str, object], payload: bytes) -> SideClicks:
         dark_hz = {str(k): float(v) for k, v in dark.items()} if isinstance(dark, dict) else {}
         return SideClicks(
             str(meta["role"]), float(str(meta["resolution_ps"])), float(str(meta["host_start_s"])),
-            time_ps, detector, seconds, dark_hz, float(str(meta["lost_s"])),
+            time_ps, detector, seconds, dark_hz, float(str(meta["lost_s"])), bool(meta["emulated"]),
         )  # fmt: skip
     except (KeyError, ValueError) as error:
         raise LinkError(

@@ -1,6 +1,7 @@
 """The command ``photonlink``. Each command says what it did, and exits with 0 only when it did it.
 
 Exit codes: 0 done, 1 refused or failed with a named reason, 2 wrong usage, 130 interrupted.
+``demo`` without key is 1; ``replay`` is 0 also when the clicks gave no key: ``aborts`` says why.
 """
 
 from __future__ import annotations
@@ -171,6 +172,9 @@ def main() -> None:
         print(f"photonlink: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # a folder that is missing, a file that is there, a disk that is full
+        print(f"photonlink: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -120,12 +120,14 @@ class DemoOutcome:
     checks: dict[str, str] = field(default_factory=dict)
     lasers: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+    failures: list[str] = field(default_factory=list)
 
     def result(self) -> dict[str, Any]:
         """The object of ``--json``: Alice's account, with the comparison of both keys."""
         account = dict(self.summaries.get("alice") or self.summaries.get("bob") or NOTHING)
         for name in ("event", "node"):
             account.pop(name, None)
+        account["aborts"] = [*account["aborts"], *self.failures]
         both = len(self.checks) == len(NODES)
         made_key = bool(account.get("secret_bits"))
         account["keys_match"] = both and len(set(self.checks.values())) == 1 and made_key
@@ -268,6 +270,9 @@ class Demo:
         rest = asyncio.create_task(read_rest())
         await node.stop()
         await rest
+        if node.process.returncode not in (0, 130):
+            said = node.errors[-1] if node.errors else "it said nothing"
+            self.outcome.failures.append(f"{node.name} failed: {said}")
 
     async def _end_emulators(self, emulators: Program) -> None:
         async def read_rest() -> None:

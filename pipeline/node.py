@@ -28,7 +28,8 @@ from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import load_driver
 from photonlink.hal.safety import guard
 from photonlink.hal.supervisor import Found, Lost, Notice, Started, Supervisor, WrongDevice
-from photonlink.pipeline.node_session import NodeSession
+from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.node_session import NodeSession, account
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.record import SessionRecorder
 from photonlink.pipeline.report import Reporter
@@ -69,6 +70,7 @@ class Node:
         self._session: NodeSession | None = None
         self._acquired_since: float | None = None
         self._acquiring = asyncio.Event()
+        self._failure = ""
         self._commands: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
 
     # ---- the run ----
@@ -80,6 +82,12 @@ class Node:
         stopped = ""
         try:
             stopped = await self._run_bench()
+        except PhotonlinkError as error:
+            self._failure = f"{error.where}: {error.what}" if error.where else error.what
+            raise
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            raise
         finally:
             account = self._account()
             self._report.event("summary", **account)
@@ -93,6 +101,7 @@ class Node:
 
     async def _run_bench(self) -> str:
         """The name of the signal that ended the run, or nothing when it came to its end."""
+        load_psk(self._station.node.psk).close()  # what is wrong with it shows before any light
         bench = await open_bench(self._station, tap=self._transcript())
         async with guard(bench, report=self._show_light) as state:
             self._report.event("opened", instruments=_opened(bench, self._station))
@@ -273,9 +282,12 @@ class Node:
     def _account(self) -> dict[str, Any]:
         since = self._acquired_since
         elapsed_s = time.monotonic() - since if since is not None else 0.0
-        if self._session is None:
-            return {"secret_bits": 0, "blocks": 0, "aborts": ["the bench did not open"]}
-        return self._session.account(elapsed_s)
+        found = account([], 0.0, emulated=False)
+        if self._session is not None:
+            found = self._session.account(elapsed_s)
+        if self._failure:
+            found["aborts"] = [*found["aborts"], self._failure]
+        return found
 
     async def _serve_key_check(self) -> None:
         """A parent compares both nodes' keys without seeing them: it sends a nonce, once."""

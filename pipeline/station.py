@@ -145,7 +145,7 @@ def load_node_station(path: Path) -> NodeStation:
 def with_emulator_addresses(station: NodeStation) -> NodeStation:
     """Replace every ``emulator = "sim:NAME"`` by the address the emulator program wrote down.
 
-    Emulators that are not running keep no address: ``auto`` then says so.
+    One that is not running keeps its name: ``auto`` then says so.
     """
     if station.sim is None:
         wanted = [n for n, i in station.instruments.items() if _sim_name(i.emulator)]
@@ -158,7 +158,7 @@ def with_emulator_addresses(station: NodeStation) -> NodeStation:
     found = read_addresses(station.sim.run_dir)
     instruments = {
         name: (
-            entry.model_copy(update={"emulator": found.get(sim)})
+            entry.model_copy(update={"emulator": found.get(sim, entry.emulator)})
             if (sim := _sim_name(entry.emulator))
             else entry
         )

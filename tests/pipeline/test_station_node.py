@@ -31,15 +31,15 @@ def test_the_demo_station_is_a_station(station: Path) -> None:
     assert loaded.site == "alice"
 
 
-def test_emulators_that_do_not_run_have_no_address(station: Path) -> None:
+def test_emulators_that_do_not_run_keep_their_names(station: Path) -> None:
     loaded = with_emulator_addresses(load_node_station(station))
-    assert loaded.instruments["pump"].emulator is None
+    assert loaded.instruments["pump"].emulator == "sim:pump"
     run = station.parent / "run"
     run.mkdir()
     (run / "addresses.json").write_text('{"addresses": {"pump": "tcp://127.0.0.1:4711"}}')
     loaded = with_emulator_addresses(load_node_station(station))
     assert loaded.instruments["pump"].emulator == "tcp://127.0.0.1:4711"
-    assert loaded.instruments["tagger"].emulator is None
+    assert loaded.instruments["tagger"].emulator == "sim:alice-tagger"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import aiomqtt
+import pytest
 from brokers import Mosquitto
 from running import PHOTONLINK, Running, control, emulated_bench, node, running
 
+from photonlink.pipeline.demo_files import write_demo_files
 from photonlink.pipeline.keys.psk import create_psk
 
 
@@ -166,6 +168,36 @@ def test_a_real_backend_never_falls_back(tmp_path: Path) -> None:
     assert b"LinkNotFound" in alice.errors, alice.tail()
     assert b"pump" in alice.errors
     assert b"tagger" in alice.errors
+
+
+def test_a_missing_pre_shared_key_is_named_before_anything_is_opened(tmp_path: Path) -> None:
+    files = write_demo_files(tmp_path, 1, 7101, seed=None, block_bits=None)
+    (tmp_path / "link.psk").unlink()
+    with running(*node(files.stations["alice"])) as alice:
+        assert alice.finish() == 1
+        summary = alice.wait_for(event="summary")
+    assert "link.psk" in summary["aborts"][0]
+    assert b"link.psk" in alice.errors
+    assert b"LinkNotFound" not in alice.errors
+
+
+def test_emulators_that_do_not_run_are_named(tmp_path: Path) -> None:
+    files = write_demo_files(tmp_path, 1, 7101, seed=None, block_bits=None)
+    with running(*node(files.stations["alice"])) as alice:
+        assert alice.finish() == 1
+    assert b"sim:pump is not running" in alice.errors, alice.tail()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("psk", "new", "{}/no/folder.psk"), ("demo", "--folder", "{}", "--json")]
+)
+def test_files_in_the_way_are_named_without_a_traceback(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with running(*PHOTONLINK, *(a.format(tmp_path) for a in arguments)) as program:
+        assert program.finish() == 1
+    assert str(tmp_path).encode() in program.errors
+    assert b"Traceback" not in program.errors
 
 
 def test_unknown_key_is_refused_on_the_command_line(tmp_path: Path) -> None:

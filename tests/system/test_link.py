@@ -199,6 +199,7 @@ def test_check_looks_at_both_ends(tmp_path: Path) -> None:
             "--json",
         )  # fmt: skip
     assert result["ok"] is True, result["verdicts"]
+    assert result["emulated"] is True
     assert result["visibility"]["HV"] == pytest.approx(0.97, abs=0.03)
     assert result["visibility"]["DA"] == pytest.approx(0.96, abs=0.03)
     assert len(result["pairs"]) == 16
