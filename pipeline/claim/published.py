@@ -86,11 +86,11 @@ def _shown(link: Link, result: KeyRate, **more: Any) -> dict[str, Any]:
 
 
 def _gys() -> list[Row]:
-    setup = ma2005.Setup(0.21, 0.045, 1.7e-6, 0.033, 1.22, 0.48)
+    weak = ma2005.Setup.of(load_link("gys2004"))
     rows = []
     for how, published, each in (
-        ("infinitely many decoys", 142.05, setup),
-        ("vacuum and weak decoy", 140.55, replace(setup, nu=0.05)),
+        ("infinitely many decoys", 142.05, replace(weak, nu=None)),
+        ("vacuum and weak decoy", 140.55, weak),
     ):
         rows.append(
             _row(f"GYS / Ma et al. 2005, {how}: longest distance", published,

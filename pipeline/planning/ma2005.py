@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from photonlink.pipeline.planning.expected import hardware_of
+from photonlink.pipeline.planning.model import Link
 from photonlink.pipeline.stages.finite_key.costs import binary_entropy, entropy_of_bound
 
 
@@ -23,6 +25,16 @@ class Setup:
     f: float
     mu: float
     nu: float | None = None
+
+    @classmethod
+    def of(cls, link: Link) -> Setup:
+        """The link's fibre, receiver, two brightest intensities; the third taken as vacuum."""
+        hardware, attenuation = hardware_of(link), link.channel.attenuation
+        mu, nu, _ = link.source.mus
+        return cls(
+            attenuation, hardware.receiver, 2 * hardware.dark, hardware.error_key,
+            link.protocol.f, mu, nu,
+        )  # fmt: skip
 
 
 def rate_per_pulse(setup: Setup, length_km: float) -> float:

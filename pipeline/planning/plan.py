@@ -24,10 +24,10 @@ from photonlink.pipeline.stages.finite_key import DecoyThresholds, PairThreshold
 from photonlink.pipeline.stages.finite_key.bbm92 import bbm92_key_length
 from photonlink.pipeline.stages.finite_key.costs import (
     binary_entropy,
+    entropy_of_bound,
     verification_tag_bits,
 )
 from photonlink.pipeline.stages.finite_key.counts import Source, phase_error
-from photonlink.pipeline.stages.finite_key.decoy import conclude
 
 FAULTS = (
     "dark counts and stray light", "afterpulses", "dead time and saturation", "misalignment",
@@ -54,7 +54,7 @@ class Plan:
     rate, at these settings; None: not within ten years. limits: largest gain first. thresholds:
     to be agreed; length: what a block that meets them yields. abort_probability: share of
     simulated blocks that miss one (with its 95 % interval), counts and loss wandering as the link
-    says.
+    says. Where both bases make key these three are those of the key basis: each has its own.
     """
 
     link: str
@@ -189,13 +189,9 @@ def _accepting_decoy(
         agreed.refusal((), (), s0_, s1_, phi_) is not None
         for s1_, phi_, s0_ in (proved(counts) for counts in second)
     )
-    typical = first[0]
-    paid = charges_of(link, float(np.mean([_leak(link, c) for c in first])), quick=True)
-    met = conclude(
-        link.protocol.kind, source, decoy_bounds(link, source, typical, charges.eps), paid,
-        typical[0], typical[2], typical[3], replace(agreed, s_key_1=agreed.s_key_1),
-    )  # fmt: skip
-    return agreed, max(0, math.floor(met.length_real)), refused
+    leak = float(np.mean([_leak(link, c) for c in first]))
+    secret = agreed.s_key_0 + agreed.s_key_1 * (1 - entropy_of_bound(agreed.phi))
+    return agreed, max(0, math.floor(secret - leak - charges.overhead_bits)), refused
 
 
 def _accepting_pairs(

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from photonlink.pipeline.claim import published
 from photonlink.pipeline.cli import app
 from photonlink.pipeline.planning import ma2005
+from photonlink.pipeline.planning.model import load_link
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_saturation_costs_key_where_detectors_are_busy(rows: list[published.Row]
 
 
 def test_distance_is_where_the_rate_changes_sign() -> None:
-    setup = ma2005.Setup(0.21, 0.045, 1.7e-6, 0.033, 1.22, 0.48)
+    setup = ma2005.Setup.of(load_link("gys2004"))
     far = ma2005.longest_km(setup)
     assert ma2005.rate_per_pulse(setup, far - 0.01) > 0 > ma2005.rate_per_pulse(setup, far + 0.01)
 

@@ -94,6 +94,9 @@ def phase_error(
     """
     if guard not in ("exact", "strict", "printed"):
         raise inputs.ParameterError("guard", "must be 'exact', 'strict' or 'printed'", guard)
+    for name, value in (("v_test", v_test), ("s_test", s_test), ("s_key", s_key)):
+        inputs.not_negative(name, value)
+    inputs.epsilon("eps_sec", eps_sec)
     if s_test <= 0 or s_key <= 0:
         return PhaseError(1.0, None, 0.5)
     rate = min(0.5, v_test / s_test)

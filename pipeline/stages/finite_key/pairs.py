@@ -25,7 +25,7 @@ def pair_key_length(
     eps_sec: float,
     eps_cor: float,
     *,
-    thresholds: PairThresholds | None,
+    thresholds: PairThresholds | None = None,
     bound: PairBound = "exact",
     verification_bits: int = 0,
 ) -> KeyLength:
