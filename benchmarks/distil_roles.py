@@ -126,11 +126,12 @@ class Bob(End):
 
     def _compare(self, body: memoryview) -> None:
         number, leak, point = RESULT.unpack_from(body)
-        block = self._ends.finished.popleft()
+        block = next(each for each in self._ends.finished if each.number == number)
+        self._ends.finished.remove(block)
         key = self._correcting.pop(number)
         with self.times.stage("verification"):
             equal = verify.matches(key, point, EPS_COR, bytes(body[RESULT.size :]))
-        if block.number != number or not equal:
+        if not equal:
             raise AssertionError(f"distil: block {number} is not equal at both ends")
         self.blocks_verified += 1
         self.errors += block.errors
