@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+SECONDS_PER_REPEAT, MOST_TURNS = 0.3, 201
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -70,10 +72,16 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 def medians(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """Median CPU seconds of each, after one run to warm up; taken in turns, so that a change of
-    the machine's mood meets all of them."""
+    the machine's mood meets all of them. Short works get more turns than ``repeats``: on a busy
+    machine most of them then fall between two switches of the task, and its cache with it.
+    """
     for work in works:
         work()
-    turns = [[cpu_seconds(work) for work in works] for _ in range(repeats)]
+    turns: list[list[float]] = []
+    spent, enough = 0.0, SECONDS_PER_REPEAT * (repeats - 1)
+    while len(turns) < repeats or (len(turns) < MOST_TURNS and spent < enough):
+        turns.append([cpu_seconds(work) for work in works])
+        spent += sum(turns[-1])
     return [statistics.median(column) for column in zip(*turns, strict=True)]
 
 

@@ -6,22 +6,30 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import borrow, check
+from photonlink.pipeline.native.base import NativeArgumentError, borrow, check
 
 Int64s = npt.NDArray[np.int64]
 Uint8s = npt.NDArray[np.uint8]
 Float32s = npt.NDArray[np.float32]
 
 
-def match_pairs(a_ps: Int64s, b_ps: Int64s, window_ps: int) -> tuple[Int64s, Int64s]:
+def match_pairs(
+    a_ps: Int64s, b_ps: Int64s, window_ps: int, *, out: tuple[Int64s, Int64s] | None = None
+) -> tuple[Int64s, Int64s]:
     """Indices of one-to-one pairs within +-window_ps: greedy in time order, and then a pair
-    takes a nearer event that no pair holds. Both inputs sorted."""
+    takes a nearer event that no pair holds. Both inputs sorted.
+
+    out: arrays of at least min(len(a_ps), len(b_ps)) to write to and to return the used part of:
+    touching fresh memory costs as much as matching. NativeArgumentError when they are shorter.
+    """
     most = min(len(a_ps), len(b_ps))
-    a_index, b_index = np.empty(most, np.int64), np.empty(most, np.int64)
+    a_index, b_index = out or (np.empty(most, np.int64), np.empty(most, np.int64))
+    room = min(len(a_index), len(b_index))
     a, b = borrow(a_ps, np.int64), borrow(b_ps, np.int64)
-    out_a, out_b = borrow(a_index, np.int64), borrow(b_index, np.int64)
-    n = check(lib.pl_match(a, len(a_ps), b, len(b_ps), window_ps, out_a, out_b, most))
-    return a_index[:n].copy(), b_index[:n].copy()
+    out_a = borrow(a_index, np.int64, writable=True)
+    out_b = borrow(b_index, np.int64, writable=True)
+    n = check(lib.pl_match(a, len(a_ps), b, len(b_ps), window_ps, out_a, out_b, room))
+    return a_index[:n], b_index[:n]
 
 
 def match_count(a_ps: Int64s, b_ps: Int64s, window_ps: int, shift_ps: int = 0) -> int:
@@ -115,6 +123,8 @@ def best_lines(
 
 def timecode_encode(tick: Int64s, label: Uint8s, label_bits: int, rice: int) -> bytes:
     """Rice code of sorted ticks with a label each."""
+    if len(tick) != len(label):
+        raise NativeArgumentError(lib.PL_E_ARGUMENT)
     out = np.empty(len(tick) * 12 + 16, np.uint8)
     n = check(
         lib.pl_timecode_encode(
