@@ -10,6 +10,7 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -216,3 +217,39 @@ def test_permuting_detectors_changes_nothing(order: list[int]) -> None:
 def test_epsilons_of_blocks_add_up_to_one_at_most(blocks: int, more: int, eps: float) -> None:
     budget = fk.EpsilonBudget(eps_sec=eps)
     assert budget.after(blocks) <= budget.after(blocks + more) <= 1.0
+
+
+@given(n=st.integers(0, 10**12), e=st.floats(0, 0.5), eps=EPS)
+def test_costs_are_finite(n: int, e: float, eps: float) -> None:
+    leak = fk.second_order_leak(n, e, eps)
+    assert math.isfinite(leak.bits)
+    assert fk.planned_leak(n, e, 1.0) == pytest.approx(leak.shannon)
+    tags = fk.verification_tag_bits(n, eps)
+    assert 2.0**-tags.toeplitz <= eps
+    assert tags.poly >= 1
+    t = fk.shortest_tag_bits([n], eps)
+    assert fk.authentication_cost([n], t).eps_auth <= eps
+    assert t == 1 or fk.authentication_cost([n], t - 1).eps_auth > eps
+
+
+@pytest.mark.parametrize("name", ["lucamarini2013", "boaron2018", "nice2022"])
+def test_longer_blocks_come_as_near_to_the_asymptotic_rate_as_one_likes(name: str) -> None:
+    link = Planned.of(load_link(name))
+    results = [key_rate(link.with_block_s(10.0**p)) for p in (3, 5, 7, 9)]
+    rates = [r.bits_per_s for r in results]
+    assert rates == sorted(rates)
+    assert rates[-1] <= results[-1].asymptotic_bits_per_s
+    assert rates[-1] == pytest.approx(results[-1].asymptotic_bits_per_s, rel=0.02)
+
+
+def test_counts_may_be_numpy_integers() -> None:
+    counts = np.array([[3_000_000, 200_000, 900], [50_000, 3000, 20], [400, 40, 9]])
+    mixed = fk.lim2014(
+        np.array([0.5, 0.1, 0.0]), np.array([0.7, 0.2, 0.1]), *counts, np.float64(1e5), 1e-10,
+        1e-15, thresholds=fk.OBSERVED,
+    )  # fmt: skip
+    plain = fk.lim2014(
+        [0.5, 0.1, 0.0], [0.7, 0.2, 0.1], *counts.tolist(), 1e5, 1e-10, 1e-15,
+        thresholds=fk.OBSERVED,
+    )  # fmt: skip
+    assert mixed.length == plain.length
