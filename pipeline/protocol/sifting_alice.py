@@ -72,11 +72,19 @@ class AliceSifting(Sifting):
     @property
     def exhausted(self) -> bool:
         """One side has ended and everything that both recorded has been sifted."""
-        if not self.idle or self.clock is None or self._equalising or self._delays is not None:
+        if self.clock is None or self._equalising or self._delays is not None:
             return False
-        if not self.clock.locked:
-            return self.clock.hopeless
-        return (self.ended or self.peer_end_ps is not None) and self._next_interval() is None
+        return self._all_answered if self.clock.locked else self.idle and self.clock.hopeless
+
+    @property
+    def _all_answered(self) -> bool:
+        """Nothing is left to ask for, and never will be.
+
+        Bob's end alone is not enough: Alice may still have to record time that he already has.
+        """
+        if not self.idle or self._next_interval() is not None:
+            return False
+        return self.ended or (self.peer_end_ps is not None and self._next_ps >= self.peer_end_ps)
 
     @property
     def overdue(self) -> bool:
@@ -240,7 +248,7 @@ class AliceSifting(Sifting):
 
     def _try_clock(self) -> None:
         assert self.clock is not None  # noqa: S101 - checked by the callers
-        if self.clock.locked or not self.clock.attempt(self.buffer, ended=self._at_end()):
+        if self.clock.locked or not self.clock.attempt(self.buffer, ended=self._all_answered):
             return
         self._delays = self.clock.equalise(self.buffer)
         self._drop_own(min(self.clock.to_alice(self._next_ps), self.buffer.horizon_ps))
@@ -278,12 +286,6 @@ class AliceSifting(Sifting):
         self._next_ps = max(self._next_ps, message.from_ps, own_from)
         self._drop_own(min(self.clock.to_alice(self._next_ps), self.buffer.horizon_ps))
         self.pump()
-
-    def _at_end(self) -> bool:
-        """Nothing more will come for the clock to work on."""
-        assert self.clock is not None  # noqa: S101 - checked by the callers
-        over = self.ended or self.peer_end_ps is not None
-        return over and self.idle and self._next_interval() is None
 
     def _own_interval(self, start_ps: int, end_ps: int) -> Interval:
         """Bob's slot in Alice's clock, without what an earlier slot has used."""
