@@ -86,6 +86,25 @@ static void amplification(int64_t n, int64_t n_out) {
   free(seed);
 }
 
+/* Alice's end of Cascade: what is asked is public, her key is not. */
+static void answers(void) {
+  static const uint8_t seed[32] = {5}, request[] = {
+      0, 0, 0, 1 << 5 | 6, 128, 0,        /* blocks of 64 of the first pass */
+      0, 0, 1, 1 << 5 | 8, 32, 0,         /* of 256 of the second */
+      0, 0, 2, 4 << 5 | 12, 2, 0,         /* lower halves of the third */
+      0, 0, 2, 0, 2, 0, 32, 0, 192, 3,    /* two halves */
+      0, 0, 17, 0, 1, 0, 0, 4,            /* a half of a random subset */
+      0, 0, 16, 3 << 5, 16, 0};           /* all random subsets */
+  uint8_t parities[64];
+  pl_secret *key = secret_of(5000);
+  pl_cascade_alice *alice;
+  REQUIRE(pl_cascade_alice_new(&alice, key, seed, 1000) == PL_OK);
+  REQUIRE(pl_cascade_alice_answer(alice, request, sizeof request, parities, sizeof parities) ==
+          (128 + 32 + 2 + 2 + 1 + 16 + 7) / 8);
+  pl_cascade_alice_free(alice);
+  pl_secret_free(key);
+}
+
 static void leak(void) {
   pl_secret *a = secret_of(8);
   if (pl_secret_bytes(a)[0] & 1) printf("a branch on a secret\n");
@@ -95,6 +114,7 @@ static void leak(void) {
 int main(int argc, char **argv) {
   buffers();
   hashes();
+  answers();
   amplification(1001, 333);
   amplification(40001, 20011);
   if (argc > 1 && strcmp(argv[1], "leak") == 0) leak();
