@@ -162,66 +162,68 @@ def peak_mib() -> float:
 # ---- hashes ----
 
 SIZES = {"1 MiB": (1 << 20, 5.0), "1 KiB": (1 << 10, 1.0)}  # bytes, GB/s
+Tagger = Callable[[bytes, int], object]  # hashes a message so many times, under one tag
 
 
 def hashes(name: str, effort: Effort) -> Row:
-    """Tags of messages; peers: Poly1305 and GMAC, whichever is faster. Figure: at 1 MiB."""
-    rates: dict[str, tuple[float, float | None]] = {}
+    """Messages of one size, one after the other under one tag, as the link authenticates them.
+    Peers: Poly1305 and GMAC, whichever is faster. Figure: at 1 MiB."""
     peers = openssl()
-    for label, (size, _) in SIZES.items():
-        rates[label] = tag_rates(size, peers, effort)
+    rates = {label: hash_rates(size, peers, effort) for label, (size, _) in SIZES.items()}
     (figure, baseline), (small, small_peer) = rates["1 MiB"], rates["1 KiB"]
-    met = all(rates[label][0] >= goal for label, (_, goal) in SIZES.items())
-    missing = "" if peers else " (not installed)"
     compared = "" if small_peer is None else f", OpenSSL {small_peer:.2g}"
     return Row(
-        name, figure, "GB/s", "≥ 5 GB/s at 1 MiB, ≥ 1 GB/s at 1 KiB", met,
-        "OpenSSL Poly1305 or GMAC through cryptography" + missing, baseline,
-        None if baseline is None else figure / baseline,
-        f"at 1 KiB {small:.2f} GB/s{compared}; one tag per message, called from Python",
+        name, figure, "GB/s", "≥ 5 GB/s at 1 MiB, ≥ 1 GB/s at 1 KiB",
+        all(rates[label][0] >= goal for label, (_, goal) in SIZES.items()),
+        "OpenSSL Poly1305 or GMAC through cryptography" + ("" if peers else " (not installed)"),
+        baseline, None if baseline is None else figure / baseline,
+        f"in messages of 1 KiB {small:.2f} GB/s{compared}; called from Python, one tag at the end",
         {"figure_1kib": small, "baseline_figure_1kib": small_peer},
     )  # fmt: skip
 
 
-def openssl() -> list[Callable[[bytes], bytes]]:
-    aead = peer("cryptography.hazmat.primitives.ciphers.aead")
+def openssl() -> list[Tagger]:
     poly = peer("cryptography.hazmat.primitives.poly1305")
-    if aead is None or poly is None:
+    ciphers = peer("cryptography.hazmat.primitives.ciphers")
+    if poly is None or ciphers is None:
         return []
     key = os.urandom(32)
-    gcm = aead.AESGCM(key)
-    return [
-        lambda message: bytes(poly.Poly1305.generate_tag(key, message)),
-        lambda message: bytes(gcm.encrypt(key[:12], b"", message)),
-    ]
+    aes, gcm = ciphers.algorithms.AES(key), ciphers.modes.GCM
+
+    def poly1305(message: bytes, times: int) -> object:
+        running = poly.Poly1305(key)
+        for _ in range(times):
+            running.update(message)
+        return running.finalize()
+
+    def gmac(message: bytes, times: int) -> object:
+        running = ciphers.Cipher(aes, gcm(key[:12])).encryptor()
+        for _ in range(times):
+            running.authenticate_additional_data(message)
+        return running.finalize()
+
+    return [poly1305, gmac]
 
 
-def tag_rates(
-    size: int, peers: list[Callable[[bytes], bytes]], effort: Effort
-) -> tuple[float, float | None]:
+def hash_rates(size: int, peers: list[Tagger], effort: Effort) -> tuple[float, float | None]:
     """GB/s, ours and the faster peer's, over 32 MiB of messages."""
     calls = effort.scaled((1 << 25) // size)
     message, key = os.urandom(size), os.urandom(16)
     pad = SecretBits(128)  # zeros: what is timed is the hash
     mac = PolyMac(SecretBits.take(bytearray(key)))
 
-    def ours() -> None:
-        for _ in range(calls):
+    def ours(message: bytes, times: int) -> bytes:
+        for _ in range(times):
             mac.update(message)
-            mac.tag(pad, 0)
+        return mac.tag(pad, 0)
 
-    mac.update(message)
-    if mac.tag(pad, 0) != reference_tag(key, message):
+    if ours(message, 1) != reference_tag(key, message):
         raise AssertionError("hash: the tag is wrong")
 
-    def repeat(tag: Callable[[bytes], bytes]) -> Callable[[], None]:
-        def work() -> None:
-            for _ in range(calls):
-                tag(message)
+    def repeat(tagger: Tagger) -> Callable[[], object]:
+        return lambda: tagger(message, calls)
 
-        return work
-
-    mine, *others = medians([ours, *(repeat(tag) for tag in peers)], effort.repeats)
+    mine, *others = medians([repeat(tagger) for tagger in (ours, *peers)], effort.repeats)
     amount = calls * size / 1e9
     return amount / mine, amount / min(others) if others else None
 

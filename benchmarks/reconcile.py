@@ -1,4 +1,4 @@
-"""Error correction: Cascade with both ends on one core (benchmarks/cascade.py), and its kin."""
+"""Error correction: Cascade with both ends on one core (benchmarks/cascade.py)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,3 @@ def cascade(name: str, effort: Effort) -> Row:
             "rounds": result.rounds,
         },
     )
-
-
-def network(name: str, effort: Effort) -> Row:
-    return Row(name, None, "Mb/s", "≥ 80 % of the rate without delay", False, note="not built yet")
-
-
-def ldpc(name: str, effort: Effort) -> Row:
-    goal = "≥ 50 Mb/s at f ≤ 1.20, FER ≤ 0.001"
-    return Row(name, None, "Mb/s", goal, False, note="not built yet")

@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, Entry] = {
     "cascade-5": Entry("reconcile", "cascade"),
     "cascade-8": Entry("reconcile", "cascade"),
     "cascade-network": Entry("cascade_network", "network"),
-    "ldpc": Entry("reconcile", "ldpc"),
+    "ldpc": Entry("ldpc", "ldpc"),
     "toeplitz-20": Entry("hashing", "toeplitz_20"),
     "toeplitz-1e8-0.1": Entry("hashing", "toeplitz_1e8"),
     "toeplitz-1e8-0.39": Entry("hashing", "toeplitz_1e8"),
