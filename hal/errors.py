@@ -105,3 +105,10 @@ class RecordingError(PhotonlinkError, ValueError):
     ) -> None:
         super().__init__(what, where=where, hint=hint, seen=seen)
         self.position = position
+
+    def __str__(self) -> str:
+        if not self.position:  # the file as a whole
+            return super().__str__()
+        place = f"at byte {self.position}"
+        where = f"{self.where}: {place}" if self.where else place
+        return str(PhotonlinkError(self.what, where=where, hint=self.hint, seen=self.seen))

@@ -65,6 +65,8 @@ class Recording(TimeTagger):
 
     path: Path
     error: RecordingError | None = None
+    damage_at: int | None = None
+    """Byte of the first damaged record, once reading has come there."""
 
     @property
     @abc.abstractmethod
@@ -77,11 +79,14 @@ class Recording(TimeTagger):
         """Size of one time bin, ps."""
 
     @abc.abstractmethod
-    def blocks(self, max_records: int = BLOCK_RECORDS) -> Iterator[TagBlock]:
+    def blocks(
+        self, max_records: int = BLOCK_RECORDS, *, max_jump_ps: int | None = None
+    ) -> Iterator[TagBlock]:
         """The events from the beginning, from at most ``max_records`` records of the wire each.
 
         Provenance is REPLAYED and the clock is the recording's own: nothing is moved to zero.
         When the file is damaged, iteration ends after what was readable and ``error`` is set.
+        ``max_jump_ps``: a longer time without any event, after the first one, is damage too.
         """
 
     @abc.abstractmethod

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,7 @@ from photonlink.hal.recordings import BLOCK_RECORDS, Recording, Summary
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 
 _LOST_KEPT = 10_000
+_FINE_RECORDS = 512
 _FORCED_START = {"qutag": detect.QUTAG_HEADER, "qutag_compressed": detect.QUTAG_HEADER}
 
 
@@ -57,6 +59,7 @@ class FileRecording(Recording):
         self.error = None
         self._layout = layout
         self._stopped = False
+        self._latest = 0, b""  # byte position and whole records of the chunk just decoded
 
     @property
     def description(self) -> str:
@@ -124,20 +127,62 @@ class FileRecording(Recording):
                 hint="What comes before it has been read",
             )
 
-    def blocks(self, max_records: int = BLOCK_RECORDS) -> Iterator[TagBlock]:
+    def blocks(
+        self, max_records: int = BLOCK_RECORDS, *, max_jump_ps: int | None = None
+    ) -> Iterator[TagBlock]:
+        last: int | None = None
         for block, _ in self._decoded(max_records):
+            if max_jump_ps is not None:
+                jump = _jump(block, last, max_jump_ps)
+                if jump is not None:
+                    self._jumped(jump[1], max_jump_ps)
+                    yield _cut(block, jump[0])
+                    return
+                last = int(block.time_ps[-1]) if len(block) else last
             yield block
+
+    def _jumped(self, by_ps: int, max_jump_ps: int) -> None:
+        def noticed(block: TagBlock, _: DecoderInfo) -> bool:
+            return block.end_ps - block.start_ps > max_jump_ps
+
+        self.error = RecordingError(
+            f"time jumps ahead by {by_ps / 1e12:.0f} s",
+            where=str(self.path),
+            position=self._first(noticed),
+            hint="What comes before it has been read",
+        )
+
+    def _first(self, noticed: Callable[[TagBlock, DecoderInfo], bool]) -> int:
+        """Byte of the record in the latest chunk from which on a fresh decoder notices it."""
+        start, data = self._latest
+        size = record_size(self.wire_format)
+        at = 0
+        for step in (_FINE_RECORDS * size, size):
+            decoder = decoder_for(self.wire_format, Provenance.REPLAYED)
+            with contextlib.suppress(DecodeError):
+                decoder.feed(WireChunk(data[:at]))
+                while not noticed(decoder.feed(WireChunk(data[at : at + step])), decoder.info):
+                    at += step
+                    if at >= len(data):  # it began before this chunk
+                        return start
+        return start + at
 
     def _decoded(self, max_records: int) -> Iterator[tuple[TagBlock, NativeDecoder]]:
         decoder = decoder_for(self.wire_format, Provenance.REPLAYED)
-        self.error = None
+        self.error = self.damage_at = None
         frames = self._frames(max_records)
+        record = record_size(self.wire_format)
         offset = 0  # from the decoder's count of bytes to the file's
         try:
             for position, chunk in frames:
                 info = decoder.info
                 offset = position - info.position - info.pending_bytes
-                yield decoder.feed(chunk), decoder
+                block = decoder.feed(chunk)
+                skip = -info.pending_bytes % record
+                self._latest = position + skip, chunk.data[skip:]
+                if self.damage_at is None and decoder.info.damaged:
+                    self.damage_at = self._first(lambda _, seen: seen.damaged > 0)
+                yield block, decoder
                 if decoder.info.failed:  # the next feed says why
                     decoder.feed(WireChunk(b""))
         except RecordingError as error:
@@ -198,6 +243,34 @@ class FileRecording(Recording):
 
     async def stop(self) -> None:
         self._stopped = True
+
+
+def _jump(block: TagBlock, last: int | None, longest: int) -> tuple[int, int] | None:
+    """(events before it, ps) of the first time longer than ``longest`` without an event."""
+    if last is None:
+        if not len(block):
+            return None
+        last = int(block.time_ps[0])
+    if block.end_ps - last <= longest:
+        return None
+    steps = np.diff(block.time_ps, prepend=last, append=block.end_ps)
+    at = int(np.argmax(steps > longest))
+    return (at, int(steps[at])) if steps[at] > longest else None
+
+
+def _cut(block: TagBlock, events: int) -> TagBlock:
+    """The block up to and with its first ``events`` events."""
+    end = int(block.time_ps[events - 1]) + 1 if events else block.start_ps
+    return TagBlock(
+        block.time_ps[:events],
+        block.channel[:events],
+        block.start_ps,
+        end,
+        tuple(
+            replace(gap, end_ps=min(gap.end_ps, end)) for gap in block.lost if gap.start_ps < end
+        ),
+        block.provenance,
+    )
 
 
 @dataclass(slots=True)
