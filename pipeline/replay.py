@@ -48,6 +48,7 @@ class ReplayResult:
     emulated: bool = False
     blocks: int = 0
     aborts: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)  # codes, in the order they first came
     clock_offset_s: float | None = None
     clock_frequency_ppm: float | None = None
     duration_s: float = 0.0
@@ -65,6 +66,7 @@ class Side:
     origin_ps: int = 0
     next: TagBlock | None = None
     done: bool = False
+    clicks: int = 0
 
     def open(self) -> None:
         self.next = next(self.pieces, None)
@@ -74,6 +76,7 @@ class Side:
     def take(self) -> TagBlock | None:
         """The next piece, counted from ``origin_ps``."""
         block, self.next = self.next, next(self.pieces, None)
+        self.clicks += 0 if block is None else len(block)
         return rebase(block, self.origin_ps) if block is not None else None
 
 
@@ -92,22 +95,42 @@ def rebase(block: TagBlock, origin_ps: int) -> TagBlock:
     )
 
 
+def from_first_click(blocks: Iterable[TagBlock], detectors: DetectorMap) -> Iterator[TagBlock]:
+    """The blocks from the first click of a mapped detector on; its time starts the first."""
+    channels = np.array(sorted(detectors.channels.values()), np.uint8)
+    rest = iter(blocks)
+    for block in rest:
+        found = np.flatnonzero(np.isin(block.channel, channels))
+        if not len(found):
+            continue
+        low = int(found[0])
+        start = int(block.time_ps[low])
+        lost = tuple(i for i in block.lost if i.end_ps > start)
+        yield TagBlock(
+            block.time_ps[low:], block.channel[low:], start, max(block.end_ps, start), lost,
+            block.provenance,
+        )  # fmt: skip
+        yield from rest
+
+
 def cut(blocks: Iterable[TagBlock]) -> Iterator[TagBlock]:
-    """Blocks of any length in pieces of at most 0.1 s, as a live tagger would hand them out."""
+    """Blocks of any length in pieces of at most 0.1 s, as a live tagger would hand them out.
+
+    A longer time without events stays one piece.
+    """
     for block in blocks:
-        start, lost, last = block.start_ps, block.lost, False
+        start, lost, low, last = block.start_ps, block.lost, 0, False
         while not last:
             end = min(start + _PIECE_PS, block.end_ps)
+            high = int(np.searchsorted(block.time_ps, end))
+            if high == low:
+                end = int(block.time_ps[low]) if low < len(block) else block.end_ps
             last = end == block.end_ps
-            low, high = np.searchsorted(block.time_ps, (start, end))
-            if start == block.start_ps:
-                low = 0
-            if last:
-                high = len(block)
+            high = len(block) if last else high
             yield TagBlock(
                 block.time_ps[low:high], block.channel[low:high], start, end, lost, block.provenance
             )
-            start, lost = end, ()
+            start, lost, low = end, (), high
 
 
 class Pair:
@@ -184,11 +207,14 @@ def replay_pair(
     pair = Pair(*sessions)
     pair.connect()
     sides = {
-        role: Side(session, cut(blocks), resolution, start)
-        for role, session, blocks, resolution, start in zip(
-            Role, sessions, (alice_blocks, bob_blocks), resolutions_ps, starts, strict=True
+        role: Side(
+            session, cut(blocks if start else from_first_click(blocks, mapped)), resolution, start
         )
-    }
+        for role, session, blocks, mapped, resolution, start in zip(
+            Role, sessions, (alice_blocks, bob_blocks), (alice_map, bob_map), resolutions_ps,
+            starts, strict=True,
+        )
+    }  # fmt: skip
     _feed(pair, sides, progress)
     result = _result(pair, sides)
     result.keys_match = bool(stores[0].digests) and stores[0].digests == stores[1].digests
@@ -243,6 +269,13 @@ def _due_ps(side: Side, earliest_ps: int, *, common: bool) -> int:
     return start + side.origin_ps - earliest_ps if common else start
 
 
+def _why_no_block(sides: dict[Role, Side]) -> str:
+    empty = [str(role) for role, side in sides.items() if not side.clicks]
+    if empty:
+        return f"no click of a mapped detector at {' and '.join(empty)}"
+    return "the recordings end before a block has sifted bits"
+
+
 def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
     alice = pair.sessions[Role.ALICE]
     good = [r for r in pair.reports if r.abort is None]
@@ -261,6 +294,7 @@ def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
     aborts = [r.abort for r in pair.reports if r.abort is not None]
     if not pair.reports:
         aborts += [f"{a.code}: {a.text}" for a in pair.alarms if a.active]
+        aborts = aborts or [f"no_block: {_why_no_block(sides)}"]
     clock = alice.clock_at_start()
     offset = None
     if clock is not None:
@@ -277,6 +311,7 @@ def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
         emulated=is_emulated(alice.provenance),
         blocks=len(good),
         aborts=aborts,
+        alarms=list(dict.fromkeys(a.code for a in pair.alarms if a.active)),
         clock_offset_s=offset,
         clock_frequency_ppm=clock[1] if clock else None,
         duration_s=duration_s,
