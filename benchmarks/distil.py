@@ -10,6 +10,7 @@ is taken from memory, two blocks in turns. Needs about 0.3 GB of locked memory p
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import multiprocessing
 import multiprocessing.connection
@@ -20,7 +21,7 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.delayed_link import DelayedLink, LinkClosed
-from benchmarks.distil_end import End, Plan
+from benchmarks.distil_end import Plan, Release
 from benchmarks.distil_roles import Alice, Bob
 from benchmarks.measure import Effort, Row
 from photonlink.pipeline.keys.psk import create_psk
@@ -55,15 +56,31 @@ class Sample:
 
 @dataclass(slots=True)
 class Account:
-    """What one end used between the warm-up and the end."""
+    """What one end used from its last release of the warm-up to its last one."""
 
-    wall_s: float
-    cpu_s: float
-    blocks: int
-    secret_bits: int
-    stages: dict[str, float]
-    samples: list[Sample] = field(default_factory=list)
-    more: dict[str, float] = field(default_factory=dict)
+    releases: list[Release]
+    samples: list[Sample]
+
+    @property
+    def blocks(self) -> int:
+        return len(self.releases) - 1
+
+    @property
+    def wall_s(self) -> float:
+        return self.releases[-1].time_s - self.releases[0].time_s
+
+    @property
+    def cpu_s(self) -> float:
+        return self.releases[-1].cpu_s - self.releases[0].cpu_s
+
+    @property
+    def secret_bits(self) -> int:
+        return sum(each.secret_bits for each in self.releases[1:])
+
+    def stage(self, name: str) -> float:
+        """CPU seconds."""
+        first, last = self.releases[0].stages, self.releases[-1].stages
+        return last.get(name, 0.0) - first.get(name, 0.0)
 
 
 class _MallInfo(ctypes.Structure):
@@ -106,50 +123,20 @@ def sifted(plan: Plan, rate: float) -> list[SecretBits]:
 
 def drive(end: Alice | Bob, seconds: float) -> Account:
     """Turn until ``seconds`` after the warm-up are over, or the peer hangs up."""
-    begun: tuple[float, float, int, dict[str, float]] | None = None
     samples: list[Sample] = []
-    marks = {"received": 0, "sent": 0}
-    try:
-        while True:
+    until = float("inf")
+    with contextlib.suppress(LinkClosed):
+        while (now := time.monotonic()) < until:
             end.turn_once()
-            now = time.monotonic()
-            if begun is None:
-                if len(end.released) >= WARM_BLOCKS:
-                    begun = now, time.process_time(), len(end.released), dict(end.times.seconds)
-                    marks = {"received": end.link.received, "sent": end.link.sent}
-                    samples.append(sample())
-            elif now - samples[-1].time_s >= 1:
+            if len(end.released) < WARM_BLOCKS:
+                continue
+            if not samples and isinstance(end, Bob):
+                until = now + seconds
+            if not samples or now - samples[-1].time_s >= 1:
                 samples.append(sample())
-                if isinstance(end, Bob) and now - begun[0] >= seconds:
-                    break
-    except LinkClosed:
-        pass
-    if begun is None:
-        raise RuntimeError("distil: the time was over before the warm-up was")
-    return account(end, begun, samples, marks)
-
-
-def account(
-    end: End, begun: tuple[float, float, int, dict[str, float]], samples: list[Sample],
-    marks: dict[str, int],
-) -> Account:  # fmt: skip
-    """From the last block of the warm-up to the last one released."""
-    start, cpu, before, stages = begun
-    counted = end.released[before:]
-    since = end.released[before - 1][0]
-    return Account(
-        wall_s=counted[-1][0] - since if counted else time.monotonic() - start,
-        cpu_s=time.process_time() - cpu,
-        blocks=len(counted),
-        secret_bits=sum(bits for _, bits in counted),
-        stages={name: end.times.seconds[name] - stages.get(name, 0) for name in end.times.seconds},
-        samples=samples,
-        more={
-            "elapsed_s": time.monotonic() - start,
-            "received": end.link.received - marks["received"],
-            "sent": end.link.sent - marks["sent"],
-        },
-    )
+    if len(end.released) <= WARM_BLOCKS:
+        raise RuntimeError("distil: the time was over before a block was, after the warm-up")
+    return Account(end.released[WARM_BLOCKS - 1 :], samples)
 
 
 def alice_process(
@@ -173,18 +160,20 @@ class Outcome:
     seed_share: float  # seed bytes per sifted byte
 
     @property
-    def sifted_bits(self) -> int:
-        return self.bob.blocks * self.plan.block_bits
+    def gbit(self) -> float:
+        """Sifted, by Bob's count."""
+        return self.bob.blocks * self.plan.block_bits / 1e9
 
     @property
     def mbps(self) -> float:
-        return self.sifted_bits / self.bob.wall_s / 1e6
+        return 1e3 * self.gbit / self.bob.wall_s
 
     @property
     def core_s_per_gbit(self) -> float:
         """Both ends together, over everything that ran."""
-        done = self.mbps * 1e-3
-        return sum(each.cpu_s / each.more["elapsed_s"] for each in (self.alice, self.bob)) / done
+        return sum(
+            each.cpu_s / each.blocks for each in (self.alice, self.bob)
+        ) / self.plan.block_bits * 1e9  # fmt: skip
 
 
 def run(plan: Plan, seconds: float) -> Outcome:
@@ -268,17 +257,17 @@ def _outcome(effort: Effort) -> Outcome:
 def stages(outcome: Outcome) -> dict[str, tuple[float, float]]:
     """Core-seconds per Gbit of sifted key: Alice, Bob."""
     parts = (outcome.alice, outcome.bob)
-    gbit = [outcome.mbps * 1e-3 * part.more["elapsed_s"] for part in parts]
-    names = dict.fromkeys([*outcome.alice.stages, *outcome.bob.stages])
+    a_gbit, b_gbit = (part.blocks * outcome.plan.block_bits / 1e9 for part in parts)
+    names = dict.fromkeys(name for part in parts for name in part.releases[-1].stages)
     table = {
-        name: tuple(p.stages.get(name, 0.0) / g for p, g in zip(parts, gbit, strict=True))
+        name: (outcome.alice.stage(name) / a_gbit, outcome.bob.stage(name) / b_gbit)
         for name in names
     }
     known = [sum(column) for column in zip(*table.values(), strict=True)]
-    table["all else"] = tuple(
-        p.cpu_s / g - k for p, g, k in zip(parts, gbit, known, strict=True)
+    table["all else"] = (
+        outcome.alice.cpu_s / a_gbit - known[0], outcome.bob.cpu_s / b_gbit - known[1]
     )  # fmt: skip
-    return {name: (a, b) for name, (a, b) in table.items()}
+    return table
 
 
 def distil(name: str, effort: Effort) -> Row:
@@ -320,14 +309,16 @@ def show(outcome: Outcome) -> None:
     bob = outcome.bob
     print(f"{outcome.mbps:.1f} Mb/s sifted ({bob.blocks} blocks in {bob.wall_s:.1f} s), "
           f"{bob.secret_bits / bob.wall_s / 1e6:.1f} Mb/s secret, f {outcome.f:.4f}")  # fmt: skip
-    cores = [each.cpu_s / each.more["elapsed_s"] for each in (outcome.alice, bob)]
+    cores = [each.cpu_s / each.wall_s for each in (outcome.alice, bob)]
     print(f"cores {cores[0]:.2f} + {cores[1]:.2f}, {outcome.core_s_per_gbit:.2f} core-s per Gbit: "
           f"two free cores would reach {2e3 / outcome.core_s_per_gbit:.0f} Mb/s; "
           f"load {outcome.load[0]:.1f} before, {outcome.load[1]:.1f} after")  # fmt: skip
+    first, last = bob.releases[0], bob.releases[-1]
+    traffic = [(last.received - first.received) * 8e-6 / bob.wall_s,
+               (last.sent - first.sent) * 8e-6 / bob.wall_s]  # fmt: skip
     print(f"seeds: {outcome.seed_share:.3f} bit per sifted bit, "
           f"{outcome.seed_share * outcome.mbps:.0f} Mb/s from Alice to Bob; all traffic "
-          f"{bob.more['received'] * 8e-6 / bob.more['elapsed_s']:.0f} Mb/s to Bob, "
-          f"{bob.more['sent'] * 8e-6 / bob.more['elapsed_s']:.0f} Mb/s to Alice")  # fmt: skip
+          f"{traffic[0]:.0f} Mb/s to Bob, {traffic[1]:.0f} Mb/s to Alice")  # fmt: skip
     print("core-seconds per Gbit    Alice    Bob")
     for stage, (a, b) in stages(outcome).items():
         print(f"  {stage:20s} {a:8.3f} {b:8.3f}")

@@ -51,7 +51,7 @@ class Plan:
 
     block_bits: int = 48 << 21
     piece_bits: int = 1 << 21
-    slots: int = 6
+    slots: int = 16
     error_rate: float = 0.01
     q_tol: float = 0.012
     test_bits: int = 1_000_000
@@ -70,6 +70,18 @@ class Times:
             yield
         finally:
             self.seconds[name] += time.thread_time() - begin
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A block is done: when, how many secret bits, and what this end had used up to then."""
+
+    time_s: float
+    secret_bits: int
+    cpu_s: float
+    stages: dict[str, float]
+    received: int
+    sent: int
 
 
 @dataclass(slots=True)
@@ -107,7 +119,7 @@ class End:
         self.into = Stream(self.psk, pads, peer, bytes(32))
         self._say_mac: Callable[[Any], None] = self.out.absorb  # takes views as well as bytes
         self._hear_mac: Callable[[Any], None] = self.into.absorb
-        self.released: list[tuple[float, int]] = []  # when, secret bits
+        self.released: list[Release] = []
         self.amplifying: dict[int, Work] = {}
         self.held: list[Callable[[], None]] = []  # to do once the next tag has been found right
         self._ready: dict[int, set[str]] = defaultdict(set)  # "mine", "peer"
@@ -266,7 +278,10 @@ class End:
         work = self.amplifying.pop(number)
         self._record(number, "released")
         self._seeds.append(work.seed)
-        self.released.append((time.monotonic(), work.n_out))
+        self.released.append(
+            Release(time.monotonic(), work.n_out, time.process_time(), dict(self.times.seconds),
+                    self.link.received, self.link.sent)
+        )  # fmt: skip
         self.on_released(work)
 
     # ---- for the roles ----
