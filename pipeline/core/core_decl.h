@@ -155,7 +155,7 @@ int64_t pl_timecode_encode(const int64_t *tick, const uint8_t *label, size_t n, 
 int64_t pl_timecode_decode(const uint8_t *data, size_t bytes, size_t n, int label_bits, int rice,
                            int64_t last_tick, int64_t *tick, uint8_t *label);
 
-/* ---- sifting of a pulsed link from bitmaps, one bit per gate as in pl_secret (sift_bitmap.c) ---- */
+/* ---- sifting from bitmaps, one bit per gate as in pl_secret (sift_bitmap.c) ---- */
 /* How many of the gates clicked with one basis at both ends. Buffers of (gates + 7) / 8 bytes. */
 int64_t pl_sift_count(const uint8_t *clicked, const uint8_t *mine, const uint8_t *theirs,
                       int64_t gates);
