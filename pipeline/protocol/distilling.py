@@ -13,6 +13,8 @@ from photonlink.pipeline.stages.amplify import Lengths
 from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import BlockReport
 
+UNPAID = "no_secret_bits"  # the reason when the length comes out as zero
+
 
 class Distilling:
     """One block at a time. Subclasses hold the role's steps."""
@@ -32,9 +34,11 @@ class Distilling:
         self.duration_s = 0.0
         self.since_s = 0.0  # of the last step, for the deadline
         self._tags_before, self._epsilon_before = 0, 0.0
+        self._rest = False
 
-    def begin(self, raw: RawBlock, block: int, duration_s: float) -> None:
-        self.active = True
+    def begin(self, raw: RawBlock, block: int, duration_s: float, *, rest: bool) -> None:
+        """``rest``: what is left at the end of input, not a block by the rule."""
+        self.active, self._rest = True, rest
         self.raw, self.duration_s = raw, duration_s
         self.account = Account(self.ctx, block, len(raw.key), len(raw.test))
         self.ctx.next_block = block + 1
@@ -63,11 +67,21 @@ class Distilling:
         assert self.account is not None  # noqa: S101 - a block is active
         if abort is not None:
             self.account.end("aborted", abort, self.leak_bits)
+        if not self._only_too_short(abort):
+            self._publish(abort)
+        self.drop()
+
+    def _only_too_short(self, abort: str | None) -> bool:
+        """A rest that cannot pay is no block, unless it is all there is to tell about a run."""
+        unpaid = abort is not None and abort.startswith(UNPAID)
+        return self._rest and unpaid and self.ctx.show.get("blocks", 0) > 0
+
+    def _publish(self, abort: str | None) -> None:
+        if abort is not None:
             self.ctx.show["last_abort"] = abort
         report = self.report(abort)
         self.ctx.effects.append(Publish(report))
         self._show(report)
-        self.drop()
 
     def drop(self) -> None:
         """Forget the block's secrets."""

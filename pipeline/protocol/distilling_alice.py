@@ -5,7 +5,7 @@ from __future__ import annotations
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.accounts import Refill, plan_refill
 from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.distilling import Distilling
+from photonlink.pipeline.protocol.distilling import UNPAID, Distilling
 from photonlink.pipeline.protocol.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import (
     AbortBlock,
@@ -39,8 +39,8 @@ class AliceDistilling(Distilling):
         self._refill = Refill(0, 0)
         self._expected: type | None = None
 
-    def close_block(self, raw: RawBlock, duration_s: float) -> None:
-        self.begin(raw, self.ctx.next_block, duration_s)
+    def close_block(self, raw: RawBlock, duration_s: float, *, rest: bool) -> None:
+        self.begin(raw, self.ctx.next_block, duration_s, rest=rest)
         n, k = len(raw.key), len(raw.test)
         self.ctx.send(CloseBlock(self.block, n + k, n, k))
         self.ctx.send_tag(PoolName.BLOCK)
@@ -126,7 +126,7 @@ class AliceDistilling(Distilling):
             self._abort("authentication_too_weak: the tags exceed the agreed epsilon")
             return
         if length == 0:
-            self._abort(f"no_secret_bits: {self.lengths.charged.reason}")
+            self._abort(f"{UNPAID}: {self.lengths.charged.reason}")
             return
         self._refill = plan_refill(self.ctx, length)
         seed = self.ctx.randomness(amplify.seed_bytes(n))

@@ -39,9 +39,9 @@ class BobDistilling(Distilling):
         self._corrected: SecretBits | None = None
         self._expected: tuple[type, ...] = ()
 
-    def on_close(self, raw: RawBlock, block: int, duration_s: float) -> None:
+    def on_close(self, raw: RawBlock, block: int, duration_s: float, *, rest: bool) -> None:
         """The sifting of the block is authenticated: disclose the test basis."""
-        self.begin(raw, block, duration_s)
+        self.begin(raw, block, duration_s, rest=rest)
         k = len(raw.test)
         bits = raw.test.disclose()
         self.ctx.send(Disclosure(block, k, raw.events, raw.multi_clicks, bits))

@@ -10,6 +10,7 @@ from typing import Any
 
 from photonlink.hal.tags import Provenance, TagBlock
 from photonlink.pipeline.protocol.acquisition import Started, check
+from photonlink.pipeline.protocol.blockrule import rest_pays
 from photonlink.pipeline.protocol.context import Context
 from photonlink.pipeline.protocol.distilling import Distilling
 from photonlink.pipeline.protocol.distilling_alice import AliceDistilling
@@ -46,8 +47,6 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.sifting import Sifting
 from photonlink.pipeline.protocol.sifting_alice import AliceSifting
 from photonlink.pipeline.protocol.sifting_bob import BobSifting
-from photonlink.pipeline.stages.amplify import secret_length
-from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import Phase, Severity
 
 _GATED = (
@@ -199,9 +198,9 @@ class AliceRole(RoleBase):
         if self._block.active or not self._pull.idle:
             return
         rule, row = self._pull.rule, self._pull.row
-        count = rule.closed_at
-        last = self._pull.exhausted
-        if count is None and last and row.total:
+        count, last = rule.closed_at, self._pull.exhausted
+        rest = count is None
+        if rest and last and row.total:
             count = row.total if self._rest_worth_it(row.total) else None
         if count is None or count == 0:
             self.complete = last
@@ -212,23 +211,19 @@ class AliceRole(RoleBase):
             return
         self._pull.paused = True
         raw = row.take(count)
-        self._block.close_block(raw, rule.taken(row.total))
+        self._block.close_block(raw, rule.taken(row.total), rest=rest)
 
     def _rest_worth_it(self, total: int) -> bool:
         """Whether what is left at the end of input can still give key, by what is known."""
-        n, k = self._pull.row.counts(total)
-        rate = 0.005  # without a block before: an optimist's, so that a refusal is never a guess
-        if self.ctx.show.get("blocks"):
-            rate = max(self.ctx.show["qber_hv"] or 0.0, self.ctx.show["qber_da"] or 0.0, rate)
-        leak = 1.1 * n * binary_entropy(rate)
-        worth = (
-            n > 0 and k > 0 and secret_length(self.ctx.parameters, n, k, int(leak)).charged.length
-        )
-        if not worth and not self.ctx.show.get("blocks") and not self.ctx.show.get("last_abort"):
+        show, seen = self.ctx.show, None
+        if show.get("blocks"):
+            seen = max(show["qber_hv"] or 0.0, show["qber_da"] or 0.0)
+        worth = rest_pays(self.ctx.parameters, *self._pull.row.counts(total), seen)
+        if not worth and not show.get("blocks") and not show.get("last_abort"):
             self.ctx.raise_alarm(
                 "too_few_sifted_bits", f"{total} sifted bits cannot give a key", Severity.MINOR
             )
-        return bool(worth)
+        return worth
 
     def _remember_clock(self) -> None:
         """The first lock stays known when the connection is gone."""
@@ -281,7 +276,8 @@ class BobRole(RoleBase):
         row, rule = self._announce.row, self._announce.rule
         over = self._announce.ended or self._announce.peer_end_ps is not None
         expected = rule.closed_at
-        if expected is None and over:
+        rest = expected is None
+        if rest and over:
             expected = row.total
         if (
             self._block.active
@@ -297,7 +293,7 @@ class BobRole(RoleBase):
                 f"is block {self.ctx.next_block} with {expected}",
             )
         raw = row.take(expected)
-        self._block.on_close(raw, message.block, rule.taken(row.total))
+        self._block.on_close(raw, message.block, rule.taken(row.total), rest=rest)
 
     def _on_figures(self, message: Figures) -> None:
         """Only for display; a value of the wrong kind is not shown."""

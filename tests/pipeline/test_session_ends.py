@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from link import BENCH, SMALL, Wire, clicks_of, keys, narrow_clock_search, pair
+from link import BENCH, SMALL, Wire, clicks_of, keys, narrow_clock_search, pair, run_link
 
+from photonlink.pipeline.protocol import roles
+from photonlink.pipeline.protocol.blockrule import rest_pays
+from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.setup import Role
+from photonlink.pipeline.stages.amplify import secret_length
+from photonlink.pipeline.stages.finite_key import binary_entropy
 
 LAG = 8  # pieces of 0.1 s that one side gets only after the other has ended
 TIMED = replace(SMALL, block_sifted_bits=1_000_000)  # all of the run is the rest
@@ -74,3 +79,48 @@ def test_a_late_side_that_stops_short_ends_the_link_with_what_both_recorded(late
     assert keys(alice) == keys(bob) != {}
     assert alice.finished
     assert bob.finished
+
+
+def _ended_with_a_small_rest(monkeypatch: pytest.MonkeyPatch, *, first: bool) -> Wire:
+    """The rest is tried whatever is expected of it; ``first``: no block went before."""
+    monkeypatch.setattr(roles, "rest_pays", lambda *figures: True)
+    if first:
+        return run_link(replace(BENCH, duration_s=0.5), parameters=replace(TIMED, eps_sec=1e-20))
+    (all_of_it,) = run_link(parameters=TIMED).nodes[Role.ALICE].reports
+    return run_link(parameters=replace(TIMED, block_sifted_bits=all_of_it.sifted_bits - 300))
+
+
+def test_a_rest_that_cannot_pay_is_no_block_and_no_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = _ended_with_a_small_rest(monkeypatch, first=False)
+    for node in wire.nodes.values():
+        assert [r.abort for r in node.reports] == [None]
+        assert node.ledger.state.blocks[2].status == "aborted", "it was tried"
+        assert node.ledger.state.blocks[2].reason.startswith("no_secret_bits")
+        assert node.states[-1].last_abort is None
+        assert node.finished
+
+
+def test_a_run_of_nothing_but_a_rest_says_why_it_gives_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire = _ended_with_a_small_rest(monkeypatch, first=True)
+    for node in wire.nodes.values():
+        (report,) = node.reports
+        assert str(report.abort).startswith("no_secret_bits")
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.03, 0.05])
+def test_a_rest_is_tried_only_if_it_pays_also_with_more_errors_than_before(rate: float) -> None:
+    parameters = Parameters()
+
+    def pays(n: int) -> bool:
+        return rest_pays(parameters, n, n, rate)
+
+    least = min(n for n in range(1_000, 100_000, 250) if pays(n))
+    worse = rate + 2.5 * (rate * (1 - rate) / least) ** 0.5
+    leak = round(1.2 * least * binary_entropy(worse))
+    assert secret_length(parameters, least, least, leak).charged.length > 0
+    assert not pays(least // 2)
+    assert rest_pays(parameters, least, least, None)
+    assert not rest_pays(parameters, 0, least, None)
+    assert not rest_pays(parameters, least, 0, None)
