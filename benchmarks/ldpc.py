@@ -1,9 +1,9 @@
 """LDPC: one message each way, then few bits on request; CPU time of one core; keys are compared.
 
-python benchmarks/ldpc.py [--percent 1 2 5] [--blocks N] [--seed N] [--json FILE]
+python benchmarks/ldpc.py [--percent 1 2 5] [--blocks N] [--seed N] [--doubt 0.1] [--json FILE]
 
-Both ends know the rate of the channel (--doubt 0.1: only to 10 %); frames scatter around it. Blocks hold about a million
-bits. Mb/s: key bits over Bob's time, clean-up included. The peer decodes a frame of the same block.
+Both ends know the rate of the channel (with --doubt 0.1 only to 10 %); frames scatter around it.
+Mb/s: key bits over Bob's time, clean-up included. The peer decodes one frame of such a block.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.measure import Effort, Row, peer
 from photonlink.pipeline.native.ldpc import LdpcAlice, LdpcBob
 from photonlink.pipeline.native.secret import SecretBits
 
-PERCENT = (1, 2, 3, 5, 8)
+PERCENT = (1.0, 2.0, 3.0, 5.0, 8.0)
 BLOCK_BITS = 1_000_000
 GOAL_MBPS, GOAL_F, GOAL_FER = 50.0, 1.20, 1e-3
 PEER_ITERATIONS = 60
@@ -37,7 +37,7 @@ PEER_ITERATIONS = 60
 
 @dataclass
 class Result:
-    percent: int
+    percent: float
     mbps: float  # Bob, median over blocks
     alice_mbps: float
     f: float  # everything that Alice sent, over n h(actual rate)
@@ -64,7 +64,7 @@ def entropy(rate: float) -> float:
 
 
 def make_block(
-    percent: int, rng: np.random.Generator, bits: int = BLOCK_BITS, doubt: float = 0
+    percent: float, rng: np.random.Generator, bits: int = BLOCK_BITS, doubt: float = 0
 ) -> Block:
     alice = rng.integers(0, 256, bits // 8, np.uint8)
     errors = rng.random(bits, np.float32) < percent / 100
@@ -109,10 +109,10 @@ def correct(block: Block) -> Outcome:
 
 
 def measure(
-    percent: int, blocks: int, seed: int = 1, bits: int = BLOCK_BITS, doubt: float = 0
+    percent: float, blocks: int, seed: int = 1, bits: int = BLOCK_BITS, doubt: float = 0
 ) -> Result:
     """One block more than asked warms up and is not timed; all count for failures."""
-    rng = np.random.default_rng([seed, percent])
+    rng = np.random.default_rng([seed, round(1000 * percent)])
     outcomes, floor = [], 0.0
     for _ in range(blocks + 1):
         block = make_block(percent, rng, bits, doubt)
@@ -135,7 +135,7 @@ def measure(
     )
 
 
-def peer_mbps(percent: int, frame: Frame, hint: float) -> float | None:
+def peer_mbps(percent: float, frame: Frame, hint: float) -> float | None:
     """The PyPI package on one frame of ours: our code, its layered decoder. None: not installed.
 
     Raises AssertionError when it finds another error pattern.
@@ -181,7 +181,7 @@ def ldpc(name: str, effort: Effort) -> Row:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--percent", type=int, nargs="*", default=list(PERCENT))
+    parser.add_argument("--percent", type=float, nargs="*", default=list(PERCENT))
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--doubt", type=float, default=0.0, help="of the estimate, relative")
@@ -193,7 +193,7 @@ def main() -> int:
         r = measure(percent, options.blocks, options.seed, doubt=options.doubt)
         results.append(r)
         print(
-            f"{percent:3d} % {r.mbps:6.1f} {r.alice_mbps:6.0f} {r.f:6.4f} {r.f_first:6.4f} "
+            f"{percent:4.1f}% {r.mbps:6.1f} {r.alice_mbps:6.0f} {r.f:6.4f} {r.f_first:6.4f} "
             f"{r.fer_first:10.4f} {r.fer:7.1e} {r.frames:6d} {r.rounds:6.2f} ({r.rounds_most}) "
             f"{r.iterations:10.1f}",
             flush=True,

@@ -2,11 +2,11 @@
 
 python benchmarks/ldpc_evolution.py RATE [--seconds S] [--seed N]    RATE: checks per bit
 
-Follows the probability of every message in steps of 1/3, as in
-pipeline/core/ldpc_portable.c, but with the exact check rule (quantised density evolution: Richardson and Urbanke, IEEE Trans.
-Inf. Theory 47, 599, 2001; from general knowledge), for the flooding schedule, whose thresholds the layered
-one shares at about half the iterations. The search keeps a change when the highest error rate that
-converges within the budget of edge visits rises.
+Follows the probability of every message in steps of 1/3, as in pipeline/core/ldpc_portable.c, but
+with the exact check rule (quantised density evolution: Richardson and Urbanke, IEEE Trans. Inf.
+Theory 47, 599, 2001; from general knowledge), for the flooding schedule; the layered one shares
+its thresholds at about half the iterations. The search keeps a change when the highest error rate
+that converges within the budget of edge visits rises.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def bits(message: Floats, design: Design, qber: float) -> Floats:
     wide[: TOP + 1] = message[TOP:]
     wide[-TOP:] = message[:TOP]
     transform = np.fft.rfft(wide)
-    channel, size = np.zeros(SIZE), round(UNIT * math.log((1 - qber) / qber))
+    channel, size = np.zeros(SIZE), math.ceil(UNIT * math.log((1 - qber) / qber))
     channel[size], channel[-size] = 1 - qber, qber
     total = np.zeros_like(transform)
     power, at = np.ones_like(transform), 1
@@ -108,7 +108,7 @@ def bits(message: Floats, design: Design, qber: float) -> Floats:
 
 
 def iterations(design: Design, qber: float, limit: int) -> int:
-    """Until fewer than one message in 10^4 is wrong (the cap of the messages hides the rest); 0: not within the limit."""
+    """Until fewer than one message in 10^4 is wrong (the cap hides the rest); 0: not in `limit`."""
     message = np.zeros(2 * TOP + 1)
     message[TOP] = 1.0
     history = []

@@ -1,4 +1,4 @@
-"""The codes as matrices, read from the C tables: for the peer in benchmarks/ldpc.py and for tests."""
+"""The codes as matrices, read from the C tables: for benchmarks/ldpc.py and for tests."""
 
 from __future__ import annotations
 

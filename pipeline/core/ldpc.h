@@ -101,10 +101,11 @@ ldpc_row_kernel *ldpc_row_for(int simd);
 typedef struct ldpc_decoder ldpc_decoder; /* working memory; holds nothing secret */
 ldpc_decoder *ldpc_decoder_new(const ldpc_plan *plan);
 void ldpc_decoder_free(ldpc_decoder *decoder);
-/* The error pattern whose syndrome is `target`. known: mask of positions without error.
- * Returns the iterations used, or 0 when there was no success in `limit`. `error` gets the last guess. */
+/* The error pattern whose syndrome is `target`. known: mask of positions without error. Returns
+ * the iterations used, or 0 when there was no success in `limit`; `error` gets the last guess. */
 int ldpc_decode(ldpc_decoder *decoder, const ldpc_plan *plan, const uint64_t *target,
                 const uint64_t *known, int limit, uint64_t *error);
-/* After a failure: how unsure the decoder is of each position, higher = less sure. */
-void ldpc_doubt(ldpc_decoder *decoder, const ldpc_plan *plan, uint8_t *doubt);
+/* After a failure: how unsure the decoder is of each position, higher = less sure. Returns the
+ * number of violated checks. */
+int ldpc_doubt(ldpc_decoder *decoder, const ldpc_plan *plan, uint8_t *doubt);
 #endif

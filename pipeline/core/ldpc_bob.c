@@ -5,9 +5,10 @@
 #include "secret.h"
 
 enum {
-  ITERATIONS = 100, /* at most, per attempt */
-  FIRST_SHARE = 64, /* the first request of a frame: checks / FIRST_SHARE bits; then doubled */
-  FIRST_LEAST = 64
+  ITERATIONS = 60, /* at most, per attempt */
+  /* A frame's first request: a quarter of its violated checks, in these bounds; then doubled. */
+  FIRST_LEAST = 64,
+  FIRST_SHARE = 32 /* at most checks / FIRST_SHARE */
 };
 
 typedef struct {
@@ -87,16 +88,17 @@ int pl_ldpc_bob_new(pl_ldpc_bob **out, const pl_secret *key, double qber, const 
   return PL_OK;
 }
 
-static void flip(pl_ldpc_bob *bob, int64_t index) {
-  pl_secret_bytes(bob->key)[index >> 3] ^= (uint8_t)(0x80 >> (index & 7));
+static void flip(pl_ldpc_bob *bob, uint8_t *key, int64_t index) {
+  key[index >> 3] ^= (uint8_t)(0x80 >> (index & 7));
   bob->errors++;
 }
 
 static void correct(pl_ldpc_bob *bob, int frame) {
+  uint8_t *key = pl_secret_bytes(bob->key);
   for (int w = 0; w < ldpc_frame_words(&bob->plan); w++)
     for (uint64_t left = bob->error[w]; left; left &= left - 1) {
       int64_t position = frame * bob->plan.payload + 64 * w + __builtin_ctzll(left);
-      flip(bob, ldpc_key_index(&bob->plan, position));
+      flip(bob, key, ldpc_key_index(&bob->plan, position));
     }
 }
 
@@ -117,9 +119,10 @@ static int want_most_doubtful(pl_ldpc_bob *bob, int index) {
   const ldpc_plan *plan = &bob->plan;
   bob_frame *frame = &bob->frame[index];
   int64_t n = ldpc_frame_bits(plan, index), count[256] = {0};
-  int64_t share = (int64_t)plan->code->rows * plan->lift / FIRST_SHARE;
-  int64_t left = (share < FIRST_LEAST ? FIRST_LEAST : share) << (frame->asked < 12 ? frame->asked : 12);
-  ldpc_doubt(bob->decoder, plan, bob->doubt);
+  int64_t most = (int64_t)plan->code->rows * plan->lift / FIRST_SHARE;
+  int64_t left = ldpc_doubt(bob->decoder, plan, bob->doubt) / 4;
+  left = left < most ? left : most;
+  left = (left < FIRST_LEAST ? FIRST_LEAST : left) << (frame->asked < 12 ? frame->asked : 12);
   for (int64_t x = 0; x < n; x++)
     if (!(frame->known[x / 64] >> (x & 63) & 1)) count[bob->doubt[x]]++;
   int level = 255;
@@ -220,7 +223,7 @@ static void settle(pl_ldpc_bob *bob, bob_frame *frame, int64_t x, int wrong) {
 }
 
 int pl_ldpc_bob_receive(pl_ldpc_bob *bob, const uint8_t *bits, size_t size) {
-  const uint8_t *key = bob ? pl_secret_bytes(bob->key) : NULL;
+  uint8_t *key = bob ? pl_secret_bytes(bob->key) : NULL;
   if (!key || !bob->waiting) return PL_E_STATE;
   if (!bits || size != (size_t)(bob->n_wanted + 7) / 8) return PL_E_DATA;
   if (bob->n_wanted & 7 && bits[size - 1] >> (bob->n_wanted & 7)) return PL_E_DATA;
@@ -229,7 +232,7 @@ int pl_ldpc_bob_receive(pl_ldpc_bob *bob, const uint8_t *bits, size_t size) {
     int64_t index = bob->wanted[i], position = ldpc_order_position(&bob->plan, index);
     int wrong = ((bits[i >> 3] >> (i & 7)) ^ (key[index >> 3] >> (7 - (index & 7)))) & 1;
     settle(bob, &bob->frame[position / bob->plan.payload], position % bob->plan.payload, wrong);
-    if (wrong) flip(bob, index);
+    if (wrong) flip(bob, key, index);
   }
   return attempt(bob);
 }

@@ -153,8 +153,8 @@ int ldpc_decode(ldpc_decoder *d, const ldpc_plan *plan, const uint64_t *target,
   return 0;
 }
 
-void ldpc_doubt(ldpc_decoder *d, const ldpc_plan *plan, uint8_t *doubt) {
-  int lift = plan->lift;
+int ldpc_doubt(ldpc_decoder *d, const ldpc_plan *plan, uint8_t *doubt) {
+  int lift = plan->lift, violated = 0;
   for (int c = 0; c < plan->columns; c++) {
     const int8_t *value = d->values[d->current[c]] + (size_t)c * STRIDE;
     for (int t = 0; t < lift; t++) {
@@ -165,10 +165,12 @@ void ldpc_doubt(ldpc_decoder *d, const ldpc_plan *plan, uint8_t *doubt) {
   for (int row = 0; row < plan->code->rows; row++) /* d->syndrome: what `agrees` left over */
     for (int t = 0; t < lift; t++) {
       if (!(d->syndrome[(row * lift + t) / 64] >> (t & 63) & 1)) continue;
+      violated++;
       for (int e = plan->row_start[row]; e < plan->row_start[row + 1]; e++) {
         uint8_t *p =
             doubt + plan->edge[e].column * lift + ldpc_wrap(t + plan->edge[e].shift, lift);
         *p = (uint8_t)(*p > 191 ? 255 : *p + 64);
       }
     }
+  return violated;
 }

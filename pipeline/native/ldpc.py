@@ -2,8 +2,8 @@
 
 Alice sends the syndrome of her key once. Bob decodes the difference of the keys; where that fails
 he asks for single bits of her key, a few rounds at most (docs/ldpc.md has codes and messages).
-Only Alice sends anything about the key; she counts it in ``leak_bits``. The error pattern is treated as
-public (Tupkary and Lütkenhaus, PR Applied 20, 064040, 2023).
+Only Alice sends anything about the key; she counts it in ``leak_bits``. The error pattern is
+treated as public (Tupkary and Lütkenhaus, PR Applied 20, 064040, 2023).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def _seed(seed: bytes) -> bytes:
 class LdpcAlice:
     """Sends the syndrome of ``key``, which is copied and stays as it is.
 
-    qber: the agreed estimate of the error rate, 0 to 0.125; it chooses the code and must be the same at
-    both ends. seed: 32 public random bytes agreed for this block, drawn after its key was sifted.
+    qber: the agreed estimate of the error rate, 0 to 0.125; it chooses the code and must be the
+    same at both ends. seed: 32 public random bytes agreed for this block, drawn after its key was
+    sifted.
     leak_cap_bits: nothing is sent that takes ``leak_bits`` beyond it.
     Errors: NativeArgumentError for a key outside MIN_BITS..MAX_BITS or a qber out of range,
     NativeStateError after ``close``.
