@@ -4,4 +4,5 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "decode_decl.h"
+#include "decode_checked.h"
 #endif

@@ -186,7 +186,11 @@ int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out, int64_
   if (bob->broken) return PL_E_STATE;
   int status = pl_secret_new(&now, bits);
   if (status != PL_OK) return status;
-  pl_cascade_bob_key(bob, now);
+  status = pl_cascade_bob_key(bob, now);
+  if (status != PL_OK) {
+    pl_secret_free(now);
+    return status;
+  }
   const uint8_t *bytes = pl_secret_bytes(now);
   for (int64_t byte = 0; byte < (bits + 7) / 8; byte++)
     for (unsigned x = bytes[byte] ^ bob->original[byte], mask = 0x80; x; x &= ~mask, mask >>= 1) {

@@ -4,4 +4,5 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "core_decl.h"
+#include "core_checked.h"
 #endif

@@ -24,11 +24,15 @@ static void absorb(pl_polymac *mac, const uint8_t *data, size_t blocks) {
   mac->hash = pl_gf128_kernels(pl_simd())->absorb(mac->hash, mac->powers, data, blocks);
 }
 
-int pl_polymac_reset(pl_polymac *mac) {
-  if (!mac) return PL_E_STATE;
+static void forget(pl_polymac *mac) {
   mac->hash = (pl_u128){0, 0};
   mac->total_bytes = 0;
   explicit_bzero(mac->partial, sizeof mac->partial);
+}
+
+int pl_polymac_reset(pl_polymac *mac) {
+  if (!mac) return PL_E_STATE;
+  forget(mac);
   return PL_OK;
 }
 
@@ -83,7 +87,7 @@ int pl_polymac_tag(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset, ui
   if (pad_offset < 0 || pad_offset > pl_secret_bits(pad) - 128) return PL_E_RANGE;
   uint8_t digest[16], mask[16];
   finish(mac, 8 * mac->total_bytes, digest);
-  pl_polymac_reset(mac);
+  forget(mac);
   pl_bits_copy(mask, 0, bytes, pad_offset, 128);
   for (int i = 0; i < 16; i++) tag[i] = digest[i] ^ mask[i];
   explicit_bzero(digest, sizeof digest);

@@ -125,6 +125,6 @@ int pl_sift_bits(pl_secret *out, const pl_secret *bits, const uint8_t *clicked,
   if (out == bits || gates != pl_secret_bits(bits)) return PL_E_ARGUMENT;
   bitmaps m = {clicked, mine, theirs};
   int status = sift(target, pl_secret_bits(out), source, &m, gates);
-  if (status < 0) pl_secret_wipe(out, 0, pl_secret_bits(out));
+  if (status < 0 && pl_secret_wipe(out, 0, pl_secret_bits(out)) != PL_OK) return PL_E_STATE;
   return status;
 }

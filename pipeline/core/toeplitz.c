@@ -96,7 +96,7 @@ int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, con
   int64_t seed_bits = modified ? n - 1 : n + n_out - 1;
   if (seed_bits < 0) seed_bits = 0;
   if (seed_bytes != (seed_bits + 7) / 8) return PL_E_ARGUMENT;
-  pl_secret_wipe(y, 0, n_out);
+  if (pl_secret_wipe(y, 0, n_out) != PL_OK) return PL_E_STATE;
   if (modified) pl_bits_copy(out, 0, in, 0, n_out);
   int64_t start = modified ? n_out : 0;
   n -= start;
@@ -105,6 +105,6 @@ int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, con
   int status = small ? direct(context, out, n_out, in, start, n, seed)
                      : pl_toeplitz_fast(context, out, n_out, in, start, n, seed);
   if (context->secret) explicit_bzero(context->secret, 8 * context->secret_words);
-  if (status != PL_OK) pl_secret_wipe(y, 0, n_out); /* nothing half-written */
-  return status;
+  if (status == PL_OK) return PL_OK;
+  return pl_secret_wipe(y, 0, n_out) == PL_OK ? status : PL_E_STATE; /* nothing half-written */
 }

@@ -4,7 +4,9 @@ crash, and nothing half-done. (What belongs to one function only is tested besid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,17 @@ def closed(n_bits: int) -> SecretBits:
     secret = SecretBits(n_bits)
     secret.close()
     return secret
+
+
+@pytest.mark.parametrize("room", ["pipeline/core/core", "hal/decode/decode"])
+def test_no_result_can_be_ignored(room: str) -> None:
+    """Every C function that can fail is in the list that makes the compiler complain."""
+    root = Path(__file__).resolve().parents[2]
+    declared = (root / f"{room}_decl.h").read_text(encoding="utf-8")
+    listed = (root / f"{room}_checked.h").read_text(encoding="utf-8")
+    wanted = re.findall(r"^(?:int|int64_t) (pl_\w+)\(", declared, re.MULTILINE)
+    assert wanted
+    assert sorted(wanted) == sorted(re.findall(r"PL_CHECKED\((pl_\w+)\);", listed))
 
 
 # ---- after release ----

@@ -90,7 +90,7 @@ static void step(store *s, source *in) {
     break;
   case 4:
     for (int i = 0; i < 4; i++) delays[i] = (int64_t)(int32_t)take(in, 4) >> (take(in, 1) & 31);
-    pl_events_set_delays(s->ev, delays);
+    REQUIRE(pl_events_set_delays(s->ev, delays) <= PL_OK);
     break;
   case 5:
     REQUIRE(pl_events_discard_before(s->ev, s->now - (int64_t)(take(in, 4) << 8)) == PL_OK);
