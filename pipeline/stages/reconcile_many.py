@@ -19,6 +19,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.reconcile import LeakCapReached, ReconcileError
 
 START, FINISHED, OTHER = 1, 2, 16
+BATCHES = 2  # parts of what is in flight: each end works on some of them
 ROOM_BYTES = 1 << 20  # free room in the target without which a step is not worth trying
 _PIECE = struct.Struct("<HHIII")  # slot, kind, size; block, piece
 
@@ -53,7 +54,7 @@ class Block:
 
 def batch(slots: int) -> int:
     """Records per step: small enough that both ends are at work at the same time."""
-    return max(1, slots // 4)
+    return max(1, slots // BATCHES)
 
 
 class ManyAnswerers:
