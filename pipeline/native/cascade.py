@@ -115,7 +115,8 @@ class CascadeBob:
     def request(self) -> bytes | None:
         """The positions wanted next, of all frames at once; None: finished.
 
-        The same bytes again while an answer is outstanding.
+        The same bytes again while an answer is outstanding. NativeDataError: the last answer
+        contradicts earlier ones, which shows only here when padding answers the next question.
         """
         size = self._handle.call(lib.pl_cascade_bob_request, self._out, len(self._out))
         if size > len(self._out):

@@ -85,9 +85,9 @@ class BobDistilling(Distilling):
         assert self._corrector is not None  # noqa: S101 - set with the estimate
         try:
             self._corrector.receive(message.body)
+            self._ask()
         except reconcile.ReconcileError as error:
             raise ProtocolError("malformed_message", f"Cascade reply: {error}") from error
-        self._ask()
 
     def on_verify(self, message: Verify) -> None:
         self.expect(message)

@@ -62,8 +62,11 @@ class Corrector:
         self.rounds = 0
 
     def request(self) -> bytes | None:
-        """The next question; None when finished."""
-        return self._cascade.request()
+        """The next question; None when finished. Raises ReconcileError: answers contradict."""
+        try:
+            return self._cascade.request()
+        except (NativeDataError, NativeStateError) as error:
+            raise ReconcileError(str(error)) from error
 
     def receive(self, parities: bytes) -> None:
         """Raises ReconcileError for an answer that cannot be."""

@@ -4,6 +4,7 @@ crash, and nothing half-done. (What belongs to one function only is tested besid
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from photonlink.pipeline.native.matching import (
     timecode_encode,
 )
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.stages.reconcile import Corrector, ReconcileError
 
 HUGE = 2**31 + 1
 SEED = bytes(32)
@@ -151,6 +153,28 @@ def test_a_refused_restart_leaves_the_running_block() -> None:
     while (request := bob.request()) is not None:
         bob.receive(alice.answer(request))
     assert bob.corrected().equals(key)
+
+
+def test_a_lie_that_shows_only_at_the_next_question_is_named_too() -> None:
+    """With padding a contradiction may come to light while asking (found by the fuzzer)."""
+    rng, where = random.Random(3), set()
+    for _ in range(200):
+        key, other = rng.randbytes(40), bytearray(rng.randbytes(40))
+        alice = CascadeAlice(SecretBits.take(bytearray(key)), qber=0, seed=SEED, leak_cap_bits=9999)
+        bob = Corrector(SecretBits.take(other), qber=0.0, seed=SEED)
+        try:
+            while (request := bob.request()) is not None:
+                answer = alice.answer(request)
+                try:
+                    bob.receive(
+                        bytes(b ^ rng.choice((0, 0, 1 << rng.randrange(8))) for b in answer)
+                    )
+                except ReconcileError:
+                    where.add("receive")
+                    break
+        except ReconcileError:
+            where.add("request")
+    assert "request" in where
 
 
 # ---- lengths ----
