@@ -124,6 +124,7 @@ class Distilling:
             duration_s=self.duration_s,
             emulated=emulated(self.ctx),
             abort=abort,
+            refill_bits=entry.refill_bits if abort is None else 0,
         )
 
     def _show(self, report: BlockReport) -> None:

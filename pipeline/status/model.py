@@ -56,27 +56,37 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """One distilled (or refused) block."""
+    """One block that was distilled, refused or burnt. All counts but ``block`` are of this block.
+
+    n = key_bits_in and k = test_bits make up sifted_bits, but for a block that was burnt before
+    its test bits were counted: it has test_bits = 0. Without key (``abort`` names the
+    reason) secret_bits, refill_bits, net_bits and epsilon are 0. With key:
+    secret_bits = what privacy amplification left (leak and verification are already off);
+    refill_bits = the part of it that went back into the pads; net_bits = secret_bits - refill_bits.
+    authentication_bits are pads spent; the refill pays for them and, as far as the block
+    reaches, for those of the handshake and of earlier blocks.
+    """
 
     block: int
-    sifted_bits: int
+    sifted_bits: int  # both bases
     key_bits_in: int  # n, bits of the key basis
-    test_bits: int  # k, bits of the test basis, all disclosed
-    qber_hv: float | None
-    qber_da: float
-    leak_bits: int
-    f_ec: float | None
-    verification_bits: int
+    test_bits: int  # k, bits of the test basis, all disclosed and counted
+    qber_hv: float | None  # of the key basis, counted by error correction; None: not corrected
+    qber_da: float  # of the test bits; 0 without any
+    leak_bits: int  # parities sent, as Alice counted them
+    f_ec: float | None  # leak_bits / (n h(qber_hv))
+    verification_bits: int  # length of the verification hash, charged
     secret_bits: int  # l, before authentication is paid
     authentication_bits: int  # pads spent on this block, both directions
-    net_bits: int
+    net_bits: int  # secret_bits - refill_bits: what is stored as key
     secret_bits_tlgr2012: int  # bound of Tomamichel et al. 2012, shown beside
-    epsilon: float
-    q_tol: float
-    rounds: int
-    duration_s: float
+    epsilon: float  # eps_sec + eps_cor + eps_auth of a block with key
+    q_tol: float  # acceptance threshold agreed before the block
+    rounds: int  # of error correction
+    duration_s: float  # of acquisition, by Bob's clock
     emulated: bool
     abort: str | None = None  # named reason when the block gave no key
+    refill_bits: int = 0  # of secret_bits, put back into the pads of both directions
 
 
 class Severity(enum.StrEnum):

@@ -39,6 +39,8 @@ def test_tags_become_equal_keys() -> None:
     )
     for report in good:
         assert report.authentication_bits == 8 * 128 <= 10 * 128
+        assert report.refill_bits > 0
+        assert report.net_bits == report.secret_bits - report.refill_bits
         assert report.leak_bits > 0
         assert report.emulated
     assert alice.codes() | bob.codes() == set()
