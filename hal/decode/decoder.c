@@ -96,6 +96,7 @@ pl_decoder *pl_decoder_new(int format, int64_t num, int64_t dnum, int64_t den) {
   d->window = FORMATS[format].window_ps;
   if (dnum) d->window = num / den + 1; /* T3 orders by sync period, not within it */
   d->last = d->floor = FORMATS[format].absolute ? PL_NO_TIME : 0;
+  d->late_time = PL_NO_TIME;
   d->leap = FORMATS[format].absolute ? LEAP_PS : INT64_MAX;
   d->run = pl_run_of(format);
   d->kernel = pl_kernel_of(d, pl_decode_level_get());
@@ -180,6 +181,13 @@ static void count_bad(pl_decoder *d) {
   if (++d->bad >= BAD_MAX && FORMATS[d->format].absolute) d->error = PL_DECODE_E_DATA;
 }
 
+/* The same click again is no second witness: a run of equal words is damage. */
+static int repeated(const pl_decoder *d, int64_t t, int c) {
+  int same = 0;
+  for (int i = 0; i < d->suspects; i++) same |= d->suspect_channel[i] == c;
+  return same && t == d->suspect_time;
+}
+
 /* A leap: believed when it is the first record of all or the second of two that agree. */
 void pl_leap(pl_decoder *d, pl_sink *s, int64_t t, int c) {
   if (d->last == PL_NO_TIME) {
@@ -188,6 +196,10 @@ void pl_leap(pl_decoder *d, pl_sink *s, int64_t t, int c) {
   }
   if (d->suspect && d->suspect_serial == d->serial) { /* another bit of the same pattern */
     if (d->suspects < PL_BITS) d->suspect_channel[d->suspects++] = c;
+    return;
+  }
+  if (d->suspect && repeated(d, t, c)) {
+    d->damaged++;
     return;
   }
   uint64_t after = (uint64_t)t - (uint64_t)d->suspect_time;
@@ -215,7 +227,8 @@ void pl_late(pl_decoder *d, pl_sink *s, int64_t t, int c) {
     if (c < 0) return;
     d->damaged++;
     pl_lost_open(d, PL_LOST_BACKWARDS, 1);
-    count_bad(d);
+    if (t != d->late_time) count_bad(d); /* a run of equal records counts once */
+    d->late_time = t;
     return;
   }
   if (c < 0) return;

@@ -48,6 +48,7 @@ struct pl_decoder {
   int suspect;            /* a leap is waiting: 1, and 2 when it opened the interval */
   int suspects, suspect_channel[PL_BITS]; /* its events, -1 for none */
   int64_t suspect_time;
+  int64_t late_time;      /* of the latest record that came too early */
   uint64_t serial, suspect_serial; /* which record this is, and which one leapt */
   int bad;                /* records too early or suspect, less those in order */
   size_t lost_n, pending_n, held_n, held_cap;

@@ -29,24 +29,35 @@ size_t pl_run_tdc1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
 }
 
 /* 54 bits wrap after 19.5 h. Only a step from the last sixteenth to the first is taken for a wrap,
- * and the opposite step for a late word from before it: any other leap back is damage. */
+ * and the opposite step for a late word from before it: any other leap back is damage. A word that
+ * is not believed (all bits set, too early, a leap that nothing confirms) moves neither `previous`
+ * nor the count of wraps. */
 size_t pl_run_a1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   size_t i = 0;
   int swap = d->format == PL_FORMAT_A1_LEGACY;
   for (; i < n && pl_room(d, s); i++) {
     uint64_t w = pl_u64(p + 8 * i);
     if (swap) w = w >> 32 | w << 32;
+    d->serial++;
+    if (w == UINT64_MAX || !(w & (DUMMY | PATTERN))) {
+      pl_bad(d);
+      continue;
+    }
     int64_t tag = (int64_t)(w >> A1_SHIFT), before = (int64_t)d->previous;
-    int64_t late = 0;
+    int64_t units = d->units, base = d->base, rest = d->rest, late = 0;
     if (tag < A1_EDGE && before > A1_PERIOD - A1_EDGE) {
       pl_wrap(d, 1, A1_PERIOD);
       if (d->error) break;
     } else if (d->units > 0 && before < A1_EDGE && tag > A1_PERIOD - A1_EDGE) {
       late = A1_PERIOD / 32 * 125;
     }
-    d->serial++;
-    if (!late) d->previous = (uint64_t)tag;
-    word(d, s, pl_scale(d, tag, 0) - late, (unsigned)w);
+    int64_t t = pl_scale(d, tag, 0) - late;
+    int early = d->last != PL_NO_TIME && t < d->last - d->window;
+    word(d, s, t, (unsigned)w);
+    if (d->suspect)
+      d->units = units, d->base = base, d->rest = rest;
+    else if (!late && !early)
+      d->previous = (uint64_t)tag;
   }
   return i;
 }

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from photonlink.hal._decode import lib
 from photonlink.hal.decoders import DecodeError, NativeDecoder, decoder_for, merge
 from photonlink.hal.instruments import WireChunk, WireFormat
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
@@ -337,3 +338,35 @@ def test_long_merges_are_stable_sorts_too(lengths: tuple[int, ...], span: int) -
         parts[0][0][-5:] = parts[0][0][-5:][::-1] - np.arange(5)
         with pytest.raises(DecodeError, match="not sorted"):
             merge(parts)
+
+
+@pytest.mark.parametrize("order", ["low_first", "high_first"])
+@pytest.mark.parametrize("start_s", [0, 65_000, 70_300])  # far from, near and across the wrap
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pytest.param(b"\xff" * 8, id="all ones"),
+        pytest.param(b"\xf8" * 8, id="a far dummy"),
+        pytest.param(b"\x01" * 8, id="far, with a detector"),
+        pytest.param(bytes(8), id="zeros"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 500])
+def test_runs_of_equal_words_do_not_move_an_a1_clock(
+    order: str, start_s: int, garbage: bytes, count: int
+) -> None:
+    """The clock would be thrown ahead for good: by 19.5 h where the garbage looks like a wrap."""
+    start = int(start_s * 256e9) if start_s < 70_000 else (1 << 54) - 1500 * 25_600_000
+    whole = np.array([start + k * 25_600_000 for k in range(3000)])
+    words = ((whole % (1 << 54)).astype(np.uint64) << np.uint64(10)) | np.uint64(0x301)
+    rows = words.astype("<u8").view("<u4").reshape(-1, 2)
+    data = (rows if order == "low_first" else rows[:, ::-1]).tobytes()
+    for level in range(lib.pl_decode_level_get() + 1):
+        for at in (1000, 1501, 2000):
+            decoder = decoder_for(WireFormat("a1", {"word_order": order}))
+            decoder.set_level(level)
+            block = feed(decoder, data[: 8 * at] + garbage * count + data[8 * at :])
+            times = [*block.time_ps.tolist(), *decoder.finish().time_ps.tolist()]
+            assert times == ((whole.astype(object) * 125 + 16) // 32).tolist()
+            assert decoder.info.damaged + decoder.info.dummies >= count
+            assert len(block.lost) == (decoder.info.damaged > 0)
