@@ -90,9 +90,9 @@ class _Played:
             position = self.recording.damage_at
             where = "" if position is None else f"at byte {position}: "
             texts.append(
-                f"{self.recording.path}: {where}{self.first.reason}; {self.intervals} stretches "
-                f"of time lost, {self.lost_ps / 1e12:.6f} s, the first {at_s:.6f} s after the "
-                "first event"
+                f"{self.recording.path}: {where}{self.first.reason}; lost intervals: "
+                f"{self.intervals}, together {self.lost_ps / 1e12:.6g} s, the first "
+                f"{at_s:.6f} s after the first event"
             )
         if self.recording.error is not None:
             texts.append(str(self.recording.error))

@@ -145,10 +145,13 @@ class FileRecording(Recording):
         def noticed(block: TagBlock, _: DecoderInfo) -> bool:
             return block.end_ps - block.start_ps > max_jump_ps
 
+        position = self._first(noticed)
+        if self.wire_format.name in ABSOLUTE:  # a leap is believed at the second record
+            position -= record_size(self.wire_format)
         self.error = RecordingError(
             f"time jumps ahead by {by_ps / 1e12:.0f} s",
             where=str(self.path),
-            position=self._first(noticed),
+            position=position,
             hint="What comes before it has been read",
         )
 

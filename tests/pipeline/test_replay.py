@@ -14,7 +14,7 @@ from photonlink.hal.errors import RecordingError
 from photonlink.hal.instruments import AcquisitionStart
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 from photonlink.pipeline.protocol.parameters import Parameters
-from photonlink.pipeline.replay import ReplayResult, cut, replay_pair
+from photonlink.pipeline.replay import PS, ReplayResult, cut, replay_pair
 from photonlink.pipeline.stages.events import DetectorMap
 
 DETECTORS = DetectorMap(MAP)
@@ -131,6 +131,7 @@ def test_an_empty_recording_gives_nothing_and_ends() -> None:
         result = replay_pair(alice, bob, DETECTORS, DETECTORS, (1.0, 1.0))
         assert result.secret_bits == 0
         assert not result.keys_match
+        assert result.aborts, "no key without a reason"
 
 
 def test_a_damaged_recording_passes_its_error_on() -> None:
@@ -167,3 +168,16 @@ def test_blocks_are_cut_without_losing_an_event_or_a_gap() -> None:
     assert all(a.end_ps == b.start_ps for a, b in itertools.pairwise(pieces))
     empty = TagBlock(np.empty(0, np.int64), np.empty(0, np.uint8), 0, 0, lost)
     assert [p.lost for p in cut([empty])] == [lost], "a gap without events still counts"
+
+
+def test_a_long_time_without_clicks_is_one_piece() -> None:
+    """A damaged file may jump by hours: nothing is done for every tenth of a second of it."""
+    hour = 3600 * PS
+    times = np.array([0, 5, hour, hour + 7], np.int64)
+    whole = TagBlock(times, np.ones(4, np.uint8), 0, 2 * hour)
+    pieces = list(cut([whole]))
+    assert len(pieces) <= 5
+    assert np.array_equal(np.concatenate([p.time_ps for p in pieces]), times)
+    assert all(p.start_ps <= t < p.end_ps for p in pieces for t in p.time_ps.tolist())
+    assert all(a.end_ps == b.start_ps for a, b in itertools.pairwise(pieces))
+    assert pieces[-1].end_ps == whole.end_ps
