@@ -30,7 +30,7 @@ from photonlink.pipeline.native.ldpc import LdpcAlice, LdpcBob
 from photonlink.pipeline.native.secret import SecretBits
 
 PERCENT = (1.0, 2.0, 3.0, 5.0, 8.0)
-BLOCK_BITS = 1_000_000
+BLOCK_BITS = 4_000_000
 GOAL_MBPS, GOAL_F, GOAL_FER = 50.0, 1.20, 1e-3
 PEER_ITERATIONS = 60
 
@@ -158,7 +158,7 @@ def peer_mbps(percent: float, frame: Frame, hint: float) -> float | None:
 def ldpc(name: str, effort: Effort) -> Row:
     """The slowest error rate counts, and the largest f and failure rate."""
     bits = effort.scaled(BLOCK_BITS, 8192) // 8 * 8
-    results = [measure(percent, effort.scaled(20), bits=bits) for percent in PERCENT]
+    results = [measure(percent, effort.scaled(12), bits=bits) for percent in PERCENT]
     mbps, f = min(r.mbps for r in results), max(r.f for r in results)
     wrong, frames = sum(r.fer * r.frames for r in results), sum(r.frames for r in results)
     block = make_block(3, np.random.default_rng(9), bits)

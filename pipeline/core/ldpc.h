@@ -76,8 +76,8 @@ static inline void ldpc_put32(uint8_t *p, uint32_t v) {
 }
 
 /* ---- the decoder's inner loop ----
- * Log-likelihood ratios in steps of 1/LDPC_UNIT; LDPC_FALL[d] = 16 exp(-d / LDPC_UNIT), the logarithms
- * LDPC_UNIT ln(s / LDPC_ONE) of s below 16, of s / 4 and of s / 16. */
+ * Log-likelihood ratios in steps of 1/LDPC_UNIT; LDPC_FALL[d] = 16 exp(-d / LDPC_UNIT); the
+ * logarithms are LDPC_UNIT ln(s / LDPC_ONE) for s below 16, by s / 4 and by s / 16. */
 enum { LDPC_UNIT = 3, LDPC_ONE = 8, LDPC_CAP = 31 };
 #define LDPC_FALL {16, 11, 8, 6, 4, 3, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0}
 #define LDPC_LOG_FINE {-127, -6, -4, -3, -2, -1, -1, 0, 0, 0, 1, 1, 1, 1, 2, 2}

@@ -217,7 +217,8 @@ static void settle(pl_ldpc_bob *bob, bob_frame *frame, int64_t x, int wrong) {
   for (int row = 0; row < plan->code->rows; row++)
     for (int e = plan->row_start[row]; e < plan->row_start[row + 1]; e++) {
       if (plan->edge[e].column != column) continue;
-      int64_t check = row * plan->lift + ldpc_wrap(place + plan->lift - plan->edge[e].shift, plan->lift);
+      int t = ldpc_wrap(place + plan->lift - plan->edge[e].shift, plan->lift);
+      int64_t check = row * plan->lift + t;
       frame->target[check / 64] ^= 1ull << (check & 63);
     }
 }
@@ -238,7 +239,9 @@ int pl_ldpc_bob_receive(pl_ldpc_bob *bob, const uint8_t *bits, size_t size) {
 }
 
 int64_t pl_ldpc_bob_errors(const pl_ldpc_bob *bob) { return bob ? bob->errors : PL_E_STATE; }
-int64_t pl_ldpc_bob_iterations(const pl_ldpc_bob *bob) { return bob ? bob->iterations : PL_E_STATE; }
+int64_t pl_ldpc_bob_iterations(const pl_ldpc_bob *bob) {
+  return bob ? bob->iterations : PL_E_STATE;
+}
 int64_t pl_ldpc_bob_frames(const pl_ldpc_bob *bob) { return bob ? bob->plan.frames : PL_E_STATE; }
 
 int pl_ldpc_bob_key(const pl_ldpc_bob *bob, pl_secret *out) {

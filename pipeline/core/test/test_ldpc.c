@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "../cpu.h"
+#include "../secret.h"
 
 #define CHECK(condition)                                              \
   do {                                                                \
@@ -136,8 +137,49 @@ static int test_decoding(void) {
   return 0;
 }
 
+/* A whole conversation at an error rate above the estimate, so that bits are asked for. */
+static int test_conversation(int64_t bits, double rate, double estimate) {
+  uint8_t seed[32] = {9};
+  pl_secret *a = NULL, *b = NULL;
+  pl_ldpc_alice *alice = NULL;
+  pl_ldpc_bob *bob = NULL;
+  uint64_t state = (uint64_t)bits;
+  CHECK(pl_secret_new(&a, bits) == PL_OK && pl_secret_randomize(a) == PL_OK);
+  CHECK(pl_secret_new(&b, bits) == PL_OK && pl_secret_copy(b, 0, a, 0, bits) == PL_OK);
+  for (int64_t i = 0; i < bits; i++)
+    if ((double)(next(&state) >> 11) * 0x1p-53 < rate)
+      pl_secret_bytes(b)[i >> 3] ^= (uint8_t)(0x80 >> (i & 7));
+  CHECK(pl_ldpc_alice_new(&alice, a, estimate, seed, INT64_MAX / 2) == PL_OK);
+  CHECK(pl_ldpc_bob_new(&bob, b, estimate, seed) == PL_OK);
+  size_t room = (size_t)pl_ldpc_alice_message_bytes(alice) + 4 * (size_t)bits;
+  uint8_t *message = malloc(room), *answer = malloc(room);
+  CHECK(message && answer);
+  CHECK(pl_ldpc_alice_syndrome(alice, message, 8) == PL_E_CAPACITY);
+  int64_t size = pl_ldpc_alice_syndrome(alice, message, room);
+  CHECK(size == pl_ldpc_alice_message_bytes(alice));
+  CHECK(pl_ldpc_bob_decode(bob, message, (size_t)size - 1) == PL_E_DATA);
+  int open = pl_ldpc_bob_decode(bob, message, (size_t)size), rounds = 0;
+  for (; open > 0 && rounds < 30; rounds++) {
+    size = pl_ldpc_bob_request(bob, message, room);
+    CHECK(size > 0);
+    size = pl_ldpc_alice_disclose(alice, message, (size_t)size, answer, room);
+    CHECK(size > 0);
+    open = pl_ldpc_bob_receive(bob, answer, (size_t)size);
+  }
+  CHECK(open == 0 && (rounds > 0) == (rate > estimate));
+  CHECK(pl_ldpc_bob_key(bob, b) == PL_OK && pl_secret_equal(a, b) == 1);
+  pl_ldpc_alice_free(alice);
+  pl_ldpc_bob_free(bob);
+  pl_secret_free(a);
+  pl_secret_free(b);
+  free(message);
+  free(answer);
+  return 0;
+}
+
 int main(void) {
   if (test_kernels(ldpc_row_portable) || test_codes() || test_plans() || test_decoding()) return 1;
+  if (test_conversation(60000, 0.02, 0.03) || test_conversation(60001, 0.06, 0.05)) return 1;
 #if defined(__x86_64__)
   if (pl_simd_machine() >= PL_SIMD_AVX2 && test_kernels(ldpc_row_avx2)) return 1;
 #endif
