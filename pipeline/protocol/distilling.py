@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from photonlink.pipeline.protocol.accounts import TAGS_PER_BLOCK, Account, emulated
 from photonlink.pipeline.protocol.authentication import TAG_BITS
 from photonlink.pipeline.protocol.context import Context
@@ -34,7 +36,8 @@ class Distilling:
         self.duration_s = 0.0
         self.since_s = 0.0  # of the last step, for the deadline
         self._tags_before, self._epsilon_before = 0, 0.0
-        self._rest = False
+        self._rest = self.test_counted = False
+        self._in_doubt: dict[int, BlockReport] = {}
 
     def begin(self, raw: RawBlock, block: int, duration_s: float, *, rest: bool) -> None:
         """``rest``: what is left at the end of input, not a block by the rule."""
@@ -44,6 +47,7 @@ class Distilling:
         self.ctx.next_block = block + 1
         self.lengths, self.errors_corrected = None, None
         self.test_errors = self.leak_bits = self.rounds = 0
+        self.test_counted = False
         self.since_s = self.ctx.now_s
         self._tags_before, self._epsilon_before = self.ctx.tags(), self.ctx.tag_epsilon()
 
@@ -89,23 +93,38 @@ class Distilling:
             self.raw.close()
         self.raw, self.account, self.active = None, None, False
 
-    def interrupted(self) -> None:
+    def interrupted(self, reason: str) -> None:
         """The connection went: an open block burns; a prepared one is settled on reconnect."""
         try:
             if self.account is not None and self.account.entry.status == "open":
-                self.account.end("burnt", "connection_lost", self.leak_bits)
+                self._publish(reason)
+                self.account.end("burnt", reason, self.leak_bits)
+            elif self.account is not None and self.account.entry.status == "prepared":
+                self._in_doubt[self.block] = self.report(None)
         finally:
             self.drop()
+
+    def settled(self, block: int, abort: str | None) -> None:
+        """A block in doubt was released (None) or burnt: now it can be told."""
+        report = self._in_doubt.pop(block, None)  # none: it is of an earlier process
+        if report is None:
+            return
+        if abort is not None:
+            report = replace(report, abort=abort, secret_bits=0, refill_bits=0, net_bits=0,
+                             secret_bits_tlgr2012=0, epsilon=0.0)  # fmt: skip
+            self.ctx.show["last_abort"] = abort
+        self.ctx.effects.append(Publish(report))
+        self._show(report)
 
     def report(self, abort: str | None) -> BlockReport:
         assert self.account is not None  # noqa: S101 - a block is active
         entry, lengths = self.account.entry, self.lengths
-        n, k = entry.key_bits, entry.test_bits
+        n, k = entry.key_bits, entry.test_bits if self.test_counted else 0
         rate = None if self.errors_corrected is None or not n else self.errors_corrected / n
         ideal = n * binary_entropy(rate) if rate else 0.0
         return BlockReport(
             block=entry.block,
-            sifted_bits=n + k,
+            sifted_bits=entry.sifted_bits,
             key_bits_in=n,
             test_bits=k,
             qber_hv=rate,
@@ -129,7 +148,8 @@ class Distilling:
 
     def _show(self, report: BlockReport) -> None:
         show, state = self.ctx.show, self.ctx.ledger.state
-        show["qber_hv"], show["qber_da"] = report.qber_hv, report.qber_da
+        if report.test_bits:
+            show["qber_hv"], show["qber_da"] = report.qber_hv, report.qber_da
         show["sifted_bits"] = show.get("sifted_bits", 0) + report.sifted_bits
         show["leak_bits"] = show.get("leak_bits", 0) + report.leak_bits
         show["blocks"] = show.get("blocks", 0) + (report.abort is None)

@@ -61,7 +61,7 @@ class AliceDistilling(Distilling):
         if message.n_bits != k or len(message.bits) != (k + 7) // 8:
             raise ProtocolError("malformed_message", "the disclosed bits have another number")
         own = raw.test.disclose()
-        self.test_errors = count_errors(own, message.bits)
+        self.test_errors, self.test_counted = count_errors(own, message.bits), True
         ones = [int.from_bytes(bits, "big").bit_count() for bits in (own, message.bits)]
         reason = judge(
             self.ctx.parameters,

@@ -61,7 +61,7 @@ class BobDistilling(Distilling):
         self.expect(message)
         if not 0 <= message.qber_hint <= 0.5 or message.test_errors > len(self.bits.test):
             raise ProtocolError("malformed_message", "an estimate that cannot be")
-        self.test_errors = message.test_errors
+        self.test_errors, self.test_counted = message.test_errors, True
         self._corrector = reconcile.Corrector(
             self.bits.key, qber=message.qber_hint, seed=message.seed
         )
@@ -138,6 +138,7 @@ class BobDistilling(Distilling):
     def on_abort(self, message: AbortBlock) -> None:
         self.expect(message)
         self.test_errors = min(message.test_errors, len(self.bits.test))
+        self.test_counted = True
         self.finish(printable(message.reason.decode("utf-8", "replace")))
 
     def drop(self) -> None:

@@ -140,17 +140,21 @@ class RoleBase:
         waited = self.ctx.now_s - self._distilling.since_s
         return self._distilling.active and waited > self.ctx.limits.phase_s
 
-    def interrupt(self) -> None:
-        """The connection is gone."""
+    def interrupt(self, reason: str) -> None:
+        """The connection is gone; ``reason``: of the block that burns with it."""
         self._gated, self._end_sent = None, False
         for name in _SHOWN:  # of a link that is no more
             self.ctx.show.pop(name, None)
         self._sifting.reset()
-        self._distilling.interrupted()
+        self._distilling.interrupted(reason)
+
+    def settled(self, block: int, abort: str | None) -> None:
+        """What became of a block that was in doubt; ``abort`` None: it was released."""
+        self._distilling.settled(block, abort)
 
     def close(self) -> None:
         self._sifting.close()
-        self._distilling.interrupted()
+        self._distilling.drop()
 
     def _on_acquisition(self, message: Acquisition) -> None:
         if self._sifting.peer is not None:
@@ -270,6 +274,24 @@ class BobRole(RoleBase):
         if self._block.active:
             return Phase.DISTILLING
         return Phase.SIFTING if self._clock_locked else Phase.ACQUIRING
+
+    def on_tag(self, message: Tag) -> None:
+        closing = isinstance(self._gated, CloseBlock)
+        try:
+            super().on_tag(message)
+        except ProtocolError:
+            if closing and not self._block.active:
+                self._open_to_burn()
+            raise
+
+    def _open_to_burn(self) -> None:
+        """Alice closes a block whose sifting was tampered with: it is accounted for here too."""
+        row, rule = self._announce.row, self._announce.rule
+        count = rule.closed_at or row.total
+        if count:
+            rest = rule.closed_at is None
+            raw = row.take(count)
+            self._block.begin(raw, self.ctx.next_block, rule.taken(row.total), rest=rest)
 
     def _on_close_block(self, message: CloseBlock) -> None:
         """Alice's count must be the one the common rule gives."""

@@ -49,6 +49,9 @@ _REFUSED = frozenset(
     }
 )
 
+_STOPPED = "stopped_before_the_end"
+_IN_DOUBT = "in_doubt_after_connection_loss"
+
 
 class Session:
     """One node's side of the link, over any number of connections to its peer."""
@@ -73,7 +76,7 @@ class Session:
         self._status_s = float("-inf")
         ledger.bind(setup.psk.key_id)
         for entry in ledger.state.unfinished():
-            accounts.burn(self._ctx, entry.block, "stopped_before_the_end")
+            accounts.burn(self._ctx, entry.block, _STOPPED)
 
     # ---- inputs ----
 
@@ -83,7 +86,7 @@ class Session:
 
     def disconnected(self, now_s: float, reason: str) -> list[Effect]:
         """The stream is gone; what was not committed is burnt."""
-        return self._run(now_s, lambda: self._hang_up(reason))
+        return self._run(now_s, lambda: self._hang_up(reason, "connection_lost"))
 
     def receive(self, data: bytes, now_s: float) -> list[Effect]:
         """Bytes from the stream, in any division. Never raises for what is in them."""
@@ -269,8 +272,10 @@ class Session:
         assert resolution is not None  # noqa: S101 - just done
         for block in resolution.release:
             accounts.release(ctx, block)
+            self._role.settled(block, None)
         for block in resolution.burn:
-            accounts.burn(ctx, block, "in_doubt_after_connection_loss")
+            accounts.burn(ctx, block, _IN_DOUBT)
+            self._role.settled(block, _IN_DOUBT)
         ctx.next_block = resolution.next_block
         for code in (*_REFUSED, "authentication_failed", "connection_lost", "peer_silent"):
             ctx.clear_alarm(code)
@@ -302,24 +307,25 @@ class Session:
         ctx.raise_alarm(error.code, text, Severity.MAJOR)
         ctx.show["last_abort"] = f"{error.code}: {error.what}"
         with contextlib.suppress(LedgerError, StoreError):  # then it burns at the next start
-            self._hang_up(error.code)
+            self._hang_up(error.code, f"{error.code}: {error.what}")
         if error.code in _REFUSED:
             self._phase = Phase.REFUSED
         ctx.effects.append(Disconnect(text))
         self._publish()
 
-    def _hang_up(self, reason: str, *, orderly: bool = False) -> None:
+    def _hang_up(self, reason: str, burnt: str, *, orderly: bool = False) -> None:
+        """``burnt``: why a block gives no key that was being distilled."""
         if self._reader is None:
             return
         established = self._handshake is not None and self._handshake.done
         self._reader = self._handshake = None
         self._phase = Phase.CONNECTING
         try:
-            self._role.interrupt()
+            self._role.interrupt(burnt)
         finally:
             self._ctx.close_streams()
         if established and not orderly and not self._finished:
-            self._ctx.raise_alarm("connection_lost", f"the connection ended: {reason}")
+            self._ctx.raise_alarm("connection_lost", f"the link to the peer is down: {reason}")
 
     def _say_bye(self) -> None:
         """The last phase ends with a tag too: nothing that was said stays unproved."""
@@ -335,7 +341,7 @@ class Session:
         if self._role.ended:
             self._finish("finished")
         else:
-            self._hang_up("the peer has finished", orderly=True)
+            self._hang_up("the peer has finished", "connection_lost", orderly=True)
             self._ctx.effects.append(Disconnect("the peer has finished"))
 
     def _on_close(self) -> None:
@@ -345,7 +351,7 @@ class Session:
 
     def _finish(self, reason: str) -> None:
         self._finished = True
-        self._hang_up(reason)
+        self._hang_up(reason, _STOPPED)
         self._role.close()
         self._phase = Phase.CLOSED
         self._publish()

@@ -127,6 +127,63 @@ def _flip(target: int, where: str) -> None:
     assert committed or not (keys(alice) and keys(bob)), label
 
 
+BLOCK_PHASES = (
+    "Sifted", "CloseBlock", "Disclosure", "CascadeReply", "Verify", "VerifyResult", "Amplify",
+    "Prepared", "Commit", "Committed",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BLOCK_PHASES)
+def test_a_burnt_block_is_in_the_account_of_both_nodes(
+    script: list[tuple[Role, str]], name: str
+) -> None:
+    """A bit of the authenticated message flips; what was in doubt is told after the reconnect."""
+    target = next(n for n, (_, found) in enumerate(script, 1) if found == name)
+
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
+        flipped = data[:-2] + bytes((data[-2] ^ 1,)) + data[-1:]
+        return [flipped if n == target else data]
+
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob, hook)
+    wire.connect()
+    feed(wire, SHORT, end=False)
+    if not wire.nodes[Role.ALICE].session.finished:
+        wire.connect()
+    for node in (alice, bob):
+        first = node.reports[0]
+        assert first.block == 1
+        if name == "Committed":  # Bob had released: Alice follows him
+            assert first.abort is None
+            assert first.net_bits == node.ledger.state.blocks[1].net_bits > 0
+        else:
+            assert first.abort is not None
+            assert first.secret_bits == first.refill_bits == first.net_bits == 0
+            assert first.epsilon == 0.0
+            assert node.ledger.state.blocks[1].status == "burnt"
+            assert node.ledger.state.blocks[1].reason == first.abort
+    reasons = {str(node.reports[0].abort).split(":")[0] for node in (alice, bob)}
+    expected = {"Committed": {"None"}, "Commit": {"in_doubt_after_connection_loss"}}
+    assert reasons <= expected.get(name, NAMED_REASONS)
+    assert name in expected or reasons & {"authentication_failed", "malformed_message"}
+
+
+NAMED_REASONS = {
+    "authentication_failed", "malformed_message", "connection_lost",
+    "in_doubt_after_connection_loss",
+}  # fmt: skip
+
+
+def test_the_loss_of_a_connection_is_said_once() -> None:
+    alice, bob = pair(parameters=ONE_BLOCK)
+    wire = Wire(alice, bob)
+    wire.connect()
+    wire.cut("the connection ended")
+    for node in (alice, bob):
+        (text,) = (a.text for a in node.alarms if a.code == "connection_lost")
+        assert text.count("connection ended") == 1
+
+
 def test_replayed_reordered_reflected_dropped(script: list[tuple[Role, str]]) -> None:
     for turn, target in enumerate(first_of_each(script)):
         if script[target - 1][1] != "Ping":
