@@ -27,6 +27,7 @@ AMBIGUOUS = "ambiguous_side_peak"
 FREQUENCY = "frequency_beyond_10_ppm"
 VANISHED = "coincidences_vanished"
 HOLDOVER = "holdover_expired"
+_FIRST_DRIFT_S = 10.0  # of tracking tell the drift at the first lock
 _MAX_SPAN_PS = 8 * PS  # of the data, the latest are used
 
 
@@ -109,6 +110,7 @@ class ClockRecovery:
         self._origin_ps = alice_start_ps
         self._model: ClockModel | None = None
         self._filter: PhaseFilter | None = None
+        self._first_drift = 0.0  # ps per ps^2, tracked soon after the first lock
         self._locked_at_ps = 0
         self._now_ps = 0
         self._missing_s = 0.0
@@ -274,6 +276,21 @@ class ClockRecovery:
         return self._known().offset_ps(alice_time_ps) / PS
 
     @property
+    def at_start(self) -> tuple[float, float] | None:
+        """Bob's clock minus Alice's (s) and how much faster it ran (ppm) at Alice's start.
+
+        The first lock's line is a tangent in the middle of its last second; the drift tracked
+        within 10 s after it bends it back to the start.
+        """
+        lock = self.first_lock
+        if lock is None:
+            return None
+        span = min(lock.data_s, 1.0) * PS
+        back = lock.at_ps - span / 2 - (self._origin_ps or 0)
+        bend = self._first_drift * (back * back / 2 - span * span / 24)
+        return lock.start_offset_s + bend / PS, lock.frequency_ppm - self._first_drift * back * 1e6
+
+    @property
     def frequency_ppm(self) -> float:
         return self._known().rate * 1e6
 
@@ -346,6 +363,8 @@ class ClockRecovery:
             self._model.rate,
             self._model.drift + drift / PS / PS,
         )
+        if self.lock is self.first_lock and self.age_s <= _FIRST_DRIFT_S:
+            self._first_drift = self._model.drift
         if self._missing_s > p.patience_s:
             self._lose(VANISHED)
         elif phase.offset_sigma_ps > width / 4:
