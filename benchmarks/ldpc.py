@@ -170,7 +170,7 @@ def ldpc(name: str, effort: Effort) -> Row:
         name, mbps, "Mb/s", goal, met, "ldpc" if other else "ldpc (not installed)", other,
         ours / other if other else None, "slowest of 1, 2, 3, 5, 8 %; the ratio is that at 3 %",
         details={
-            "f": f,
+            "f": round(f, 4),
             "fer": wrong / frames,
             "frames": frames,
             "rounds": max(r.rounds_most for r in results),
