@@ -110,6 +110,7 @@ class ClockRecovery:
         self._origin_ps = alice_start_ps
         self._model: ClockModel | None = None
         self._filter: PhaseFilter | None = None
+        self._first_fit = (0.0, 0.0)  # middle and length of the first lock's line, ps
         self._first_drift = 0.0  # ps per ps^2, tracked soon after the first lock
         self._locked_at_ps = 0
         self._now_ps = 0
@@ -209,6 +210,10 @@ class ClockRecovery:
             return NoLock(NO_CORRELATION, z, z_second, span_s)
         if abs(fitted.rate) > 1.05e-6 * p.max_frequency_ppm:
             return NoLock(FREQUENCY, z, z_second, span_s)
+        if self.first_lock is None:
+            ends = fitted.to_alice(b[[0, -1]])
+            start, stop = max(int(a[low]), int(ends[0])), min(int(a[-1]), int(ends[1]))
+            self._first_fit = (start + stop) / 2, float(stop - start)
         end = int(a[-1])
         jump = fitted.offset_ps(end) - self._model.offset_ps(end) if self._model else None
         chance = found.log10_chance + math.log10(p.candidates)
@@ -279,14 +284,14 @@ class ClockRecovery:
     def at_start(self) -> tuple[float, float] | None:
         """Bob's clock minus Alice's (s) and how much faster it ran (ppm) at Alice's start.
 
-        The first lock's line is a tangent in the middle of its last second; the drift tracked
-        within 10 s after it bends it back to the start.
+        The first lock's line is a tangent in the middle of the data it was fitted to; the drift
+        tracked within 10 s after it bends it back to the start.
         """
         lock = self.first_lock
         if lock is None:
             return None
-        span = min(lock.data_s, 1.0) * PS
-        back = lock.at_ps - span / 2 - (self._origin_ps or 0)
+        middle, span = self._first_fit
+        back = middle - (self._origin_ps or 0)
         bend = self._first_drift * (back * back / 2 - span * span / 24)
         return lock.start_offset_s + bend / PS, lock.frequency_ppm - self._first_drift * back * 1e6
 
