@@ -47,6 +47,7 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.sifting import Sifting
 from photonlink.pipeline.protocol.sifting_alice import AliceSifting
 from photonlink.pipeline.protocol.sifting_bob import BobSifting
+from photonlink.pipeline.stages.clock import ClockRecovery
 from photonlink.pipeline.status.model import Phase, Severity
 
 _GATED = (
@@ -174,6 +175,7 @@ class AliceRole(RoleBase):
         self._block = AliceDistilling(ctx)
         super().__init__(ctx, self._pull, self._block)
         self._figures_s = float("-inf")
+        self._start_clock: ClockRecovery | None = None
         self._handlers |= {
             Announcement: self._pull.on_announcement,
             DelaysInForce: self._pull.on_delays_in_force,
@@ -230,10 +232,12 @@ class AliceRole(RoleBase):
         return worth
 
     def _remember_clock(self) -> None:
-        """The first lock stays known when the connection is gone."""
-        lock = self._pull.clock.recovery.first_lock if self._pull.clock else None
-        if lock is not None and self.clock_at_start is None:
-            self.clock_at_start = lock.start_offset_s, lock.frequency_ppm
+        """What the clock that locked first says stays known when the connection is gone."""
+        clock = self._pull.clock.recovery if self._pull.clock else None
+        if self._start_clock is None and clock is not None and clock.first_lock is not None:
+            self._start_clock = clock
+        if self._start_clock is not None:
+            self.clock_at_start = self._start_clock.at_start
 
     def refresh(self) -> None:
         pull = self._pull
