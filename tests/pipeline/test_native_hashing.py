@@ -437,3 +437,15 @@ def test_an_impossible_level_is_named_an_error() -> None:
 
 if __name__ == "__main__":
     print(simd_level(), fingerprint())
+
+
+def test_a_buffer_is_used_again() -> None:
+    """What the block before left in the buffer does not matter, nor that the seed may change."""
+    context, y, seed = Toeplitz(), SecretBits(300), bytearray(os.urandom(125))
+    for _ in range(3):
+        x = SecretBits.random(1000)
+        seed[:] = os.urandom(125)
+        context.modified_into(y, x, seed)
+        assert y.equals(context.modified(x, bytes(seed), 300))
+    with pytest.raises(NativeArgumentError):
+        context.modified_into(y, x, seed[:-1])
