@@ -273,7 +273,7 @@ def _why_no_block(sides: dict[Role, Side]) -> str:
     empty = [str(role) for role, side in sides.items() if not side.clicks]
     if empty:
         return f"no click of a mapped detector at {' and '.join(empty)}"
-    return "the recordings end before a block has sifted bits"
+    return "the recordings end before there are bits enough for a positive length"
 
 
 def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
@@ -294,7 +294,8 @@ def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
     aborts = [r.abort for r in pair.reports if r.abort is not None]
     if not pair.reports:
         aborts += [f"{a.code}: {a.text}" for a in pair.alarms if a.active]
-        aborts = aborts or [f"no_block: {_why_no_block(sides)}"]
+    if net <= 0 and not aborts:
+        aborts = [f"no_block: {_why_no_block(sides)}"]
     clock = alice.clock_at_start()
     offset = None
     if clock is not None:

@@ -181,3 +181,9 @@ def test_a_long_time_without_clicks_is_one_piece() -> None:
     assert all(p.start_ps <= t < p.end_ps for p in pieces for t in p.time_ps.tolist())
     assert all(a.end_ps == b.start_ps for a, b in itertools.pairwise(pieces))
     assert pieces[-1].end_ps == whole.end_ps
+
+
+def test_a_run_too_short_for_a_key_says_so() -> None:
+    result = distil(replace(RUN, duration_s=1.3))
+    assert result.secret_bits == 0
+    assert result.aborts, "no key without a reason"
