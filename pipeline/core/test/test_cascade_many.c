@@ -1,4 +1,4 @@
-/* Slots of Cascade with buffers of exactly the size given: what is written beyond is seen by ASan. */
+/* Slots of Cascade with buffers of exactly the size given: ASan sees what is written beyond. */
 #undef NDEBUG
 #include <assert.h>
 #include <stdlib.h>
@@ -15,7 +15,10 @@ static pl_secret *key_of(uint8_t *bytes) {
   return key;
 }
 
-static int64_t length(int piece) { return BITS - piece * PIECE < PIECE ? BITS - piece * PIECE : PIECE; }
+static int64_t length(int piece) {
+  int left = BITS - piece * PIECE;
+  return left < PIECE ? left : PIECE;
+}
 
 /* Both ends until nothing moves, `capacity` bytes of room per step. */
 static void talk(pl_cascade_alices *alices, pl_cascade_bobs *bobs, size_t capacity) {
