@@ -196,9 +196,12 @@ class Demo:
                 nodes.append(await Program.start(name, *self._node_arguments(station)))
             await self._or_stopped(self._follow(nodes))
         finally:
-            await asyncio.gather(*(self._end(node) for node in nodes))
-            await asyncio.to_thread(broker.stop)
-            await self._end_emulators(emulators)
+            # each of these runs whatever the one before met: the emulators last, lasers off
+            try:
+                await asyncio.gather(*(self._end(node) for node in nodes), return_exceptions=True)
+                await asyncio.to_thread(broker.stop)
+            finally:
+                await self._end_emulators(emulators)
 
     def _node_arguments(self, station: Path) -> tuple[str, ...]:
         return (

@@ -106,6 +106,7 @@ def write_demo_files(
         stations[side] = folder / f"{side}.toml"
         stations[side].write_text(text, encoding="utf-8")
     emulators = ["-m", "photonlink.firmware_sim", "--run-dir", str(folder / "run")]
+    emulators += ["--until-stdin-closes"]  # they end, dark, with whoever started them
     if seed is not None:
         emulators += ["--seed", str(seed)]
     return DemoFiles(stations, tuple(emulators))

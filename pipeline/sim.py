@@ -37,10 +37,10 @@ def emulators(station: NodeStation, *, start: bool) -> Iterator[None]:
         )
     arguments = [sys.executable, "-m", "photonlink.firmware_sim"]
     arguments += [str(station.sim.bench)] if station.sim.bench else []
-    arguments += ["--run-dir", str(station.sim.run_dir)]
+    arguments += ["--run-dir", str(station.sim.run_dir), "--until-stdin-closes"]
     arguments += ["--seed", str(station.sim.seed)] if station.sim.seed is not None else []
     process = subprocess.Popen(  # noqa: S603 our own program
-        arguments, stdout=subprocess.PIPE, start_new_session=True
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
     try:
         _wait_ready(process)
