@@ -7,8 +7,7 @@ from pathlib import Path
 
 from photonlink.pipeline.keys.psk import create_psk
 
-# Addresses of instruments that are not there: "auto" says so and attaches to the emulators.
-_NO_PORT = "serial:///dev/photonlink/absent-"
+# The addresses are of instruments that are not there: "auto" says so and attaches to emulators.
 
 _PUMP = """\
 [instruments.pump]
