@@ -101,7 +101,8 @@ class MqttPublisher:
                 self.connected = False
                 with contextlib.suppress(TimeoutError):
                     # jitter, so that many nodes do not come back in one instant
-                    await asyncio.wait_for(self._closing(), pause * random.uniform(0.5, 1.0))  # noqa: S311
+                    async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):  # noqa: S311
+                        await self._closing()
                 pause = min(2 * pause, BACKOFF_S[1])
         self.connected = False
 
@@ -163,7 +164,9 @@ class MqttPublisher:
                 return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), STATE_INTERVAL_S)
+                # not wait_for: in Python 3.11 it can swallow a cancellation that comes with a wake
+                async with asyncio.timeout(STATE_INTERVAL_S):
+                    await self._wake.wait()
 
     async def _publish(
         self,

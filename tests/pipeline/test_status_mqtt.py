@@ -200,3 +200,17 @@ def test_schemas_name_every_field_and_refuse_others() -> None:
         jsonschema.validate(payload, schema(name))
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(payload | {"key": "00"}, schema(name))
+
+
+async def test_a_cancellation_that_comes_with_a_record_is_heard(port: int) -> None:
+    publisher = _publisher(port)
+    async with _subscribed(port) as client:
+        task = asyncio.create_task(publisher.run())
+        await _next(client, "link/l0/meta")
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        publisher.offer(STATE)  # wakes the publisher in the very step in which it is cancelled
+        task.cancel()
+        async with asyncio.timeout(20):
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await _next(client, "status")).payload == b"offline"
