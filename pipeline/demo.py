@@ -14,7 +14,6 @@ import contextlib
 import json
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -24,7 +23,7 @@ from typing import Any
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.demo_files import write_demo_files
-from photonlink.pipeline.status.broker import EmbeddedBroker
+from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
 from photonlink.pipeline.view import LinkView
 
 READY_TIMEOUT_S = 60.0
@@ -183,7 +182,7 @@ class Demo:
     async def _run_in(self, folder: Path) -> None:
         broker = EmbeddedBroker()
         files = write_demo_files(
-            folder, broker.port, _free_port(), seed=self._seed, block_bits=self._block_bits
+            folder, broker.port, free_port(), seed=self._seed, block_bits=self._block_bits
         )
         emulators = await Program.start("emulators", *files.emulator_arguments)
         nodes: list[Program] = []
@@ -298,10 +297,3 @@ async def _together(*work: Coroutine[Any, Any, None]) -> None:
                 tasks.create_task(one)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

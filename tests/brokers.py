@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from photonlink.pipeline.status.broker import _free_port
+from photonlink.pipeline.status.broker import free_port
 
 
 class Mosquitto:
     """The reference broker, on a free port of loopback."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"

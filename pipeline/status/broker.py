@@ -46,7 +46,7 @@ class EmbeddedBroker:
     """``with EmbeddedBroker() as broker: broker.port``; loopback only, any free port."""
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="photonlink-broker-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +100,8 @@ class EmbeddedBroker:
         self._folder.cleanup()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,16 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from photonlink.pipeline.demo_files import DemoFiles, write_demo_files
+from photonlink.pipeline.status.broker import free_port
 
 DEADLINE_S = 120.0
 PHOTONLINK = (sys.executable, "-m", "photonlink.pipeline.cli")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Running:
