@@ -1,0 +1,28 @@
+"""What a test file's ``fingerprint`` is at every kernel level this machine has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from photonlink.pipeline.native.hashing import simd_level
+
+LEVELS = ("portable", "sse", "avx2", "vpclmul")
+
+
+def fingerprints(script: str) -> set[str]:
+    """Run ``script`` once per level, forced; it prints its level and its fingerprint."""
+    found = set()
+    for level in LEVELS[: LEVELS.index(simd_level()) + 1]:
+        done = subprocess.run(
+            [sys.executable, script],
+            env={**os.environ, "PHOTONLINK_SIMD": level},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert done.stdout.startswith(level)
+        found.add(done.stdout.split()[1])
+    return found
