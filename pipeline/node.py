@@ -28,8 +28,9 @@ from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import load_driver
 from photonlink.hal.safety import guard
 from photonlink.hal.supervisor import Found, Lost, Notice, Started, Supervisor, WrongDevice
+from photonlink.pipeline.account import account
 from photonlink.pipeline.keys.psk import load_psk
-from photonlink.pipeline.node_session import NodeSession, account
+from photonlink.pipeline.node_session import NodeSession
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.record import SessionRecorder
 from photonlink.pipeline.report import Reporter

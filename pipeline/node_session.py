@@ -21,6 +21,7 @@ from photonlink.hal.instruments import (
 )
 from photonlink.hal.opening import Bench
 from photonlink.hal.tags import Provenance
+from photonlink.pipeline.account import account
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.keys.store import DirectoryStore
@@ -154,33 +155,6 @@ class NodeSession:
     def account(self, elapsed_s: float) -> dict[str, Any]:
         """The figures of this run, over all its blocks."""
         return account(self._reports, elapsed_s, emulated=self.provenance is not Provenance.REAL)
-
-
-def account(reports: list[BlockReport], elapsed_s: float, *, emulated: bool) -> dict[str, Any]:
-    """Blocks summed up: the JSON of demo, node and replay. blocks: those that gave key.
-
-    qber: of all sifted bits whose errors were counted, both bases. f_ec: leak over the Shannon
-    limit, over all blocks that were corrected. epsilon: summed over blocks that gave key.
-    """
-    corrected = [b for b in reports if b.f_ec is not None]
-    errors = sum((b.qber_hv or 0.0) * b.key_bits_in + b.qber_da * b.test_bits for b in reports)
-    counted = sum((b.key_bits_in if b.qber_hv is not None else 0) + b.test_bits for b in reports)
-    shannon = sum(b.leak_bits / b.f_ec for b in corrected if b.f_ec)
-    leak = sum(b.leak_bits for b in reports)
-    net = sum(b.net_bits for b in reports)
-    return {
-        "secret_bits": net,
-        "qber": errors / counted if counted else None,
-        "sifted_bits": sum(b.sifted_bits for b in reports),
-        "leak_bits": leak,
-        "f_ec": sum(b.leak_bits for b in corrected) / shannon if shannon else None,
-        "epsilon": sum(b.epsilon for b in reports if b.abort is None),
-        "skr_bps": net / elapsed_s if elapsed_s > 0 else 0.0,
-        "emulated": emulated,
-        "blocks": sum(b.abort is None for b in reports),
-        "aborts": [b.abort for b in reports if b.abort is not None],
-        "elapsed_s": elapsed_s,
-    }
 
 
 def detector_map(station: NodeStation, bench: Bench) -> DetectorMap:

@@ -15,6 +15,7 @@ import numpy as np
 
 from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+from photonlink.pipeline.account import account
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import is_emulated
 from photonlink.pipeline.keys.psk import PreSharedKey
@@ -24,7 +25,6 @@ from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
 from photonlink.pipeline.stages.events import DetectorMap
-from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 PS = 10**12
@@ -278,43 +278,22 @@ def _why_no_block(sides: dict[Role, Side]) -> str:
 
 def _result(pair: Pair, sides: dict[Role, Side]) -> ReplayResult:
     alice = pair.sessions[Role.ALICE]
-    good = [r for r in pair.reports if r.abort is None]
-    errors = bits = leak = 0
-    ideal = 0.0
-    for report in pair.reports:
-        errors += round(report.qber_da * report.test_bits)
-        bits += report.test_bits
-        if report.qber_hv is not None:
-            errors += round(report.qber_hv * report.key_bits_in)
-            bits += report.key_bits_in
-            ideal += report.key_bits_in * binary_entropy(report.qber_hv)
-            leak += report.leak_bits
-    net = sum(r.net_bits for r in good)
-    duration_s = pair.now_s
-    aborts = [r.abort for r in pair.reports if r.abort is not None]
+    figures = account(pair.reports, pair.now_s, emulated=is_emulated(alice.provenance))
+    aborts = figures["aborts"]
     if not pair.reports:
         aborts += [f"{a.code}: {a.text}" for a in pair.alarms if a.active]
-    if net <= 0 and not aborts:
-        aborts = [f"no_block: {_why_no_block(sides)}"]
+    if figures["secret_bits"] <= 0 and not aborts:
+        aborts += [f"no_block: {_why_no_block(sides)}"]
     clock = alice.clock_at_start()
     offset = None
     if clock is not None:
         origins = sides[Role.BOB].origin_ps - sides[Role.ALICE].origin_ps
         offset = clock[0] + origins / PS
     return ReplayResult(
-        secret_bits=net,
-        qber=errors / bits if bits else None,
-        sifted_bits=sum(r.sifted_bits for r in pair.reports),
-        leak_bits=sum(r.leak_bits for r in pair.reports),
-        f_ec=leak / ideal if ideal else None,
-        epsilon=sum(r.epsilon for r in good),
-        skr_bps=net / duration_s if duration_s > 0 else 0.0,
-        emulated=is_emulated(alice.provenance),
-        blocks=len(good),
-        aborts=aborts,
+        **{name: value for name, value in figures.items() if name != "elapsed_s"},
         alarms=list(dict.fromkeys(a.code for a in pair.alarms if a.active)),
         clock_offset_s=offset,
         clock_frequency_ppm=clock[1] if clock else None,
-        duration_s=duration_s,
+        duration_s=figures["elapsed_s"],
         reports=pair.reports,
     )

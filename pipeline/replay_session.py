@@ -26,10 +26,10 @@ from photonlink.hal.instruments import (
     WireFormat,
 )
 from photonlink.hal.tags import LostInterval, Provenance
+from photonlink.pipeline.account import account
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.keys.store import DirectoryStore
-from photonlink.pipeline.node_session import account
 from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup

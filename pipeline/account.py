@@ -1,0 +1,38 @@
+"""What the blocks of a run add up to: the JSON of ``demo``, ``node`` and ``replay``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from photonlink.pipeline.stages.finite_key import binary_entropy
+from photonlink.pipeline.status.model import BlockReport
+
+
+def account(reports: Sequence[BlockReport], elapsed_s: float, *, emulated: bool) -> dict[str, Any]:
+    """Blocks summed up. blocks: those that gave key. secret_bits: net of authentication.
+
+    qber: of all sifted bits whose errors were counted, both bases. f_ec: parities over the
+    Shannon limit n h(errors/n), each summed over the blocks that were corrected; one without an
+    error has leak and a limit of 0. epsilon: summed over the blocks that gave key.
+    """
+    corrected = [b for b in reports if b.qber_hv is not None and b.leak_bits]
+    shannon = sum(b.key_bits_in * binary_entropy(b.qber_hv or 0.0) for b in corrected)
+    errors = sum(
+        round((b.qber_hv or 0.0) * b.key_bits_in) + round(b.qber_da * b.test_bits) for b in reports
+    )
+    counted = sum((b.key_bits_in if b.qber_hv is not None else 0) + b.test_bits for b in reports)
+    net = sum(b.net_bits for b in reports)
+    return {
+        "secret_bits": net,
+        "qber": errors / counted if counted else None,
+        "sifted_bits": sum(b.sifted_bits for b in reports),
+        "leak_bits": sum(b.leak_bits for b in reports),
+        "f_ec": sum(b.leak_bits for b in corrected) / shannon if shannon else None,
+        "epsilon": sum(b.epsilon for b in reports if b.abort is None),
+        "skr_bps": net / elapsed_s if elapsed_s > 0 else 0.0,
+        "emulated": emulated,
+        "blocks": sum(b.abort is None for b in reports),
+        "aborts": [b.abort for b in reports if b.abort is not None],
+        "elapsed_s": elapsed_s,
+    }
