@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.account import account
 from photonlink.pipeline.demo_files import write_demo_files
 from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
 from photonlink.pipeline.view import LinkView
@@ -32,11 +33,6 @@ NODE_GRACE_S = 120.0
 STOP_TIMEOUT_S = 20.0
 LINE_LIMIT = 1 << 20
 NODES = ("alice", "bob")
-# the account of a demo that was stopped before it had one
-NOTHING: dict[str, Any] = {
-    "secret_bits": 0, "qber": None, "sifted_bits": 0, "leak_bits": 0, "f_ec": None,
-    "epsilon": 0.0, "skr_bps": 0.0, "emulated": True, "blocks": 0, "aborts": [],
-}  # fmt: skip
 
 
 class DemoError(PhotonlinkError):
@@ -123,17 +119,18 @@ class DemoOutcome:
 
     def result(self) -> dict[str, Any]:
         """The object of ``--json``: Alice's account, with the comparison of both keys."""
-        account = dict(self.summaries.get("alice") or self.summaries.get("bob") or NOTHING)
+        found = self.summaries.get("alice") or self.summaries.get("bob")
+        result = dict(found or account([], 0.0, emulated=True))
         for name in ("event", "node"):
-            account.pop(name, None)
-        account["aborts"] = [*account["aborts"], *self.failures]
+            result.pop(name, None)
+        result["aborts"] = [*result["aborts"], *self.failures]
         both = len(self.checks) == len(NODES)
-        made_key = bool(account.get("secret_bits"))
-        account["keys_match"] = both and len(set(self.checks.values())) == 1 and made_key
-        account["lasers_off"] = bool(self.lasers) and not any(
+        made_key = bool(result.get("secret_bits"))
+        result["keys_match"] = both and len(set(self.checks.values())) == 1 and made_key
+        result["lasers_off"] = bool(self.lasers) and not any(
             laser.get("emission") for laser in self.lasers.values()
         )
-        return account
+        return result
 
 
 class Demo:
