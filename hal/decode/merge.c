@@ -73,9 +73,14 @@ typedef struct {
 LOOPS(plain, )
 #if defined(__x86_64__)
 LOOPS(avx2, __attribute__((target("avx2"))))
-#else
-#define avx2 plain
 #endif
+
+static const loops *chosen_loops(void) {
+#if defined(__x86_64__)
+  if (pl_decode_level_get() >= PL_DECODE_AVX2) return &avx2;
+#endif
+  return &plain;
+}
 
 /* How many of the first `rank` merged keys come from a. */
 static size_t share(const run *a, const run *b, size_t rank) {
@@ -231,7 +236,7 @@ int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *con
   if (total == 0) return 0;
   scratch *w = malloc(sizeof *w);
   if (!w) return PL_DECODE_E_MEMORY;
-  const loops *l = pl_decode_level_get() >= PL_DECODE_AVX2 ? &avx2 : &plain;
+  const loops *l = chosen_loops();
   int status = PL_DECODE_OK;
   for (size_t done = 0; done < total;) {
     int64_t first, last;

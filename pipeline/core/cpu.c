@@ -8,6 +8,8 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
+static const char *const names[] = {"portable", "sse", "avx2", "vpclmul"};
+
 static uint64_t xcr0(void) {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -26,15 +28,28 @@ int pl_simd_machine(void) {
   if ((b & avx2) != avx2) return PL_SIMD_SSE;
   return c & bit_VPCLMULQDQ ? PL_SIMD_VPCLMUL : PL_SIMD_AVX2;
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+static const char *const names[] = {"portable", "neon"};
+
+int pl_simd_machine(void) {
+  return getauxval(AT_HWCAP) & HWCAP_PMULL ? PL_SIMD_NEON : PL_SIMD_PORTABLE;
+}
 #else
+static const char *const names[] = {"portable"};
+
 int pl_simd_machine(void) { return PL_SIMD_PORTABLE; }
 #endif
+
+const char *pl_simd_name(int level) {
+  return level >= 0 && level < (int)(sizeof names / sizeof *names) ? names[level] : NULL;
+}
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int decided; /* written under `once`, constant afterwards */
 
 static void decide(void) {
-  static const char *const names[] = {"portable", "sse", "avx2", "vpclmul"};
   const char *wanted = getenv("PHOTONLINK_SIMD");
   int machine = pl_simd_machine();
   decided = machine;

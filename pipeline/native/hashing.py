@@ -10,21 +10,16 @@ from photonlink.pipeline.native.secret import SecretBits, held
 
 _BYTES = ffi.typeof("uint8_t[]")
 _UPDATE = lib.pl_polymac_update
-_LEVELS = {
-    lib.PL_SIMD_PORTABLE: "portable",
-    lib.PL_SIMD_SSE: "sse",
-    lib.PL_SIMD_AVX2: "avx2",
-    lib.PL_SIMD_VPCLMUL: "vpclmul",
-}
 
 
 def simd_level() -> str:
-    """Which kernels this process uses; PHOTONLINK_SIMD=portable|sse|avx2|vpclmul forces them.
+    """Which kernels this process uses; PHOTONLINK_SIMD forces them.
 
-    Raises NativeArgumentError when it names no level, or one that this machine lacks (the
+    x86-64: portable, sse, avx2, vpclmul; 64-bit Arm: portable, neon. Raises NativeArgumentError
+    when it names no level of the architecture, or one that this machine lacks (the
     portable kernels are then in use).
     """
-    return _LEVELS[check(lib.pl_simd_level())]
+    return ffi.string(lib.pl_simd_name(check(lib.pl_simd_level()))).decode()
 
 
 class PolyMac:
