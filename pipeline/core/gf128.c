@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cpu.h"
-#include "gf128_x86.h"
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -78,12 +77,11 @@ static pl_u128 dot(const uint64_t *a, const uint64_t *b, size_t n) {
 
 const pl_gf128_kernel *pl_gf128_kernels(int level) {
   static const pl_gf128_kernel portable = {multiply, absorb, dot};
-#if PL_GF128_X86
-  static const pl_gf128_kernel sse = {pl_gf128_multiply_sse, pl_gf128_absorb_sse, pl_dot_sse};
-  static const pl_gf128_kernel vpclmul = {pl_gf128_multiply_sse, pl_gf128_absorb_vpclmul,
-                                          pl_dot_sse};
-  if (level >= PL_SIMD_VPCLMUL) return &vpclmul;
-  if (level >= PL_SIMD_SSE) return &sse;
+#if defined(__x86_64__)
+  if (level >= PL_SIMD_VPCLMUL) return &pl_gf128_vpclmul;
+  if (level >= PL_SIMD_SSE) return &pl_gf128_sse;
+#elif defined(__aarch64__)
+  if (level >= PL_SIMD_NEON) return &pl_gf128_neon;
 #endif
   (void)level;
   return &portable;

@@ -19,6 +19,11 @@ typedef struct {
   pl_u128 (*dot)(const uint64_t *a, const uint64_t *b, size_t n);
 } pl_gf128_kernel;
 
+#if defined(__x86_64__)
+extern const pl_gf128_kernel pl_gf128_sse, pl_gf128_vpclmul;
+#elif defined(__aarch64__)
+extern const pl_gf128_kernel pl_gf128_neon;
+#endif
 /* The kernels of a level, or of the nearest one below it that this build has. */
 const pl_gf128_kernel *pl_gf128_kernels(int level);
 

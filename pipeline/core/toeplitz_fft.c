@@ -16,6 +16,8 @@ const pl_fft_kernel *pl_fft_kernels(int level) {
 #if defined(__x86_64__)
   if (level >= PL_SIMD_VPCLMUL) return &pl_fft_vpclmul;
   if (level >= PL_SIMD_SSE) return &pl_fft_sse;
+#elif defined(__aarch64__)
+  if (level >= PL_SIMD_NEON) return &pl_fft_neon;
 #endif
   (void)level;
   return &pl_fft_portable;

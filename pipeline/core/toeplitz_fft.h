@@ -31,6 +31,8 @@ typedef struct {
 extern const pl_fft_kernel pl_fft_portable;
 #if defined(__x86_64__)
 extern const pl_fft_kernel pl_fft_sse, pl_fft_vpclmul;
+#elif defined(__aarch64__)
+extern const pl_fft_kernel pl_fft_neon;
 #endif
 const pl_fft_kernel *pl_fft_kernels(int level);
 
