@@ -51,7 +51,7 @@ WIDE static pl_u128 absorb_wide(pl_u128 hash, const pl_u128 powers[PL_GF128_POWE
   block h = to_block(hash);
   for (; blocks >= 16; blocks -= 16, data += 256) {
     __m256i low = _mm256_setzero_si256(), middle = low, high = low;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 7; i >= 0; i--) { /* the pair that waits for the last hash comes last */
       __m256i pair = _mm256_loadu_si256((const __m256i *)(data + 32 * i));
       pair = _mm256_shuffle_epi8(pair, reverse);
       if (i == 0) pair = _mm256_xor_si256(pair, _mm256_zextsi128_si256(h));
