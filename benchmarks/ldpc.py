@@ -86,13 +86,27 @@ class Outcome:
     equal: bool
 
 
-def correct(block: Block) -> Outcome:
+class Ends:
+    """Both ends, used again for block after block as a node does."""
+
+    def __init__(self, bits: int) -> None:
+        with SecretBits(bits) as key:
+            self.alice = LdpcAlice(key, qber=0.01, seed=bytes(32), leak_cap_bits=0)
+            self.bob = LdpcBob(key, qber=0.01, seed=bytes(32))
+
+    def close(self) -> None:
+        self.alice.close()
+        self.bob.close()
+
+
+def correct(ends: Ends, block: Block) -> Outcome:
+    alice, bob = ends.alice, ends.bob
     begin = time.process_time()
-    alice = LdpcAlice(block.alice, qber=block.hint, seed=block.seed, leak_cap_bits=1 << 40)
+    alice.restart(block.alice, qber=block.hint, seed=block.seed, leak_cap_bits=1 << 40)
     message = alice.syndrome()
     leak_first, alice_s = alice.leak_bits, time.process_time() - begin
     begin = time.process_time()
-    bob = LdpcBob(block.bob, qber=block.hint, seed=block.seed)
+    bob.restart(block.bob, qber=block.hint, seed=block.seed)
     open_first, rounds = bob.decode(message), 0
     while (request := bob.request()) is not None:
         bob.receive(alice.disclose(request))
@@ -103,8 +117,8 @@ def correct(block: Block) -> Outcome:
         bob_s, alice_s, alice.leak_bits, leak_first, bob.frames, open_first, rounds,
         bob.iterations, corrected.equals(block.alice),
     )  # fmt: skip
-    for thing in (alice, bob, corrected, block.alice, block.bob):
-        thing.close()
+    for key in (corrected, block.alice, block.bob):
+        key.close()
     return outcome
 
 
@@ -113,11 +127,12 @@ def measure(
 ) -> Result:
     """One block more than asked warms up and is not timed; all count for failures."""
     rng = np.random.default_rng([seed, round(1000 * percent)])
-    outcomes, floor = [], 0.0
+    outcomes, floor, ends = [], 0.0, Ends(bits)
     for _ in range(blocks + 1):
         block = make_block(percent, rng, bits, doubt)
         floor += bits * entropy(float(block.errors.mean()))
-        outcomes.append(correct(block))
+        outcomes.append(correct(ends, block))
+    ends.close()
     frames = sum(o.frames for o in outcomes)
     wrong = sum(o.frames for o in outcomes if not o.equal)  # all frames of the block are in doubt
     return Result(

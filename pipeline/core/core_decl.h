@@ -80,9 +80,18 @@ int pl_verification_hash(const pl_secret *bits, const uint8_t *point, int tag_bi
 /* y_i = XOR_j seed[i-j+n-1] x_j, l = length of y <= n. Plain: seed of n+l-1 bits. Modified:
  * y = x[:l] xor T x[l:], seed of n-1 bits. The seed has exactly the bytes its bits need. */
 typedef struct pl_toeplitz pl_toeplitz;
-/* Holds working memory between calls (locked, wiped after each); grows as needed. */
+/* Holds working memory between blocks (locked, wiped after each); grows as needed. */
 int pl_toeplitz_new(pl_toeplitz **out);
 void pl_toeplitz_free(pl_toeplitz *context);
+/* A block in pieces: begin, add until n bits are there, finish. The seed comes last: it is drawn
+ * when all of x is fixed. Begin drops a block under way. */
+int pl_toeplitz_begin(pl_toeplitz *context, int64_t n, int64_t n_out, int modified);
+/* The next `count` bits, those of x from `start` on; x is not needed afterwards. PL_E_LIMIT: more
+ * than the block has left (none was taken). PL_E_STATE: no block was begun. */
+int pl_toeplitz_add(pl_toeplitz *context, const pl_secret *x, int64_t start, int64_t count);
+/* PL_E_STATE: bits are missing. Refused, the block stays under way; else it is over, and wiped. */
+int pl_toeplitz_finish(pl_toeplitz *context, pl_secret *y, const uint8_t *seed, int64_t seed_bytes);
+/* All three with x as the only piece. */
 int pl_toeplitz_hash(pl_toeplitz *context, pl_secret *y, const pl_secret *x, const uint8_t *seed,
                      int64_t seed_bytes, int modified);
 
@@ -249,6 +258,9 @@ enum { PL_LDPC_MIN_BITS = 8192, PL_LDPC_MAX_BITS = 16777216 };
 typedef struct pl_ldpc_alice pl_ldpc_alice;
 int pl_ldpc_alice_new(pl_ldpc_alice **out, const pl_secret *key, double qber, const uint8_t *seed,
                       int64_t leak_cap);
+/* A new block in the same object: memory is kept and only grows; when refused, the old one goes on. */
+int pl_ldpc_alice_restart(pl_ldpc_alice *alice, const pl_secret *key, double qber,
+                          const uint8_t *seed, int64_t leak_cap);
 void pl_ldpc_alice_free(pl_ldpc_alice *alice);
 int64_t pl_ldpc_alice_message_bytes(const pl_ldpc_alice *alice);
 /* Bytes of the message. Counted when it is first given; later it is the same. PL_E_LIMIT: the cap. */
@@ -260,6 +272,7 @@ int64_t pl_ldpc_alice_leak(const pl_ldpc_alice *alice);
 
 typedef struct pl_ldpc_bob pl_ldpc_bob;
 int pl_ldpc_bob_new(pl_ldpc_bob **out, const pl_secret *key, double qber, const uint8_t *seed);
+int pl_ldpc_bob_restart(pl_ldpc_bob *bob, const pl_secret *key, double qber, const uint8_t *seed);
 void pl_ldpc_bob_free(pl_ldpc_bob *bob);
 /* How many frames stay open. PL_E_DATA: not a message for this key length and qber. */
 int pl_ldpc_bob_decode(pl_ldpc_bob *bob, const uint8_t *syndrome, size_t size);

@@ -14,6 +14,7 @@ enum {
   LDPC_MAX_DEGREE = 96, /* of a row */
   LDPC_MAX_LIFT = 1024,
   LDPC_LANES = 64,      /* checks that a kernel treats at once; a lift is a multiple of it */
+  LDPC_FRAME_BYTES = LDPC_MAX_COLUMNS * LDPC_MAX_LIFT / 8, /* at most */
   LDPC_HEADER = 8,      /* bytes in front of the syndrome */
   LDPC_CERTAIN = 127    /* log-likelihood ratio of a bit that is known */
 };
@@ -61,6 +62,8 @@ static inline int64_t ldpc_frame_bits(const ldpc_plan *p, int frame) {
 int64_t ldpc_key_index(const ldpc_plan *plan, int64_t position);
 int64_t ldpc_order_position(const ldpc_plan *plan, int64_t index);
 
+/* Copies a key to *kept, which only grows; what is behind its end is wiped. */
+int ldpc_key_keep(pl_secret **kept, const pl_secret *key);
 /* Bits of a frame, least significant first, zeros behind its end. */
 void ldpc_frame_load(const ldpc_plan *plan, int frame, const uint8_t *key, uint64_t *words);
 /* syndrome ^= H * words */
@@ -99,7 +102,7 @@ ldpc_row_kernel ldpc_row_avx2;
 ldpc_row_kernel *ldpc_row_for(int simd);
 
 typedef struct ldpc_decoder ldpc_decoder; /* working memory; holds nothing secret */
-ldpc_decoder *ldpc_decoder_new(const ldpc_plan *plan);
+ldpc_decoder *ldpc_decoder_new(ldpc_row_kernel *row); /* for any plan */
 void ldpc_decoder_free(ldpc_decoder *decoder);
 /* The error pattern whose syndrome is `target`. known: mask of positions without error. Returns
  * the iterations used, or 0 when there was no success in `limit`; `error` gets the last guess. */

@@ -7,36 +7,41 @@
 
 struct pl_ldpc_alice {
   ldpc_plan plan;
-  pl_secret *key;
+  pl_secret *key;  /* as many bits as the longest so far */
   uint64_t *words; /* one frame of the key, locked */
   int64_t leak, cap;
   int sent; /* the syndrome was; the same bits again cost nothing more */
 };
 
-static size_t words_bytes(const ldpc_plan *plan) { return (size_t)ldpc_frame_words(plan) * 8; }
-
 void pl_ldpc_alice_free(pl_ldpc_alice *alice) {
   if (!alice) return;
   pl_secret_free(alice->key);
-  pl_locked_free(alice->words, words_bytes(&alice->plan));
+  pl_locked_free(alice->words, LDPC_FRAME_BYTES);
   free(alice);
+}
+
+int pl_ldpc_alice_restart(pl_ldpc_alice *alice, const pl_secret *key, double qber,
+                          const uint8_t *seed, int64_t leak_cap) {
+  if (!alice || !pl_secret_bytes(key)) return PL_E_STATE;
+  if (!seed || leak_cap < 0) return PL_E_ARGUMENT;
+  ldpc_plan plan;
+  int status = ldpc_plan_init(&plan, pl_secret_bits(key), qber, seed);
+  if (status == PL_OK) status = ldpc_key_keep(&alice->key, key);
+  if (status != PL_OK) return status;
+  alice->plan = plan;
+  alice->cap = leak_cap;
+  alice->leak = alice->sent = 0;
+  return PL_OK;
 }
 
 int pl_ldpc_alice_new(pl_ldpc_alice **out, const pl_secret *key, double qber,
                       const uint8_t *seed, int64_t leak_cap) {
-  if (!out || !seed) return PL_E_ARGUMENT;
+  if (!out) return PL_E_ARGUMENT;
   *out = NULL;
-  if (!pl_secret_bytes(key)) return PL_E_STATE;
   pl_ldpc_alice *alice = calloc(1, sizeof *alice);
   if (!alice) return PL_E_MEMORY;
-  int64_t bits = pl_secret_bits(key);
-  int status = ldpc_plan_init(&alice->plan, bits, qber, seed);
-  if (status == PL_OK) {
-    alice->cap = leak_cap;
-    alice->words = pl_locked_alloc(words_bytes(&alice->plan));
-    status = alice->words ? pl_secret_new(&alice->key, bits) : PL_E_MEMORY;
-  }
-  if (status == PL_OK) status = pl_secret_copy(alice->key, 0, key, 0, bits);
+  alice->words = pl_locked_alloc(LDPC_FRAME_BYTES);
+  int status = alice->words ? pl_ldpc_alice_restart(alice, key, qber, seed, leak_cap) : PL_E_MEMORY;
   if (status != PL_OK) {
     pl_ldpc_alice_free(alice);
     return status;

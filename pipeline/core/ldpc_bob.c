@@ -1,6 +1,7 @@
 /* Bob's end: from Alice's syndrome to the error pattern, and what he asks for when it hides. */
 #include <stdlib.h>
 
+#include "cpu.h"
 #include "ldpc.h"
 #include "secret.h"
 
@@ -20,66 +21,83 @@ typedef struct {
 
 struct pl_ldpc_bob {
   ldpc_plan plan;
-  pl_secret *key;      /* corrected as far as it is */
-  uint64_t *words;     /* one frame of it, locked */
+  pl_secret *key;   /* corrected as far as it is; as many bits as the longest so far */
+  uint64_t *words;  /* one frame of it, locked */
   ldpc_decoder *decoder;
-  uint64_t *public;    /* targets and masks of all frames */
-  uint64_t *error;     /* of one frame */
-  uint8_t *doubt;      /* of one frame */
-  bob_frame *frame;
-  uint32_t *wanted;    /* key indices of the next or the open request, ascending */
-  int64_t n_wanted, room, errors, iterations;
+  bob_frame *frame; /* the frames, then their targets and masks, then `wanted`, in one piece */
+  size_t room;      /* of that piece */
+  uint64_t *wanted; /* a bit for each of the key's: the next or the open request */
+  int64_t n_wanted, errors, iterations;
   int decoded, open, waiting;
+  uint64_t error[LDPC_FRAME_BYTES / 8]; /* of one frame */
+  uint8_t doubt[LDPC_FRAME_BYTES * 8];  /* of one frame */
 };
-
-static size_t words_bytes(const ldpc_plan *plan) { return (size_t)ldpc_frame_words(plan) * 8; }
 
 void pl_ldpc_bob_free(pl_ldpc_bob *bob) {
   if (!bob) return;
   pl_secret_free(bob->key);
-  pl_locked_free(bob->words, words_bytes(&bob->plan));
+  pl_locked_free(bob->words, LDPC_FRAME_BYTES);
   ldpc_decoder_free(bob->decoder);
-  free(bob->public);
-  free(bob->error);
-  free(bob->doubt);
   free(bob->frame);
-  free(bob->wanted);
   free(bob);
 }
 
-static int make_room(pl_ldpc_bob *bob) {
+static size_t wanted_words(const ldpc_plan *plan) { return (size_t)(plan->bits + 63) / 64; }
+
+static size_t frame_words(const ldpc_plan *plan) { /* target and mask */
+  return (size_t)(ldpc_syndrome_words(plan) + ldpc_frame_words(plan));
+}
+
+/* Nothing heard yet: only the padding is known. */
+static void lay_out(pl_ldpc_bob *bob) {
   const ldpc_plan *plan = &bob->plan;
-  size_t frames = (size_t)plan->frames, n = (size_t)ldpc_frame_words(plan);
-  size_t each = (size_t)ldpc_syndrome_words(plan) + n;
-  bob->words = pl_locked_alloc(n * 8);
-  bob->decoder = ldpc_decoder_new(plan);
-  bob->public = calloc(frames * each, 8);
-  bob->error = calloc(n, 8);
-  bob->doubt = calloc(n, 64);
-  bob->frame = calloc(frames, sizeof *bob->frame);
-  if (!bob->words || !bob->decoder || !bob->public || !bob->error || !bob->doubt || !bob->frame)
-    return PL_E_MEMORY;
-  for (size_t f = 0; f < frames; f++) {
-    bob->frame[f].target = bob->public + f * each;
-    bob->frame[f].known = bob->frame[f].target + (each - n);
-    int64_t end = (int64_t)n * 64, x = ldpc_frame_bits(plan, (int)f);
+  uint64_t *next = (uint64_t *)(bob->frame + plan->frames);
+  for (int f = 0; f < plan->frames; f++, next += frame_words(plan)) {
+    bob->frame[f] = (bob_frame){.target = next, .known = next + ldpc_syndrome_words(plan)};
+    int64_t end = (int64_t)ldpc_frame_words(plan) * 64, x = ldpc_frame_bits(plan, f);
+    memset(next, 0, frame_words(plan) * 8);
     for (; x < end && x & 63; x++) bob->frame[f].known[x / 64] |= 1ull << (x & 63);
     for (; x < end; x += 64) bob->frame[f].known[x / 64] = ~0ull;
   }
+  bob->wanted = next;
+  memset(next, 0, wanted_words(plan) * 8);
+}
+
+int pl_ldpc_bob_restart(pl_ldpc_bob *bob, const pl_secret *key, double qber,
+                        const uint8_t *seed) {
+  if (!bob || !pl_secret_bytes(key)) return PL_E_STATE;
+  if (!seed) return PL_E_ARGUMENT;
+  ldpc_plan plan;
+  int status = ldpc_plan_init(&plan, pl_secret_bits(key), qber, seed);
+  if (status != PL_OK) return status;
+  size_t bytes = (size_t)plan.frames * (sizeof(bob_frame) + 8 * frame_words(&plan)) +
+                 8 * wanted_words(&plan);
+  bob_frame *frame = bytes > bob->room ? malloc(bytes) : bob->frame;
+  status = frame ? ldpc_key_keep(&bob->key, key) : PL_E_MEMORY;
+  if (status != PL_OK) { /* the block that was there goes on */
+    if (frame != bob->frame) free(frame);
+    return status;
+  }
+  if (frame != bob->frame) {
+    free(bob->frame);
+    bob->frame = frame;
+    bob->room = bytes;
+  }
+  bob->plan = plan;
+  bob->n_wanted = bob->errors = bob->iterations = 0;
+  bob->decoded = bob->open = bob->waiting = 0;
+  lay_out(bob);
   return PL_OK;
 }
 
 int pl_ldpc_bob_new(pl_ldpc_bob **out, const pl_secret *key, double qber, const uint8_t *seed) {
-  if (!out || !seed) return PL_E_ARGUMENT;
+  if (!out) return PL_E_ARGUMENT;
   *out = NULL;
-  if (!pl_secret_bytes(key)) return PL_E_STATE;
   pl_ldpc_bob *bob = calloc(1, sizeof *bob);
   if (!bob) return PL_E_MEMORY;
-  int64_t bits = pl_secret_bits(key);
-  int status = ldpc_plan_init(&bob->plan, bits, qber, seed);
-  if (status == PL_OK) status = make_room(bob);
-  if (status == PL_OK) status = pl_secret_new(&bob->key, bits);
-  if (status == PL_OK) status = pl_secret_copy(bob->key, 0, key, 0, bits);
+  bob->words = pl_locked_alloc(LDPC_FRAME_BYTES);
+  bob->decoder = ldpc_decoder_new(ldpc_row_for(pl_simd()));
+  int status = bob->words && bob->decoder ? pl_ldpc_bob_restart(bob, key, qber, seed) : PL_E_MEMORY;
   if (status != PL_OK) {
     pl_ldpc_bob_free(bob);
     return status;
@@ -115,7 +133,7 @@ static int all_known(const pl_ldpc_bob *bob, const bob_frame *frame) {
 }
 
 /* Adds what `doubt` ranks highest to the request. */
-static int want_most_doubtful(pl_ldpc_bob *bob, int index) {
+static void want_most_doubtful(pl_ldpc_bob *bob, int index) {
   const ldpc_plan *plan = &bob->plan;
   bob_frame *frame = &bob->frame[index];
   int64_t n = ldpc_frame_bits(plan, index), count[256] = {0};
@@ -128,31 +146,20 @@ static int want_most_doubtful(pl_ldpc_bob *bob, int index) {
   int level = 255;
   int64_t take = 0;
   while (level > 0 && take + count[level] <= left) take += count[level--];
-  int64_t partly = left - take < count[level] ? left - take : count[level]; /* of that level */
-  int64_t total = bob->n_wanted + take + partly;
-  if (total > bob->room) {
-    uint32_t *more = realloc(bob->wanted, (size_t)(2 * total) * sizeof *more);
-    if (!more) return PL_E_MEMORY;
-    bob->wanted = more;
-    bob->room = 2 * total;
-  }
-  for (int64_t x = 0; x < n && bob->n_wanted < total; x++) {
+  int64_t partly = left - take; /* of that level */
+  for (int64_t x = 0; x < n; x++) {
     if (frame->known[x / 64] >> (x & 63) & 1 || bob->doubt[x] < level) continue;
     if (bob->doubt[x] == level && partly-- <= 0) continue;
-    bob->wanted[bob->n_wanted++] =
-        (uint32_t)ldpc_key_index(plan, index * plan->payload + x);
+    int64_t key_index = ldpc_key_index(plan, index * plan->payload + x);
+    bob->wanted[key_index / 64] |= 1ull << (key_index & 63);
+    bob->n_wanted++;
   }
   frame->asked++;
-  return PL_OK;
-}
-
-static int ascending(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
 }
 
 /* One attempt at every open frame. Returns how many stay open. */
 static int attempt(pl_ldpc_bob *bob) {
+  if (bob->n_wanted) memset(bob->wanted, 0, wanted_words(&bob->plan) * 8);
   bob->n_wanted = 0;
   for (int f = 0; f < bob->plan.frames; f++) {
     bob_frame *frame = &bob->frame[f];
@@ -164,14 +171,13 @@ static int attempt(pl_ldpc_bob *bob) {
       correct(bob, f);
       frame->open = 0;
       bob->open--;
-      continue;
+    } else if (all_known(bob, frame)) { /* Alice contradicts herself */
+      bob->n_wanted = 0;
+      return PL_E_DATA;
+    } else {
+      want_most_doubtful(bob, f);
     }
-    if (all_known(bob, frame)) return PL_E_DATA; /* Alice contradicts herself */
-    int status = want_most_doubtful(bob, f);
-    if (status != PL_OK) return status;
   }
-  if (bob->n_wanted)
-    qsort(bob->wanted, (size_t)bob->n_wanted, sizeof *bob->wanted, ascending);
   return bob->open;
 }
 
@@ -203,7 +209,9 @@ int64_t pl_ldpc_bob_request(pl_ldpc_bob *bob, uint8_t *out, size_t capacity) {
   if (!bob->n_wanted) return PL_E_STATE; /* the block was lost */
   int64_t bytes = 4 * bob->n_wanted;
   if (!out || capacity < (size_t)bytes) return bytes;
-  for (int64_t i = 0; i < bob->n_wanted; i++) ldpc_put32(out + 4 * i, bob->wanted[i]);
+  for (size_t w = 0; w < wanted_words(&bob->plan); w++)
+    for (uint64_t left = bob->wanted[w]; left; left &= left - 1, out += 4)
+      ldpc_put32(out, (uint32_t)(64 * w) + (uint32_t)__builtin_ctzll(left));
   bob->waiting = 1;
   return bytes;
 }
@@ -229,12 +237,15 @@ int pl_ldpc_bob_receive(pl_ldpc_bob *bob, const uint8_t *bits, size_t size) {
   if (!bits || size != (size_t)(bob->n_wanted + 7) / 8) return PL_E_DATA;
   if (bob->n_wanted & 7 && bits[size - 1] >> (bob->n_wanted & 7)) return PL_E_DATA;
   bob->waiting = 0;
-  for (int64_t i = 0; i < bob->n_wanted; i++) {
-    int64_t index = bob->wanted[i], position = ldpc_order_position(&bob->plan, index);
-    int wrong = ((bits[i >> 3] >> (i & 7)) ^ (key[index >> 3] >> (7 - (index & 7)))) & 1;
-    settle(bob, &bob->frame[position / bob->plan.payload], position % bob->plan.payload, wrong);
-    if (wrong) flip(bob, key, index);
-  }
+  int64_t i = 0;
+  for (size_t w = 0; w < wanted_words(&bob->plan); w++)
+    for (uint64_t left = bob->wanted[w]; left; left &= left - 1, i++) {
+      int64_t index = (int64_t)(64 * w) + __builtin_ctzll(left);
+      int64_t position = ldpc_order_position(&bob->plan, index);
+      int wrong = ((bits[i >> 3] >> (i & 7)) ^ (key[index >> 3] >> (7 - (index & 7)))) & 1;
+      settle(bob, &bob->frame[position / bob->plan.payload], position % bob->plan.payload, wrong);
+      if (wrong) flip(bob, key, index);
+    }
   return attempt(bob);
 }
 

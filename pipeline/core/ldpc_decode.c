@@ -10,14 +10,16 @@
 
 enum { STRIDE = LDPC_MAX_LIFT + LDPC_LANES };
 
+/* Room for every plan, so that one decoder serves key after key; what a plan does not need is never
+ * touched. */
 struct ldpc_decoder {
-  ldpc_row_kernel *row;
-  int8_t *values[2];   /* per block column: STRIDE values; which of both holds it changes */
-  int8_t *messages;    /* per edge: lift values */
-  int8_t *sign;        /* per check */
-  uint64_t *syndrome;
-  uint32_t *pinned;    /* positions known to hold no error */
+  _Alignas(64) int8_t values[2][LDPC_MAX_COLUMNS * STRIDE]; /* by block column, in one of both */
+  int8_t messages[LDPC_MAX_EDGES * LDPC_MAX_LIFT];          /* per edge: lift values */
+  int8_t sign[LDPC_MAX_ROWS * LDPC_MAX_LIFT];               /* per check */
+  uint64_t syndrome[LDPC_MAX_ROWS * LDPC_MAX_LIFT / 64];
+  uint32_t pinned[LDPC_MAX_COLUMNS * LDPC_MAX_LIFT];        /* positions known to hold no error */
   int n_pinned;
+  ldpc_row_kernel *row;
   uint8_t current[LDPC_MAX_COLUMNS];
   uint16_t turn[LDPC_MAX_COLUMNS]; /* the column's value t belongs to its bit (t + turn) mod lift */
 };
@@ -30,37 +32,13 @@ ldpc_row_kernel *ldpc_row_for(int simd) {
   return ldpc_row_portable;
 }
 
-void ldpc_decoder_free(ldpc_decoder *d) {
-  if (!d) return;
-  free(d->values[0]);
-  free(d->values[1]);
-  free(d->messages);
-  free(d->sign);
-  free(d->syndrome);
-  free(d->pinned);
-  free(d);
+ldpc_decoder *ldpc_decoder_new(ldpc_row_kernel *row) {
+  ldpc_decoder *d = aligned_alloc(64, (sizeof *d + 63) & ~(size_t)63);
+  if (d) d->row = row;
+  return d;
 }
 
-static void *zeroed(size_t bytes) {
-  void *p = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
-  if (p) memset(p, 0, bytes);
-  return p;
-}
-
-ldpc_decoder *ldpc_decoder_new(const ldpc_plan *plan) {
-  ldpc_decoder *d = calloc(1, sizeof *d);
-  if (!d) return NULL;
-  d->row = ldpc_row_for(pl_simd());
-  d->values[0] = zeroed((size_t)plan->columns * STRIDE);
-  d->values[1] = zeroed((size_t)plan->columns * STRIDE);
-  d->messages = zeroed((size_t)plan->row_start[plan->code->rows] * (size_t)plan->lift);
-  d->sign = zeroed((size_t)plan->code->rows * (size_t)plan->lift);
-  d->pinned = zeroed((size_t)ldpc_frame_words(plan) * 64 * sizeof *d->pinned);
-  d->syndrome = zeroed((size_t)ldpc_syndrome_words(plan) * 8);
-  if (d->values[0] && d->values[1] && d->messages && d->sign && d->pinned && d->syndrome) return d;
-  ldpc_decoder_free(d);
-  return NULL;
-}
+void ldpc_decoder_free(ldpc_decoder *decoder) { free(decoder); }
 
 /* Saturation could wear out what is known for certain: it is renewed before every iteration. */
 static void pin(ldpc_decoder *d, const ldpc_plan *plan) {

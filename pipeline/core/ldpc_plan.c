@@ -179,6 +179,19 @@ void ldpc_syndrome_add(const ldpc_plan *plan, const uint64_t *words, uint64_t *s
     }
 }
 
+int ldpc_key_keep(pl_secret **kept, const pl_secret *key) {
+  int64_t bits = pl_secret_bits(key);
+  if (!*kept || pl_secret_bits(*kept) < bits) {
+    pl_secret *longer;
+    int status = pl_secret_new(&longer, bits);
+    if (status != PL_OK) return status;
+    pl_secret_free(*kept);
+    *kept = longer;
+  }
+  int status = pl_secret_wipe(*kept, bits, pl_secret_bits(*kept));
+  return status == PL_OK ? pl_secret_copy(*kept, 0, key, 0, bits) : status;
+}
+
 int64_t ldpc_message_bytes(const ldpc_plan *plan) {
   return LDPC_HEADER + (int64_t)plan->frames * ldpc_syndrome_words(plan) * 8;
 }

@@ -16,6 +16,7 @@ SEED_BYTES = 32
 MIN_BITS: int = lib.PL_LDPC_MIN_BITS
 MAX_BITS: int = lib.PL_LDPC_MAX_BITS
 _BYTES = ffi.typeof("uint8_t[]")
+_WORK_BYTES = 3 << 20  # of a decoder, touched as far as the code in use needs it
 
 
 def _seed(seed: bytes) -> bytes:
@@ -39,6 +40,15 @@ class LdpcAlice:
         slot = ffi.new("pl_ldpc_alice **")
         check(lib.pl_ldpc_alice_new(slot, key.handle, qber, _seed(seed), max(leak_cap_bits, 0)))
         self._handle = Handle(slot[0], lib.pl_ldpc_alice_free, len(key) // 8)
+
+    def restart(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
+        """Begin another block, of any length and rate, in the memory of this object.
+
+        When it is refused (errors as above), the running block goes on.
+        """
+        self._handle.call(
+            lib.pl_ldpc_alice_restart, key.handle, qber, _seed(seed), max(leak_cap_bits, 0)
+        )
 
     def syndrome(self) -> bytes:
         """The one message. It is counted when it is first made; later calls give the same bytes.
@@ -80,7 +90,12 @@ class LdpcBob:
         self._n_bits = len(key)
         slot = ffi.new("pl_ldpc_bob **")
         check(lib.pl_ldpc_bob_new(slot, key.handle, qber, _seed(seed)))
-        self._handle = Handle(slot[0], lib.pl_ldpc_bob_free, self._n_bits)
+        self._handle = Handle(slot[0], lib.pl_ldpc_bob_free, _WORK_BYTES + self._n_bits // 2)
+
+    def restart(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
+        """Begin another block: as LdpcAlice.restart."""
+        self._handle.call(lib.pl_ldpc_bob_restart, key.handle, qber, _seed(seed))
+        self._n_bits = len(key)
 
     def decode(self, syndrome: bytes) -> int:
         """Decodes once; returns how many frames are still wrong (0: corrected).

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -271,7 +272,63 @@ def test_every_level_gives_the_same_bits() -> None:
     assert len(set(seen.values())) == 1, seen
 
 
+def conversation(alice: LdpcAlice, bob: LdpcBob) -> list[bytes | int]:
+    """Everything that is said and counted."""
+    said: list[bytes | int] = [alice.syndrome()]
+    bob.decode(alice.syndrome())
+    while (request := bob.request()) is not None:
+        said += [request, alice.disclose(request)]
+        bob.receive(alice.disclose(request))
+    said += [alice.leak_bits, bob.frames, bob.iterations, bob.errors_corrected]
+    return [*said, bob.corrected().disclose()]
+
+
+def test_a_restarted_pair_says_what_a_new_one_does() -> None:
+    """Lengths and rates up and down; a block left half-way; one that was lost."""
+    kept = ends(*noisy(20_000, 0.02), 0.02)
+    for n, rate, estimate in (
+        (60_001, 0.05, 0.04),
+        (MIN_BITS, 0.02, 0.03),
+        (120_000, 0.01, 0.01),
+        (30_011, 0.09, 0.08),
+    ):
+        key, other, seed = noisy(n, rate)
+        kept[0].restart(secret(key), qber=estimate, seed=seed, leak_cap_bits=1 << 40)
+        kept[1].restart(secret(other), qber=estimate, seed=seed)
+        assert conversation(*kept) == conversation(*ends(key, other, seed, estimate))
+        kept[0].restart(secret(key), qber=0.01, seed=seed, leak_cap_bits=1 << 40)
+        kept[1].restart(secret(other[::-1]), qber=0.01, seed=seed)
+        assert kept[1].decode(kept[0].syndrome()) > 0
+        assert kept[1].request() is not None
+
+
 # ---- bad input ----
+
+
+def test_a_refused_restart_leaves_the_running_block() -> None:
+    key, other, seed = noisy(30_000, 0.04)
+    alice, bob = ends(key, other, seed, 0.03)
+    assert bob.decode(alice.syndrome()) > 0
+    request, leak, good, closed = bob.request(), alice.leak_bits, secret(key), secret(key)
+    closed.close()
+    for bad, error in (
+        ({"key": closed}, NativeStateError),
+        ({"key": SecretBits(MIN_BITS - 1)}, NativeArgumentError),
+        ({"key": SecretBits(MAX_BITS + 1)}, NativeArgumentError),
+        ({"qber": math.nan}, NativeArgumentError),
+        ({"seed": bytes(31)}, ValueError),
+    ):
+        asked: dict[str, Any] = {"key": good, "qber": 0.02, "seed": seed} | bad
+        with pytest.raises(error):
+            alice.restart(**asked, leak_cap_bits=1)
+        with pytest.raises(error):
+            bob.restart(**asked)
+    assert bob.request() == request
+    assert alice.leak_bits == leak
+    assert request is not None
+    bob.receive(alice.disclose(request))
+    finish(alice, bob)
+    assert np.array_equal(opened(bob.corrected()), key)
 
 
 def test_messages_that_do_not_fit_are_refused() -> None:
@@ -323,10 +380,12 @@ def test_answers_of_the_wrong_size_leave_the_question_open() -> None:
     assert np.array_equal(opened(bob.corrected()), key)
 
 
+@pytest.mark.parametrize("n", [MIN_BITS, 100_003])
 @pytest.mark.parametrize("lie", ["syndrome", "bits"])
-def test_a_peer_that_lies_ends_the_block(lie: str) -> None:
+def test_a_peer_that_lies_ends_the_block(lie: str, n: int) -> None:
+    """Also when other frames still had questions."""
     rng = np.random.default_rng(3)
-    key, other, seed = noisy(MIN_BITS, 0.03)
+    key, other, seed = noisy(n, 0.03)
     alice, bob = ends(key, other, seed, 0.03)
     message = alice.syndrome()
     if lie == "syndrome":

@@ -119,7 +119,7 @@ static int test_decoding(void) {
   const uint8_t seed[32] = {7};
   ldpc_plan plan;
   CHECK(ldpc_plan_fixed(&plan, 16384, 0.02, 5, 128, 128, 1, seed) == PL_OK);
-  ldpc_decoder *decoder = ldpc_decoder_new(&plan);
+  ldpc_decoder *decoder = ldpc_decoder_new(ldpc_row_for(pl_simd()));
   uint64_t error[256] = {0}, known[256] = {0}, found[256], state = 5;
   uint64_t target[LDPC_MAX_ROWS * LDPC_MAX_LIFT / 64] = {0};
   CHECK(decoder);
