@@ -65,18 +65,8 @@ static pl_u128 absorb(pl_u128 hash, const pl_u128 powers[PL_GF128_POWERS], const
   return hash;
 }
 
-static pl_u128 dot(const uint64_t *a, const uint64_t *b, size_t n) {
-  pl_u128 sum = {0, 0};
-  for (size_t i = 0; i < n; i++) {
-    pl_u128 product = pl_clmul64(a[i], b[i]);
-    sum.lo ^= product.lo;
-    sum.hi ^= product.hi;
-  }
-  return sum;
-}
-
 const pl_gf128_kernel *pl_gf128_kernels(int level) {
-  static const pl_gf128_kernel portable = {multiply, absorb, dot};
+  static const pl_gf128_kernel portable = {multiply, absorb};
 #if defined(__x86_64__)
   if (level >= PL_SIMD_VPCLMUL) return &pl_gf128_vpclmul;
   if (level >= PL_SIMD_SSE) return &pl_gf128_sse;

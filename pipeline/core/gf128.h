@@ -15,8 +15,6 @@ typedef struct {
   /* hash = (...((hash ^ b1) k ^ b2) k ...) k over whole blocks; powers[i] = k^(i+1). */
   pl_u128 (*absorb)(pl_u128 hash, const pl_u128 powers[PL_GF128_POWERS], const uint8_t *data,
                     size_t blocks);
-  /* XOR over i < n of a[i] * b[i], 64 x 64 -> 128 carry-less, n even. */
-  pl_u128 (*dot)(const uint64_t *a, const uint64_t *b, size_t n);
 } pl_gf128_kernel;
 
 #if defined(__x86_64__)

@@ -1,7 +1,7 @@
 /* The kernels of gf128.h on vectors, once per instruction set. The including file defines TARGET,
  * INLINE and, for its type `block` of 128 bits: to_block, from_block, load_bytes (16, big endian),
- * load_words (two), add, up and down (times and by x^64), and the carry-less products low_product,
- * high_product (of those halves of both) and cross_product (a.lo b.hi + a.hi b.lo). */
+ * add, up and down (times and by x^64), and the carry-less products low_product, high_product (of
+ * those halves of both) and cross_product (a.lo b.hi + a.hi b.lo). */
 
 /* An unreduced product of 256 bits in three overlapping parts. */
 typedef struct {
@@ -49,14 +49,4 @@ TARGET static pl_u128 absorb(pl_u128 hash, const pl_u128 powers[PL_GF128_POWERS]
   for (; blocks >= 8; blocks -= 8, data += 128) h = absorb_some(h, power, data, 8);
   if (blocks > 0) h = absorb_some(h, power, data, blocks);
   return from_block(h);
-}
-
-TARGET static pl_u128 dot(const uint64_t *a, const uint64_t *b, size_t n) {
-  triple t = nothing();
-  for (size_t i = 0; i + 2 <= n; i += 2) {
-    block left = load_words(a + i), right = load_words(b + i);
-    t.low = add(t.low, low_product(left, right));
-    t.high = add(t.high, high_product(left, right));
-  }
-  return from_block(add(t.low, t.high));
 }

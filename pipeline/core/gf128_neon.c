@@ -12,8 +12,6 @@ INLINE pl_u128 from_block(block a) {
   return (pl_u128){vgetq_lane_u64(a, 0), vgetq_lane_u64(a, 1)};
 }
 
-INLINE block load_words(const uint64_t *from) { return vld1q_u64(from); }
-
 INLINE block load_bytes(const uint8_t *from) {
   block swapped = vreinterpretq_u64_u8(vrev64q_u8(vld1q_u8(from)));
   return vextq_u64(swapped, swapped, 1);
@@ -30,5 +28,5 @@ INLINE block cross_product(block a, block b) {
 
 #include "gf128_blocks.h"
 
-const pl_gf128_kernel pl_gf128_neon = {multiply, absorb, dot};
+const pl_gf128_kernel pl_gf128_neon = {multiply, absorb};
 #endif

@@ -15,8 +15,6 @@ INLINE pl_u128 from_block(block a) {
   return (pl_u128){(uint64_t)_mm_cvtsi128_si64(a), (uint64_t)_mm_extract_epi64(a, 1)};
 }
 
-INLINE block load_words(const uint64_t *from) { return _mm_loadu_si128((const __m128i *)from); }
-
 INLINE block load_bytes(const uint8_t *from) {
   const __m128i reverse = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)from), reverse);
@@ -65,6 +63,6 @@ WIDE static pl_u128 absorb_wide(pl_u128 hash, const pl_u128 powers[PL_GF128_POWE
   return absorb(from_block(h), powers, data, blocks);
 }
 
-const pl_gf128_kernel pl_gf128_sse = {multiply, absorb, dot};
-const pl_gf128_kernel pl_gf128_vpclmul = {multiply, absorb_wide, dot};
+const pl_gf128_kernel pl_gf128_sse = {multiply, absorb};
+const pl_gf128_kernel pl_gf128_vpclmul = {multiply, absorb_wide};
 #endif

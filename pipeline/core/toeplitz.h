@@ -1,24 +1,33 @@
-/* Between the two halves of Toeplitz hashing: toeplitz.c and toeplitz_fast.c. */
+/* One Toeplitz hash under way (toeplitz.c), as its test sees it. */
 #ifndef PHOTONLINK_TOEPLITZ_H
 #define PHOTONLINK_TOEPLITZ_H
-#include <stdbool.h>
+#include <sys/types.h>
 
-#include "gf128.h"
 #include "toeplitz_fft.h"
+
+/* How a correlation of chunks is cut (toeplitz_plan.c). */
+typedef struct {
+  int log;              /* transforms of 2^log chunks */
+  size_t rows, columns; /* pieces of the result and of the input; none: nothing to multiply */
+  size_t row, column;   /* chunks per piece: row + column <= 2^log */
+} pl_toeplitz_plan;
+
+pl_toeplitz_plan pl_toeplitz_best_plan(size_t chunks_out, size_t chunks_in, int max_log);
+
+/* Lengths and positions are public; they are in bits. */
+typedef struct {
+  pid_t owner; /* 0: no block is under way. A forked child finds zeros instead of the secrets */
+  int64_t n, n_out, taken;
+  int64_t head; /* what the identity of the modified form takes */
+  pl_toeplitz_plan plan;
+} pl_toeplitz_block;
 
 struct pl_toeplitz {
   uint64_t *secret, *open, *twiddles; /* working memory: locked, and for public values */
   size_t secret_words, open_words;
   int twiddle_log;
-  const pl_gf128_kernel *products;
   const pl_fft_kernel *kernel;
   int max_log; /* transforms have at most 2^max_log chunks */
+  pl_toeplitz_block block;
 };
-
-/* Grows the working memory; contents are lost. */
-int pl_toeplitz_reserve(pl_toeplitz *context, size_t secret_words, size_t open_words);
-
-/* XORs y_i = XOR_j seed[i-j+n-1] x[x_start+j] into y; n, n_out > 0. Any length, n log n. */
-int pl_toeplitz_fast(pl_toeplitz *context, uint8_t *y, int64_t n_out, const uint8_t *x,
-                     int64_t x_start, int64_t n, const uint8_t *seed);
 #endif

@@ -15,9 +15,9 @@ _UPDATE = lib.pl_polymac_update
 def simd_level() -> str:
     """Which kernels this process uses; PHOTONLINK_SIMD forces them.
 
-    x86-64: portable, sse, avx2, vpclmul; 64-bit Arm: portable, neon. Raises NativeArgumentError
-    when it names no level of the architecture, or one that this machine lacks (the
-    portable kernels are then in use).
+    x86-64: portable, sse, avx2, vpclmul, avx512; 64-bit Arm: portable, neon. Raises
+    NativeArgumentError when it names no level of the architecture, or one that this machine
+    lacks (the portable kernels are then in use).
     """
     return ffi.string(lib.pl_simd_name(check(lib.pl_simd_level()))).decode()
 
@@ -108,7 +108,11 @@ def verification_hash(key_block: SecretBits, public_key: bytes, tag_bits: int) -
 
 
 class Toeplitz:
-    """Privacy amplification with working memory that is kept (and wiped) between blocks."""
+    """Privacy amplification with working memory that is kept (and wiped) between blocks.
+
+    A block comes whole (``plain``, ``modified``) or in pieces (``begin``, ``add`` and ``finish``),
+    with the same result. One block at a time: whatever begins a block drops the one under way.
+    """
 
     def __init__(self) -> None:
         slot = ffi.new("pl_toeplitz **")
@@ -131,6 +135,30 @@ class Toeplitz:
         """``modified`` into a buffer that is there already; its length is that of the hash."""
         self._hash_into(y, x, seed, 1)
 
+    def begin(self, n: int, n_out: int, *, modified: bool = True) -> None:
+        """A block of ``n`` bits, of which ``n_out`` will be left."""
+        self._handle.call(lib.pl_toeplitz_begin, n, n_out, int(modified))
+
+    def add(self, x: SecretBits, start: int = 0, stop: int | None = None) -> None:
+        """The next bits of the block: those of ``x`` from ``start`` to before ``stop``.
+
+        They are transformed at once, and ``x`` is not needed afterwards. Raises NativeLimitError
+        when the block has fewer bits left (none are taken), NativeStateError without a block.
+        """
+        count = (len(x) if stop is None else stop) - start
+        with held(self._handle, x._handle):
+            check(lib.pl_toeplitz_add(self._handle.pointer, x.handle, start, count))
+
+    def finish(self, y: SecretBits, seed: bytes | bytearray) -> None:
+        """The hash of the block into ``y``; ``seed`` as above, drawn after the last ``add``.
+
+        Raises NativeStateError while bits are missing, NativeArgumentError for the wrong length
+        of ``y`` or ``seed``; the block then stays under way.
+        """
+        source = ffi.from_buffer(_BYTES, seed)
+        with held(self._handle, y._handle):
+            check(lib.pl_toeplitz_finish(self._handle.pointer, y.handle, source, len(seed)))
+
     def _hash(
         self, x: SecretBits, seed: bytes | bytearray, n_out: int, modified: int
     ) -> SecretBits:
@@ -147,15 +175,11 @@ class Toeplitz:
             error = NativeArgumentError(lib.PL_E_ARGUMENT)
             error.hint = f"The seed needs {(bits + 7) // 8} bytes, not {len(seed)}"
             raise error
+        source = ffi.from_buffer(_BYTES, seed)
         with held(self._handle, y._handle, x._handle):
             check(
                 lib.pl_toeplitz_hash(
-                    self._handle.pointer,
-                    y.handle,
-                    x.handle,
-                    ffi.from_buffer(_BYTES, seed),
-                    len(seed),
-                    modified,
+                    self._handle.pointer, y.handle, x.handle, source, len(seed), modified
                 )
             )
 

@@ -8,47 +8,30 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
 import pickle
 import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from hashes import run_toeplitz, secret, seed_bytes, vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photonlink.pipeline.native.base import NativeArgumentError, NativeStateError
+from photonlink.pipeline.native.base import (
+    NativeArgumentError,
+    NativeStateError,
+)
 from photonlink.pipeline.native.hashing import (
     PolyMac,
-    Toeplitz,
     simd_level,
-    toeplitz,
-    toeplitz_modified,
     verification_hash,
 )
 from photonlink.pipeline.native.secret import SecretBits
 
-VECTORS = Path(__file__).resolve().parents[3] / "shared/vectors/security_vectors.json"
 LEVELS = ["portable", "sse", "avx2", "vpclmul"]
-BORDERS = [1, 2, 7, 8, 9, 31, 32, 33, 63, 64, 65, 95, 96, 97, 127, 128, 129, 255, 256, 257]
-
-
-def vectors(function: str) -> list[dict[str, Any]]:
-    if not VECTORS.exists():
-        pytest.skip(f"needs {VECTORS} (the shared vectors are not beside this repository)")
-    every = json.loads(VECTORS.read_text())["vectors"]
-    chosen = [v for v in every if v["function"] == function]
-    assert chosen
-    return chosen
-
-
-def secret(data: bytes, n_bits: int | None = None) -> SecretBits:
-    return SecretBits.take(bytearray(data), n_bits)
 
 
 # ---- references: slow and obvious ----
@@ -71,48 +54,6 @@ def polynomial(message: bytes, n_bits: int, point: int) -> int:
     for block in [*blocks, n_bits.to_bytes(16, "big")]:
         value = field_multiply(value ^ int.from_bytes(block, "big"), point)
     return value
-
-
-def unpack(data: bytes, n: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.unpackbits(np.frombuffer(data, np.uint8))[:n]
-
-
-def dense(x: bytes, n: int, seed: bytes, n_out: int, modified: bool) -> bytes:
-    """By the matrix itself: row i, column j is seed[i - j + n - 1]."""
-    bits, head = unpack(x, n), np.zeros(n_out, np.uint8)
-    if modified:
-        head, bits = bits[:n_out], bits[n_out:]
-    n = bits.size
-    s = unpack(seed, n + n_out - 1) if n else np.zeros(0, np.uint8)
-    index = np.arange(n_out)[:, None] - np.arange(n)[None, :] + n - 1
-    matrix = s[index] if n else np.zeros((n_out, 0), np.uint8)
-    result: bytes = np.packbits(
-        head ^ (matrix.astype(np.int64) @ bits & 1).astype(np.uint8)
-    ).tobytes()
-    return result
-
-
-def by_fft(x: bytes, n: int, seed: bytes, n_out: int, modified: bool) -> bytes:
-    """By a floating-point convolution: exact, as the sums stay far below 2^52."""
-    bits, head = unpack(x, n), np.zeros(n_out, np.uint8)
-    if modified:
-        head, bits = bits[:n_out], bits[n_out:]
-    n = bits.size
-    s = unpack(seed, n + n_out - 1)
-    size = 1 << (s.size + n).bit_length()
-    full = np.fft.irfft(np.fft.rfft(s, size) * np.fft.rfft(bits, size), size)
-    tail = np.rint(full[n - 1 : n - 1 + n_out]).astype(np.int64) & 1
-    result: bytes = np.packbits(head ^ tail.astype(np.uint8)).tobytes()
-    return result
-
-
-def seed_bytes(n: int, n_out: int, modified: bool) -> int:
-    return (max(0, n - 1 if modified else n + n_out - 1) + 7) // 8
-
-
-def run_toeplitz(x: bytes, n: int, seed: bytes, n_out: int, modified: bool) -> bytes:
-    function = toeplitz_modified if modified else toeplitz
-    return function(secret(x, n), seed, n_out).disclose()
 
 
 # ---- authentication ----
@@ -258,116 +199,6 @@ def test_verification_hash_refusals() -> None:
             verification_hash(SecretBits(8), point, tag_bits)
 
 
-# ---- amplification ----
-
-
-@pytest.mark.parametrize("vector", range(5))
-def test_toeplitz_vectors(vector: int) -> None:
-    case = vectors("toeplitz")[vector]
-    inputs, expected = case["inputs"], case["expected"]
-    n, n_out = inputs["n"], inputs["ell"]
-
-    def labelled(name: str, n_bits: int) -> bytes:
-        return hashlib.shake_256(inputs[name].encode()).digest((n_bits + 7) // 8)
-
-    x = labelled("x_label", n)
-    for name, seed, modified in (
-        ("y_sha256", labelled("seed_label", n + n_out - 1), False),
-        ("y_mod_sha256", labelled("seed_mod_label", n - 1), True),
-    ):
-        result = run_toeplitz(x, n, seed, n_out, modified)
-        assert hashlib.sha256(result).hexdigest() == expected[name]
-        reference = dense if n < 5000 else by_fft
-        assert result == reference(x, n, seed, n_out, modified)
-
-
-@pytest.mark.parametrize("modified", [False, True])
-def test_toeplitz_at_every_border(modified: bool) -> None:
-    rng = random.Random(1)
-    for n in BORDERS:
-        for n_out in [0, *(length for length in BORDERS if length <= n)]:
-            size = seed_bytes(n, n_out, modified)
-            for fill in (rng.randbytes(33), bytes(33), b"\xff" * 33):
-                x, seed = fill[: (n + 7) // 8], rng.randbytes(size)
-                result = run_toeplitz(x, n, seed, n_out, modified)
-                assert result == dense(x, n, seed, n_out, modified), (n, n_out)
-
-
-@pytest.mark.parametrize("modified", [False, True])
-@pytest.mark.parametrize(
-    ("n", "n_out"),
-    [
-        (1, 1), (4096, 2048), (16384, 16384), (16383, 8191), (16385, 8193), (32801, 1),
-        (65536, 32768), (65537, 32769), (100000, 99999), (123457, 4321), (300001, 117001),
-        (1 << 20, 1 << 19), ((1 << 20) + 33, 409001),
-    ],
-)  # fmt: skip
-def test_toeplitz_against_fft(n: int, n_out: int, modified: bool) -> None:
-    if modified and n == n_out:
-        return
-    rng = random.Random(n + n_out)
-    x, seed = rng.randbytes((n + 7) // 8), rng.randbytes(seed_bytes(n, n_out, modified))
-    result = run_toeplitz(x, n, seed, n_out, modified)
-    assert result == by_fft(x, n, seed, n_out, modified)
-
-
-@pytest.mark.parametrize("fill", [b"\0", b"\xff"])
-def test_toeplitz_of_constant_input(fill: bytes) -> None:
-    n, n_out = 50021, 20011
-    x, seed = fill * ((n + 7) // 8), random.Random(3).randbytes(seed_bytes(n, n_out, False))
-    assert run_toeplitz(x, n, seed, n_out, False) == by_fft(x, n, seed, n_out, False)
-
-
-@given(st.integers(1, 40000), st.integers(0, 40000), st.booleans(), st.integers(0, 2**32))
-def test_toeplitz_is_linear(n: int, n_out: int, modified: bool, state: int) -> None:
-    n_out = min(n, n_out)
-    rng = random.Random(state)
-    seed = rng.randbytes(seed_bytes(n, n_out, modified))
-    left, right = (secret(rng.randbytes((n + 7) // 8), n) for _ in range(2))
-    function = toeplitz_modified if modified else toeplitz
-    together = function(left, seed, n_out)
-    together.xor_in(function(right, seed, n_out))
-    left.xor_in(right)
-    assert function(left, seed, n_out).equals(together)
-
-
-def test_modified_with_nothing_to_compress_is_the_identity() -> None:
-    x = SecretBits.random(100)
-    assert toeplitz_modified(x, bytes(13), 100).equals(x)
-
-
-def test_a_kept_context_gives_the_same() -> None:
-    context = Toeplitz()
-    rng = random.Random(9)
-    for n in (70000, 200, 40000, 0, 70000):
-        x, seed = SecretBits.random(n), rng.randbytes(seed_bytes(n, n // 3, False))
-        assert context.plain(x, seed, n // 3).equals(toeplitz(x, seed, n // 3))
-    context.close()
-    with pytest.raises(NativeStateError):
-        context.plain(SecretBits(8), bytes(2), 4)
-
-
-def test_unused_seed_bits_are_ignored() -> None:
-    x = SecretBits.random(100)
-    seed = bytearray(os.urandom(19))  # 149 bits: three are unused
-    first = toeplitz(x, bytes(seed), 50)
-    seed[-1] ^= 0x07
-    assert toeplitz(x, bytes(seed), 50).equals(first)
-
-
-@pytest.mark.parametrize(
-    ("n", "n_out", "size", "modified"),
-    [
-        (100, 50, 18, False), (100, 50, 20, False), (100, 50, 0, False), (100, 50, 12, True),
-        (100, 50, 14, True), (100, 101, 25, False), (100, 101, 13, True), (0, 1, 0, False),
-        (100, -1, 13, True), (50000, 20000, 8750, True),
-    ],
-)  # fmt: skip
-def test_toeplitz_refusals(n: int, n_out: int, size: int, modified: bool) -> None:
-    with pytest.raises(NativeArgumentError):
-        run_toeplitz(bytes((n + 7) // 8), n, bytes(size), n_out, modified)
-
-
 # ---- levels ----
 
 
@@ -413,6 +244,7 @@ def machine_levels() -> list[str]:
         {"sse4_1", "ssse3", "pclmulqdq", "popcnt"},
         {"avx2", "bmi1", "bmi2"},
         {"vpclmulqdq"},
+        {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi2"},
     ]
     count = next((i for i, needs in enumerate(wanted) if not needs <= flags), len(wanted))
     return LEVELS[:count]
@@ -437,15 +269,3 @@ def test_an_impossible_level_is_named_an_error() -> None:
 
 if __name__ == "__main__":
     print(simd_level(), fingerprint())
-
-
-def test_a_buffer_is_used_again() -> None:
-    """What the block before left in the buffer does not matter, nor that the seed may change."""
-    context, y, seed = Toeplitz(), SecretBits(300), bytearray(os.urandom(125))
-    for _ in range(3):
-        x = SecretBits.random(1000)
-        seed[:] = os.urandom(125)
-        context.modified_into(y, x, seed)
-        assert y.equals(context.modified(x, bytes(seed), 300))
-    with pytest.raises(NativeArgumentError):
-        context.modified_into(y, x, seed[:-1])
