@@ -28,6 +28,7 @@ class _FFI:
 class _Lib:
     PL_DECODE_PORTABLE: int
     PL_DECODE_AVX2: int
+    PL_DECODE_AVX512: int
     PL_DECODE_OK: int
     PL_DECODE_E_ARGUMENT: int
     PL_DECODE_E_MEMORY: int

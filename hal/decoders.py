@@ -162,7 +162,7 @@ class NativeDecoder(TagDecoder):
         )
 
     def set_level(self, level: int) -> None:
-        """Force a kernel level (0 portable, 1 AVX2); for tests and benchmarks."""
+        """Force a kernel level (see kernel_level); for tests and benchmarks."""
         if lib.pl_decoder_set_level(self._context, level) < 0:
             raise DecodeError(f"this machine has no kernels of level {level}")
 
@@ -284,7 +284,7 @@ def decoder_for(wire_format: WireFormat, provenance: Provenance = Provenance.REA
 
 
 def kernel_level() -> int:
-    """The kernels in use: 0 portable, 1 AVX2. PHOTONLINK_SIMD=portable forces the plain ones."""
+    """The kernels in use: 0 portable, 1 AVX2, 2 AVX-512. PHOTONLINK_SIMD forces them by name."""
     return lib.pl_decode_level_get()
 
 

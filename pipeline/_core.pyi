@@ -36,6 +36,7 @@ class _Lib:
     PL_SIMD_SSE: int
     PL_SIMD_AVX2: int
     PL_SIMD_VPCLMUL: int
+    PL_SIMD_AVX512: int
     PL_SIMD_NEON: int
     PL_OK: int
     PL_E_ARGUMENT: int

@@ -78,7 +78,7 @@ int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *con
                  const size_t *lengths, int64_t *time_ps, uint8_t *channel, size_t capacity);
 
 /* ---- kernels: chosen once from the CPU and PHOTONLINK_SIMD ---- */
-enum pl_decode_level { PL_DECODE_PORTABLE = 0, PL_DECODE_AVX2 = 1 };
+enum pl_decode_level { PL_DECODE_PORTABLE = 0, PL_DECODE_AVX2 = 1, PL_DECODE_AVX512 = 2 };
 int pl_decode_level_get(void);
 /* Forces one decoder to a level, for tests; PL_DECODE_E_ARGUMENT when the CPU lacks it. */
 int pl_decoder_set_level(pl_decoder *d, int level);

@@ -3,11 +3,12 @@
 
 #include <stdlib.h>
 
-/* STEP: records read one by one before the kernel is tried again.
+/* STEP: records read one by one before the kernel is tried again. GROUP: the most that a kernel
+ * writes beyond what it returns.
  * BAD_MAX: so many records that are too early, against so few in order, mean that the bytes are
  * out of step or the clock was reset: reading on would throw everything away one by one.
  * (Formats with wraps heal at the next wrap and read on.) */
-enum { BAD_MAX = 32, STEP = 8 };
+enum { BAD_MAX = 32, STEP = 8, GROUP = 16 };
 static const int64_t LEAP_PS = 60000000000000; /* 60 s without a record */
 
 static const struct {
@@ -262,7 +263,7 @@ static size_t run_records(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s)
     done += d->run(d, p + done * d->record, step, s);
   }
   /* a kernel writes whole groups: what lies beyond the last tag is nobody's to wipe later */
-  size_t beyond = least(s->capacity - s->n, STEP);
+  size_t beyond = least(s->capacity - s->n, GROUP);
   memset(s->time + s->n, 0, beyond * sizeof *s->time);
   memset(s->channel + s->n, 0, beyond);
   d->position += (int64_t)(done * d->record);

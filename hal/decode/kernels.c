@@ -3,13 +3,36 @@
 
 #include <stdlib.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* What is in the CPU, with its registers kept by the operating system. __builtin_cpu_supports is
+ * not used: it answers no under some compilers. The core asks the same (pl_simd_machine). */
+int pl_cpu_level(void) {
+  unsigned a, b, c, d, low, high;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return PL_DECODE_PORTABLE;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  (void)high;
+  if ((low & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2))
+    return PL_DECODE_PORTABLE;
+  const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  const unsigned more = bit_AVX512VBMI2 | bit_VPCLMULQDQ;
+  int wide = (b & avx512) == avx512 && (c & more) == more && (low & 0xe0) == 0xe0;
+  return wide ? PL_DECODE_AVX512 : PL_DECODE_AVX2;
+}
+
+static int level_called(const char *name) {
+  if (!strcmp(name, "avx512")) return PL_DECODE_AVX512;
+  return strcmp(name, "avx2") && strcmp(name, "vpclmul") ? PL_DECODE_PORTABLE : PL_DECODE_AVX2;
+}
+#endif
+
 /* The names are those of the core (pl_simd_level): sse has no kernel here, vpclmul adds none. */
 int pl_decode_level_get(void) {
 #if defined(__x86_64__)
   const char *forced = getenv("PHOTONLINK_SIMD");
-  if (forced && *forced && strcmp(forced, "avx2") && strcmp(forced, "vpclmul"))
-    return PL_DECODE_PORTABLE;
-  return pl_cpu_has_avx2() ? PL_DECODE_AVX2 : PL_DECODE_PORTABLE;
+  int machine = pl_cpu_level(), level = forced && *forced ? level_called(forced) : machine;
+  return level <= machine ? level : PL_DECODE_PORTABLE;
 #else
   return PL_DECODE_PORTABLE;
 #endif
@@ -35,7 +58,9 @@ pl_kernel pl_kernel_of(const pl_decoder *d, int level) {
     case PL_FORMAT_A1:
     case PL_FORMAT_A1_LEGACY: return pl_avx2_a1;
     case PL_FORMAT_T2:
-    case PL_FORMAT_T2_HH1: return small ? pl_avx2_t2 : NULL;
+    case PL_FORMAT_T2_HH1:
+      if (!small) return NULL;
+      return level >= PL_DECODE_AVX512 ? pl_avx512_t2 : pl_avx2_t2;
     case PL_FORMAT_T3:
     case PL_FORMAT_T3_HH1: return small ? pl_avx2_t3 : NULL;
     default: break;

@@ -8,10 +8,11 @@ size_t pl_plain_qutag_packed(pl_decoder *d, const uint8_t *p, size_t n, int64_t 
 size_t pl_plain_swabian16(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 
 #if defined(__x86_64__)
-int pl_cpu_has_avx2(void);
+int pl_cpu_level(void); /* pl_decode_level of this machine */
 size_t pl_avx2_t2(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 size_t pl_avx2_t3(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 size_t pl_avx2_tdc1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 size_t pl_avx2_a1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
+size_t pl_avx512_t2(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 #endif
 #endif

@@ -4,22 +4,9 @@
 #include "kernels.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 
 #define AVX2 __attribute__((target("avx2")))
-
-/* AVX2 in the CPU, and its registers kept by the operating system. __builtin_cpu_supports is
- * not used: it answers no under some compilers. */
-int pl_cpu_has_avx2(void) {
-  unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
-  unsigned low, high;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  (void)high;
-  if ((low & 6) != 6) return 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
-}
 
 /* Fresh bytes come from memory: fetching 2 KiB ahead gains a third (past the end it is a no-op). */
 AVX2 static inline __m256i load(const uint8_t *p) {

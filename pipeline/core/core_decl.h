@@ -24,13 +24,14 @@ enum pl_simd {
   PL_SIMD_SSE = 1, /* x86-64 */
   PL_SIMD_AVX2 = 2,
   PL_SIMD_VPCLMUL = 3,
+  PL_SIMD_AVX512 = 4,
   PL_SIMD_NEON = 1 /* 64-bit Arm, with PMULL */
 };
 /* The level in force. PHOTONLINK_SIMD forces one by name; PL_E_ARGUMENT when that names no level
  * or one the machine lacks (the kernels are then the portable ones). */
 int pl_simd_level(void);
-/* Of a level of this architecture, as in PHOTONLINK_SIMD: portable sse avx2 vpclmul, or portable
- * neon. NULL: it has no such level. */
+/* Of a level of this architecture, as in PHOTONLINK_SIMD: portable sse avx2 vpclmul avx512, or
+ * portable neon. NULL: it has no such level. */
 const char *pl_simd_name(int level);
 
 /* Bits in locked memory: bit i is byte i/8, mask 0x80 >> i%8. Every function takes PL_E_STATE's

@@ -8,7 +8,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-static const char *const names[] = {"portable", "sse", "avx2", "vpclmul"};
+static const char *const names[] = {"portable", "sse", "avx2", "vpclmul", "avx512"};
 
 static uint64_t xcr0(void) {
   uint32_t low, high;
@@ -26,7 +26,11 @@ int pl_simd_machine(void) {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return PL_SIMD_SSE;
   const unsigned avx2 = bit_AVX2 | bit_BMI | bit_BMI2;
   if ((b & avx2) != avx2) return PL_SIMD_SSE;
-  return c & bit_VPCLMULQDQ ? PL_SIMD_VPCLMUL : PL_SIMD_AVX2;
+  if (!(c & bit_VPCLMULQDQ)) return PL_SIMD_AVX2;
+  /* mask registers, upper halves, upper sixteen registers: bits 5 to 7 */
+  const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  int wide = (b & avx512) == avx512 && c & bit_AVX512VBMI2 && (xcr0() & 0xe0) == 0xe0;
+  return wide ? PL_SIMD_AVX512 : PL_SIMD_VPCLMUL;
 }
 #elif defined(__aarch64__)
 #include <sys/auxv.h>

@@ -10,6 +10,7 @@ from photonlink.pipeline.native.secret import SecretBits, held
 
 _BYTES = ffi.typeof("uint8_t[]")
 _UPDATE = lib.pl_polymac_update
+_TAG, _VERIFY = lib.pl_polymac_tag, lib.pl_polymac_verify
 
 
 def simd_level() -> str:
@@ -37,11 +38,14 @@ class PolyMac:
         with held(key._handle):
             check(lib.pl_polymac_new(slot, key.handle))
         self._handle = Handle(slot[0], lib.pl_polymac_free, 4096)
+        self._tag = ffi.new("uint8_t[16]")
+        self._tag_bytes = ffi.buffer(self._tag)
+
+    # Short messages are hashed faster than cffi and Handle.call prepare the call. So the pointers go
+    # to C as they are, which itself refuses the NULL of a closed handle.
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Appends public bytes to the message; any lengths, any division."""
-        # Short messages are hashed faster than cffi and Handle.call prepare the call: bytes go as
-        # they are, and C itself refuses the NULL of a closed handle.
         source = data if isinstance(data, bytes) else ffi.from_buffer(_BYTES, data)
         with self._handle._lock:
             status = _UPDATE(self._handle._pointer, source, len(source))
@@ -57,11 +61,12 @@ class PolyMac:
 
         The caller wipes those pad bits and never uses them again.
         """
-        out = bytearray(16)
-        target = ffi.from_buffer(_BYTES, out, require_writable=True)
-        with held(self._handle, pad._handle):
-            check(lib.pl_polymac_tag(self._handle.pointer, pad.handle, pad_offset_bits, target))
-        return bytes(out)
+        with self._handle._lock, pad._handle._lock:
+            status = _TAG(self._handle._pointer, pad._handle._pointer, pad_offset_bits, self._tag)
+            tag = self._tag_bytes[:]
+        if status:
+            check(status)
+        return tag
 
     def verify(self, tag: bytes, pad: SecretBits, pad_offset_bits: int) -> bool:
         """Whether ``tag`` belongs to the message, in constant time; starts a new message.
@@ -69,11 +74,9 @@ class PolyMac:
         A tag of the wrong length is a forgery like any other.
         """
         padded = tag if len(tag) == 16 else bytes(16)
-        with held(self._handle, pad._handle):
-            right = check(
-                lib.pl_polymac_verify(self._handle.pointer, pad.handle, pad_offset_bits, padded)
-            )
-        return right == 1 and len(tag) == 16
+        with self._handle._lock, pad._handle._lock:
+            right = _VERIFY(self._handle._pointer, pad._handle._pointer, pad_offset_bits, padded)
+        return check(right) == 1 and len(tag) == 16
 
     def close(self) -> None:
         """Wipes key and state."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import re
 import struct
 import subprocess
 import sys
@@ -449,16 +448,19 @@ def test_numpy_sees_the_same_t2_times() -> None:
         np.testing.assert_array_equal(block.channel, inputs)
 
 
-@pytest.mark.parametrize("level", ["", "portable", "sse", "avx2", "vpclmul"])
+@pytest.mark.parametrize("level", ["", "portable", "sse", "avx2", "vpclmul", "avx512"])
 def test_kernels_are_chosen_by_cpu_and_environment(level: str) -> None:
     """A silent fall-back to the plain kernels would pass every other test."""
     code = "from photonlink.hal.decoders import kernel_level; print(kernel_level())"
     cpu = Path("/proc/cpuinfo")
     if not cpu.is_file():
         pytest.skip("what the CPU can do is read from /proc/cpuinfo")
-    able = re.search(r"^flags\s*:.*\bavx2\b", cpu.read_text(), re.MULTILINE) is not None
+    flags = next(line for line in cpu.read_text().splitlines() if line.startswith("flags")).split()
+    wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi2", "vpclmulqdq"}
+    able = ("avx2" in flags) + ("avx2" in flags and wide <= set(flags))
     environment = {**os.environ, "PHOTONLINK_SIMD": level}
     found = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert int(found.stdout) == (able and level not in ("portable", "sse"))
+    wanted = {"": able, "avx2": 1, "vpclmul": 1, "avx512": 2}.get(level, 0)
+    assert int(found.stdout) == (wanted if wanted <= able else 0)

@@ -8,7 +8,7 @@ import sys
 
 from photonlink.pipeline.native.hashing import simd_level
 
-LEVELS = ("portable", "sse", "avx2", "vpclmul")
+LEVELS = ("portable", "sse", "avx2", "vpclmul", "avx512")
 
 
 def fingerprints(script: str) -> set[str]:

@@ -126,7 +126,7 @@ print(digest.hexdigest())
 """
 
 
-@pytest.mark.parametrize("level", ["portable", "sse", "avx2", "vpclmul"])
+@pytest.mark.parametrize("level", ["portable", "sse", "avx2", "vpclmul", "avx512"])
 def test_same_bits_at_every_level(level: str) -> None:
     digest = hashlib.sha256()
     for request, answer in run(80_000, 0.04, 3).messages:

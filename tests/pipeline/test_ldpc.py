@@ -259,7 +259,7 @@ def transcript() -> str:
 
 def test_every_level_gives_the_same_bits() -> None:
     seen = {}
-    for level in ("portable", "sse", "avx2", "vpclmul"):
+    for level in ("portable", "sse", "avx2", "vpclmul", "avx512"):
         done = subprocess.run(
             [sys.executable, "-c", TRANSCRIPT, str(Path(__file__).parent)],
             env={**os.environ, "PHOTONLINK_SIMD": level},

@@ -31,7 +31,7 @@ from photonlink.pipeline.native.hashing import (
 )
 from photonlink.pipeline.native.secret import SecretBits
 
-LEVELS = ["portable", "sse", "avx2", "vpclmul"]
+LEVELS = ["portable", "sse", "avx2", "vpclmul", "avx512"]
 
 
 # ---- references: slow and obvious ----
