@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
 from photonlink.pipeline.native.hashing import simd_level
 
-LEVELS = ("portable", "sse", "avx2", "vpclmul", "avx512")
+LEVELS = {
+    "x86_64": ("portable", "sse", "avx2", "vpclmul", "avx512"),
+    "aarch64": ("portable", "neon"),
+}.get(platform.machine(), ("portable",))
 
 
 def fingerprints(script: str) -> set[str]:

@@ -261,7 +261,7 @@ def test_every_level_gives_the_same_bits() -> None:
 
 
 def test_an_impossible_level_is_named_an_error() -> None:
-    for level in {"avx9", "VPCLMUL", *LEVELS} - set(machine_levels()):
+    for level in {"avx9", "VPCLMUL", "neon", *LEVELS} - set(machine_levels()):
         done = at_level(level)
         assert done.returncode != 0
         assert "NativeArgumentError" in done.stderr
