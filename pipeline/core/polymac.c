@@ -1,4 +1,5 @@
 /* The polynomial hash over GF(2^128): message authentication and verification of a key block. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -11,6 +12,7 @@ struct pl_polymac {
   pl_u128 hash;
   uint64_t total_bytes;
   uint8_t partial[16];
+  bool usable; /* not in a forked child: with a key of zeros every tag would be its pad */
 };
 
 static void set_point(pl_polymac *mac, pl_u128 point) {
@@ -31,7 +33,7 @@ static void forget(pl_polymac *mac) {
 }
 
 int pl_polymac_reset(pl_polymac *mac) {
-  if (!mac) return PL_E_STATE;
+  if (!mac || !mac->usable) return PL_E_STATE;
   forget(mac);
   return PL_OK;
 }
@@ -44,6 +46,7 @@ int pl_polymac_new(pl_polymac **out, const pl_secret *key) {
   pl_polymac *mac = pl_locked_alloc(sizeof *mac);
   if (!mac) return PL_E_MEMORY;
   set_point(mac, pl_gf128_load(bytes));
+  mac->usable = true;
   *out = mac;
   return PL_OK;
 }
@@ -51,7 +54,7 @@ int pl_polymac_new(pl_polymac **out, const pl_secret *key) {
 void pl_polymac_free(pl_polymac *mac) { pl_locked_free(mac, sizeof *mac); }
 
 int pl_polymac_update(pl_polymac *mac, const uint8_t *data, int64_t n_bytes) {
-  if (!mac) return PL_E_STATE;
+  if (!mac || !mac->usable) return PL_E_STATE;
   if (n_bytes < 0) return PL_E_ARGUMENT;
   if (mac->total_bytes + (uint64_t)n_bytes >= (uint64_t)1 << 60) return PL_E_LIMIT;
   size_t left = (size_t)n_bytes, held = mac->total_bytes % 16;
@@ -83,7 +86,7 @@ static void finish(pl_polymac *mac, uint64_t total_bits, uint8_t digest[16]) {
 
 int pl_polymac_tag(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset, uint8_t *tag) {
   const uint8_t *bytes = pl_secret_bytes(pad);
-  if (!mac || !bytes) return PL_E_STATE;
+  if (!mac || !mac->usable || !bytes) return PL_E_STATE;
   if (pad_offset < 0 || pad_offset > pl_secret_bits(pad) - 128) return PL_E_RANGE;
   uint8_t digest[16], mask[16];
   finish(mac, 8 * mac->total_bytes, digest);
@@ -109,7 +112,7 @@ int pl_verification_hash(const pl_secret *bits, const uint8_t *point, int tag_bi
   const uint8_t *bytes = pl_secret_bytes(bits);
   if (!bytes) return PL_E_STATE;
   if (tag_bits < 1 || tag_bits > 128) return PL_E_ARGUMENT;
-  pl_polymac mac = {0}; /* the point is public, and the state lives for this call only */
+  pl_polymac mac = {.usable = true}; /* the point is public, and the state lives for this call only */
   int64_t n_bits = pl_secret_bits(bits);
   uint8_t digest[16];
   set_point(&mac, pl_gf128_load(point));

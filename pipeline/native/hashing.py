@@ -63,7 +63,7 @@ class PolyMac:
         """
         with self._handle._lock, pad._handle._lock:
             status = _TAG(self._handle._pointer, pad._handle._pointer, pad_offset_bits, self._tag)
-            tag = self._tag_bytes[:]
+            tag: bytes = self._tag_bytes[:]
         if status:
             check(status)
         return tag

@@ -327,21 +327,26 @@ def test_a_forked_child_has_no_secrets_and_does_not_crash() -> None:
         import os
         from photonlink.pipeline.native.base import NativeStateError
         from photonlink.pipeline.native.secret import SecretBits
-        from photonlink.pipeline.native.hashing import PolyMac
-        secret, pad = SecretBits.random(128), SecretBits.random(128)
+        from photonlink.pipeline.native.hashing import PolyMac, Toeplitz
+        secret, toeplitz = SecretBits.random(128), Toeplitz()
         mac = PolyMac(secret)
+        toeplitz.begin(1000, 1000)
+        toeplitz.add(SecretBits.random(1000))
         child = os.fork()
         if child == 0:
-            mac.update(b"the child hashes with a key of zeros, and gets no pad")
-            refused = 0
-            for use in (secret.disclose, secret.ones, lambda: mac.tag(pad, 0)):
+            refused, own = 0, SecretBits.random(1000)
+            for use in (
+                secret.disclose, secret.ones,
+                mac.reset, lambda: mac.update(b"with zeros as key"), lambda: mac.tag(own, 0),
+                lambda: toeplitz.add(own, 0, 0), lambda: toeplitz.finish(own, bytes(125)),
+            ):
                 try:
                     use()
                 except NativeStateError:
                     refused += 1
             secret.close()
             mac.close()
-            os._exit(7 if refused == 3 else 1)
+            os._exit(refused)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), secret.ones() > 0)
         """
     )

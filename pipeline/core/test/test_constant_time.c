@@ -80,6 +80,10 @@ static void amplification(int64_t n, int64_t n_out) {
   REQUIRE(pl_toeplitz_new(&context) == PL_OK);
   REQUIRE(pl_toeplitz_hash(context, y, x, seed, (int64_t)plain, 0) == PL_OK);
   REQUIRE(pl_toeplitz_hash(context, y, x, seed, (int64_t)modified, 1) == PL_OK);
+  REQUIRE(pl_toeplitz_begin(context, n, n_out, 1) == PL_OK);
+  for (int64_t at = 0; at < n; at += 1777) /* no border that another length has */
+    REQUIRE(pl_toeplitz_add(context, x, at, n - at < 1777 ? n - at : 1777) == PL_OK);
+  REQUIRE(pl_toeplitz_finish(context, y, seed, (int64_t)modified) == PL_OK);
   pl_toeplitz_free(context);
   pl_secret_free(x);
   pl_secret_free(y);
