@@ -94,33 +94,56 @@ static inline uint64_t cc_subset(const cc_public *pub, int j, int w) {
 }
 
 static inline unsigned cc_parity(uint64_t x) { return (unsigned)__builtin_parityll(x); }
-static inline unsigned cc_get16(const uint8_t *p) { return p[0] | (unsigned)p[1] << 8; }
+static inline unsigned cc_get16(const uint8_t *p) {
+  uint16_t v; /* little-endian machines only, see secret.h */
+  memcpy(&v, p, sizeof v);
+  return v;
+}
 static inline void cc_put16(uint8_t *p, unsigned v) {
-  p[0] = (uint8_t)v;
-  p[1] = (uint8_t)(v >> 8);
+  uint16_t low = (uint16_t)v;
+  memcpy(p, &low, sizeof low);
+}
+
+static inline void cc_put_header(uint8_t *p, int frame, int what, int op, int level, int count) {
+  cc_put16(p, (unsigned)frame);
+  p[2] = (uint8_t)what;
+  p[3] = (uint8_t)(op << 5 | level);
+  cc_put16(p + 4, (unsigned)count);
 }
 
 /* Parities on the wire: the first is the least significant bit of the first byte. */
 typedef struct {
   uint8_t *next;
   uint64_t bits;
-  int n;
+  int n; /* of bits, below 64 */
 } cc_bits;
-static inline void cc_put_bit(cc_bits *w, uint64_t bit) {
-  w->bits |= (bit & 1) << w->n;
-  if (++w->n < 64) return;
-  for (int i = 0; i < 8; i++) w->next[i] = (uint8_t)(w->bits >> (8 * i));
+/* The low n of x, 0 < n <= 64; the others are zero. */
+static inline void cc_put_bits(cc_bits *w, uint64_t x, int n) {
+  w->bits |= x << w->n;
+  if (w->n + n < 64) {
+    w->n += n;
+    return;
+  }
+  memcpy(w->next, &w->bits, 8);
   w->next += 8;
-  w->bits = 0;
-  w->n = 0;
+  w->bits = w->n ? x >> (64 - w->n) : 0;
+  w->n += n - 64;
 }
 typedef struct {
   const uint8_t *bytes;
-  int64_t at;
+  size_t size;
+  size_t at; /* bit; never moved beyond the end by who counted the answers */
 } cc_reader;
-static inline unsigned cc_next_bit(cc_reader *r) {
-  unsigned bit = r->bytes[r->at >> 3] >> (r->at & 7) & 1;
-  r->at++;
-  return bit;
+/* The next n <= 57 of them. */
+static inline uint64_t cc_next_bits(cc_reader *r, int n) {
+  uint64_t x = 0;
+  size_t byte = r->at >> 3;
+  if (r->size - byte >= 8)
+    memcpy(&x, r->bytes + byte, 8);
+  else
+    memcpy(&x, r->bytes + byte, r->size - byte);
+  x >>= r->at & 7;
+  r->at += (size_t)n;
+  return x & (((uint64_t)1 << n) - 1);
 }
 #endif

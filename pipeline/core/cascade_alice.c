@@ -48,7 +48,7 @@ void pl_cascade_alice_free(pl_cascade_alice *alice) {
 
 static void load_frames(pl_cascade_alice *alice, const uint8_t *key) {
   const cc_layout *l = &alice->pub.layout;
-  uint64_t *permuted = alice->store, *scratch = permuted + CC_MAX_WORDS, *next = scratch + 64;
+  uint64_t *permuted = alice->store, *next = permuted + CC_MAX_WORDS;
   for (int f = 0; f < l->frames; f++) {
     alice_frame *frame = &alice->frame[f];
     frame->words = cc_frame_units(l, f) * CC_UNIT_WORDS;
@@ -59,7 +59,7 @@ static void load_frames(pl_cascade_alice *alice, const uint8_t *key) {
       const uint64_t *source = frame->plain;
       if (pass) {
         alice->pub.kernels->permute(cc_perm_of(&alice->pub, f, pass), frame->words, frame->plain,
-                                    permuted, 1, scratch);
+                                    permuted);
         source = permuted;
       }
       frame->prefix[pass] = next;
@@ -78,7 +78,7 @@ static int make_room(pl_cascade_alice *alice) {
     alice->frames = alice->frame ? l->frames : 0;
     if (!alice->frame) return PL_E_MEMORY;
   }
-  size_t words = CC_MAX_WORDS + 64 + (size_t)l->units * CC_UNIT_WORDS * (CC_PASSES + 1) +
+  size_t words = CC_MAX_WORDS + (size_t)l->units * CC_UNIT_WORDS * (CC_PASSES + 1) +
                  (size_t)l->frames * CC_PASSES;
   if (8 * words <= alice->store_bytes) return PL_OK;
   pl_locked_free(alice->store, alice->store_bytes);
@@ -187,9 +187,13 @@ static void answer_ranges(const pl_cascade_alice *alice, const group *g, cc_bits
     return;
   }
   unsigned length = 1u << g->level >> (g->op == CC_OP_LOWER);
-  for (unsigned i = 0; i < (unsigned)g->count; i++) {
-    unsigned begin = (g->op == CC_OP_LISTED ? cc_get16(g->items + 2 * i) : i) << g->level;
-    cc_put_bit(out, prefix_bit(prefix, begin) ^ prefix_bit(prefix, begin + length));
+  if (g->op != CC_OP_LISTED) {
+    alice->pub.kernels->answer_all(prefix, g->frame->words, g->level, (int)length, out);
+    return;
+  }
+  for (int i = 0; i < g->count; i++) {
+    unsigned begin = cc_get16(g->items + 2 * i) << g->level;
+    cc_put_bits(out, (prefix_bit(prefix, begin) ^ prefix_bit(prefix, begin + length)) & 1, 1);
   }
 }
 
@@ -208,13 +212,13 @@ static void answer_subsets(const pl_cascade_alice *alice, const group *g, cc_bit
   int subset = g->what - CC_SUBSET_BASE;
   if (g->op == CC_OP_SUBSETS) {
     const cc_public *pub = &alice->pub;
-    uint32_t all = pub->kernels->subsets(pub, g->frame->words, g->frame->plain, 1) >> subset;
-    for (int i = 0; i < g->count; i++) cc_put_bit(out, all >> i);
+    uint32_t all = pub->kernels->subsets(pub, g->frame->words, g->frame->plain) >> subset;
+    cc_put_bits(out, all & (((uint64_t)1 << g->count) - 1), g->count);
     return;
   }
   for (int i = 0; i < g->count; i++) {
     unsigned end = cc_get16(g->items + 2 * i);
-    cc_put_bit(out, subset_parity(alice, g->frame, subset, end & (end - 1), end));
+    cc_put_bits(out, subset_parity(alice, g->frame, subset, end & (end - 1), end), 1);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "secret.h"
 
 enum { SCRATCH = CC_MAX_WORDS, MASKS = CC_PASSES * CC_MAX_WORDS };
+enum { PER_WORD = sizeof(uint64_t) + sizeof(bob_cell) };
 
 static size_t bytes_for(int64_t bits) { return (size_t)((bits + 7) / 8); }
 
@@ -13,7 +14,7 @@ void pl_cascade_bob_free(pl_cascade_bob *bob) {
   if (!bob) return;
   for (int f = 0; f < bob->frames; f++)
     for (int pass = 0; pass < CC_PASSES; pass++) free(bob->frame[f].pass[pass].search);
-  pl_locked_free(bob->cells, bob->cells_bytes);
+  pl_locked_free(bob->store, bob->store_bytes);
   pl_locked_free(bob->extra, bob->extra_bytes);
   free(bob->frame);
   free(bob->request);
@@ -38,10 +39,10 @@ static int make_room(pl_cascade_bob *bob) {
     bob->frame = more;
     bob->frames = l->frames;
   }
-  void *cells = bob->cells, *extra = bob->extra;
-  int status = grow(&cells, &bob->cells_bytes,
-                    (size_t)l->units * CC_UNIT_WORDS * CC_PASSES * sizeof *bob->cells);
-  bob->cells = cells;
+  void *store = bob->store, *extra = bob->extra;
+  int status = grow(&store, &bob->store_bytes,
+                    (size_t)l->units * CC_UNIT_WORDS * CC_PASSES * PER_WORD);
+  bob->store = store;
   if (status == PL_OK)
     status = grow(&extra, &bob->extra_bytes,
                   (SCRATCH + MASKS) * sizeof(uint64_t) + bytes_for(l->bits));
@@ -50,11 +51,14 @@ static int make_room(pl_cascade_bob *bob) {
 }
 
 /* A frame as new, but for the room in its lists. */
-static void clear_frame(bob_frame *f, int index, int words, bob_cell **cells) {
+static void clear_frame(bob_frame *f, int index, int words, uint64_t *store) {
   bob_frame clean = {.index = index, .words = words, .built = 1, .subset = -1};
-  for (int pass = 0; pass < CC_PASSES; pass++, *cells += words) {
-    clean.pass[pass].cell = *cells;
+  bob_cell *cells = (bob_cell *)(store + CC_PASSES * words);
+  for (int pass = 0; pass < CC_PASSES; pass++) {
+    clean.pass[pass].key = store + pass * words;
+    clean.pass[pass].cell = cells + pass * words;
     clean.pass[pass].search = f->pass[pass].search;
+    clean.pass[pass].parked = f->pass[pass].parked;
     clean.pass[pass].capacity = f->pass[pass].capacity;
   }
   *f = clean;
@@ -64,8 +68,7 @@ static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key) {
   bob_frame *f = &bob->frame[index];
   uint64_t *words = bob->extra, *masks = words + SCRATCH;
   int64_t real = f->words * 64;
-  cc_frame_load(&bob->pub, index, key, words);
-  for (int w = 0; w < f->words; w++) f->pass[0].cell[w].key = words[w];
+  cc_frame_load(&bob->pub, index, key, f->pass[0].key);
   if (cc_frame_real(&bob->pub, index, words)) { /* the one frame that holds the end of the key */
     real = 0;
     for (int pass = 0; pass < CC_PASSES; pass++)
@@ -96,9 +99,11 @@ int cc_bob_begin(pl_cascade_bob *bob, const uint8_t *bytes, int64_t bits, const 
   memcpy(original, bytes, bytes_for(bits));
   bob->original = original;
   bob->rate = qber > 1e-5 ? qber : 1e-5;
-  bob_cell *cells = bob->cells;
+  uint64_t *store = bob->store;
   for (int f = 0; f < bob->pub.layout.frames; f++) {
-    clear_frame(&bob->frame[f], f, cc_frame_units(&bob->pub.layout, f) * CC_UNIT_WORDS, &cells);
+    int words = cc_frame_units(&bob->pub.layout, f) * CC_UNIT_WORDS;
+    clear_frame(&bob->frame[f], f, words, store);
+    store += (size_t)words * CC_PASSES * PER_WORD / sizeof *store;
     load_frame(bob, f, bytes);
   }
   bob->broken = 0;
@@ -153,7 +158,7 @@ int64_t pl_cascade_bob_request(pl_cascade_bob *bob, uint8_t *out, size_t capacit
 int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size) {
   if (!bob->in_flight || bob->broken) return PL_E_STATE;
   if (size != bytes_for(bob->request_bits)) return PL_E_DATA;
-  cc_reader reader = {parities, 0};
+  cc_reader reader = {parities, size, 0};
   bob->in_flight = 0;
   for (const uint8_t *at = bob->request, *end = at + bob->request_size; at < end;) {
     int status = bob_hear(bob, &at, &reader);
@@ -169,7 +174,7 @@ int cc_bob_store(pl_cascade_bob *bob, uint8_t *bytes, int64_t bits) {
   if (bits != bob->pub.layout.bits) return PL_E_ARGUMENT;
   for (int i = 0; i < bob->pub.layout.frames; i++) {
     const bob_frame *f = &bob->frame[i];
-    for (int w = 0; w < f->words; w++) bob->extra[w] = f->pass[0].cell[w].key;
+    memcpy(bob->extra, f->pass[0].key, (size_t)f->words * sizeof *bob->extra);
     cc_frame_store(&bob->pub, i, bob->extra, bytes);
   }
   return PL_OK;

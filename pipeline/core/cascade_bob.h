@@ -3,26 +3,32 @@
 #define PHOTONLINK_CASCADE_BOB_H
 #include "cascade.h"
 
-/* 64 positions of one pass. Alice's parities that are known cut the pass into blocks, each a
- * power of two long and aligned to it. Bit i of a field is about the block that begins at
- * position i: there is one (bound); its parity differs from Alice's (odd); it is in the list of
- * searches (queued). Nothing else is remembered of a conversation. */
+/* What is known about 64 positions of one pass. Alice's parities that are known cut the pass into
+ * blocks, each a power of two long and aligned to it. bound: a block begins at position i. odd, for
+ * such an i: its parity differs from Alice's. A block of two positions and more that is in a list
+ * of searches is marked in odd at i + 1, where no block begins. Nothing else is remembered of a
+ * conversation. */
 typedef struct {
-  uint64_t key, bound, odd, queued;
+  uint64_t bound, odd;
 } bob_cell;
 
-/* A search: an odd block of 2^level positions, level > 0. Level 0: finished. */
-typedef struct {
-  uint16_t begin;
-  uint8_t level;
-} bob_search;
+/* A search: an odd block of 2^level positions, level > 0. In one word, begin below level. */
+typedef uint32_t bob_search;
+enum { BOB_LEVEL = 16 };
+static inline int bob_begin(bob_search s) { return (uint16_t)s; }
+static inline int bob_level(bob_search s) { return (int)(s >> BOB_LEVEL); }
+static inline bob_search bob_new_search(int begin, int level) {
+  return (bob_search)begin | (bob_search)level << BOB_LEVEL;
+}
 
 typedef struct {
+  uint64_t *key;
   bob_cell *cell;
   uint64_t *real;                /* positions that hold a key bit; NULL: all do */
   uint64_t starts[CC_MAX_UNITS]; /* by word: a block begins at its first bit */
-  bob_search *search;            /* those asked about come first */
-  int searches, asked, capacity;
+  bob_search *search, *parked;   /* parked: long ones, for later; room for all in both */
+  int searches, waiting, capacity; /* `waiting` of them are parked */
+  unsigned shortest;                /* no parked block is shorter: level */
   int searching;                 /* pass 0, first searches: their level now */
   int level;                     /* of the blocks that were asked for */
 } bob_pass;
@@ -57,15 +63,15 @@ struct pl_cascade_bob {
   int64_t request_bits;
   int in_flight, broken;
   double rate, rate_high; /* errors per bit: expected, then measured in pass 0 */
-  bob_cell *cells;
+  uint64_t *store; /* keys and cells of all passes, frame by frame */
   uint64_t *extra; /* one frame for moving words about, masks of the padded frame, the key given */
-  size_t cells_bytes, extra_bytes;
+  size_t store_bytes, extra_bytes;
   const uint8_t *original;
   bob_frame *frame;
   int frames; /* room in `frame` */
 };
 
-enum { BOB_MAX_TRIES = 256 };
+enum { BOB_MAX_TRIES = 256, NO_LEVEL = 32 };
 
 /* cascade_bob_frame.c. Each flip or split may append to the lists of searches: make room before. */
 int bob_make_room(bob_pass *pass, int more);
@@ -83,14 +89,21 @@ void bob_measure_rate(pl_cascade_bob *bob);
 int bob_start_searches(pl_cascade_bob *bob, bob_frame *frame);
 int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, cc_reader *parities);
 
+/* A bit at every multiple of 2^level, level <= 6. */
+static inline uint64_t bob_comb(int level) {
+  uint64_t x = 1;
+  for (int s = 32; s >= 1 << level; s >>= 1) x |= x << s;
+  return x;
+}
+
 static inline uint64_t bob_low_bits(int n) { return ((uint64_t)1 << n) - 1; } /* n < 64 */
 
 /* Parity of `length` positions, a power of two, from a multiple of it on. */
-static inline unsigned bob_parity(const bob_cell *cell, int begin, int length) {
+static inline unsigned bob_parity(const uint64_t *key, int begin, int length) {
   if (length <= 64)
-    return cc_parity(cell[begin >> 6].key >> (begin & 63) & (~(uint64_t)0 >> (64 - length)));
+    return cc_parity(key[begin >> 6] >> (begin & 63) & (~(uint64_t)0 >> (64 - length)));
   uint64_t sum = 0;
-  for (int w = begin >> 6, end = w + (length >> 6); w < end; w++) sum ^= cell[w].key;
+  for (int w = begin >> 6, end = w + (length >> 6); w < end; w++) sum ^= key[w];
   return cc_parity(sum);
 }
 static inline unsigned bob_is_odd(const bob_pass *p, int begin) {
@@ -101,24 +114,25 @@ static inline void bob_set_bound(bob_pass *p, int at) {
   p->starts[at >> 12] |= (uint64_t)!(at & 63) << (at >> 6 & 63);
 }
 static inline void bob_queue(bob_pass *p, int begin, int level) {
-  p->cell[begin >> 6].queued |= (uint64_t)1 << (begin & 63);
-  p->search[p->searches++] = (bob_search){(uint16_t)begin, (uint8_t)level};
+  p->cell[begin >> 6].odd |= (uint64_t)2 << (begin & 63);
+  p->search[p->searches++] = bob_new_search(begin, level);
 }
 
 /* cascade_hot.h, in as many builds as there are instruction sets. */
 struct cc_kernels {
   void (*transpose)(uint64_t *matrix);
-  void (*permute)(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out, int stride,
-                  uint64_t *scratch);
-  uint32_t (*subsets)(const cc_public *pub, int words, const uint64_t *x, int stride);
+  void (*permute)(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out);
+  uint32_t (*subsets)(const cc_public *pub, int words, const uint64_t *x);
   void (*answer)(const uint64_t *prefix, const uint8_t *items, int count, cc_bits *out);
-  int (*flip)(const cc_public *pub, bob_frame *frame, int own, int at);
-  int (*split)(const cc_public *pub, bob_frame *frame, int pass, int entry, unsigned left_odd);
+  void (*answer_all)(const uint64_t *prefix, int words, int level, int length, cc_bits *out);
+  int (*flip)(const cc_public *pub, bob_frame *frame, int own, const uint16_t *at, int count);
+  int (*split)(bob_pass *pass, int entry, unsigned left_odd, uint16_t found[2]);
+  int (*compare)(bob_pass *pass, int words, cc_reader *r);
+  int (*halve)(bob_pass *pass, int words, cc_reader *r);
   int (*hear_halves)(const cc_public *pub, bob_frame *frame, int pass, int count, cc_reader *r);
   void (*hear_first)(bob_frame *frame, int count, cc_reader *parities);
   void (*end_first)(bob_frame *frame);
-  int (*sweep)(bob_pass *pass, int least);
-  int (*pick)(bob_search *search, int n, int most, uint8_t *out);
+  int (*ask)(bob_frame *frame, unsigned spread, uint8_t *out, size_t *size);
 };
 extern const cc_kernels cc_portable_kernels, cc_bmi2_kernels;
 #endif

@@ -32,15 +32,11 @@ static size_t begin_group(pl_cascade_bob *bob) {
 
 static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int what, int op,
                       int level, int count) {
-  uint8_t *p = bob->request + start;
   if (!count) {
     bob->request_size = start;
     return;
   }
-  cc_put16(p, (unsigned)f->index);
-  p[2] = (uint8_t)what;
-  p[3] = (uint8_t)(op << 5 | level);
-  cc_put16(p + 4, (unsigned)count);
+  cc_put_header(bob->request + start, f->index, what, op, level, count);
   bob->request_bits += count;
 }
 
@@ -73,10 +69,9 @@ static int ask_next_pass(pl_cascade_bob *bob, bob_frame *f) {
   int pass = f->built++;
   bob_pass *first = &f->pass[0], *p = &f->pass[pass];
   f->perm[pass] = cc_perm_of(&bob->pub, f->index, pass);
-  bob->pub.kernels->permute(f->perm[pass], f->words, &first->cell->key, &p->cell->key,
-                            sizeof(bob_cell) / sizeof(uint64_t), bob->extra);
+  bob->pub.kernels->permute(f->perm[pass], f->words, first->key, p->key);
   if (p->real)
-    bob->pub.kernels->permute(f->perm[pass], f->words, first->real, p->real, 1, bob->extra);
+    bob->pub.kernels->permute(f->perm[pass], f->words, first->real, p->real);
   return ask_blocks(bob, f, pass);
 }
 
@@ -107,14 +102,16 @@ static int settle(const cc_public *pub, bob_frame *f) {
     for (int i = 0; i < f->built; i++)
       for (int k = 0; k < f->pass[i].searches; k++) {
         bob_pass *p = &f->pass[i];
-        int begin = p->search[k].begin, half = 1 << p->search[k].level >> 1;
+        int begin = bob_begin(p->search[k]), half = 1 << bob_level(p->search[k]) >> 1;
         if (!half || !bob_is_odd(p, begin)) continue;
         int left = bob_real(p, begin, begin + half);
         if (left && bob_real(p, begin + half, begin + 2 * half)) continue;
         for (int j = 0; j < f->built; j++)
           if (bob_make_room(&f->pass[j], 3) != PL_OK) return PL_E_MEMORY;
-        int status = pub->kernels->split(pub, f, i, k, left != 0);
-        if (status != PL_OK) return status;
+        uint16_t found[2];
+        int n = pub->kernels->split(p, k, left != 0, found);
+        if (!bob_level(p->search[k])) p->search[k] = p->search[--p->searches];
+        if (n && (n = pub->kernels->flip(pub, f, i, found, n)) != PL_OK) return n;
         again = 1;
         k--; /* the rest of the block */
       }
@@ -127,7 +124,7 @@ static int ask_first(pl_cascade_bob *bob, bob_frame *f) {
   if (reserve(bob, CC_HEADER + 2 * (size_t)p->searches) != PL_OK) return PL_E_MEMORY;
   size_t start = begin_group(bob);
   for (int k = 0, half = 1 << p->searching >> 1; k < p->searches; k++)
-    put_item(bob, p->search[k].begin + half);
+    put_item(bob, bob_begin(p->search[k]) + half);
   end_group(bob, start, f, 0, CC_OP_HALVES, 0, p->searches);
   return PL_OK;
 }
@@ -138,21 +135,14 @@ static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
     int status = settle(&bob->pub, f);
     if (status != PL_OK) return status;
   }
-  const cc_kernels *kernels = bob->pub.kernels;
-  int least = 32, any = 0;
-  for (int i = 0; i < f->built; i++) least = kernels->sweep(&f->pass[i], least);
-  for (int i = 0; i < f->built; i++) {
-    bob_pass *p = &f->pass[i];
-    if (!p->searches) continue;
-    if (reserve(bob, CC_HEADER + 2 * (size_t)p->searches) != PL_OK) return PL_E_MEMORY;
-    size_t start = begin_group(bob);
-    p->asked = kernels->pick(p->search, p->searches, least + LEVEL_SPREAD,
-                             bob->request + bob->request_size);
-    bob->request_size += 2 * (size_t)p->asked;
-    end_group(bob, start, f, i, CC_OP_HALVES, 0, p->asked);
-    any |= p->asked;
-  }
-  return any != 0;
+  size_t room = 0;
+  for (int i = 0; i < f->built; i++)
+    room += CC_HEADER + 2 * (size_t)(f->pass[i].searches + f->pass[i].waiting);
+  if (reserve(bob, room) != PL_OK) return PL_E_MEMORY;
+  int asked = bob->pub.kernels->ask(f, LEVEL_SPREAD, bob->request + bob->request_size, &room);
+  bob->request_size += room;
+  bob->request_bits += asked;
+  return asked != 0;
 }
 
 /* One search at a time, as long as a random subset differs. */
@@ -185,7 +175,7 @@ int bob_ask(pl_cascade_bob *bob, bob_frame *f) {
     if (f->stage != BOB_REFINE) break;
     int asked = ask_refine(bob, f);
     if (asked) return asked < 0 ? asked : PL_OK;
-    status = bob_hear_refine(f, 0, bob->request, NULL); /* one half of each block is padding */
+    status = bob_hear_refine(f, 0, NULL, NULL); /* one half of each block is padding */
     if (status != PL_OK) return status;
   }
   if (f->stage == BOB_FIRST) return ask_first(bob, f);

@@ -4,12 +4,18 @@
 #include "cascade_bob.h"
 
 int bob_make_room(bob_pass *p, int more) {
-  if (p->searches + more <= p->capacity) return PL_OK;
-  int capacity = 2 * (p->searches + more);
-  bob_search *grown = realloc(p->search, (size_t)capacity * sizeof *grown);
+  int need = p->searches + p->waiting + more;
+  if (need <= p->capacity) return PL_OK;
+  bob_search *grown = malloc(4 * (size_t)need * sizeof *grown);
   if (!grown) return PL_E_MEMORY;
+  if (p->search) {
+    memcpy(grown, p->search, (size_t)p->searches * sizeof *grown);
+    memcpy(grown + 2 * need, p->parked, (size_t)p->waiting * sizeof *grown);
+    free(p->search);
+  }
   p->search = grown;
-  p->capacity = capacity;
+  p->parked = grown + 2 * need;
+  p->capacity = 2 * need;
   return PL_OK;
 }
 
@@ -25,30 +31,26 @@ int bob_real(const bob_pass *p, int begin, int end) {
 
 unsigned bob_subset_parity(const cc_public *pub, const bob_frame *f, int subset, int begin,
                            int end) {
-  const bob_cell *cell = f->pass[0].cell;
+  const uint64_t *key = f->pass[0].key;
   if (end - begin < 64)
-    return cc_parity((cell[begin >> 6].key & cc_subset(pub, subset, begin >> 6)) >> (begin & 63) &
+    return cc_parity((key[begin >> 6] & cc_subset(pub, subset, begin >> 6)) >> (begin & 63) &
                      bob_low_bits(end - begin));
   uint64_t sum = 0;
-  for (int w = begin >> 6; w < end >> 6; w++) sum ^= cell[w].key & cc_subset(pub, subset, w);
+  for (int w = begin >> 6; w < end >> 6; w++) sum ^= key[w] & cc_subset(pub, subset, w);
   return cc_parity(sum);
 }
 
 /* Cut a pass into blocks of 2^level, none of them odd or queued. */
 void bob_cut(bob_frame *f, int pass, int level) {
   bob_pass *p = &f->pass[pass];
-  uint64_t pattern = 1;
-  for (int at = 1 << level; at < 64; at += 1 << level) pattern |= (uint64_t)1 << at;
-  int stride = level > 6 ? 1 << (level - 6) : 1;
-  memset(p->starts, 0, sizeof p->starts);
-  for (int w = 0; w < f->words; w++) {
-    int first = w % stride == 0;
-    p->cell[w].bound = first ? pattern : 0;
-    p->cell[w].odd = p->cell[w].queued = 0;
-    p->starts[w >> 6] |= (uint64_t)first << (w & 63);
-  }
+  uint64_t pattern = bob_comb(level < 6 ? level : 6);
+  uint64_t starts = bob_comb(level < 6 ? 0 : level - 6);
+  for (int u = 0; u < f->words >> 6; u++) p->starts[u] = starts;
+  memset(p->cell, 0, (size_t)f->words * sizeof *p->cell);
+  for (int w = 0, stride = level > 6 ? 1 << (level - 6) : 1; w < f->words; w += stride)
+    p->cell[w].bound = pattern;
   p->level = level;
-  p->searches = p->asked = 0;
+  p->searches = p->waiting = 0;
 }
 
 void bob_flip_subsets(const cc_public *pub, bob_frame *f, int position) {

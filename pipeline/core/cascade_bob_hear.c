@@ -3,35 +3,11 @@
 
 #include "cascade_bob.h"
 
-/* Mark the blocks of 2^level whose parity differs; they come in order, all of them. */
-static int compare_all(bob_frame *f, bob_pass *p, cc_reader *r) {
-  int level = p->level, odd = 0;
-  if (level > 6) {
-    for (int begin = 0; begin < f->words * 64; begin += 1 << level) {
-      unsigned differs = cc_next_bit(r) ^ bob_parity(p->cell, begin, 1 << level);
-      p->cell[begin >> 6].odd = differs;
-      odd += (int)differs;
-    }
-    return odd;
-  }
-  for (int w = 0; w < f->words; w++) {
-    uint64_t x = p->cell[w].key, differs = 0;
-    for (int s = 1; s < 1 << level; s <<= 1) x ^= x >> s;
-    for (int at = 0; at < 64; at += 1 << level) {
-      uint64_t bit = (x >> at & 1) ^ cc_next_bit(r);
-      differs |= bit << at;
-      odd += (int)bit;
-    }
-    p->cell[w].odd = differs;
-  }
-  return odd;
-}
-
 static int compare_listed(bob_pass *p, int count, const uint8_t *items, cc_reader *r) {
   int odd = 0;
   for (int i = 0; i < count; i++) {
     int begin = (int)cc_get16(items + 2 * i) << p->level;
-    uint64_t differs = cc_next_bit(r) ^ bob_parity(p->cell, begin, 1 << p->level);
+    uint64_t differs = cc_next_bits(r, 1) ^ bob_parity(p->key, begin, 1 << p->level);
     p->cell[begin >> 6].odd |= differs << (begin & 63);
     odd += (int)differs;
   }
@@ -40,11 +16,14 @@ static int compare_listed(bob_pass *p, int count, const uint8_t *items, cc_reade
 
 static int queue_odd(bob_frame *f, bob_pass *p, int odd) {
   if (bob_make_room(p, odd) != PL_OK) return PL_E_MEMORY;
-  for (int w = 0; w < f->words; w++)
-    for (uint64_t x = p->cell[w].odd; x; x &= x - 1)
-      p->search[p->searches++] =
-          (bob_search){(uint16_t)(w << 6 | __builtin_ctzll(x)), (uint8_t)p->level};
-  for (int w = 0; w < f->words; w++) p->cell[w].queued = p->cell[w].odd;
+  bob_search *next = p->search + p->searches;
+  for (int w = 0; w < f->words; w++) {
+    uint64_t x = p->cell[w].odd;
+    p->cell[w].odd |= x << 1;
+    for (; x; x &= x - 1)
+      *next++ = bob_new_search(w << 6 | __builtin_ctzll(x), p->level);
+  }
+  p->searches += odd;
   return PL_OK;
 }
 
@@ -93,7 +72,7 @@ int bob_start_searches(pl_cascade_bob *bob, bob_frame *f) {
   return queue_odd(f, p, f->odd_blocks);
 }
 
-/* Every block of pass 0 is halved; items: the middles that were asked about, NULL: all. */
+/* The blocks of pass 0 are halved in a frame with padding; items: the middles asked about. */
 int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, cc_reader *r) {
   bob_pass *p = &f->pass[0];
   int half = 1 << --p->level, odd = 0, blocks = 0, i = 0;
@@ -101,8 +80,8 @@ int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, cc_reader *r)
     int middle = begin + half;
     unsigned whole = bob_is_odd(p, begin), left;
     bob_set_bound(p, middle);
-    if (!items || (i < count && (int)cc_get16(items + 2 * i) == middle)) {
-      left = cc_next_bit(r) ^ bob_parity(p->cell, begin, half);
+    if (i < count && (int)cc_get16(items + 2 * i) == middle) {
+      left = (unsigned)cc_next_bits(r, 1) ^ bob_parity(p->key, begin, half);
       i++;
       blocks += 2;
     } else {
@@ -117,9 +96,10 @@ int bob_hear_refine(bob_frame *f, int count, const uint8_t *items, cc_reader *r)
   return measured(f, blocks, odd);
 }
 
-static int hear_blocks(bob_frame *f, int pass, int count, const uint8_t *listed, cc_reader *r) {
+static int hear_blocks(const cc_kernels *kernels, bob_frame *f, int pass, int count,
+                       const uint8_t *listed, cc_reader *r) {
   bob_pass *p = &f->pass[pass];
-  int odd = listed ? compare_listed(p, count, listed, r) : compare_all(f, p, r);
+  int odd = listed ? compare_listed(p, count, listed, r) : kernels->compare(p, f->words, r);
   if (pass == 0) return measured(f, count, odd);
   return queue_odd(f, p, odd);
 }
@@ -131,9 +111,8 @@ static int hear_halves(pl_cascade_bob *bob, bob_frame *f, int pass, int count, c
 }
 
 static void hear_subsets(pl_cascade_bob *bob, bob_frame *f, cc_reader *r) {
-  f->subset_odd = bob->pub.kernels->subsets(&bob->pub, f->words, &f->pass[0].cell->key,
-                                            sizeof(bob_cell) / sizeof(uint64_t));
-  for (int j = 0; j < CC_SUBSETS; j++) f->subset_odd ^= (uint32_t)cc_next_bit(r) << j;
+  f->subset_odd = bob->pub.kernels->subsets(&bob->pub, f->words, f->pass[0].key);
+  f->subset_odd ^= (uint32_t)cc_next_bits(r, CC_SUBSETS);
 }
 
 static int hear_subset_half(pl_cascade_bob *bob, bob_frame *f, unsigned parity) {
@@ -143,7 +122,8 @@ static int hear_subset_half(pl_cascade_bob *bob, bob_frame *f, unsigned parity) 
   f->subset = -1;
   for (int j = 0; j < f->built; j++)
     if (bob_make_room(&f->pass[j], 1) != PL_OK) return PL_E_MEMORY;
-  return bob->pub.kernels->flip(&bob->pub, f, -1, at);
+  uint16_t found = (uint16_t)at;
+  return bob->pub.kernels->flip(&bob->pub, f, -1, &found, 1);
 }
 
 int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *r) {
@@ -151,21 +131,23 @@ int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *r) {
   bob_frame *f = &bob->frame[cc_get16(p)];
   int what = p[2], op = p[3] >> 5, count = (int)cc_get16(p + 4);
   int listed = op == CC_OP_HALVES || op == CC_OP_LISTED;
+  const cc_kernels *kernels = bob->pub.kernels;
   *group = items + (listed ? 2 * count : 0);
   if (f->stage == BOB_TOP || op == CC_OP_BLOCKS || op == CC_OP_LISTED)
-    return hear_blocks(f, what, count, listed ? items : NULL, r);
-  if (f->stage == BOB_REFINE) return bob_hear_refine(f, count, listed ? items : NULL, r);
+    return hear_blocks(kernels, f, what, count, listed ? items : NULL, r);
+  if (op == CC_OP_LOWER) return measured(f, 2 * count, kernels->halve(&f->pass[0], f->words, r));
+  if (f->stage == BOB_REFINE) return bob_hear_refine(f, count, items, r);
   if (op == CC_OP_SUBSETS) {
     hear_subsets(bob, f, r);
     return PL_OK;
   }
   if (f->stage == BOB_FIRST) {
-    bob->pub.kernels->hear_first(f, count, r);
+    kernels->hear_first(f, count, r);
     if (f->pass[0].searching) return PL_OK;
-    bob->pub.kernels->end_first(f);
+    kernels->end_first(f);
     f->stage = BOB_CASCADE;
     return PL_OK;
   }
-  if (what >= CC_SUBSET_BASE) return hear_subset_half(bob, f, cc_next_bit(r));
+  if (what >= CC_SUBSET_BASE) return hear_subset_half(bob, f, (unsigned)cc_next_bits(r, 1));
   return hear_halves(bob, f, what, count, r);
 }
