@@ -1,9 +1,9 @@
-/* libFuzzer on the merge: any streams, sorted or not, against a merge by insertion. */
+/* libFuzzer on the merge: any streams, sorted or not, at every level against a merge by insertion. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "decode.h"
+#include "merge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,29 +24,32 @@ typedef struct {
   int sorted;
 } input;
 
-/* Two bytes a tag: its stream and flags, its step in time; the step's size comes from the first. */
-static input streams_of(const uint8_t *data, size_t size, size_t streams, unsigned grain) {
+/* Two bytes a tag: its stream, its step in time; the step's size comes from the shape, and how often
+ * all of them come again, so that there are several blocks. */
+static input streams_of(const uint8_t *data, size_t size, size_t streams, unsigned shape) {
   static const int shifts[] = {0, 8, 30, 44};
   input in = {.streams = streams, .sorted = 1};
   int64_t now[STREAMS] = {0};
+  const size_t turns = 1 + (shape >> 3) % 8;
   for (size_t k = 0; k < streams; k++) {
-    in.time[k] = malloc((size + 1) * sizeof(int64_t)); /* cut to its size below */
-    in.channel[k] = malloc(size + 1);
+    in.time[k] = malloc((size * turns + 1) * sizeof(int64_t)); /* cut to its size below */
+    in.channel[k] = malloc(size * turns + 1);
     REQUIRE(in.time[k] && in.channel[k]);
-    if (grain & 4) now[k] = INT64_MIN;
+    if (shape & 4) now[k] = INT64_MIN;
   }
-  for (size_t i = 0; streams && i + 1 < size; i += 2) {
-    size_t k = data[i] % streams, n = in.length[k]++;
-    uint64_t step = (uint64_t)data[i + 1] << shifts[grain & 3];
+  for (size_t i = 0; streams && i + 1 < size * turns; i += 2) {
+    size_t k = data[i % size] % streams, n = in.length[k]++;
+    uint64_t step = (uint64_t)data[(i + 1) % size] << shifts[shape & 3];
     int64_t to = (int64_t)((uint64_t)now[k] + step);
     if (to < now[k] && n) in.sorted = 0;
     in.time[k][n] = now[k] = to;
-    in.channel[k][n] = (uint8_t)i;
+    in.channel[k][n] = (uint8_t)(i / 2);
     in.total++;
   }
-  for (size_t k = 0; k < streams; k++) {
-    in.time[k] = realloc(in.time[k], (in.length[k] + 1) * sizeof(int64_t));
-    in.time[k][in.length[k]] = INT64_MIN; /* what must not be looked at */
+  for (size_t k = 0; k < streams; k++) { /* nothing behind them may be looked at */
+    in.time[k] = realloc(in.time[k], in.length[k] * sizeof(int64_t) + !in.length[k]);
+    in.channel[k] = realloc(in.channel[k], in.length[k] + !in.length[k]);
+    REQUIRE(in.time[k] && in.channel[k]);
   }
   return in;
 }
@@ -65,31 +68,37 @@ static void expect(const input *in, const int64_t *t, const uint8_t *c) {
   }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  if (size < 2) return 0;
-  size_t streams = data[0] % STREAMS;
-  input in = streams_of(data + 2, size - 2, streams, data[1]);
-  int64_t *t = malloc((in.total + 1) * sizeof *t);
-  uint8_t *c = malloc(in.total + 1);
+static void merge_at(int level, const input *in) {
+  const pl_merge_kernels *kernels = pl_merge_kernels_of(level);
+  int64_t *t = malloc(in->total * sizeof *t + !in->total);
+  uint8_t *c = malloc(in->total + !in->total);
   REQUIRE(t && c);
-  const int64_t *const *times = (const int64_t *const *)in.time;
-  const uint8_t *const *channels = (const uint8_t *const *)in.channel;
-  int64_t n = pl_merge(streams, times, channels, in.length, t, c, in.total);
-  if (streams > 64)
+  const int64_t *const *times = (const int64_t *const *)in->time;
+  const uint8_t *const *channels = (const uint8_t *const *)in->channel;
+  int64_t n =
+      pl_merge_with(kernels, in->streams, times, channels, in->length, t, c, in->total);
+  if (in->streams > 64)
     REQUIRE(n == PL_DECODE_E_ARGUMENT);
-  else if (in.sorted)
-    REQUIRE(n == (int64_t)in.total);
+  else if (in->sorted)
+    REQUIRE(n == (int64_t)in->total);
   else
     REQUIRE(n == PL_DECODE_E_DATA);
-  if (n == (int64_t)in.total) expect(&in, t, c);
-  if (streams <= 64 && in.total)
-    REQUIRE(pl_merge(streams, times, channels, in.length, t, c, in.total - 1) ==
-            PL_DECODE_E_CAPACITY);
-  for (size_t k = 0; k < streams; k++) {
+  if (n == (int64_t)in->total) expect(in, t, c);
+  if (in->streams <= 64 && in->total)
+    REQUIRE(pl_merge_with(kernels, in->streams, times, channels, in->length, t, c,
+                          in->total - 1) == PL_DECODE_E_CAPACITY);
+  free(t);
+  free(c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size < 2) return 0;
+  input in = streams_of(data + 2, size - 2, data[0] % STREAMS, data[1]);
+  for (int level = PL_DECODE_PORTABLE; level <= pl_decode_level_get(); level++)
+    merge_at(level, &in);
+  for (size_t k = 0; k < in.streams; k++) {
     free(in.time[k]);
     free(in.channel[k]);
   }
-  free(t);
-  free(c);
   return 0;
 }
