@@ -254,14 +254,10 @@ class Handshake:
         session_id = b"".join(ordered)
         ctx.session_name = session_id.hex()
         for role in (ctx.role, ctx.role.peer):
-            stream = Stream(ctx.setup.psk, ctx.pads, str(role), session_id)
-            stream.expect_positions(
-                {
-                    key.pool: p
-                    for key, p in self.resolution.positions.items()
-                    if key.direction == role
-                }
-            )
+            positions = {
+                key.pool: p for key, p in self.resolution.positions.items() if key.direction == role
+            }
+            stream = Stream(ctx.setup.psk, ctx.pads, str(role), session_id, positions)
             if role is ctx.role:
                 ctx.out = stream
             else:
