@@ -1,6 +1,7 @@
 """What callers and peers should never hand to the core: lengths of 0 and of 2^31 + 1, lists that do
-not fit together, times that run backwards, contexts after release. Always a named error, never a
-crash, and nothing half-done. (What belongs to one function only is tested beside it.)"""
+not fit together, times that run backwards. Always a named error, never a crash, nothing half-done.
+(Released contexts and keys: test_native_every_call.py. What belongs to one function only is tested
+beside it.)"""
 
 from __future__ import annotations
 
@@ -75,67 +76,7 @@ def test_no_result_can_be_ignored(room: str) -> None:
     assert sorted(wanted) == sorted(re.findall(r"PL_CHECKED\((pl_\w+)\);", listed))
 
 
-# ---- after release ----
-
-
-def released() -> dict[str, Callable[[], Any]]:
-    """Every call on an object that was closed, or that is given one."""
-    key = SecretBits.random(1000)
-    alice = CascadeAlice(key, qber=0.1, seed=SEED, leak_cap_bits=9)
-    bob = CascadeBob(key, qber=0.1, seed=SEED)
-    mac, toeplitz, events = PolyMac(SecretBits.random(128)), Toeplitz(), events_store()
-    for context in (alice, bob, mac, toeplitz, events):
-        context.close()
-        context.close()  # twice is fine
-    pad = SecretBits.random(128)
-    one = int64(0)
-    return {
-        "alice answer": lambda: alice.answer(b"123456"),
-        "alice leak": lambda: alice.leak_bits,
-        "alice rounds": lambda: alice.rounds,
-        "alice restart": lambda: alice.restart(key, seed=SEED, leak_cap_bits=1),
-        "bob request": bob.request,
-        "bob receive": lambda: bob.receive(b"1"),
-        "bob errors": lambda: bob.errors_corrected,
-        "bob positions": bob.error_positions,
-        "bob corrected": bob.corrected,
-        "bob restart": lambda: bob.restart(key, qber=0.1, seed=SEED),
-        "mac update": lambda: mac.update(b"x"),
-        "mac update view": lambda: mac.update(memoryview(b"x")),
-        "mac reset": mac.reset,
-        "mac tag": lambda: mac.tag(pad, 0),
-        "mac verify": lambda: mac.verify(zeros(16), pad, 0),
-        "toeplitz plain": lambda: toeplitz.plain(key, zeros(188), 500),
-        "toeplitz modified": lambda: toeplitz.modified(key, zeros(125), 500),
-        "events add": lambda: events.add(one, np.ones(1, np.uint8), 9, zeros),
-        "events delays": lambda: events.set_delays(int64(0, 0, 0, 0)),
-        "events horizon": lambda: events.horizon_ps,
-        "events first": lambda: events.first_index,
-        "events counts": events.counts,
-        "events find": lambda: events.find(0),
-        "events read": lambda: events.read(0, 1),
-        "events label": lambda: events.label(0, 1),
-        "events discard": lambda: events.discard_before(0),
-        "events take": lambda: events.take_bits(one),
-        "closed key to alice": lambda: CascadeAlice(
-            closed(99), qber=0.1, seed=SEED, leak_cap_bits=9
-        ),
-        "closed key to bob": lambda: CascadeBob(closed(99), qber=0.1, seed=SEED),
-        "closed key to mac": lambda: PolyMac(closed(128)),
-        "closed block to toeplitz": lambda: Toeplitz().modified(closed(100), zeros(13), 50),
-        "closed block to verification": lambda: verification_hash(closed(100), zeros(16), 64),
-    }
-
-
-def test_a_released_object_is_a_named_error() -> None:
-    answered = []
-    for name, call in released().items():
-        try:
-            call()
-        except NativeStateError:
-            continue
-        answered.append(name)
-    assert answered == []
+# ---- conversations ----
 
 
 def test_a_refused_restart_leaves_the_running_block() -> None:
