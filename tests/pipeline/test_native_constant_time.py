@@ -14,11 +14,8 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).resolve().parents[2] / "pipeline/core"
-SOURCES = [
-    path
-    for pattern in ("cpu", "secret", "gf128*", "polymac", "sha256", "toeplitz*", "cascade*")
-    for path in sorted(CORE.glob(f"{pattern}.c"))
-]
+PARTS = "cpu secret gf128* polymac sha256 toeplitz* cascade* ldpc* sift_bitmap"
+SOURCES = [path for pattern in PARTS.split() for path in sorted(CORE.glob(f"{pattern}.c"))]
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 BUILDS = [(name, level) for name in COMPILERS for level in ("-O3", "-O1")]
 if not os.environ.get("PHOTONLINK_LONG"):

@@ -109,6 +109,36 @@ static void answers(void) {
   pl_secret_free(key);
 }
 
+/* Alice's end of LDPC: her syndrome, and bits that Bob asks for by their (public) indices. */
+static void syndromes(void) {
+  static const uint8_t seed[32] = {5}, request[] = {3, 0, 0, 0, 200, 0, 0, 0, 8, 31, 0, 0};
+  pl_secret *key = secret_of(8193), *next = secret_of(10007);
+  pl_ldpc_alice *alice;
+  uint8_t message[8192], bits[1];
+  REQUIRE(pl_ldpc_alice_new(&alice, key, 0.02, seed, 100000) == PL_OK);
+  REQUIRE(pl_ldpc_alice_syndrome(alice, message, sizeof message) > 0);
+  REQUIRE(pl_ldpc_alice_restart(alice, next, 0.05, seed, 100000) == PL_OK);
+  REQUIRE(pl_ldpc_alice_syndrome(alice, message, sizeof message) > 0);
+  REQUIRE(pl_ldpc_alice_disclose(alice, request, sizeof request, bits, 1) == 1);
+  pl_ldpc_alice_free(alice);
+  pl_secret_free(key);
+  pl_secret_free(next);
+}
+
+/* Clicks and bases are public, the bits are not. */
+static void sifting(void) {
+  enum { GATES = 1003 };
+  uint8_t maps[3][(GATES + 7) / 8];
+  for (int m = 0; m < 3; m++)
+    for (size_t i = 0; i < sizeof maps[m]; i++) maps[m][i] = (uint8_t)((m + 1) * 53 * (i + 3));
+  int64_t kept = pl_sift_count(maps[0], maps[1], maps[2], GATES);
+  REQUIRE(kept > 100);
+  pl_secret *bits = secret_of(GATES), *out = secret_of(kept);
+  REQUIRE(pl_sift_bits(out, bits, maps[0], maps[1], maps[2], GATES) == PL_OK);
+  pl_secret_free(bits);
+  pl_secret_free(out);
+}
+
 static void leak(void) {
   pl_secret *a = secret_of(8);
   if (pl_secret_bytes(a)[0] & 1) printf("a branch on a secret\n");
@@ -119,6 +149,8 @@ int main(int argc, char **argv) {
   buffers();
   hashes();
   answers();
+  syndromes();
+  sifting();
   amplification(1001, 333);
   amplification(40001, 20011);
   if (argc > 1 && strcmp(argv[1], "leak") == 0) leak();
