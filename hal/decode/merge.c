@@ -84,6 +84,7 @@ const pl_merge_kernels pl_merge_plain = {pack, merge, finish};
 
 const pl_merge_kernels *pl_merge_kernels_of(int level) {
 #if defined(__x86_64__)
+  if (level >= PL_DECODE_AVX512) return &pl_merge_avx512;
   if (level >= PL_DECODE_AVX2) return &pl_merge_avx2;
 #endif
   (void)level;

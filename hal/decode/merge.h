@@ -11,7 +11,7 @@
 
 enum { PL_MERGE_BLOCK = 8192, PL_INDEX_BITS = 13 }; /* tags; 2^13 of them */
 enum { PL_INDEX_SHIFT = 8, PL_TIME_SHIFT = PL_INDEX_SHIFT + PL_INDEX_BITS };
-enum { PL_MERGE_PAD = 4 }; /* sentinels behind every run: as many as one vector holds */
+enum { PL_MERGE_PAD = 8 }; /* sentinels behind every run: as many as the widest vector holds */
 #define PL_KEY_BASE ((uint64_t)1 << 52)
 #define PL_KEY_SENTINEL ((uint64_t)0x7ff << 52) /* infinity */
 /* A block whose times differ by this or more has no room in a key. */
@@ -56,7 +56,8 @@ int64_t pl_merge_with(const pl_merge_kernels *kernels, size_t streams,
                       const size_t *lengths, int64_t *time_ps, uint8_t *channel, size_t capacity);
 extern const pl_merge_kernels pl_merge_plain;
 #if defined(__x86_64__)
-extern const pl_merge_kernels pl_merge_avx2;
+extern const pl_merge_kernels pl_merge_avx2, pl_merge_avx512;
+int pl_avx2_pack(const pl_piece *p, uint64_t from, uint64_t *key);
 #endif
 
 static inline uint64_t pl_key(int64_t t, size_t i, uint8_t c, uint64_t from) {
