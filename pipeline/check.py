@@ -19,7 +19,7 @@ from rich.table import Table
 
 from photonlink.pipeline.check_measure import SideClicks, measure
 from photonlink.pipeline.native.correlate import correlate_into
-from photonlink.pipeline.stages.clock import ClockParameters, ClockRecovery, Lock
+from photonlink.pipeline.stages.clock import FREQUENCY, ClockParameters, ClockRecovery, Lock
 from photonlink.pipeline.stages.sift import coincidence_parameters
 from photonlink.pipeline.stages.window import LETTERS, Int64s
 from photonlink.pipeline.station import NodeStation
@@ -143,6 +143,8 @@ def _judge_pair(alice: SideClicks, bob: SideClicks, report: CheckReport) -> None
     lock = clock.acquire(alice.time_ps, bob.time_ps)
     if not isinstance(lock, Lock):
         hint = "do both ends see the same pairs? are both hosts' clocks right to 0.4 s?"
+        if lock.reason == FREQUENCY:
+            hint = "the taggers' clocks differ too much: is the 10 MHz reference locked at both?"
         report.verdicts.append(Verdict("clock", False, lock.reason, hint))
         return
     value = (

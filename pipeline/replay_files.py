@@ -142,7 +142,7 @@ def _jitter_ps(played: list[_Played]) -> float | None:
             return None
         for hint in (0, int(bob[0]) - int(alice[0])):
             clock = ClockRecovery(ClockParameters(sigma_ps=500.0), hint_offset_s=hint * 1e-12)
-            lock = clock.acquire(alice, bob)
+            lock = clock.acquire(alice, bob, explain=False)
             if isinstance(lock, Lock):
                 roundings = sum(r.resolution_ps**2 for r in (one.recording for one in played)) / 12
                 sigma = math.sqrt(max(lock.residual_sigma_ps**2 - roundings, 50.0**2))

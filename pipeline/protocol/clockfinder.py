@@ -11,7 +11,7 @@ import numpy as np
 from photonlink.pipeline.protocol.acquisition import HINT_TOLERANCE_S, hints_ps
 from photonlink.pipeline.protocol.context import Context
 from photonlink.pipeline.protocol.messages import Acquisition
-from photonlink.pipeline.stages.clock import ClockParameters, ClockRecovery, NoLock
+from photonlink.pipeline.stages.clock import FREQUENCY, ClockParameters, ClockRecovery, NoLock
 from photonlink.pipeline.stages.delays import DelayEstimator, Delays
 from photonlink.pipeline.stages.events import EventBuffer
 from photonlink.pipeline.stages.sift import SiftParameters
@@ -67,7 +67,6 @@ class ClockFinder:
         self._clock: ClockRecovery | None = None
         self._data: deque[Announced] = deque()
         self.hopeless = False  # the data have ended without a lock
-        self.reason = ""
 
     # ---- the present line ----
 
@@ -111,20 +110,25 @@ class ClockFinder:
         """
         if self.hopeless:
             return False
+        told: list[str] = []
         for one in self._tries:
             slots = self._covered(one, buffer.horizon_ps, ended=ended)
             span = slots[-1].end_ps - slots[0].start_ps if slots else 0
             if not ended and span < _ATTEMPTS_PS[one.stage]:
                 continue
-            if self._acquire(one.clock, buffer, slots):
+            tell = ended or one.stage == len(_ATTEMPTS_PS) - 1
+            failed = self._acquire(one.clock, buffer, slots, explain=tell)
+            if failed is None:
                 self._data = deque(slots)
                 self._tries = [Try(one.clock)]
                 return True
-            last_stage = one.stage == len(_ATTEMPTS_PS) - 1
             one.failed(slots[0].start_ps if slots else 0)
-            if last_stage or ended:
-                text = f"Bob's clock was not found: {self.reason}"
-                self._ctx.raise_alarm("clock_not_found", text, Severity.MAJOR)
+            if tell:
+                told.append(failed)
+        if told:
+            reason = FREQUENCY if FREQUENCY in told else told[-1]
+            text = f"Bob's clock was not found: {reason}"
+            self._ctx.raise_alarm("clock_not_found", text, Severity.MAJOR)
         self.hopeless = ended
         self._forget(buffer)
         return False
@@ -143,22 +147,27 @@ class ClockFinder:
         return int(low) - _TOLERANCE_PS, int(high) + _TOLERANCE_PS
 
     def _acquire(
-        self, clock: ClockRecovery, buffer: EventBuffer, slots: Sequence[Announced]
-    ) -> bool:
+        self,
+        clock: ClockRecovery,
+        buffer: EventBuffer,
+        slots: Sequence[Announced],
+        *,
+        explain: bool,
+    ) -> str | None:
+        """None: locked. Otherwise the reason why not."""
         low, high = self._own_interval(clock, slots) if slots else (0, 0)
         high = min(high, buffer.horizon_ps)
         if high <= low:
-            self.reason = self.reason or "no_common_time"
-            return False
+            return "no_common_time"
         own = buffer.window(low, high)
-        result = clock.acquire(own.time_ps, np.concatenate([d.time_ps for d in slots]))
+        bob_ps = np.concatenate([d.time_ps for d in slots])
+        result = clock.acquire(own.time_ps, bob_ps, explain=explain)
         if isinstance(result, NoLock):
-            self.reason = result.reason
-            return False
+            return result.reason
         self._clock = clock
         self._ctx.clear_alarm("clock_not_found")
         self._ctx.clear_alarm("clock_lost")
-        return True
+        return None
 
     def _forget(self, buffer: EventBuffer) -> None:
         """Slots that no hint will look at again, and Alice's events that could pair with them."""

@@ -29,6 +29,8 @@ VANISHED = "coincidences_vanished"
 HOLDOVER = "holdover_expired"
 _FIRST_DRIFT_S = 10.0  # of tracking tell the drift at the first lock
 _MAX_SPAN_PS = 8 * PS  # of the data, the latest are used
+_FAR_PPM = 110.0  # how far the search goes that only names a frequency
+_FAR_REACH_PS = 12e6  # so much is its line smeared within a segment of the coarse search
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,14 @@ class ClockRecovery:
 
     # ---- acquisition ----
 
-    def acquire(self, alice_times_ps: Int64s, bob_times_ps: Int64s) -> Lock | NoLock:
+    def acquire(
+        self, alice_times_ps: Int64s, bob_times_ps: Int64s, *, explain: bool = True
+    ) -> Lock | NoLock:
         """Search with what there is (sorted, each in its own clock; 0.5 s to about 5 s).
 
         Costs in the order of 0.15 s of one core per second of data, more for weak links.
+        explain: when nothing is found, one more search, below 1 s of a core, tells a clock that
+        runs too fast or too slow from one that is not there.
         """
         p = self.parameters
         a, b = alice_times_ps, bob_times_ps
@@ -144,7 +150,24 @@ class ClockRecovery:
             )
             guess = self._hinted
             result = self._search(a, b, guess, half, 1.05e-6 * p.max_frequency_ppm)
+            lost = isinstance(result, NoLock) and result.reason == NO_CORRELATION
+            if lost and explain and self._far_frequency(a, b):
+                result = NoLock(FREQUENCY, result.significance, result.second, span_s)
         return result
+
+    def _far_frequency(self, a: Int64s, b: Int64s) -> bool:
+        """Whether the clicks fit a clock that is wrong by up to _FAR_PPM.
+
+        Looks at the last second only, for the one highest line: its cost is bounded, links that
+        are too weak for that stay unexplained.
+        """
+        p = self.parameters
+        a = a[np.searchsorted(a, int(a[-1]) - PS) :]
+        apart_s = 1e-6 * _FAR_PPM * abs(int(a[-1]) - (self._origin_ps or 0)) / PS
+        half_s = p.hint_tolerance_s + min(apart_s, p.hint_tolerance_s)
+        highest = coarse_search(a, b, self._hinted, round(half_s * PS), 1e-6 * _FAR_PPM, 1)
+        found = [self._closer(a, b, candidate, _FAR_REACH_PS) for candidate in highest]
+        return any(f is not None and abs(f.model.rate) > 1e-6 * p.max_frequency_ppm for f in found)
 
     def _search(
         self, a: Int64s, b: Int64s, guess: ClockModel, half_range_s: float, max_rate: float
@@ -175,7 +198,9 @@ class ClockRecovery:
             return NoLock(AMBIGUOUS, candidate.peak.significance, second, span_s)
         return self._lock_to(a, b, candidate, found, second)
 
-    def _closer(self, a: Int64s, b: Int64s, candidate: Candidate) -> Refined | None:
+    def _closer(
+        self, a: Int64s, b: Int64s, candidate: Candidate, reach_ps: float = 4e6
+    ) -> Refined | None:
         """The sharp peak inside a coarse one; None when there is none."""
         p = self.parameters
         inside = candidate.model.to_alice(b[[0, -1]])  # only where both sides have data
@@ -184,7 +209,7 @@ class ClockRecovery:
         if len(a) < p.min_events // 2:
             return None
         span = max(int(a[-1]) - int(a[0]), 1)
-        found = refine(a, b, candidate.model, 4e6, 4e6 / span, self._final_bin_ps, PS)
+        found = refine(a, b, candidate.model, reach_ps, reach_ps / span, self._final_bin_ps, PS)
         chance = found.log10_chance + math.log10(p.candidates)
         return found if chance <= math.log10(p.false_lock_probability) else None
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from clicks import Bench, Clicks, generate
 
-from photonlink.pipeline.stages.acquisition import ClockModel
+from photonlink.pipeline.stages import clock as clock_module
+from photonlink.pipeline.stages.acquisition import ClockModel, coarse_search
 from photonlink.pipeline.stages.clock import (
     AMBIGUOUS,
+    FREQUENCY,
     HOLDOVER,
     NO_CORRELATION,
     TOO_FEW_EVENTS,
@@ -21,6 +24,7 @@ from photonlink.pipeline.stages.clock import (
     NoLock,
 )
 from photonlink.pipeline.stages.sift import coincidence_parameters
+from photonlink.pipeline.stages.window import Int64s
 
 PS = 10**12
 
@@ -189,9 +193,40 @@ def test_a_dark_side_is_named() -> None:
     assert recovery(bench).acquire(empty, empty).reason == TOO_FEW_EVENTS  # type: ignore[union-attr]
 
 
-def test_a_frequency_beyond_the_oscillators_is_not_locked() -> None:
-    bench = Bench(seed=53, duration_s=1.1, frequency_ppm=40)
-    assert not acquire(recovery(bench), generate(bench), most_s=1)
+@pytest.mark.parametrize("ppm", [15, 30, -60, 100])
+def test_a_frequency_beyond_the_oscillators_is_named_and_not_locked(ppm: float) -> None:
+    bench = Bench(seed=53, duration_s=1.1, frequency_ppm=ppm, pairs_hz=5000)
+    clicks = generate(bench)
+    clock = recovery(bench, -0.3)
+    result = acquire(clock, clicks, most_s=1)
+    assert isinstance(result, NoLock)
+    assert result.reason == FREQUENCY == "frequency_beyond_10_ppm"
+    assert not clock.locked
+    assert clock.lock is None
+
+
+def test_the_search_for_far_frequencies_follows_only_a_search_that_found_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searches: list[tuple[float, float]] = []  # seconds of data, largest rate
+
+    def counted(a: Int64s, b: Int64s, guess: ClockModel, half: int, rate: float, n: int) -> Any:
+        searches.append(((int(a[-1]) - int(a[0])) / PS, rate))
+        return coarse_search(a, b, guess, half, rate, n)
+
+    monkeypatch.setattr(clock_module, "coarse_search", counted)
+    bench = Bench(seed=54, duration_s=2.1, pairs_hz=3000)
+    clicks = generate(bench)
+    assert acquire(recovery(bench), clicks)
+    assert [rate for _, rate in searches] == [pytest.approx(10.5e-6)] * len(searches)
+    searches.clear()
+    alone = generate(replace(bench, pairs_hz=0))
+    a, b = alone.alice.time_ps, alone.bob.time_ps
+    assert recovery(bench).acquire(a, b, explain=False).reason == NO_CORRELATION  # type: ignore[union-attr]
+    assert len(searches) == 1
+    assert recovery(bench).acquire(a, b).reason == NO_CORRELATION  # type: ignore[union-attr]
+    assert len(searches) == 3
+    assert searches[-1][0] <= 1.0, "its cost is bounded"
 
 
 # ---- tracking ----
