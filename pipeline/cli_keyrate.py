@@ -48,7 +48,9 @@ def keyrate(
         bool, typer.Option("--published", help="Published links beside our figures.")
     ] = False,
     presets: Annotated[bool, typer.Option("--presets", help="Names of the presets.")] = False,
-    as_json: JsonOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Last line on stdout is a JSON list, one item a row.")
+    ] = False,
 ) -> None:
     """Secret key rate of links against distance or loss, with every finite-size penalty."""
     from photonlink.pipeline.planning import curve, model
