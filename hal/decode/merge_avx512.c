@@ -1,5 +1,5 @@
-/* AVX-512 kernels of the merge: as those of AVX2, of eight and eight. Packing is the same one, as it
- * waits for memory. */
+/* AVX-512 kernels of the merge: as those of AVX2, of eight and eight. Packing is the same one, as
+ * it waits for memory. */
 #include "merge.h"
 
 #if defined(__x86_64__)

@@ -8,7 +8,8 @@
  * Of the vector in hand and the next one of the run whose head is less, the lower half is final:
  * what is still to come is not less than that head, and at most WIDE - 1 keys taken from either run
  * are greater than what is to come. The upper half stays in hand. That takes no branch, but every
- * step waits for the one before; so four chains, which share the result evenly, run side by side. */
+ * step waits for the one before; so four chains, which share the result evenly, run side by side.
+ */
 #include "merge.h"
 
 enum { CHAINS = 4 };

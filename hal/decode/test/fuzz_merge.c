@@ -1,4 +1,4 @@
-/* libFuzzer on the merge: any streams, sorted or not, at every level against a merge by insertion. */
+/* libFuzzer on the merge at every level: any streams, sorted or not, against one by insertion. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +24,8 @@ typedef struct {
   int sorted;
 } input;
 
-/* Two bytes a tag: its stream, its step in time; the step's size comes from the shape, and how often
- * all of them come again, so that there are several blocks. */
+/* Two bytes a tag: its stream, its step in time. The shape says how large a step is and how often
+ * all of them come again, which makes several blocks. */
 static input streams_of(const uint8_t *data, size_t size, size_t streams, unsigned shape) {
   static const int shifts[] = {0, 8, 30, 44};
   input in = {.streams = streams, .sorted = 1};
