@@ -66,6 +66,8 @@ _OPEN_GAPS_MAX = 1024
 _LOST_MAX = 1024
 _NO_TIME = -(2**63)
 _INT64S, _UINT8S = ffi.typeof("int64_t[]"), ffi.typeof("uint8_t[]")
+_INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
+_Tags = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 class DecodeError(PhotonlinkError, ValueError):
@@ -169,27 +171,43 @@ class NativeDecoder(TagDecoder):
     def feed(self, chunk: WireChunk) -> TagBlock:
         """Decode a chunk. Raises DecodeError once nothing more can be read (see there)."""
         data: Any = ffi.from_buffer(_UINT8S, chunk.data)
-        size, at = len(chunk.data), 0
-        pieces: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = []
-        while True:
-            capacity = self._info.held + (size - at) // self._record + 16
-            times = np.empty(capacity, dtype=np.int64)
-            channels = np.empty(capacity, dtype=np.uint8)
-            count = lib.pl_decoder_feed(
-                self._context,
-                data + at,
-                size - at,
-                ffi.from_buffer(_INT64S, times),
-                ffi.from_buffer(_UINT8S, channels),
-                capacity,
-                self._consumed,
-            )
-            if count < 0:
-                self._refuse(count)
-            pieces.append((times[:count], channels[:count]))
+        size = len(chunk.data)
+        tags = self._decode(data, size)
+        if self._consumed[0] < size:
+            tags = self._go_on(tags, data, size)
+        return self._block(tags, chunk.lost)
+
+    def _decode(self, data: Any, size: int) -> _Tags:
+        """One call of the C decoder; ``_consumed`` tells how far it came."""
+        capacity = self._info.held + size // self._record + 16
+        times, channels = np.empty(capacity, _INT64), np.empty(capacity, _UINT8)
+        count = lib.pl_decoder_feed(
+            self._context,
+            data,
+            size,
+            ffi.from_buffer(_INT64S, times),
+            ffi.from_buffer(_UINT8S, channels),
+            capacity,
+            self._consumed,
+        )
+        if count < 0:
+            self._refuse(count)
+        return times[:count], channels[:count]
+
+    def _go_on(self, first: _Tags, data: Any, size: int) -> _Tags:
+        """The rest of a chunk; ``first`` is what fitted, as records may hold several events."""
+        pieces, at = [first], self._consumed[0]
+        while at < size and self._info.error == lib.PL_DECODE_OK:
+            pieces.append(self._decode(data + at, size - at))
             at += self._consumed[0]
-            if at == size or self._info.error != lib.PL_DECODE_OK:
-                return self._block(pieces, chunk.lost)
+        if len(pieces) == 1:
+            return first
+        times = np.concatenate([t for t, _ in pieces])
+        channels = np.concatenate([c for _, c in pieces])
+        for t, c in pieces:
+            t.fill(0)
+            c.fill(0)
+        return times, channels
 
     def finish(self) -> TagBlock:
         """The end of the stream: tags still held back for their order come out."""
@@ -203,7 +221,7 @@ class NativeDecoder(TagDecoder):
         )
         if count < 0:
             self._refuse(count)
-        return self._block([(times, channels)], ())
+        return self._block((times, channels), ())
 
     def _refuse(self, status: int) -> None:
         if status == lib.PL_DECODE_E_DATA:
@@ -216,31 +234,19 @@ class NativeDecoder(TagDecoder):
             )
         raise DecodeError(_text(status))
 
-    def _block(
-        self,
-        pieces: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
-        outside: Sequence[LostInterval],
-    ) -> TagBlock:
-        if len(pieces) == 1:
-            times, channels = pieces[0]
-        else:
-            times = np.concatenate([t for t, _ in pieces])
-            channels = np.concatenate([c for _, c in pieces])
-            for t, c in pieces:
-                t.fill(0)
-                c.fill(0)
-        horizon = self._info.horizon_ps
-        if self._end is None and horizon != _NO_TIME:
-            self._end = int(times[0]) if len(times) else horizon
-        start = 0 if self._end is None else self._end
-        if self._end is not None:
-            self._end = max(horizon, start)
-        end = start if self._end is None else self._end
+    def _block(self, tags: _Tags, outside: Sequence[LostInterval]) -> TagBlock:
+        times, channels = tags
+        horizon, start = self._info.horizon_ps, self._end
+        if start is None:
+            start = 0 if horizon == _NO_TIME else int(times[0]) if len(times) else horizon
+        end = max(horizon, start)
+        if horizon != _NO_TIME:
+            self._end = end
         lost: list[LostInterval] = []
         if self._info.lost or outside or self._open_gaps:
             lost = [*self._lost_records(), *self._close_gaps(outside, times, end)]
             lost.sort(key=lambda gap: (gap.start_ps, gap.end_ps))
-        return TagBlock(times, channels, start, end, lost=tuple(lost), provenance=self.provenance)
+        return TagBlock(times, channels, start, end, tuple(lost), self.provenance)
 
     def _lost_records(self) -> list[LostInterval]:
         count = lib.pl_decoder_lost(self._context, self._lost, _LOST_MAX)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from photonlink.hal.errors import TagBlockError
 
+_INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
+
 
 class Provenance(enum.StrEnum):
     """Where light, tags or randomness came from. Data: compared in one policy, shown elsewhere."""
@@ -53,17 +55,17 @@ class TagBlock:
     provenance: Provenance = Provenance.REAL
 
     def __post_init__(self) -> None:
-        if self.time_ps.dtype != np.int64 or self.channel.dtype != np.uint8:
+        time_ps, channel = self.time_ps, self.channel
+        if time_ps.dtype != _INT64 or channel.dtype != _UINT8:
             raise TagBlockError(
-                f"time_ps must be int64 and channel uint8, got {self.time_ps.dtype} and "
-                f"{self.channel.dtype}"
+                f"time_ps must be int64 and channel uint8, got {time_ps.dtype} and {channel.dtype}"
             )
-        if self.time_ps.ndim != 1 or self.time_ps.shape != self.channel.shape:
+        if time_ps.ndim != 1 or time_ps.shape != channel.shape:
             raise TagBlockError(
                 f"time_ps and channel must be one-dimensional and of one length, got "
-                f"{self.time_ps.shape} and {self.channel.shape}"
+                f"{time_ps.shape} and {channel.shape}"
             )
-        if not (self.time_ps.flags.c_contiguous and self.channel.flags.c_contiguous):
+        if not (time_ps.flags.c_contiguous and channel.flags.c_contiguous):
             raise TagBlockError("time_ps and channel must be contiguous")
         if self.end_ps < self.start_ps:
             raise TagBlockError(f"block ends ({self.end_ps} ps) before it starts ({self.start_ps})")
