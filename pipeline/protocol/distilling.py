@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from photonlink.pipeline.protocol.accounts import TAGS_PER_BLOCK, Account, emulated
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.accounts import TAGS_PER_BLOCK, Account, Refill, emulated
 from photonlink.pipeline.protocol.authentication import TAG_BITS
 from photonlink.pipeline.protocol.context import Context
+from photonlink.pipeline.protocol.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import PoolName
 from photonlink.pipeline.protocol.pads import DIRECTIONS, PoolKey
 from photonlink.pipeline.protocol.setup import Publish
@@ -37,6 +39,7 @@ class Distilling:
         self.since_s = 0.0  # of the last step, for the deadline
         self._tags_before, self._epsilon_before = 0, 0.0
         self._rest = self.test_counted = False
+        self._expected: tuple[type, ...] = ()  # messages that the block waits for
         self._in_doubt: dict[int, BlockReport] = {}
 
     def begin(self, raw: RawBlock, block: int, duration_s: float, *, rest: bool) -> None:
@@ -66,6 +69,27 @@ class Distilling:
         p = self.ctx.parameters
         return p.eps_sec + p.eps_cor + p.eps_auth
 
+    def expect(self, message: object) -> None:
+        """Raises ProtocolError unless this is a message the block waits for."""
+        number = getattr(message, "block", self.account.block if self.account else None)
+        if type(message) not in self._expected or not self.active or number != self.block:
+            raise ProtocolError(
+                "unexpected_message", f"{type(message).__name__} does not fit the block's phase"
+            )
+        self.since_s = self.ctx.now_s
+
+    def prepare(self, secret: SecretBits, refill: Refill) -> None:
+        """Store what amplification gave (and close it); from now on the block may be in doubt."""
+        assert self.account is not None  # noqa: S101 - a block is active
+        assert self.lengths is not None  # noqa: S101 - set before amplification
+        self.account.prepare(secret, refill, self.lengths, self.leak_bits, self.epsilon)
+
+    def release(self) -> None:
+        """Both ends have the key: the block ends with it."""
+        assert self.account is not None  # noqa: S101 - a block is active
+        self.account.release()
+        self.finish(None)
+
     def finish(self, abort: str | None) -> None:
         """The block is over, with key (None) or without: report, wipe, make room."""
         assert self.account is not None  # noqa: S101 - a block is active
@@ -92,6 +116,7 @@ class Distilling:
         if self.raw is not None:
             self.raw.close()
         self.raw, self.account, self.active = None, None, False
+        self._expected = ()
 
     def interrupted(self, reason: str) -> None:
         """The connection went: an open block burns; a prepared one is settled on reconnect."""

@@ -37,23 +37,13 @@ class AliceDistilling(Distilling):
         self._answerer: reconcile.Answerer | None = None
         self._secret: SecretBits | None = None
         self._refill = Refill(0, 0)
-        self._expected: type | None = None
 
     def close_block(self, raw: RawBlock, duration_s: float, *, rest: bool) -> None:
         self.begin(raw, self.ctx.next_block, duration_s, rest=rest)
         n, k = len(raw.key), len(raw.test)
         self.ctx.send(CloseBlock(self.block, n + k, n, k))
         self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = Disclosure
-
-    def expect(self, message: object) -> None:
-        """Raises ProtocolError unless this is the message the block waits for."""
-        number = getattr(message, "block", self.account.block if self.account else None)
-        if self._expected is not type(message) or not self.active or number != self.block:
-            raise ProtocolError(
-                "unexpected_message", f"{type(message).__name__} does not fit the block's phase"
-            )
-        self.since_s = self.ctx.now_s
+        self._expected = (Disclosure,)
 
     def on_disclosure(self, message: Disclosure) -> None:
         self.expect(message)
@@ -83,7 +73,7 @@ class AliceDistilling(Distilling):
             max_rounds=self.ctx.parameters.max_rounds,
         )
         self.ctx.send(Estimate(self.block, self.test_errors, qber, seed))
-        self._expected = CascadeRequest
+        self._expected = (CascadeRequest, Reconciled)
 
     def on_cascade_request(self, message: CascadeRequest) -> None:
         self.expect(message)
@@ -103,7 +93,6 @@ class AliceDistilling(Distilling):
         self.ctx.send(CascadeReply(reply))
 
     def on_reconciled(self, message: Reconciled) -> None:
-        self._expected = Reconciled if self._expected is CascadeRequest else self._expected
         self.expect(message)
         if message.errors_corrected > len(self.bits.key):
             raise ProtocolError("malformed_message", "more errors than bits")
@@ -112,7 +101,7 @@ class AliceDistilling(Distilling):
         digest = verify.digest(self.bits.key, point, self.ctx.parameters.eps_cor)
         self.ctx.send(Verify(self.block, self.leak_bits, point, digest))
         self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = VerifyResult
+        self._expected = (VerifyResult,)
 
     def on_verify_result(self, message: VerifyResult) -> None:
         self.expect(message)
@@ -137,24 +126,20 @@ class AliceDistilling(Distilling):
             )
         )
         self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = Prepared
+        self._expected = (Prepared,)
 
     def on_prepared(self, message: Prepared) -> None:
         self.expect(message)
-        assert self.account is not None  # noqa: S101 - a block is active
         assert self._secret is not None  # noqa: S101 - set with the seed
-        assert self.lengths is not None  # noqa: S101 - set with the seed
         secret, self._secret = self._secret, None
-        self.account.prepare(secret, self._refill, self.lengths, self.leak_bits, self.epsilon)
+        self.prepare(secret, self._refill)
         self.ctx.send(Commit(self.block))
         self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = Committed
+        self._expected = (Committed,)
 
     def on_committed(self, message: Committed) -> None:
         self.expect(message)
-        assert self.account is not None  # noqa: S101 - a block is active
-        self.account.release()
-        self.finish(None)
+        self.release()
 
     def _abort(self, reason: str) -> None:
         text = reason.encode()[: AbortBlock.TAIL_BYTES]
@@ -164,7 +149,6 @@ class AliceDistilling(Distilling):
 
     def drop(self) -> None:
         super().drop()
-        self._expected = None
         if self._answerer is not None:
             self._answerer.close()
             self._answerer = None

@@ -37,7 +37,6 @@ class BobDistilling(Distilling):
         super().__init__(ctx)
         self._corrector: reconcile.Corrector | None = None
         self._corrected: SecretBits | None = None
-        self._expected: tuple[type, ...] = ()
 
     def on_close(self, raw: RawBlock, block: int, duration_s: float, *, rest: bool) -> None:
         """The sifting of the block is authenticated: disclose the test basis."""
@@ -47,15 +46,6 @@ class BobDistilling(Distilling):
         self.ctx.send(Disclosure(block, k, raw.events, raw.multi_clicks, bits))
         self.ctx.send_tag(PoolName.BLOCK)
         self._expected = (Estimate, AbortBlock)
-
-    def expect(self, message: object) -> None:
-        """Raises ProtocolError unless this is a message the block waits for."""
-        number = getattr(message, "block", self.account.block if self.account else None)
-        if type(message) not in self._expected or not self.active or number != self.block:
-            raise ProtocolError(
-                "unexpected_message", f"{type(message).__name__} does not fit the block's phase"
-            )
-        self.since_s = self.ctx.now_s
 
     def on_estimate(self, message: Estimate) -> None:
         self.expect(message)
@@ -105,7 +95,6 @@ class BobDistilling(Distilling):
     def on_amplify(self, message: Amplify) -> None:
         self.expect(message)
         assert self._corrected is not None  # noqa: S101 - set when Cascade ended
-        assert self.account is not None  # noqa: S101 - a block is active
         n, k = len(self.bits.key), len(self.bits.test)
         self.lengths = amplify.secret_length(self.ctx.parameters, n, k, self.leak_bits)
         length = self.lengths.charged.length
@@ -121,7 +110,7 @@ class BobDistilling(Distilling):
                 f"the peer says {message.secret_bits} secret bits, {length} were computed here",
             )
         secret = amplify.amplify(self._corrected, message.seed, length)
-        self.account.prepare(secret, refill, self.lengths, self.leak_bits, self.epsilon)
+        self.prepare(secret, refill)
         self.ctx.send(Prepared(self.block))
         self.ctx.send_tag(PoolName.BLOCK)
         self._expected = (Commit,)
@@ -129,11 +118,9 @@ class BobDistilling(Distilling):
     def on_commit(self, message: Commit) -> None:
         """Both keys exist: confirm with an older pad, then release key and refill."""
         self.expect(message)
-        assert self.account is not None  # noqa: S101 - a block is active
         self.ctx.send(Committed(self.block))
         self.ctx.send_tag(PoolName.BLOCK)
-        self.account.release()
-        self.finish(None)
+        self.release()
 
     def on_abort(self, message: AbortBlock) -> None:
         self.expect(message)
@@ -143,7 +130,6 @@ class BobDistilling(Distilling):
 
     def drop(self) -> None:
         super().drop()
-        self._expected = ()
         if self._corrector is not None:
             self._corrector.close()
             self._corrector = None
