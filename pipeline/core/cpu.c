@@ -29,7 +29,8 @@ int pl_simd_machine(void) {
   if (!(c & bit_VPCLMULQDQ)) return PL_SIMD_AVX2;
   /* mask registers, upper halves, upper sixteen registers: bits 5 to 7 */
   const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  int wide = (b & avx512) == avx512 && c & bit_AVX512VBMI2 && (xcr0() & 0xe0) == 0xe0;
+  const unsigned more = bit_AVX512VBMI2 | bit_GFNI;
+  int wide = (b & avx512) == avx512 && (c & more) == more && (xcr0() & 0xe0) == 0xe0;
   return wide ? PL_SIMD_AVX512 : PL_SIMD_VPCLMUL;
 }
 #elif defined(__aarch64__)

@@ -68,6 +68,7 @@ static pl_u128 absorb(pl_u128 hash, const pl_u128 powers[PL_GF128_POWERS], const
 const pl_gf128_kernel *pl_gf128_kernels(int level) {
   static const pl_gf128_kernel portable = {multiply, absorb};
 #if defined(__x86_64__)
+  if (level >= PL_SIMD_AVX512) return &pl_gf128_avx512;
   if (level >= PL_SIMD_VPCLMUL) return &pl_gf128_vpclmul;
   if (level >= PL_SIMD_SSE) return &pl_gf128_sse;
 #elif defined(__aarch64__)

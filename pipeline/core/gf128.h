@@ -8,7 +8,7 @@ typedef struct {
   uint64_t lo, hi;
 } pl_u128;
 
-enum { PL_GF128_POWERS = 16 };
+enum { PL_GF128_POWERS = 32 };
 
 typedef struct {
   pl_u128 (*multiply)(pl_u128 a, pl_u128 b);
@@ -18,7 +18,7 @@ typedef struct {
 } pl_gf128_kernel;
 
 #if defined(__x86_64__)
-extern const pl_gf128_kernel pl_gf128_sse, pl_gf128_vpclmul;
+extern const pl_gf128_kernel pl_gf128_sse, pl_gf128_vpclmul, pl_gf128_avx512;
 #elif defined(__aarch64__)
 extern const pl_gf128_kernel pl_gf128_neon;
 #endif

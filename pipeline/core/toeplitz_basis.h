@@ -56,6 +56,7 @@ INLINE void TYPED(change4)(enum pl_fft_mode mode, WORD *f, size_t unit) {
   if (mode == PL_FFT_OUT) TYPED(expand)(mode, f, 4, 2, unit);
 }
 
+#if LANES == 4
 /* 2^4 single words, on copies with names, which stay in registers. */
 INLINE void TYPED(change_words)(enum pl_fft_mode mode, WORD *f) {
     WORD w0 = f[0], w1 = f[1], w2 = f[2], w3 = f[3], w4 = f[4], w5 = f[5], w6 = f[6], w7 = f[7],
@@ -75,17 +76,20 @@ INLINE void TYPED(change_words)(enum pl_fft_mode mode, WORD *f) {
 #undef FORWARD_STEP
 #undef TRANSPOSED_STEP
 }
+#endif
 
 INLINE void TYPED(change8)(enum pl_fft_mode mode, WORD *f) {
   if (mode != PL_FFT_OUT) TYPED(expand)(mode, f, 8, 4, 1);
   TYPED(change4)(mode, f, 16);
+#if LANES == 4
   for (size_t q = 0; q < 16; q++) TYPED(change_words)(mode, f + 16 * q);
+#endif
   if (mode == PL_FFT_OUT) TYPED(expand)(mode, f, 8, 4, 1);
 }
 
 /* Any k: the coefficients in S are changed as polynomials in S, the f_q on their own. */
 TARGET static void TYPED(change)(enum pl_fft_mode mode, WORD *f, int k, size_t unit) {
-  if (k <= 1) return;
+  if (k <= 1 || (LANES != 4 && k <= 4 && unit == 1)) return;
   if (k == 8 && unit == 1) {
     if (mode == PL_FFT_FORWARD) TYPED(change8)(PL_FFT_FORWARD, f);
     if (mode == PL_FFT_SEED) TYPED(change8)(PL_FFT_SEED, f);

@@ -14,6 +14,7 @@ static const uint64_t V[PL_FFT_MAX_LOG + 1] = {
 
 const pl_fft_kernel *pl_fft_kernels(int level) {
 #if defined(__x86_64__)
+  if (level >= PL_SIMD_AVX512) return &pl_fft_avx512;
   if (level >= PL_SIMD_VPCLMUL) return &pl_fft_vpclmul;
   if (level >= PL_SIMD_SSE) return &pl_fft_sse;
 #elif defined(__aarch64__)
@@ -34,17 +35,17 @@ static void add_words(uint64_t *restrict to, const uint64_t *restrict from, size
   for (size_t i = 0; i < n; i++) to[i] ^= from[i];
 }
 
-/* Even log, block `j` of that size: depth first, so that each block is finished in cache. */
+/* Block `j` of that size, 2^(an even number) leaves: depth first, so that each block is finished in cache. */
 static void transform(const pl_fft_kernel *kernel, enum pl_fft_mode mode, uint64_t *data, int log,
                       size_t j, const uint64_t *t) {
-  if (log == PL_FFT_MIN_LOG) {
+  if (log == kernel->leaf_log) {
     kernel->leaves[mode](data, t, j, 1);
     return;
   }
   size_t quarter = (size_t)1 << (log - 2);
   const uint64_t w[3] = {t[j], t[2 * j], t[2 * j + 1]};
   if (mode != PL_FFT_OUT) kernel->radix4[mode](data, quarter, w);
-  if (log - 2 == PL_FFT_MIN_LOG) {
+  if (log - 2 == kernel->leaf_log) {
     kernel->leaves[mode](data, t, 4 * j, 4);
   } else {
     for (size_t q = 0; q < 4; q++)
@@ -55,7 +56,7 @@ static void transform(const pl_fft_kernel *kernel, enum pl_fft_mode mode, uint64
 
 void pl_fft(const pl_fft_kernel *kernel, enum pl_fft_mode mode, uint64_t *data, int log,
             const uint64_t *twiddles) {
-  if (log % 2 == 0) {
+  if ((log - kernel->leaf_log) % 2 == 0) {
     transform(kernel, mode, data, log, 0, twiddles);
     return;
   }

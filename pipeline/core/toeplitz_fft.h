@@ -8,7 +8,7 @@
 #define PHOTONLINK_TOEPLITZ_FFT_H
 #include "core.h"
 
-enum { PL_FFT_MIN_LOG = 4, PL_FFT_MAX_LOG = 21 };
+enum { PL_FFT_MIN_LOG = 7, PL_FFT_MAX_LOG = 21 };
 
 /* F: the transform. SEED: its inverse, transposed. OUT: transposed. */
 enum pl_fft_mode { PL_FFT_FORWARD, PL_FFT_SEED, PL_FFT_OUT };
@@ -26,11 +26,12 @@ typedef struct {
   /* Change of basis of 2^log elements, monomials -> Lin-Chung-Han: additions only. */
   void (*basis_32)(enum pl_fft_mode mode, uint32_t *data, int log);
   void (*basis_64)(enum pl_fft_mode mode, uint64_t *data, int log);
+  int leaf_log;
 } pl_fft_kernel;
 
 extern const pl_fft_kernel pl_fft_portable;
 #if defined(__x86_64__)
-extern const pl_fft_kernel pl_fft_sse, pl_fft_vpclmul;
+extern const pl_fft_kernel pl_fft_sse, pl_fft_vpclmul, pl_fft_avx512;
 #elif defined(__aarch64__)
 extern const pl_fft_kernel pl_fft_neon;
 #endif

@@ -5,6 +5,7 @@
 #include "pmull.h"
 
 #define NAME pl_fft_neon
+#define LANES 4
 
 typedef struct {
   uint64x2_t v[2];

@@ -27,7 +27,7 @@ pl_toeplitz_plan pl_toeplitz_best_plan(size_t chunks_out, size_t chunks_in, int 
     pl_toeplitz_plan p = plan_for(log, chunks_out, chunks_in);
     double size = (double)((size_t)1 << log), products = (double)(p.rows * p.columns);
     double transforms = (double)(2 * (p.rows + p.columns) - 1);
-    double cost = size * (transforms * (log + 8) + 2 * products);
+    double cost = size * (transforms * (log + 8) + 5 * products);
     if (best.log == 0 || cost < best_cost) {
       best = p;
       best_cost = cost;

@@ -7,6 +7,7 @@
 #define TARGET
 #define INLINE static inline __attribute__((always_inline))
 #define NAME pl_fft_portable
+#define LANES 4
 
 typedef struct {
   uint64_t v[4];

@@ -8,6 +8,7 @@
 #define TARGET __attribute__((target("pclmul,sse4.1")))
 #define INLINE TARGET static inline __attribute__((always_inline))
 #define NAME pl_fft_sse
+#define LANES 4
 
 typedef struct {
   __m128i v[2];

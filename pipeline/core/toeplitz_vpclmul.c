@@ -8,6 +8,7 @@
 #define TARGET __attribute__((target("avx2,vpclmulqdq")))
 #define INLINE TARGET static inline __attribute__((always_inline))
 #define NAME pl_fft_vpclmul
+#define LANES 4
 
 typedef __m256i lanes;
 typedef struct {

@@ -42,7 +42,7 @@ static pl_u128 slow_multiply(pl_u128 a, pl_u128 b) {
 }
 
 static void levels(void) {
-  uint8_t data[16 * 40];
+  uint8_t data[16 * 100];
   uint64_t state = 1;
   for (size_t i = 0; i < sizeof data; i++) {
     state = state * 6364136223846793005u + 1442695040888963407u;
@@ -59,7 +59,7 @@ static void levels(void) {
       pl_u128 wanted = slow_multiply(some[i / 6], some[i % 6]);
       REQUIRE(got.lo == wanted.lo && got.hi == wanted.hi);
     }
-    for (size_t blocks = 0; blocks <= 40; blocks++) {
+    for (size_t blocks = 0; blocks <= 100; blocks++) {
       pl_u128 wanted = edge, got = kernel->absorb(edge, powers, data, blocks);
       for (size_t i = 0; i < blocks; i++) {
         pl_u128 block = pl_gf128_load(data + 16 * i);

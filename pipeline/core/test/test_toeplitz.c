@@ -195,7 +195,7 @@ int main(void) {
       {63, 64},     {64, 64},     {65, 63},     {127, 128},   {129, 127},   {192, 65},
       {1000, 333},  {4096, 4096}, {16416, 37},  {16385, 600}, {16384, 8192}, {32768, 16384},
       {32769, 16383}, {40000, 39000}, {50001, 17}, {70001, 30003}};
-  static const int limits[] = {PL_FFT_MAX_LOG, 9, 5};
+  static const int limits[] = {PL_FFT_MAX_LOG, 9, PL_FFT_MIN_LOG};
   refusals();
   dropped();
   in_place();
