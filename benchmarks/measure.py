@@ -95,14 +95,17 @@ def against(
     baseline: str,
     least: float,
     effort: Effort,
+    times: int = 1,
 ) -> Row:
-    """A row whose goal is a ratio: ``amount`` (in ``unit`` times seconds) of work each."""
+    """A row whose goal is a ratio: ``amount`` (in ``unit`` times seconds) of work each; ``ours``
+    does it so many ``times`` in one call."""
     goal = f"≥ {least:g}x"
     if theirs is None:
-        (spent,) = medians([ours], effort.repeats)
+        spent = medians([ours], effort.repeats)[0] / times
         missing = f"{baseline} (not installed)"
         return Row(name, amount / spent, unit, goal, False, missing, note="no peer to compare with")
     mine, other = medians([ours, theirs], effort.repeats)
+    mine /= times
     ratio = other / mine
     return Row(name, amount / mine, unit, goal, ratio >= least, baseline, amount / other, ratio)
 

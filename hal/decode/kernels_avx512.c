@@ -1,15 +1,16 @@
 /* The AVX-512 kernel of T2: as that of AVX2, in groups of sixteen records.
  *
  * The first-level cache waits for few lines at a time, and stores are among them: so the records
- * are fetched into the second level only, two pages ahead (past the end it is a no-op). Measured
- * on Zen 4: a third faster than into the first level when the output stays in the second. */
+ * are fetched into the second level first, two pages ahead, and into the first when they are near
+ * (past the end it is a no-op). Measured on Zen 4: a third faster than into the first level at once
+ * when the output stays in the second, 5 % faster than without the second step. */
 #include "kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-enum { AHEAD = 8192 }; /* bytes */
+enum { AHEAD = 8192, NEAR = 2048 }; /* bytes */
 
 AVX512 size_t pl_avx512_t2(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
   if (n < 16 || pl_scale(d, pl_u32(p) & 0x1ffffff, 0) < d->last) return 0;
@@ -19,6 +20,7 @@ AVX512 size_t pl_avx512_t2(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t
   size_t i = 0;
   for (; i + 16 <= n; i += 16) {
     _mm_prefetch((const char *)p + 4 * i + AHEAD, _MM_HINT_T1);
+    _mm_prefetch((const char *)p + 4 * i + NEAR, _MM_HINT_T0);
     __m512i r = _mm512_loadu_si512(p + 4 * i), tag = _mm512_and_si512(r, tags);
     unsigned stop = _mm512_movepi32_mask(r);
     stop |= _mm512_cmplt_epu32_mask(tag, _mm512_alignr_epi32(tag, before, 15));
