@@ -15,6 +15,7 @@ static int compare_listed(bob_pass *p, int count, const uint8_t *items, cc_reade
 }
 
 static int queue_odd(bob_frame *f, bob_pass *p, int odd) {
+  if (odd == 0) return PL_OK; /* and there may be no room at all yet */
   if (bob_make_room(p, odd) != PL_OK) return PL_E_MEMORY;
   bob_search *next = p->search + p->searches;
   for (int w = 0; w < f->words; w++) {

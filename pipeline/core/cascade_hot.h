@@ -367,8 +367,8 @@ HOT_TARGET void HOT(end_first)(bob_frame *f) {
 INLINE int live(bob_cell *cell, const bob_search *from, int n, bob_search *to, unsigned *least) {
   unsigned low = *least;
   bob_search *next = to;
-  for (const bob_search *end = from + n; from < end; from++) {
-    bob_search s = *from;
+  for (int k = 0; k < n; k++) { /* an empty list may have no room at all: no address is made */
+    bob_search s = from[k];
     bob_cell *c = &cell[(s & 0xffff) >> 6];
     if (c->odd >> (s & 63) & 1) {
       *next++ = s;
