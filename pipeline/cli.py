@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,16 +119,9 @@ def node(
     try:
         with emulators(loaded, start=sim):
             options = NodeOptions(duration, record, control)
-            account = asyncio.run(_run_node(Node, loaded, options, report))
+            asyncio.run(Node(loaded, options, report).run())
     finally:
         report.close()
-    if account.get("refused"):
-        raise PhotonlinkError(account["refused"], where=loaded.name)
-
-
-async def _run_node(make: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    account: dict[str, Any] = await make(*arguments).run()
-    return account
 
 
 @app.command()

@@ -35,16 +35,19 @@ from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Pub
 from photonlink.pipeline.record import SessionRecorder
 from photonlink.pipeline.report import Reporter
 from photonlink.pipeline.station import NodeStation, with_emulator_addresses
-from photonlink.pipeline.status.model import Alarm, Severity
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
 from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
 from photonlink.pipeline.transport import Listener, PeerAddress, PeerStream, connections
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
+PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
 MQTT_FAREWELL_S = 3.0
+_UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
+_PEER_ABSENT = "peer_absent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +75,10 @@ class Node:
         self._acquired_since: float | None = None
         self._acquiring = asyncio.Event()
         self._failure = ""
+        self._met_peer = False
+        self._unreachable = ""  # why the peer could not be connected to, last
+        self._alarms: dict[str, Alarm] = {}  # active ones
+        self._hung_up: set[str] = set()  # reasons told since the link was last up
         self._commands: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
 
     # ---- the run ----
@@ -139,6 +146,7 @@ class Node:
         supervisor = Supervisor(bench, self._instrument_event)
         loops = (
             self._peer_loop(),
+            self._miss_peer(),
             self._tagger_loop(bench, supervisor),
             self._tick_loop(),
             supervisor.run(),
@@ -160,10 +168,10 @@ class Node:
         """Named once when it is lost, once when it is back; it comes back dark."""
         code = f"{re.sub('[^a-z0-9]+', '_', event.name.lower())}_lost"
         if isinstance(event, Found):
-            self._report.record(Alarm(code, Severity.MAJOR, "", active=False))
+            self._record(Alarm(code, Severity.MAJOR, "", active=False))
             self._report.event("found", instrument=event.name, light="off until asked")
         elif isinstance(event, Lost | WrongDevice):
-            self._report.record(Alarm(code, Severity.MAJOR, f"{event.name}: {event.reason}"))
+            self._record(Alarm(code, Severity.MAJOR, f"{event.name}: {event.reason}"))
         else:
             self._report.event("notice", instrument=event.name, text=event.text)
 
@@ -188,12 +196,23 @@ class Node:
                     log.info("%s", error)
                     await self._drop_stream()
         elif isinstance(effect, Publish):
-            self._report.record(effect.record)
+            self._record(effect.record)
         elif isinstance(effect, Disconnect):
-            self._report.event("disconnect", reason=effect.reason)
+            if effect.reason not in self._hung_up:  # a refused peer comes again and again
+                self._hung_up.add(effect.reason)
+                self._report.event("disconnect", reason=effect.reason)
             await self._drop_stream()
         elif isinstance(effect, Finished):
             self._finished.set()
+
+    def _record(self, record: LinkState | BlockReport | Alarm) -> None:
+        if isinstance(record, Alarm) and record.active:
+            self._alarms[record.code] = record
+        elif isinstance(record, Alarm):
+            self._alarms.pop(record.code, None)
+        elif isinstance(record, LinkState) and record.phase in _UP:
+            self._hung_up.clear()
+        self._report.record(record)
 
     async def _drop_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -214,10 +233,12 @@ class Node:
             streams = listener.connections()
         else:
             listener = None
-            streams = connections(PeerAddress.parse(peer.connect or ""))
+            streams = connections(PeerAddress.parse(peer.connect or ""), self._not_reached)
         try:
             async for stream in streams:
-                self._stream = stream
+                self._stream, self._met_peer = stream, True
+                if _PEER_ABSENT in self._alarms:
+                    self._record(dataclasses.replace(self._alarms[_PEER_ABSENT], active=False))
                 await self._feed("connected", session.connected)
                 while self._stream is stream and (data := await stream.read()):
                     await self._feed("receive", functools.partial(session.receive, data))
@@ -226,6 +247,24 @@ class Node:
         finally:
             if listener is not None:
                 await listener.close()
+
+    def _not_reached(self, reason: str) -> None:
+        self._unreachable = f" ({reason})"
+
+    async def _miss_peer(self) -> None:
+        await asyncio.sleep(PEER_PATIENCE_S)
+        if not self._met_peer:
+            self._record(self._peer_absent())
+
+    def _peer_absent(self) -> Alarm:
+        peer = self._station.peer
+        if peer.listen is not None:
+            text = (
+                f"nobody has connected to {peer.listen}. Does the peer run? Is its connect = right?"
+            )
+        else:
+            text = f"no connection to {peer.connect}{self._unreachable}. Does the peer run there?"
+        return Alarm(_PEER_ABSENT, Severity.MAJOR, text)
 
     async def _tagger_loop(self, bench: Bench, supervisor: Supervisor) -> None:
         session, tagger = self._open_session, bench.tagger
@@ -265,7 +304,7 @@ class Node:
         await self._feed("end_of_input", self._open_session.end_of_input)
         await asyncio.sleep(GOODBYE_S)
         text = "the peer did not finish the last block in time"
-        self._report.record(Alarm("no_goodbye", Severity.MINOR, text))
+        self._record(Alarm("no_goodbye", Severity.MINOR, text))
         self._finished.set()
 
     # ---- what others see ----
@@ -288,7 +327,16 @@ class Node:
             found = self._session.account(elapsed_s)
         if self._failure:
             found["aborts"] = [*found["aborts"], self._failure]
+        elif not found["blocks"] and not found["aborts"]:
+            found["aborts"] = self._why_no_block()
         return found
+
+    def _why_no_block(self) -> list[str]:
+        alarms = (
+            self._alarms if self._met_peer else {_PEER_ABSENT: self._peer_absent()} | self._alarms
+        )
+        reasons = [f"{alarm.code}: {alarm.text}" for alarm in alarms.values()]
+        return reasons or ["no_block: the run ended before there were bits enough for one"]
 
     async def _serve_key_check(self) -> None:
         """A parent compares both nodes' keys without seeing them: it sends a nonce, once."""

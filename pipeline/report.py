@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -51,7 +51,7 @@ class Reporter:
         elif self._live is not None:
             self._live.update(self._view.render())
         elif kind != "state":
-            self._line(f"{kind}: " + ", ".join(f"{k}={v}" for k, v in fields.items()))
+            self._line("\n".join(_plain(kind, fields)))
 
     def light(self, steps: Iterable[dict[str, Any]]) -> None:
         """What made the bench safe, read back: ``instrument``, ``action``, ``ok``, ``readback``."""
@@ -67,3 +67,17 @@ class Reporter:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _plain(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    """An event as a line to read; each item of a table on a line of its own."""
+    tables = {k: v for k, v in fields.items() if v and isinstance(v, list | tuple)}
+    yield f"{kind}: {_pairs({k: v for k, v in fields.items() if k not in tables})}".rstrip()
+    for name, rows in tables.items():
+        for row in rows:
+            yield f"  {name}: " + (_pairs(row) if isinstance(row, Mapping) else str(row))
+
+
+def _pairs(fields: Mapping[str, Any]) -> str:
+    shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in fields.items()}
+    return ", ".join(f"{k}={v}" for k, v in shown.items() if v not in ("", None, []))

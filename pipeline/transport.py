@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import socket
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from photonlink.hal.errors import LinkError, PhotonlinkError
@@ -84,25 +86,32 @@ class PeerStream:
                 await self._writer.wait_closed()
 
 
-async def connections(address: PeerAddress) -> AsyncGenerator[PeerStream, None]:
-    """Connect to a listening peer, again after each loss. Never gives up."""
+async def connections(
+    address: PeerAddress, unreachable: Callable[[str], None] = log.debug
+) -> AsyncGenerator[PeerStream, None]:
+    """Connect to a listening peer, again after each loss. Never gives up.
+
+    The pause grows with each failure, and likewise when the peer hangs up at once: it will refuse
+    us the next time too. unreachable: is told why there is no connection.
+    """
     pause = BACKOFF_S[0]
     while True:
+        since = time.monotonic()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 reader, writer = await asyncio.open_connection(address.host, address.port)
         except (OSError, TimeoutError) as error:
-            log.debug("peer %s:%d: %s", address.host, address.port, error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
-            pause = min(2 * pause, BACKOFF_S[1])
-            continue
-        pause = BACKOFF_S[0]
-        stream = PeerStream(reader, writer)
-        try:
-            yield stream
-        finally:
-            await stream.close()
-        await asyncio.sleep(pause)
+            unreachable(os.strerror(error.errno) if error.errno else str(error) or "no answer")
+        else:
+            stream = PeerStream(reader, writer)
+            try:
+                yield stream
+            finally:
+                await stream.close()
+            if time.monotonic() - since > BACKOFF_S[1]:
+                pause = BACKOFF_S[0]
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+        pause = min(2 * pause, BACKOFF_S[1])
 
 
 class Listener:

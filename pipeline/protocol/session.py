@@ -49,6 +49,9 @@ _REFUSED = frozenset(
     }
 )
 
+# alarms that a completed handshake ends
+_OVER = ("authentication_failed", "connection_lost", "peer_silent", "reconnect_limit")
+
 _STOPPED = "stopped_before_the_end"
 _IN_DOUBT = "in_doubt_after_connection_loss"
 
@@ -199,7 +202,6 @@ class Session:
             ctx.raise_alarm("reconnect_limit", "too many reconnects: the link waits")
             ctx.effects.append(Disconnect("reconnects are rate-limited"))
             return
-        ctx.clear_alarm("reconnect_limit")
         self._peer_finished = self._said_bye = self._bye_heard = False
         self._reader = FrameReader(LIMITS)
         self._connected_s = ctx.last_received_s = ctx.last_sent_s = ctx.now_s
@@ -277,7 +279,7 @@ class Session:
             accounts.burn(ctx, block, _IN_DOUBT)
             self._role.settled(block, _IN_DOUBT)
         ctx.next_block = resolution.next_block
-        for code in (*_REFUSED, "authentication_failed", "connection_lost", "peer_silent"):
+        for code in (*_REFUSED, *_OVER):
             ctx.clear_alarm(code)
         self._role.begin()
 
@@ -285,7 +287,8 @@ class Session:
         ctx, limits = self._ctx, self._ctx.limits
         if self._reader is None:
             lonely = ctx.now_s - ctx.last_received_s > limits.silence_s
-            if self._role.ended and (self._peer_finished or lonely):
+            refused = self._phase is Phase.REFUSED
+            if self._role.ended and (self._peer_finished or lonely or refused):
                 self._finish("finished")
             return
         assert self._handshake is not None  # noqa: S101 - created with the reader

@@ -32,9 +32,9 @@ from photonlink.pipeline.protocol.messages import (
     decode,
 )
 from photonlink.pipeline.protocol.parameters import Parameters
-from photonlink.pipeline.protocol.setup import Limits, Role
+from photonlink.pipeline.protocol.setup import Effect, Limits, Publish, Role
 from photonlink.pipeline.stages.reconcile import Corrector
-from photonlink.pipeline.status.model import Phase
+from photonlink.pipeline.status.model import Alarm, Phase
 
 SHORT = replace(BENCH, duration_s=1.2)
 ONE_BLOCK = replace(SMALL, block_sifted_bits=4_000)
@@ -132,6 +132,36 @@ def test_reconnects_are_rate_limited() -> None:
         node.session.disconnected(1.0, "gone")
     assert refused == 7
     assert not any("rate-limited" in repr(e) for e in node.session.connected(4.0))
+
+
+def test_the_limit_is_said_once_until_the_link_is_up() -> None:
+    alice, bob = pair(limits=Limits(reconnect_burst=2, reconnect_period_s=2.0))
+    alone, said = alice.session, []
+    for n in range(40):
+        said += alone.connected(0.5 * n)
+        said += alone.disconnected(0.5 * n, "gone")
+    assert [a.active for a in alarms(said, "reconnect_limit")] == [True]
+    wire = Wire(alice, bob)
+    wire.now_s = 60.0
+    wire.connect()
+    assert [a.active for a in alice.alarms if a.code == "reconnect_limit"] == [False]
+
+
+def alarms(effects: list[Effect], code: str) -> list[Alarm]:
+    found = [e.record for e in effects if isinstance(e, Publish) and isinstance(e.record, Alarm)]
+    return [alarm for alarm in found if alarm.code == code]
+
+
+def test_a_refused_node_ends_with_its_input() -> None:
+    alice, bob = pair(bob_psk=PreSharedKey.generate(4096))
+    wire = Wire(alice, bob)
+    wire.connect()
+    for role in Role:
+        wire.input(role, lambda s: s.end_of_input(wire.now_s))
+    assert not alice.finished
+    wire.tick()
+    assert alice.finished
+    assert bob.finished
 
 
 def test_connections_become_rarer_as_the_handshake_pads_run_out() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from photonlink.pipeline.report import Reporter
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
 from photonlink.pipeline.status.payload import flatten
 from photonlink.pipeline.view import LinkView
@@ -85,3 +86,24 @@ def test_what_is_not_known_is_a_dash_and_what_was_known_stays() -> None:
     shown = _shown(view)
     assert "closed" in shown
     assert "23,456" in shown
+
+
+def test_without_a_terminal_events_are_lines_to_read() -> None:
+    out = io.StringIO()
+    report = Reporter("alice", json_lines=False, out=out)
+    report.record(STATE)
+    report.record(BLOCK)
+    opened = [{"name": "pump", "address": "tcp://a:1", "reason": ""}, {"name": "tagger"}]
+    report.event("opened", instruments=opened)
+    report.event("summary", secret_bits=0, qber=None, f_ec=1.0412345678, aborts=["one", "two"])
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("block: block=4, sifted_bits=200000, ")
+    assert "abort" not in lines[0]
+    assert lines[1:] == [
+        "opened:",
+        "  instruments: name=pump, address=tcp://a:1",
+        "  instruments: name=tagger",
+        "summary: secret_bits=0, f_ec=1.04123",
+        "  aborts: one",
+        "  aborts: two",
+    ]

@@ -32,7 +32,14 @@ def _named_on_both(folder: Path, files: dict[str, Path], code: str) -> list[str]
         for side in (alice, bob):
             side.interrupt()
             side.finish()
-            assert side.wait_for(event="summary")["secret_bits"] == 0
+            summary = side.wait_for(event="summary")
+            assert summary["secret_bits"] == 0
+            assert any(reason.startswith(code) for reason in summary["aborts"])
+            # the peer comes again and again: said once, and not so often that it is limited
+            said = [e.get("code") or e["reason"] for e in side.events
+                    if e.get("event") in ("alarm", "disconnect")]  # fmt: skip
+            assert len(said) == len(set(said)) <= 4, said
+            assert "reconnect_limit" not in said
     assert not list(folder.glob("*-state/keys/*.key"))
     return texts
 
@@ -101,6 +108,8 @@ def test_a_laser_that_comes_back_is_dark_until_asked(tmp_path: Path) -> None:
         alice.wait_for(event="state", rate_h_hz=lambda r: r is not None and 0 < r < 5000)
         lost = [e for e in alice.events if e.get("code") == "pump_lost" and e["active"]]
         assert len(lost) == 1
+        absent = alice.wait_for(event="alarm", active=True, code="peer_absent")
+        assert "nobody has connected to 127.0.0.1:" in absent["text"]
         alice.say("light on")
         dark = len(alice.events)
         alice.wait_for(event="light")

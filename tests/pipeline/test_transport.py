@@ -1,0 +1,81 @@
+"""Connecting to the peer: again and again, ever more rarely while it does no good."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from photonlink.pipeline import transport
+from photonlink.pipeline.transport import BACKOFF_S, Listener, PeerAddress, connections
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is slept between connections, which takes no time here; no jitter."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    class Quick:
+        def __getattr__(self, name: str) -> object:
+            return sleep if name == "sleep" else getattr(asyncio, name)
+
+    monkeypatch.setattr(transport, "asyncio", Quick())
+    monkeypatch.setattr(transport, "random", SimpleNamespace(uniform=lambda low, high: high))
+    return slept
+
+
+GROWING = [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+async def test_a_peer_that_hangs_up_at_once_is_asked_ever_more_rarely(
+    pauses: list[float],
+) -> None:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    met = 0
+    async for stream in connections(PeerAddress("127.0.0.1", port)):
+        assert await stream.read() == b""
+        met += 1
+        if met == 8:
+            break
+    server.close()
+    assert pauses == pytest.approx(GROWING)
+
+
+async def test_a_peer_that_is_not_there_is_told_with_the_reason(pauses: list[float]) -> None:
+    listener = Listener(PeerAddress("127.0.0.1", 0))
+    await listener.start()
+    await listener.close()
+    told: list[str] = []
+
+    def unreachable(reason: str) -> None:
+        told.append(reason)
+        if len(told) == 8:
+            raise EOFError
+
+    with pytest.raises(EOFError):
+        await anext(connections(PeerAddress("127.0.0.1", listener.port), unreachable))
+    assert set(told) == {"Connection refused"}
+    assert pauses == pytest.approx(GROWING)
+
+
+async def test_a_link_that_was_up_is_taken_up_again_at_once(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(transport, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    met = 0
+    async for _ in connections(PeerAddress("127.0.0.1", port)):
+        met += 1
+        if met == 4:
+            now[0] += BACKOFF_S[1] + 1  # this one lasted
+        if met == 6:
+            break
+    server.close()
+    assert pauses == pytest.approx([0.2, 0.4, 0.8, 0.2, 0.4])
