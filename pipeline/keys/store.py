@@ -107,6 +107,8 @@ class DirectoryStore(KeyStore):
         try:
             bits.write_file(path)
             _sync(self._directory)
+        except SecretFileError as error:
+            raise StoreError("cannot be written", where=str(path), hint=error.hint) from error
         except OSError as error:
             raise StoreError(f"cannot be written ({error})", where=str(path)) from error
 

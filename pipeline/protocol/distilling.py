@@ -88,6 +88,7 @@ class Distilling:
         """Both ends have the key: the block ends with it."""
         assert self.account is not None  # noqa: S101 - a block is active
         self.account.release()
+        self.ctx.clear_alarm("store_failed")  # there is room again
         self.finish(None)
 
     def finish(self, abort: str | None) -> None:

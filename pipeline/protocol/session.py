@@ -176,7 +176,8 @@ class Session:
         except ProtocolError as error:
             self._fail(error)
         except (LedgerError, StoreError, NativeError) as error:
-            self._fail(ProtocolError(_own_fault(error), error.what, hint=error.hint))
+            fault = ProtocolError(_own_fault(error), error.what, where=error.where, hint=error.hint)
+            self._fail(fault)
         return ctx.take_effects()
 
     def _after(self) -> None:

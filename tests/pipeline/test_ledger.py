@@ -184,6 +184,25 @@ def test_the_directory_store_keeps_wipes_and_hides(tmp_path: Path) -> None:
     assert list((tmp_path / "keys").iterdir()) == []
 
 
+def test_a_full_disk_is_an_error_of_the_store_and_leaves_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX")
+    store, bits = DirectoryStore(tmp_path / "keys"), SecretBits.random(80_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(StoreError) as caught:
+            store.put_key(1, bits)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "block-00000001.key" in caught.value.where
+    assert "full" in caught.value.hint
+    store.remove(1)
+    assert list((tmp_path / "keys").iterdir()) == []
+    store.put_key(1, bits)
+    with store.get_key(1, 80_000) as key:
+        assert key.equals(bits)
+
+
 def test_key_files_are_private(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path / "keys")
     store.put_key(1, SecretBits.random(64))

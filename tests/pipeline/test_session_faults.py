@@ -23,6 +23,8 @@ from link import (
 
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.keys.store import MemoryStore, StoreError
+from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.messages import (
     Ping,
     Tag,
@@ -356,6 +358,37 @@ def test_a_ledger_that_cannot_be_written_stops_the_link_by_name() -> None:
     wire.connect()
     assert "ledger_failed" in alice.codes()
     assert alice.session.phase is not Phase.SIFTING
+
+
+def test_a_store_that_is_full_is_named_until_a_block_finds_room() -> None:
+    class FullStore(MemoryStore):
+        full = True
+
+        def _put(self, name: str, bits: SecretBits) -> None:
+            if self.full:
+                raise StoreError("cannot be written", where=f"/disk/{name}", hint="Full?")
+            super()._put(name, bits)
+
+    psk, store = PreSharedKey.generate(4096), FullStore()
+    alice = Node(Role.ALICE, psk, parameters=ONE_BLOCK, store=store)
+    bob = Node(Role.BOB, psk.copy(), parameters=ONE_BLOCK)
+    wire = Wire(alice, bob)
+    wire.connect()
+
+    def make_room() -> bool:
+        if store.full and "store_failed" in alice.codes():
+            assert keys(alice) == keys(bob) == {}
+            store.full = False
+            wire.connect()
+        return False
+
+    feed(wire, BENCH, until=make_room)
+    first, *others = (a for a in alice.alarms if a.code == "store_failed")
+    assert first.active
+    assert "/disk/block-00000001" in first.text
+    assert [a.active for a in others] == [False], "said once, cleared once"
+    assert str(alice.reports[0].abort).startswith("store_failed")
+    assert keys(alice) == keys(bob) != {}
 
 
 def test_a_peer_that_never_takes_the_next_step_is_left() -> None:
