@@ -31,7 +31,7 @@ def build(compiler: str, optimisation: str, folder: Path) -> Path:
     program = folder / "constant_time"
     command = [compiler, "-std=c11", "-D_GNU_SOURCE", optimisation, f"-I{CORE}"]
     command += [str(CORE / "test/test_constant_time.c"), *map(str, SOURCES)]
-    subprocess.run([*command, "-o", str(program), "-pthread", "-lm"], check=True, timeout=120)
+    subprocess.run([*command, "-o", str(program), "-pthread", "-lm"], check=True, timeout=400)
     return program
 
 
