@@ -41,8 +41,8 @@ class PolyMac:
         self._tag = ffi.new("uint8_t[16]")
         self._tag_bytes = ffi.buffer(self._tag)
 
-    # Short messages are hashed faster than cffi and Handle.call prepare the call. So the pointers go
-    # to C as they are, which itself refuses the NULL of a closed handle.
+    # Short messages are hashed faster than cffi and Handle.call prepare the call. So the pointers
+    # go to C as they are, which itself refuses the NULL of a closed handle.
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Appends public bytes to the message; any lengths, any division."""
