@@ -8,22 +8,24 @@ from typing import Annotated
 
 import typer
 
-from photonlink.pipeline.cli_recordings import JsonOption
+from photonlink.pipeline.cli_recordings import JsonListOption
 
 app = typer.Typer(help="Key in the store of a node that is not running.")
 StationArgument = Annotated[Path, typer.Argument(help="Station file of the node.")]
 
 
 @app.command("list")
-def list_(station: StationArgument, as_json: JsonOption = False) -> None:
+def list_(station: StationArgument, as_json: JsonListOption = False) -> None:
     """Blocks of key in the store: numbers, lengths and where they came from, never a bit."""
     from dataclasses import asdict
 
     from photonlink.pipeline.keys.delivery import stored_blocks
     from photonlink.pipeline.keys.ledger import Ledger
+    from photonlink.pipeline.keys.policy import is_marked
     from photonlink.pipeline.station import load_node_station
 
-    ledger = Ledger.open(load_node_station(station).node.state_dir)
+    node = load_node_station(station).node
+    ledger = Ledger.open(node.state_dir)
     try:
         blocks = stored_blocks(ledger)
     finally:
@@ -34,7 +36,9 @@ def list_(station: StationArgument, as_json: JsonOption = False) -> None:
     for b in blocks:
         taken = ", delivered" if b.delivered else ""
         print(f"block {b.block}: {b.bits} bits, {b.provenance}{taken}")
-    print(f"{sum(b.bits for b in blocks if not b.delivered)} bits can be taken")
+    held = [b for b in blocks if not b.delivered]
+    free = [b for b in held if node.allow_emulated_keys or not is_marked(b.provenance)]
+    print(f"{sum(b.bits for b in held)} bits stored, {sum(b.bits for b in free)} can be taken")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from photonlink.pipeline.cli_recordings import JsonOption
+from photonlink.pipeline.cli_recordings import JsonListOption, JsonOption
 
 if TYPE_CHECKING:
     from photonlink.pipeline.planning.curve import Point
@@ -48,9 +48,7 @@ def keyrate(
         bool, typer.Option("--published", help="Published links beside our figures.")
     ] = False,
     presets: Annotated[bool, typer.Option("--presets", help="Names of the presets.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Last line on stdout is a JSON list, one item a row.")
-    ] = False,
+    as_json: JsonListOption = False,
 ) -> None:
     """Secret key rate of links against distance or loss, with every finite-size penalty."""
     from photonlink.pipeline.planning import curve, model

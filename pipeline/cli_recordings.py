@@ -14,6 +14,9 @@ from photonlink.pipeline.locked_memory import go_unlocked_if_needed
 from photonlink.pipeline.stages.window import LETTERS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Last line on stdout is one JSON object.")]
+JsonListOption = Annotated[
+    bool, typer.Option("--json", help="Last line on stdout is a JSON list, one item a row.")
+]
 DEFAULT_MAP = "H=1,V=2,D=3,A=4"
 
 

@@ -45,7 +45,9 @@ def deliver(ledger: Ledger, store: KeyStore, block: int, to: Path, *, allow_mark
     """
     found = {b.block: b for b in stored_blocks(ledger)}.get(block)
     if found is None:
-        raise DeliveryRefused(f"there is no key in block {block}", hint="photonlink key list")
+        raise DeliveryRefused(
+            f"there is no key in block {block}", hint="'photonlink key list' shows them."
+        )
     if found.delivered:
         raise DeliveryRefused(f"block {block} was delivered before; no bit is given twice")
     require_deliverable(found.provenance, allow_marked=allow_marked)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.cli import app
+from photonlink.pipeline.demo_files import write_demo_files
 from photonlink.pipeline.keys.delivery import deliver, stored_blocks
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import DeliveryRefused
@@ -76,3 +79,22 @@ def test_nothing_is_lost_when_the_file_cannot_be_made(
         deliver(ledger, store, 2, tmp_path / "key.bin", allow_marked=False)
     assert deliver(ledger, store, 1, tmp_path / "key.bin", allow_marked=False) == BITS
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("provenance", "allowed", "can"),
+    [("real", "false", BITS), ("emulated", "false", 0), ("emulated", "true", BITS)],
+)
+def test_the_list_counts_only_what_take_would_give(
+    tmp_path: Path, store: DirectoryStore, provenance: str, allowed: str, can: int
+) -> None:
+    _ledger(tmp_path, store, provenance).close()
+    station = write_demo_files(tmp_path, 1, 7101, seed=None, block_bits=None).stations["alice"]
+    text = station.read_text().replace("alice-state", "state")
+    station.write_text(text.replace("_keys = false", f"_keys = {allowed}"))
+    result = CliRunner().invoke(app, ["key", "list", str(station)])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        f"block 1: {BITS} bits, {provenance}",
+        f"{BITS} bits stored, {can} can be taken",
+    ]
