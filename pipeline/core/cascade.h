@@ -67,7 +67,7 @@ int cc_frame_real(const cc_public *pub, int frame, uint64_t *words);
 pl_cascade_alice *cc_alice_empty(void);
 int cc_alice_begin(pl_cascade_alice *alice, const uint8_t *key, int64_t bits, const uint8_t *seed,
                    int64_t leak_cap);
-pl_cascade_bob *cc_bob_empty(void);
+pl_cascade_bob *cc_bob_empty(int fewer_rounds);
 int cc_bob_begin(pl_cascade_bob *bob, const uint8_t *key, int64_t bits, const uint8_t *seed,
                  double qber);
 int cc_bob_store(pl_cascade_bob *bob, uint8_t *key, int64_t bits);

@@ -82,9 +82,11 @@ static void load_frame(pl_cascade_bob *bob, int index, const uint8_t *key) {
   f->density = bob->rate * f->fill;
 }
 
-pl_cascade_bob *cc_bob_empty(void) {
+pl_cascade_bob *cc_bob_empty(int fewer_rounds) {
   pl_cascade_bob *bob = calloc(1, sizeof *bob);
-  if (bob) bob->broken = 1;
+  if (!bob) return NULL;
+  bob->broken = 1;
+  bob->fewer_rounds = fewer_rounds != 0;
   return bob;
 }
 
@@ -120,7 +122,7 @@ int pl_cascade_bob_restart(pl_cascade_bob *bob, const pl_secret *key, const uint
 int pl_cascade_bob_new(pl_cascade_bob **out, const pl_secret *key, const uint8_t *seed,
                        double qber) {
   *out = NULL;
-  pl_cascade_bob *bob = cc_bob_empty();
+  pl_cascade_bob *bob = cc_bob_empty(0);
   if (!bob) return PL_E_MEMORY;
   int status = pl_cascade_bob_restart(bob, key, seed, qber);
   if (status != PL_OK) {

@@ -62,6 +62,7 @@ struct pl_cascade_bob {
   size_t request_size, request_capacity;
   int64_t request_bits;
   int in_flight, broken;
+  int fewer_rounds; /* at the price of more parities: 0 or 1 */
   double rate, rate_high; /* errors per bit: expected, then measured in pass 0 */
   uint64_t *store; /* keys and cells of all passes, frame by frame */
   uint64_t *extra; /* one frame for moving words about, masks of the padded frame, the key given */

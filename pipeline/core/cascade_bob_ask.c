@@ -5,8 +5,13 @@
 #include "cascade_bob.h"
 
 /* Only blocks up to 2^3 times the shortest odd one are asked about in a round: a long search is
- * likely to end at an error that a short one is about to find. */
-enum { LEVEL_SPREAD = 3 };
+ * likely to end at an error that a short one is about to find. Shorter blocks in the second pass,
+ * more of them at the same time: half the rounds for more parities (docs/cascade.md). */
+typedef struct {
+  double second; /* blocks of pass 1, in expected errors */
+  unsigned spread;
+} strategy;
+static const strategy strategies[] = {{7, 3}, {3.5, 4}}; /* by fewer_rounds */
 
 static int reserve(pl_cascade_bob *bob, size_t more) {
   size_t need = bob->request_size + more;
@@ -41,17 +46,19 @@ static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int
 }
 
 /* Block lengths: the first near 0.73 / density (asking starts one level higher, and the measured
- * rate decides, see bob_start_searches), the second near 7 / density, the third 4,096. */
-static int level_for(int pass, const bob_frame *f) {
+ * rate decides, see bob_start_searches), the second as the
+ * strategy says, the third 4,096. */
+static int level_for(const pl_cascade_bob *bob, int pass, const bob_frame *f) {
   if (pass == 2) return CC_MAX_LEVEL;
-  int level = (int)lround(log2((pass ? 7 : 0.73) / f->density)) + !pass;
+  double errors = pass ? strategies[bob->fewer_rounds].second : 0.73;
+  int level = (int)lround(log2(errors / f->density)) + !pass;
   int least = CC_MIN_LEVEL + (pass ? 2 : 1), most = pass ? 11 : 9;
   return level < least ? least : level > most ? most : level;
 }
 
 static int ask_blocks(pl_cascade_bob *bob, bob_frame *f, int pass) {
   const bob_pass *p = &f->pass[pass];
-  int level = level_for(pass, f), blocks = f->words * 64 >> level, count = 0;
+  int level = level_for(bob, pass, f), blocks = f->words * 64 >> level, count = 0;
   bob_cut(f, pass, level);
   if (reserve(bob, CC_HEADER + 2 * (size_t)blocks) != PL_OK) return PL_E_MEMORY;
   size_t start = begin_group(bob);
@@ -139,7 +146,8 @@ static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
   for (int i = 0; i < f->built; i++)
     room += CC_HEADER + 2 * (size_t)(f->pass[i].searches + f->pass[i].waiting);
   if (reserve(bob, room) != PL_OK) return PL_E_MEMORY;
-  int asked = bob->pub.kernels->ask(f, LEVEL_SPREAD, bob->request + bob->request_size, &room);
+  int asked = bob->pub.kernels->ask(f, strategies[bob->fewer_rounds].spread,
+                                    bob->request + bob->request_size, &room);
   bob->request_size += room;
   bob->request_bits += asked;
   return asked != 0;

@@ -102,7 +102,7 @@ typedef struct { /* slots in their order, each at most once */
 } queue;
 
 struct pl_cascade_bobs {
-  int slots;
+  int slots, fewer_rounds;
   queue asking, finished; /* requests that are still to be written; keys that are corrected */
   pl_cascade_bob *bob[];
 };
@@ -118,12 +118,13 @@ static int pop(pl_cascade_bobs *all, queue *q) {
   return slot;
 }
 
-int pl_cascade_bobs_new(pl_cascade_bobs **out, int slots) {
+int pl_cascade_bobs_new(pl_cascade_bobs **out, int slots, int fewer_rounds) {
   *out = NULL;
   if (slots < 1 || slots > PL_CASCADE_MAX_SLOTS) return PL_E_ARGUMENT;
   pl_cascade_bobs *all = calloc(1, sizeof *all + (size_t)slots * sizeof all->bob[0]);
   if (!all) return PL_E_MEMORY;
   all->slots = slots;
+  all->fewer_rounds = fewer_rounds;
   all->asking.slot = calloc((size_t)slots, sizeof(int));
   all->finished.slot = calloc((size_t)slots, sizeof(int));
   if (!all->asking.slot || !all->finished.slot) {
@@ -153,7 +154,7 @@ int pl_cascade_bobs_start(pl_cascade_bobs *all, int slot, const pl_secret *key, 
   const uint8_t *bytes = piece_of(key, start, bits);
   if (!bytes || slot < 0 || slot >= all->slots) return PL_E_ARGUMENT;
   if (waits_in(all, &all->asking, slot) || waits_in(all, &all->finished, slot)) return PL_E_STATE;
-  if (!all->bob[slot]) all->bob[slot] = cc_bob_empty();
+  if (!all->bob[slot]) all->bob[slot] = cc_bob_empty(all->fewer_rounds);
   if (!all->bob[slot]) return PL_E_MEMORY;
   int status = cc_bob_begin(all->bob[slot], bytes, bits, seed, qber);
   if (status == PL_OK) push(all, &all->asking, slot);

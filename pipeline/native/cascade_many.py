@@ -69,11 +69,14 @@ class CascadeAlices:
 
 
 class CascadeBobs:
-    """Corrects up to ``slots`` keys (1 to MAX_SLOTS) at the same time."""
+    """Corrects up to ``slots`` keys (1 to MAX_SLOTS) at the same time.
 
-    def __init__(self, slots: int) -> None:
+    fewer_rounds: for links with delay, half the rounds for about 1 % more leak (docs/cascade.md).
+    """
+
+    def __init__(self, slots: int, *, fewer_rounds: bool = False) -> None:
         slot = ffi.new("pl_cascade_bobs **")
-        check(lib.pl_cascade_bobs_new(slot, slots))
+        check(lib.pl_cascade_bobs_new(slot, slots, int(fewer_rounds)))
         self._handle = Handle(slot[0], lib.pl_cascade_bobs_free)
         self._used = ffi.new("size_t *")
 

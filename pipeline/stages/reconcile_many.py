@@ -52,17 +52,21 @@ class Block:
         return hashlib.sha256(self.seed + piece.to_bytes(4, "little")).digest()
 
 
-def batch(slots: int) -> int:
+def batch(slots: int, batches: int) -> int:
     """Records per step: small enough that both ends are at work at the same time."""
-    return max(1, slots // BATCHES)
+    return max(1, slots // batches)
 
 
 class ManyAnswerers:
-    """Alice's end. ``leak_cap`` is the share of a piece that its parities may disclose."""
+    """Alice's end. ``leak_cap`` is the share of a piece that its parities may disclose.
 
-    def __init__(self, slots: int, leak_cap: float = 0.5) -> None:
+    batches: parts of what is in flight that are answered one by one; more of them on links with
+    delay, where what waits for the others is late.
+    """
+
+    def __init__(self, slots: int, leak_cap: float = 0.5, *, batches: int = BATCHES) -> None:
         self._alices = CascadeAlices(slots)
-        self._batch = batch(slots)
+        self._batch = batch(slots, batches)
         self._leak_cap = leak_cap
         self._blocks: dict[int, Block] = {}
         self._at_work: dict[int, tuple[Block, int]] = {}  # by slot
@@ -136,11 +140,14 @@ class ManyAnswerers:
 
 
 class ManyCorrectors:
-    """Bob's end: asks about pieces in their order, as many at a time as there are slots."""
+    """Bob's end: asks about pieces in their order, as many at a time as there are slots.
 
-    def __init__(self, slots: int) -> None:
-        self._bobs = CascadeBobs(slots)
-        self._batch = batch(slots)
+    fewer_rounds: as in CascadeBobs; batches: as in ManyAnswerers.
+    """
+
+    def __init__(self, slots: int, *, fewer_rounds: bool = False, batches: int = BATCHES) -> None:
+        self._bobs = CascadeBobs(slots, fewer_rounds=fewer_rounds)
+        self._batch = batch(slots, batches)
         self._free = deque(range(slots))
         self._waiting: deque[tuple[Block, int]] = deque()
         self._at_work: dict[int, tuple[Block, int]] = {}

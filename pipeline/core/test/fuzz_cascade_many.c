@@ -149,9 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   b.to_alice.bytes = exactly(STREAM);
   b.to_bob.bytes = exactly(STREAM);
   REQUIRE(pl_cascade_alices_new(&b.alices, 0) == PL_E_ARGUMENT && !b.alices);
-  REQUIRE(pl_cascade_bobs_new(&b.bobs, PL_CASCADE_MAX_SLOTS + 1) == PL_E_ARGUMENT && !b.bobs);
+  REQUIRE(pl_cascade_bobs_new(&b.bobs, PL_CASCADE_MAX_SLOTS + 1, 0) == PL_E_ARGUMENT && !b.bobs);
   REQUIRE(pl_cascade_alices_new(&b.alices, SLOTS) == PL_OK);
-  REQUIRE(pl_cascade_bobs_new(&b.bobs, SLOTS) == PL_OK);
+  REQUIRE(pl_cascade_bobs_new(&b.bobs, SLOTS, 1) == PL_OK);
   for (int i = 0; i < THINGS && b.in.at < size; i++) {
     unsigned what = (unsigned)take(&b.in, 1);
     if (what < 64)

@@ -55,7 +55,7 @@ int main(void) {
     pl_cascade_alices *alices;
     pl_cascade_bobs *bobs;
     assert(pl_cascade_alices_new(&alices, SLOTS) == PL_OK);
-    assert(pl_cascade_bobs_new(&bobs, SLOTS) == PL_OK);
+    assert(pl_cascade_bobs_new(&bobs, SLOTS, capacity == 8000) == PL_OK);
     for (int turn = 0; turn < 2; turn++) {
       for (int s = 0; s < SLOTS; s++) {
         int64_t n = length(s);

@@ -94,7 +94,7 @@ static void cascade_many(int k) {
   static pl_cascade_alices *alices;
   static pl_cascade_bobs *bobs;
   if (!alices) REQUIRE(pl_cascade_alices_new(&alices, SLOTS) == PL_OK);
-  if (!bobs) REQUIRE(pl_cascade_bobs_new(&bobs, SLOTS) == PL_OK);
+  if (!bobs) REQUIRE(pl_cascade_bobs_new(&bobs, SLOTS, 0) == PL_OK);
   const int64_t bits = pl_secret_bits(key[k]), start[] = {0, 16000, bits};
   for (int s = 0; s < SLOTS; s++) {
     int64_t n = start[s + 1] - start[s];
