@@ -1,6 +1,7 @@
 /* Which kernels a decoder uses, and those in plain C. */
 #include "kernels.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #if defined(__x86_64__)
@@ -16,7 +17,7 @@ int pl_cpu_level(void) {
   if ((low & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2))
     return PL_DECODE_PORTABLE;
   const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  const unsigned more = bit_AVX512VBMI2 | bit_VPCLMULQDQ;
+  const unsigned more = bit_AVX512VBMI2 | bit_VPCLMULQDQ | bit_GFNI;
   int wide = (b & avx512) == avx512 && (c & more) == more && (low & 0xe0) == 0xe0;
   return wide ? PL_DECODE_AVX512 : PL_DECODE_AVX2;
 }
@@ -27,15 +28,21 @@ static int level_called(const char *name) {
 }
 #endif
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int decided = PL_DECODE_PORTABLE; /* written under `once`, constant afterwards */
+
 /* The names are those of the core (pl_simd_level): sse has no kernel here, vpclmul adds none. */
-int pl_decode_level_get(void) {
+static void decide(void) {
 #if defined(__x86_64__)
   const char *forced = getenv("PHOTONLINK_SIMD");
   int machine = pl_cpu_level(), level = forced && *forced ? level_called(forced) : machine;
-  return level <= machine ? level : PL_DECODE_PORTABLE;
-#else
-  return PL_DECODE_PORTABLE;
+  if (level <= machine) decided = level;
 #endif
+}
+
+int pl_decode_level_get(void) {
+  pthread_once(&once, decide); /* asking the CPU takes 20 us on a virtual machine */
+  return decided;
 }
 
 static pl_kernel plain_of(const pl_decoder *d) {

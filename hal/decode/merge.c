@@ -5,7 +5,6 @@
  * level, and the last level turns the keys back into times and channels. */
 #include "merge.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,13 +223,8 @@ int64_t pl_merge_with(const pl_merge_kernels *l, size_t streams, const int64_t *
   return status < 0 ? status : (int64_t)total;
 }
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static const pl_merge_kernels *chosen; /* written under `once`, constant afterwards */
-
-static void choose(void) { chosen = pl_merge_kernels_of(pl_decode_level_get()); }
-
 int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *const *channels,
                  const size_t *lengths, int64_t *time_ps, uint8_t *channel, size_t capacity) {
-  pthread_once(&once, choose); /* asking the CPU takes 20 us on a virtual machine */
-  return pl_merge_with(chosen, streams, times, channels, lengths, time_ps, channel, capacity);
+  const pl_merge_kernels *kernels = pl_merge_kernels_of(pl_decode_level_get());
+  return pl_merge_with(kernels, streams, times, channels, lengths, time_ps, channel, capacity);
 }

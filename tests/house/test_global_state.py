@@ -18,7 +18,7 @@ FOREIGN = {"completed.0", "__dso_handle", "__TMC_END__", "_cffi_exports", "_cffi
 # written under a pthread_once only: the kernels' level (both), whether secrets are locked
 DECIDED_ONCE = {
     "core": Counter(once=2, decided=1, locking=1),
-    "decode": Counter(once=1, chosen=1),
+    "decode": Counter(once=1, decided=1),
     "kernels": Counter(),
 }
 MODULES = {"core": _core, "decode": _decode, "kernels": _kernels}
