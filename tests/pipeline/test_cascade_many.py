@@ -50,6 +50,26 @@ def one_by_one(key: SecretBits, noisy: SecretBits, at: int, n: int) -> tuple[Sec
     return bob.corrected(), alice.leak_bits
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.02, 0.05])
+def test_fewer_rounds_cost_parities(rate: float) -> None:
+    key, noisy = pair(1 << 18, rate)
+    n, rounds, leaks = len(key), [], []
+    for fewer in (False, True):
+        alices, bobs = CascadeAlices(1), CascadeBobs(1, fewer_rounds=fewer)
+        alices.start(0, key, 0, n, seed=SEED, leak_cap_bits=n)
+        bobs.start(0, noisy, 0, n, seed=SEED, qber=rate)
+        asked, answered, have, count = buffer(), buffer(), 0, 0
+        while size := bobs.step(answered[:have], asked)[1]:
+            have, count = alices.step(asked[:size], answered)[1], count + 1
+        corrected = SecretBits(n)
+        bobs.store(0, corrected, 0, n)
+        assert corrected.equals(key)
+        rounds.append(count)
+        leaks.append(alices.leak_bits(0))
+    assert rounds[1] < 0.7 * rounds[0]
+    assert leaks[0] < leaks[1] < 1.03 * leaks[0]
+
+
 @pytest.mark.parametrize("room", [1 << 12, 1 << 20])
 def test_slots_are_as_many_single_keys(room: int) -> None:
     """Same parities, same keys; small buffers only make more steps."""
