@@ -158,6 +158,7 @@ class Outcome:
     f: float
     load: tuple[float, float]  # before, after
     seed_share: float  # seed bytes per sifted byte
+    burnt: int  # blocks that verification refused, not counted as sifted
 
     @property
     def gbit(self) -> float:
@@ -200,12 +201,12 @@ def run(plan: Plan, seconds: float) -> Outcome:
             raise RuntimeError("distil: Alice's process does not answer")
         peers: Account = mine.recv()
         child.join(60)
-        check_keys(directory, len(bob.released))
+        check_keys(directory, [each.number for each in bob.released])
         keyed = bob.blocks_verified * plan.block_bits
         ideal = keyed * binary_entropy(bob.errors / keyed)
         outcome = Outcome(
             peers, ours, plan, bob.leak_bits / ideal, (before, os.getloadavg()[0]),
-            bob.seed_bytes * 8 / keyed,
+            bob.seed_bytes * 8 / keyed, bob.burnt,
         )  # fmt: skip
         bob.close()
         return outcome
@@ -213,9 +214,9 @@ def run(plan: Plan, seconds: float) -> Outcome:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def check_keys(directory: Path, blocks: int) -> None:
+def check_keys(directory: Path, numbers: list[int]) -> None:
     """Both stores hold the same keys."""
-    for number in range(1, blocks + 1):
+    for number in numbers:
         name = f"block-{number:08d}.key"
         mine, theirs = (directory / role / "keys" / name for role in ("alice", "bob"))
         if not mine.stat().st_size or mine.read_bytes() != theirs.read_bytes():
@@ -278,10 +279,12 @@ def distil(name: str, effort: Effort) -> Row:
         name, outcome.mbps, "Mb/s", f"≥ {GOAL_MBPS:g} Mb/s sifted, both ends on two cores, 60 s",
         outcome.mbps >= GOAL_MBPS,
         note=f"{outcome.core_s_per_gbit:.2f} core-seconds per Gbit at both ends (Alice + Bob: "
-        f"{text}); seeds take {outcome.seed_share:.2f} bit per sifted bit; load "
+        f"{text}); seeds take {outcome.seed_share:.2f} bit per sifted bit; "
+        f"{outcome.burnt} blocks refused by verification; load "
         f"{outcome.load[0]:.1f} before, {outcome.load[1]:.1f} after",
         details={
-            "f": outcome.f, "blocks": outcome.bob.blocks, "seconds": outcome.bob.wall_s,
+            "f": outcome.f, "blocks": outcome.bob.blocks, "burnt": outcome.burnt,
+            "seconds": outcome.bob.wall_s,
             "secret_mbps": outcome.bob.secret_bits / outcome.bob.wall_s / 1e6,
             "core_s_per_gbit": outcome.core_s_per_gbit,
             "seed_mbps": outcome.seed_share * outcome.mbps,

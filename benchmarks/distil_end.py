@@ -35,7 +35,7 @@ from photonlink.pipeline.stages import verify
 from photonlink.pipeline.stages.finite_key import bbm92_key_length
 from photonlink.pipeline.stages.reconcile_many import ROOM_BYTES, Block
 
-BLOCK, POINT, SEED, TAG, VERIFIED, READY = range(16, 22)
+BLOCK, POINT, SEED, TAG, VERIFIED, BURNT, READY = range(16, 23)
 RECORD = struct.Struct("<HHI")  # slot (here 0), kind, size
 NUMBER = struct.Struct("<I")
 RESULT = struct.Struct("<IQ16s")  # block, leak in bits, verification point; then the hash
@@ -76,6 +76,7 @@ class Times:
 class Release:
     """A block is done: when, how many secret bits, and what this end had used up to then."""
 
+    number: int
     time_s: float
     secret_bits: int
     cpu_s: float
@@ -120,6 +121,7 @@ class End:
         self._say_mac: Callable[[Any], None] = self.out.absorb  # takes views as well as bytes
         self._hear_mac: Callable[[Any], None] = self.into.absorb
         self.released: list[Release] = []
+        self.burnt = 0  # blocks whose hashes differed: Cascade leaves a frame in a million wrong
         self.amplifying: dict[int, Work] = {}
         self.held: list[Callable[[], None]] = []  # to do once the next tag has been found right
         self._ready: dict[int, set[str]] = defaultdict(set)  # "mine", "peer"
@@ -269,6 +271,10 @@ class End:
                 self.send_tag()
                 self.settle(work.number, "mine")
 
+    def burn(self, number: int) -> None:
+        self.burnt += 1
+        self._record(number, "burnt", reason="verification_failed")
+
     def settle(self, number: int, whose: str) -> None:
         """Released once both ends have it on disk."""
         self._ready[number].add(whose)
@@ -279,8 +285,8 @@ class End:
         self._record(number, "released")
         self._seeds.append(work.seed)
         self.released.append(
-            Release(time.monotonic(), work.n_out, time.process_time(), dict(self.times.seconds),
-                    self.link.received, self.link.sent)
+            Release(number, time.monotonic(), work.n_out, time.process_time(),
+                    dict(self.times.seconds), self.link.received, self.link.sent)
         )  # fmt: skip
         self.on_released(work)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.delayed_link import DelayedLink
 from benchmarks.distil_end import (
     BLOCK,
+    BURNT,
     CHUNK_BYTES,
     EPS_COR,
     NUMBER,
@@ -40,7 +41,7 @@ class Alice(End):
         self._verifying: dict[int, int] = {}  # block: leak
 
     def turn_once(self) -> None:
-        while self._announced - len(self.released) < OPEN_BLOCKS and self.has_room():
+        while self._announced - len(self.released) - self.burnt < OPEN_BLOCKS and self.has_room():
             self._announced += 1
             number, seed = self._announced, os.urandom(32)
             self.open(number)
@@ -79,12 +80,18 @@ class Alice(End):
         (number,) = NUMBER.unpack_from(body)
         if kind == VERIFIED:
             self.held.append(partial(self._verified, number))
+        elif kind == BURNT:
+            self.held.append(partial(self._burnt, number))
         elif kind == READY:
             self.held.append(partial(self.settle, number, "peer"))
 
     def _verified(self, number: int) -> None:
         leak = self._verifying.pop(number)
         self.amplify(self.begin_work(number, self._key(number), leak))
+
+    def _burnt(self, number: int) -> None:
+        del self._verifying[number]
+        self.burn(number)
 
     def close(self) -> None:
         super().close()
@@ -132,7 +139,11 @@ class Bob(End):
         with self.times.stage("verification"):
             equal = verify.matches(key, point, EPS_COR, bytes(body[RESULT.size :]))
         if not equal:
-            raise AssertionError(f"distil: block {number} is not equal at both ends")
+            self.burn(number)
+            self._buffers.append(key)
+            self.send(BURNT, NUMBER.pack(number))
+            self.send_tag()
+            return
         self.blocks_verified += 1
         self.errors += block.errors
         self.leak_bits += leak
