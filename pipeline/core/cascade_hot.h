@@ -153,13 +153,6 @@ HOT_TARGET int HOT(flip)(const cc_public *pub, bob_frame *f, int own, const uint
   return PL_OK;
 }
 
-/* Parity of `words` whole words. */
-INLINE unsigned parity_wide(const uint64_t *key, int words) {
-  uint64_t sum = 0;
-  for (int w = 0; w < words; w++) sum ^= key[w];
-  return cc_parity(sum);
-}
-
 /* A block of two words and more, which begins at a word; see split. */
 HOT_TARGET __attribute__((noinline)) static bob_search HOT(split_wide)(bob_pass *p, bob_search s,
                                                                        unsigned left_odd) {
@@ -286,7 +279,7 @@ INLINE int split_some(bob_pass *p, int k, int n, uint64_t alice, bob_search **ke
     bob_search s = *from;
     unsigned w = (s & 0xffff) >> 6, level = s >> BOB_LEVEL, ends;
     if (level > 6) {
-      unsigned left_odd = (alice & 1) ^ parity_wide(key + w, 1 << level >> 7);
+      unsigned left_odd = (alice & 1) ^ bob_parity(key, bob_begin(s), 1 << level >> 1);
       s = HOT(split_wide)(p, s, left_odd);
     } else {
       uint64_t half = key[w] >> (s & 63) & (ONES >> (64 - (1u << level >> 1)));

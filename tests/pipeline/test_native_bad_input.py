@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from photonlink.pipeline.native.base import (
     NativeArgumentError,
     NativeDataError,
     NativeError,
-    NativeMemoryError,
     NativeStateError,
 )
 from photonlink.pipeline.native.cascade import CascadeAlice, CascadeBob
@@ -119,16 +118,6 @@ def test_a_lie_that_shows_only_at_the_next_question_is_named_too() -> None:
 
 
 # ---- lengths ----
-
-
-@pytest.fixture(scope="module")
-def huge() -> Iterator[SecretBits]:
-    try:
-        secret = SecretBits(HUGE)
-    except NativeMemoryError:
-        pytest.skip("2^31 + 1 bits cannot be locked here, and that is a named error")
-    yield secret
-    secret.close()
 
 
 def test_more_than_2_to_31_bits(huge: SecretBits) -> None:

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import mmap
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from photonlink.pipeline.native import base
 from photonlink.pipeline.native.base import (
     NativeArgumentError,
     NativeError,
-    NativeMemoryError,
     NativeStateError,
 )
 from photonlink.pipeline.native.cascade import CascadeAlice, CascadeBob
@@ -239,16 +238,6 @@ def test_a_new_context_refuses_a_seed_of_the_wrong_length(cls: type[Any], length
 
 
 # ---- 2^31 + 1 ----
-
-
-@pytest.fixture(scope="module")
-def huge() -> Iterator[SecretBits]:
-    try:
-        secret = SecretBits(HUGE)
-    except NativeMemoryError:
-        pytest.skip("2^31 + 1 bits cannot be locked here, and that is a named error")
-    yield secret
-    secret.close()
 
 
 def test_keys_of_more_than_2_to_31_bits(huge: SecretBits) -> None:

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "require.h"
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,14 +17,6 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 
 /* Of the including file: `units` of the format's own time, an event, overflow, ... by `kind`. */
 static void put_record(uint8_t *out, uint64_t units, unsigned kind);
-
-#define REQUIRE(x)                                               \
-  do {                                                           \
-    if (!(x)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-      abort();                                                   \
-    }                                                            \
-  } while (0)
 
 enum { HEADER = 2 }; /* of an input: how it is cut, which resolution; then records */
 

@@ -4,32 +4,19 @@
 #include <string.h>
 
 #include "merge.h"
+#include "merge_input.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define REQUIRE(x)                                               \
-  do {                                                           \
-    if (!(x)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-      abort();                                                   \
-    }                                                            \
-  } while (0)
-
-enum { STREAMS = 70 }; /* 64 are allowed */
-
-typedef struct {
-  int64_t *time[STREAMS];
-  uint8_t *channel[STREAMS];
-  size_t length[STREAMS], streams, total;
-  int sorted;
-} input;
-
 /* Two bytes a tag: its stream, its step in time. The shape says how large a step is and how often
  * all of them come again, which makes several blocks. */
-static input streams_of(const uint8_t *data, size_t size, size_t streams, unsigned shape) {
+static input streams_of(const uint8_t *data, size_t size, size_t streams, unsigned shape,
+                        int *sorted) {
   static const int shifts[] = {0, 8, 30, 44};
-  input in = {.streams = streams, .sorted = 1};
-  int64_t now[STREAMS] = {0};
+  input in = {.streams = streams};
+  *sorted = 1;
+  int64_t now[ROOM] = {0};
   const size_t turns = 1 + (shape >> 3) % 8;
   for (size_t k = 0; k < streams; k++) {
     in.time[k] = malloc((size * turns + 1) * sizeof(int64_t)); /* cut to its size below */
@@ -41,7 +28,7 @@ static input streams_of(const uint8_t *data, size_t size, size_t streams, unsign
     size_t k = data[i % size] % streams, n = in.length[k]++;
     uint64_t step = (uint64_t)data[(i + 1) % size] << shifts[shape & 3];
     int64_t to = (int64_t)((uint64_t)now[k] + step);
-    if (to < now[k] && n) in.sorted = 0;
+    if (to < now[k] && n) *sorted = 0;
     in.time[k][n] = now[k] = to;
     in.channel[k][n] = (uint8_t)(i / 2);
     in.total++;
@@ -54,21 +41,7 @@ static input streams_of(const uint8_t *data, size_t size, size_t streams, unsign
   return in;
 }
 
-/* The earliest first, of equals the first stream's. */
-static void expect(const input *in, const int64_t *t, const uint8_t *c) {
-  size_t at[STREAMS] = {0};
-  for (size_t o = 0; o < in->total; o++) {
-    size_t best = in->streams;
-    for (size_t k = 0; k < in->streams; k++)
-      if (at[k] < in->length[k] &&
-          (best == in->streams || in->time[k][at[k]] < in->time[best][at[best]]))
-        best = k;
-    REQUIRE(t[o] == in->time[best][at[best]] && c[o] == in->channel[best][at[best]]);
-    at[best]++;
-  }
-}
-
-static void merge_at(int level, const input *in) {
+static void merge_at(int level, const input *in, int sorted) {
   const pl_merge_kernels *kernels = pl_merge_kernels_of(level);
   int64_t *t = malloc(in->total * sizeof *t + !in->total);
   uint8_t *c = malloc(in->total + !in->total);
@@ -79,11 +52,11 @@ static void merge_at(int level, const input *in) {
       pl_merge_with(kernels, in->streams, times, channels, in->length, t, c, in->total);
   if (in->streams > 64)
     REQUIRE(n == PL_DECODE_E_ARGUMENT);
-  else if (in->sorted)
+  else if (sorted)
     REQUIRE(n == (int64_t)in->total);
   else
     REQUIRE(n == PL_DECODE_E_DATA);
-  if (n == (int64_t)in->total) expect(in, t, c);
+  if (n == (int64_t)in->total) REQUIRE(is_merged(in, t, c));
   if (in->streams <= 64 && in->total)
     REQUIRE(pl_merge_with(kernels, in->streams, times, channels, in->length, t, c,
                           in->total - 1) == PL_DECODE_E_CAPACITY);
@@ -93,12 +66,10 @@ static void merge_at(int level, const input *in) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 2) return 0;
-  input in = streams_of(data + 2, size - 2, data[0] % STREAMS, data[1]);
+  int sorted;
+  input in = streams_of(data + 2, size - 2, data[0] % ROOM, data[1], &sorted);
   for (int level = PL_DECODE_PORTABLE; level <= pl_decode_level_get(); level++)
-    merge_at(level, &in);
-  for (size_t k = 0; k < in.streams; k++) {
-    free(in.time[k]);
-    free(in.channel[k]);
-  }
+    merge_at(level, &in, sorted);
+  release(&in);
   return 0;
 }

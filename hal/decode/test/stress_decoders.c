@@ -5,16 +5,9 @@
 #include <stdlib.h>
 
 #include "decode.h"
+#include "require.h"
 
 enum { THREADS = 4, SIZE = 40000 };
-
-#define REQUIRE(x)                                               \
-  do {                                                           \
-    if (!(x)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-      exit(1);                                                   \
-    }                                                            \
-  } while (0)
 
 static uint8_t shared[SIZE]; /* written before the threads start */
 

@@ -4,14 +4,7 @@
 #include <string.h>
 
 #include "decode.h"
-
-#define CHECK(x)                                                 \
-  do {                                                           \
-    if (!(x)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-      exit(1);                                                   \
-    }                                                            \
-  } while (0)
+#include "require.h"
 
 static void words32(uint8_t *out, const uint32_t *w, size_t n) {
   for (size_t i = 0; i < 4 * n; i++) out[i] = (uint8_t)(w[i / 4] >> 8 * (i % 4));
@@ -25,17 +18,17 @@ static void test_t2(void) {
   size_t used;
   words32(data, words, 5);
   pl_decoder *d = pl_decoder_new(PL_FORMAT_T2, 80, 0, 1);
-  CHECK(d);
+  REQUIRE(d);
   for (size_t i = 0; i < sizeof data; i++) {
     int64_t k = pl_decoder_feed(d, data + i, 1, t + n, c + n, 16 - (size_t)n, &used);
-    CHECK(k >= 0 && used == 1);
+    REQUIRE(k >= 0 && used == 1);
     n += k;
   }
   const int64_t base = 2 * (int64_t)33554432;
-  CHECK(n == 4 && t[0] == 400 && t[1] == 720 && t[2] == (base + 3) * 80 && t[3] == (base + 7) * 80);
-  CHECK(c[0] == 0 && c[1] == 1 && c[2] == 64 && c[3] == 0);
+  REQUIRE(n == 4 && t[0] == 400 && t[1] == 720 && t[2] == (base + 3) * 80 && t[3] == (base + 7) * 80);
+  REQUIRE(c[0] == 0 && c[1] == 1 && c[2] == 64 && c[3] == 0);
   pl_decoder_info info = *pl_decoder_info_of(d);
-  CHECK(info.horizon_ps == t[3] && info.records == 5 && info.position == 20 && !info.pending);
+  REQUIRE(info.horizon_ps == t[3] && info.records == 5 && info.position == 20 && !info.pending);
   pl_decoder_free(d);
 }
 
@@ -48,26 +41,26 @@ static void test_small_output(void) {
     words32(data + 4 * i, &w, 1);
   }
   pl_decoder *d = pl_decoder_new(PL_FORMAT_TDC1, 1, 0, 1);
-  CHECK(d);
+  REQUIRE(d);
   int64_t t[32], total = 0;
   uint8_t c[32];
   for (size_t at = 0, used; at < sizeof data; at += used) {
     int64_t n = pl_decoder_feed(d, data + at, sizeof data - at, t, c, 8 + at % 24, &used);
-    CHECK(n >= 0 && (n > 0 || used > 0));
+    REQUIRE(n >= 0 && (n > 0 || used > 0));
     for (int64_t i = 0; i < n; i++, total++)
-      CHECK(t[i] == total / 4 * 2000 && c[i] == total % 4 + 1);
+      REQUIRE(t[i] == total / 4 * 2000 && c[i] == total % 4 + 1);
   }
-  CHECK(total == 4 * N);
+  REQUIRE(total == 4 * N);
   size_t used;
-  CHECK(pl_decoder_feed(d, data, 4, t, c, 7, &used) == PL_DECODE_E_CAPACITY);
+  REQUIRE(pl_decoder_feed(d, data, 4, t, c, 7, &used) == PL_DECODE_E_CAPACITY);
   pl_decoder_free(d);
 }
 
 static void test_arguments(void) {
-  CHECK(!pl_decoder_new(0, 1, 0, 1) && !pl_decoder_new(99, 1, 0, 1));
-  CHECK(!pl_decoder_new(PL_FORMAT_T2, 0, 0, 1) && !pl_decoder_new(PL_FORMAT_T2, 1, 0, 0));
-  CHECK(!pl_decoder_new(PL_FORMAT_T2, INT64_MAX, 0, 1));
-  CHECK(!pl_decoder_new(PL_FORMAT_T2, ((int64_t)1 << 62) - 1, 0, 1));
+  REQUIRE(!pl_decoder_new(0, 1, 0, 1) && !pl_decoder_new(99, 1, 0, 1));
+  REQUIRE(!pl_decoder_new(PL_FORMAT_T2, 0, 0, 1) && !pl_decoder_new(PL_FORMAT_T2, 1, 0, 0));
+  REQUIRE(!pl_decoder_new(PL_FORMAT_T2, INT64_MAX, 0, 1));
+  REQUIRE(!pl_decoder_new(PL_FORMAT_T2, ((int64_t)1 << 62) - 1, 0, 1));
   pl_decoder_free(NULL);
 }
 
@@ -85,7 +78,7 @@ static void noise(int format, int level, uint64_t seed) {
   pl_lost lost[7];
   pl_decoder *d = pl_decoder_new(format, 1 + (int64_t)(next(&seed) % 100), format >= PL_FORMAT_T3 &&
                                  format <= PL_FORMAT_T3_PH300, 1 + (int64_t)(next(&seed) % 3));
-  CHECK(d && pl_decoder_set_level(d, level) == PL_DECODE_OK);
+  REQUIRE(d && pl_decoder_set_level(d, level) == PL_DECODE_OK);
   int record = pl_record_size(format), calm = next(&seed) % 2;
   for (int round = 0; round < 4; round++) {
     for (int i = 0; i < SIZE; i++) {
@@ -97,19 +90,19 @@ static void noise(int format, int level, uint64_t seed) {
       if (take > SIZE - at) take = SIZE - at;
       int64_t n = pl_decoder_feed(d, data + at, take, t, c, sizeof c, &used);
       if (n < 0) {
-        CHECK(n == PL_DECODE_E_DATA);
+        REQUIRE(n == PL_DECODE_E_DATA);
         goto out;
       }
-      for (int64_t i = 1; i < n; i++) CHECK(t[i] >= t[i - 1]);
-      while (pl_decoder_lost(d, lost, 7) > 0) CHECK(lost[0].end_ps > lost[0].start_ps);
+      for (int64_t i = 1; i < n; i++) REQUIRE(t[i] >= t[i - 1]);
+      while (pl_decoder_lost(d, lost, 7) > 0) REQUIRE(lost[0].end_ps > lost[0].start_ps);
       pl_decoder_info info = *pl_decoder_info_of(d);
-      CHECK(n == 0 || info.horizon_ps >= t[n - 1]);
-      if (info.error) CHECK(used <= take);
-      else CHECK(used == take);
+      REQUIRE(n == 0 || info.horizon_ps >= t[n - 1]);
+      if (info.error) REQUIRE(used <= take);
+      else REQUIRE(used == take);
       if (take == 0) used = 0;
     }
   }
-  CHECK(pl_decoder_finish(d, t, c, sizeof c) >= 0);
+  REQUIRE(pl_decoder_finish(d, t, c, sizeof c) >= 0);
 out:
   pl_decoder_free(d);
 }
@@ -122,12 +115,12 @@ static void test_merge(void) {
   size_t lengths[] = {4, 3};
   int64_t t[7];
   uint8_t c[7];
-  CHECK(pl_merge(2, times, channels, lengths, t, c, 7) == 7);
+  REQUIRE(pl_merge(2, times, channels, lengths, t, c, 7) == 7);
   const int64_t want[] = {0, 1, 5, 5, 5, 9, 10};
   const uint8_t want_c[] = {7, 1, 1, 2, 7, 1, 7};
-  CHECK(!memcmp(t, want, sizeof want) && !memcmp(c, want_c, sizeof want_c));
-  CHECK(pl_merge(2, times, channels, lengths, t, c, 6) == PL_DECODE_E_CAPACITY);
-  CHECK(pl_merge(0, NULL, NULL, NULL, t, c, 7) == 0);
+  REQUIRE(!memcmp(t, want, sizeof want) && !memcmp(c, want_c, sizeof want_c));
+  REQUIRE(pl_merge(2, times, channels, lengths, t, c, 6) == PL_DECODE_E_CAPACITY);
+  REQUIRE(pl_merge(0, NULL, NULL, NULL, t, c, 7) == 0);
 }
 
 int main(void) {

@@ -5,22 +5,10 @@
 #include <string.h>
 
 #include "merge.h"
-
-#define CHECK(x)                                               \
-  do {                                                         \
-    if (!(x)) {                                                \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-      exit(1);                                                 \
-    }                                                          \
-  } while (0)
+#include "merge_input.h"
+#include "require.h"
 
 enum { STREAMS = 64 };
-
-typedef struct {
-  int64_t *time[STREAMS];
-  uint8_t *channel[STREAMS];
-  size_t length[STREAMS], streams, total;
-} input;
 
 static uint64_t state = 88172645463325252u;
 
@@ -37,7 +25,7 @@ static input streams_of(size_t streams, const size_t *lengths, int64_t from, uin
     const size_t n = in.length[k] = lengths[k];
     in.time[k] = malloc(n * sizeof(int64_t) + !n);
     in.channel[k] = malloc(n + !n);
-    CHECK(in.time[k] && in.channel[k]);
+    REQUIRE(in.time[k] && in.channel[k]);
     int64_t now = from;
     for (size_t i = 0; i < n; i++) {
       in.time[k][i] = now = (int64_t)((uint64_t)now + noise() % step);
@@ -48,27 +36,6 @@ static input streams_of(size_t streams, const size_t *lengths, int64_t from, uin
   return in;
 }
 
-static void release(input *in) {
-  for (size_t k = 0; k < in->streams; k++) {
-    free(in->time[k]);
-    free(in->channel[k]);
-  }
-}
-
-/* The earliest first, of equals the first stream's. */
-static void expect(const input *in, const int64_t *t, const uint8_t *c) {
-  size_t at[STREAMS] = {0};
-  for (size_t o = 0; o < in->total; o++) {
-    size_t best = in->streams;
-    for (size_t k = 0; k < in->streams; k++)
-      if (at[k] < in->length[k] &&
-          (best == in->streams || in->time[k][at[k]] < in->time[best][at[best]]))
-        best = k;
-    CHECK(t[o] == in->time[best][at[best]] && c[o] == in->channel[best][at[best]]);
-    at[best]++;
-  }
-}
-
 static int64_t merge_at(int level, const input *in, int64_t *t, uint8_t *c) {
   return pl_merge_with(pl_merge_kernels_of(level), in->streams, (const int64_t *const *)in->time,
                        (const uint8_t *const *)in->channel, in->length, t, c, in->total);
@@ -77,9 +44,9 @@ static int64_t merge_at(int level, const input *in, int64_t *t, uint8_t *c) {
 static void check(int level, const input *in, int64_t want) {
   int64_t *t = malloc(in->total * sizeof *t + !in->total);
   uint8_t *c = malloc(in->total + !in->total);
-  CHECK(t && c);
-  CHECK(merge_at(level, in, t, c) == want);
-  if (want >= 0) expect(in, t, c);
+  REQUIRE(t && c);
+  REQUIRE(merge_at(level, in, t, c) == want);
+  if (want >= 0) REQUIRE(is_merged(in, t, c));
   free(t);
   free(c);
 }

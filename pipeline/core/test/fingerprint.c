@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "secret.h"
-
-#define REQUIRE(condition)                                                    \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, #condition);  \
-      exit(1);                                                                \
-    }                                                                         \
-  } while (0)
+#include "require.h"
 
 static uint64_t state, sum;
 

@@ -6,18 +6,11 @@
 #include <string.h>
 
 #include "secret.h"
+#include "require.h"
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
-
-#define REQUIRE(x)                                               \
-  do {                                                           \
-    if (!(x)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-      abort();                                                   \
-    }                                                            \
-  } while (0)
 
 /* Memory of exactly this size, so that AddressSanitizer sees one byte more. */
 static inline void *exactly(size_t bytes) {

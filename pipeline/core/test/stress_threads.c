@@ -7,16 +7,9 @@
 #include <string.h>
 
 #include "secret.h"
+#include "require.h"
 
 enum { THREADS = 4, ROUNDS = 6, BITS = 30000 };
-
-#define REQUIRE(x)                                               \
-  do {                                                           \
-    if (!(x)) {                                                  \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-      exit(1);                                                   \
-    }                                                            \
-  } while (0)
 
 typedef struct {
   pthread_barrier_t *start;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "secret.h"
+#include "require.h"
 
 #if __has_include(<valgrind/memcheck.h>)
 #include <valgrind/memcheck.h>
@@ -15,14 +16,6 @@
 #define VALGRIND_MAKE_MEM_UNDEFINED(address, n) ((void)(address), (void)(n))
 #define VALGRIND_MAKE_MEM_DEFINED(address, n) ((void)(address), (void)(n))
 #endif
-
-#define REQUIRE(condition)                                                    \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, #condition);  \
-      exit(1);                                                                \
-    }                                                                         \
-  } while (0)
 
 static pl_secret *secret_of(int64_t n_bits) {
   pl_secret *secret;

@@ -6,14 +6,7 @@
 #include "cpu.h"
 #include "gf128.h"
 #include "secret.h"
-
-#define REQUIRE(condition)                                                    \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, #condition);  \
-      exit(1);                                                                \
-    }                                                                         \
-  } while (0)
+#include "require.h"
 
 static pl_secret *secret_of(const char *hex) {
   uint8_t bytes[16];

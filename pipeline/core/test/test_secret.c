@@ -10,15 +10,8 @@ static size_t pages_seen, bytes_left;
 static int watch_munmap(void *base, size_t n_bytes);
 #define munmap watch_munmap
 #include "../secret.c"
+#include "require.h"
 #undef munmap
-
-#define REQUIRE(condition)                                                    \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, #condition);  \
-      exit(1);                                                                \
-    }                                                                         \
-  } while (0)
 
 static int watch_munmap(void *base, size_t n_bytes) {
   const uint8_t *inner = (const uint8_t *)base + page_bytes();

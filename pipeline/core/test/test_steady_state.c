@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core.h"
+#include "require.h"
 
 #define EXPORTED __attribute__((visibility("default"), used))
 #if defined(__has_feature)
@@ -44,14 +45,6 @@ EXPORTED int mlock(const void *memory, size_t size) { /* every secret buffer pas
   allocations++;
   return (int)syscall(SYS_mlock, memory, size);
 }
-
-#define REQUIRE(x)                                            \
-  do {                                                        \
-    if (!(x)) {                                               \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-      exit(1);                                                \
-    }                                                         \
-  } while (0)
 
 enum { BITS = 90000, SHORT = 20001, ROOM = 1 << 18, SLOTS = 2 };
 static pl_secret *key[2], *noisy[2], *out[2]; /* long, short */

@@ -6,14 +6,7 @@
 #include "cpu.h"
 #include "secret.h"
 #include "toeplitz.h"
-
-#define REQUIRE(condition)                                                    \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: %s failed\n", __FILE__, __LINE__, #condition);  \
-      exit(1);                                                                \
-    }                                                                         \
-  } while (0)
+#include "require.h"
 
 static uint32_t random_state = 1;
 

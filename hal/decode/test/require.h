@@ -1,0 +1,14 @@
+/* What a test or a fuzzer stops at, optimised builds included. */
+#ifndef PHOTONLINK_DECODE_REQUIRE_H
+#define PHOTONLINK_DECODE_REQUIRE_H
+#include <stdio.h>
+#include <stdlib.h>
+
+#define REQUIRE(x)                                            \
+  do {                                                        \
+    if (!(x)) {                                               \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+      abort();                                                \
+    }                                                         \
+  } while (0)
+#endif
