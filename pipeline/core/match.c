@@ -2,11 +2,13 @@
  *
  * The walk is greedy in time order. One walk is a chain of dependent loads and compares; four of
  * them over separate stretches of time, interleaved, keep the processor busy while each waits. */
-#include "cpu.h"
+#include "match.h"
 
 #include <string.h>
 
-enum { WALKS = 4, STRETCH = 4096 }; /* four stretches and their pairs stay in the cache */
+#include "cpu.h"
+
+enum { WALKS = 4 };
 
 /* A stretch of both lists; its pairs go to positions n_start..n-1. */
 typedef struct {
@@ -18,7 +20,7 @@ typedef struct {
   size_t na, nb;
   int64_t shift, window; /* added to b; half width */
   int64_t *ai, *bi;      /* NULL: count only */
-  int fast;
+  int level; /* PL_SIMD_.. */
 } walk;
 
 static size_t fewer(size_t x, size_t y) { return x < y ? x : y; }
@@ -117,10 +119,10 @@ static void settle(const walk *w, const stretch *s) {
 /* The same walk with four of b compared at once: every step but a few is on to the next of a. The
  * pairs of a round go to a buffer of the cache's size, where a step may write past the last. */
 #define AVX2 __attribute__((target("avx2,popcnt")))
-enum { LANES = 4, MOST = STRETCH + STRETCH / 8 };
+enum { LANES = 4 };
 
 typedef struct {
-  uint32_t i[WALKS][MOST + 1], j[WALKS][MOST + 1];
+  uint32_t i[WALKS][MATCH_LONGEST + 1], j[WALKS][MATCH_LONGEST + 1];
 } found;
 
 typedef struct {
@@ -198,10 +200,36 @@ static size_t finish(const walk *w, stretch *s, uint32_t *i, uint32_t *j, size_t
 /* False when a stretch is too long for the buffer: nothing has then been done. */
 static int round_avx2(const walk *w, stretch *s, size_t *n) {
   for (int k = 0; k < WALKS; k++)
-    if (s[k].i_end - s[k].i > MOST) return 0;
+    if (s[k].i_end - s[k].i > MATCH_LONGEST) return 0;
   found f;
   run_avx2(w, s, &f);
   for (int k = 0; k < WALKS; k++) *n = finish(w, &s[k], f.i[k], f.j[k], *n);
+  return 1;
+}
+
+/* As round_avx2, eight by eight. */
+AVX2 static int round_avx512(const walk *w, stretch *s, size_t *n) {
+  int32_t pair[WALKS][MATCH_NEAR];
+  match_stretch part[WALKS];
+  for (int k = 0; k < WALKS; k++) {
+    size_t na = s[k].i_end - s[k].i, nb = s[k].j_end - s[k].j;
+    if (na > MATCH_LONGEST || nb > UINT16_MAX) return 0;
+    part[k] = (match_stretch){w->a + s[k].i, w->b + s[k].j, na, nb, 0, 0, pair[k], pair[k]};
+  }
+  for (int k = 0; k < WALKS; k += 2)
+    if (!pl_match_avx512(&part[k], w->shift, w->window)) return 0;
+  for (int k = 0; k < WALKS; k++) {
+    size_t found = (size_t)(part[k].end - pair[k]);
+    s[k].n_start = *n;
+    s[k].n = *n += found;
+    if (w->ai == NULL) continue;
+    int64_t *ai = w->ai + s[k].n_start, *bi = w->bi + s[k].n_start;
+    for (size_t p = 0; p < found; p++) {
+      ai[p] = (int64_t)s[k].i + (pair[k][p] >> 16);
+      bi[p] = (int64_t)s[k].j + (pair[k][p] & 0xffff);
+    }
+    settle(w, &s[k]);
+  }
   return 1;
 }
 #endif
@@ -211,7 +239,7 @@ static size_t match(const walk *w) {
   size_t i = 0, j = 0, n = 0;
   while (i < w->na && j < w->nb) {
     stretch s[WALKS];
-    size_t room = n, length = fewer(STRETCH, (w->na - i + WALKS - 1) / WALKS);
+    size_t room = n, length = fewer(MATCH_STRETCH, (w->na - i + WALKS - 1) / WALKS);
     for (int k = 0; k < WALKS; k++) {
       s[k] = (stretch){.i = i, .i_end = w->na, .j = j, .j_end = w->nb, .n = room, .n_start = room};
       end_stretch(w, &s[k], length);
@@ -220,7 +248,8 @@ static size_t match(const walk *w) {
       room += safe_steps(&s[k]);
     }
 #if defined(__x86_64__)
-    if (w->fast && round_avx2(w, s, &n)) continue;
+    if (w->level >= PL_SIMD_AVX512 && round_avx512(w, s, &n)) continue;
+    if (w->level >= PL_SIMD_AVX2 && w->ai != NULL && round_avx2(w, s, &n)) continue;
 #endif
     if (w->ai == NULL) {
       run(w, s, 0);
@@ -245,7 +274,7 @@ int64_t pl_match(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64
   if (window_ps < 0) return PL_E_ARGUMENT;
   if (capacity < fewer(na, nb)) return PL_E_CAPACITY;
   walk w = {.a = a, .na = na, .b = b, .nb = nb, .window = window_ps, .ai = a_index, .bi = b_index};
-  w.fast = pl_simd() >= PL_SIMD_AVX2 && na <= UINT32_MAX && nb <= UINT32_MAX;
+  if (na <= UINT32_MAX && nb <= UINT32_MAX) w.level = pl_simd();
   return (int64_t)match(&w);
 }
 
@@ -253,5 +282,6 @@ int64_t pl_match_count(const int64_t *a, size_t na, const int64_t *b, size_t nb,
                        int64_t window_ps, int64_t shift_ps) {
   if (window_ps < 0) return PL_E_ARGUMENT;
   walk w = {.a = a, .na = na, .b = b, .nb = nb, .window = window_ps, .shift = shift_ps};
+  w.level = pl_simd();
   return (int64_t)match(&w);
 }

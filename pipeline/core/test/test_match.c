@@ -33,23 +33,26 @@ static size_t plain(const int64_t *a, size_t na, const int64_t *b, size_t nb, in
   return n;
 }
 
-static void fill(int64_t *t, size_t n, uint64_t gap) {
-  int64_t at = 0;
+static void fill(int64_t *t, size_t n, uint64_t gap, int64_t at) {
   for (size_t k = 0; k < n; k++) t[k] = at += (int64_t)(next() % gap);
 }
 
 static void compare(size_t na, size_t nb, uint64_t gap, int64_t window) {
+  int64_t start = next() % 4 ? 0 : INT64_MIN / 2, shift = (int64_t)(next() % 2000) - 1000;
   size_t most = na < nb ? na : nb;
   int64_t *a = malloc((na + 1) * 8), *b = malloc((nb + 1) * 8); /* exact sizes: ASan watches */
   int64_t *ai = malloc(most * 8 + 8), *bi = malloc(most * 8 + 8);
   int64_t *pi = malloc((most + 1) * 8), *pj = malloc((most + 1) * 8);
   assert(a && b && ai && bi && pi && pj);
-  fill(a, na, gap);
-  fill(b, nb, gap);
+  fill(a, na, gap, start);
+  fill(b, nb, gap, start);
   int64_t n = pl_match(a, na, b, nb, window, ai, bi, most);
   assert(n == (int64_t)plain(a, na, b, nb, window, pi, pj));
   assert(memcmp(ai, pi, (size_t)n * 8) == 0 && memcmp(bi, pj, (size_t)n * 8) == 0);
   assert(pl_match_count(a, na, b, nb, window, 0) == n);
+  n = pl_match_count(a, na, b, nb, window, shift);
+  for (size_t k = 0; k < nb; k++) b[k] += shift;
+  assert(n == (int64_t)plain(a, na, b, nb, window, pi, pj));
   free(a), free(b), free(ai), free(bi), free(pi), free(pj);
 }
 
@@ -113,6 +116,11 @@ int main(void) {
   for (size_t na = 0; na < 9; na++)
     for (size_t nb = 0; nb < 9; nb++)
       for (int k = 0; k < 40; k++) compare(na, nb, 8, (int64_t)(next() % 6));
+  for (size_t n = 9; n < 300; n++) { /* around sides of 8 and groups of 16 */
+    compare(n, n + next() % 9, 1 + next() % 40, (int64_t)(next() % 12));
+    compare(n, 9 + next() % n, 1 + next() % 400, (int64_t)(next() % 99));
+  }
+  compare(20000, 30000, 300, 40); /* crowds that a side ends in */
   compare(100000, 90000, 1000, 50); /* sparse: many stretches */
   compare(90000, 100000, 1000, 400);
   compare(20000, 9, 1000, 50000);
