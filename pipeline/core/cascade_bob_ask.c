@@ -4,14 +4,23 @@
 
 #include "cascade_bob.h"
 
-/* Only blocks up to 2^3 times the shortest odd one are asked about in a round: a long search is
- * likely to end at an error that a short one is about to find. Shorter blocks in the second pass,
- * more of them at the same time: half the rounds for more parities (docs/cascade.md). */
+/* Only blocks up to 2^spread times the shortest odd one are asked about in a round: a long search is
+ * likely to end at an error that a short one is about to find. */
 typedef struct {
   double second; /* blocks of pass 1, in expected errors */
+  int third;     /* of pass 2: level */
   unsigned spread;
 } strategy;
-static const strategy strategies[] = {{7, 3}, {3.5, 4}}; /* by fewer_rounds */
+
+/* docs/cascade.md has what each costs. Where blocks of 64 tell little more than those of 128,
+ * searches that stay in one word are worth it. Fewer rounds: short blocks in all passes, nearly
+ * everything at the same time; but not at rates where parities cost too much of the key. */
+static const strategy *strategy_of(const pl_cascade_bob *bob, const bob_frame *f) {
+  static const strategy usual = {7, 12, 3}, in_a_word = {4, 12, 1};
+  static const strategy few_rounds = {1.4, 10, 6}, fewer_rounds = {3.5, 12, 4};
+  if (bob->fewer_rounds) return f->density < 0.06 ? &few_rounds : &fewer_rounds;
+  return f->density >= 0.045 && f->density < 0.077 ? &in_a_word : &usual;
+}
 
 static int reserve(pl_cascade_bob *bob, size_t more) {
   size_t need = bob->request_size + more;
@@ -49,8 +58,8 @@ static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int
  * rate decides, see bob_start_searches), the second as the
  * strategy says, the third 4,096. */
 static int level_for(const pl_cascade_bob *bob, int pass, const bob_frame *f) {
-  if (pass == 2) return CC_MAX_LEVEL;
-  double errors = pass ? strategies[bob->fewer_rounds].second : 0.73;
+  if (pass == 2) return strategy_of(bob, f)->third;
+  double errors = pass ? strategy_of(bob, f)->second : 0.73;
   int level = (int)lround(log2(errors / f->density)) + !pass;
   int least = CC_MIN_LEVEL + (pass ? 2 : 1), most = pass ? 11 : 9;
   return level < least ? least : level > most ? most : level;
@@ -146,7 +155,7 @@ static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
   for (int i = 0; i < f->built; i++)
     room += CC_HEADER + 2 * (size_t)(f->pass[i].searches + f->pass[i].waiting);
   if (reserve(bob, room) != PL_OK) return PL_E_MEMORY;
-  int asked = bob->pub.kernels->ask(f, strategies[bob->fewer_rounds].spread,
+  int asked = bob->pub.kernels->ask(f, strategy_of(bob, f)->spread,
                                     bob->request + bob->request_size, &room);
   bob->request_size += room;
   bob->request_bits += asked;

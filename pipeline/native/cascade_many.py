@@ -71,7 +71,8 @@ class CascadeAlices:
 class CascadeBobs:
     """Corrects up to ``slots`` keys (1 to MAX_SLOTS) at the same time.
 
-    fewer_rounds: for links with delay, half the rounds for about 1 % more leak (docs/cascade.md).
+    fewer_rounds: for links with delay, a quarter of the rounds for about 5 % more leak
+    (docs/cascade.md).
     """
 
     def __init__(self, slots: int, *, fewer_rounds: bool = False) -> None:
