@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def batches(self) -> int:
-        return 8 if self.delay_ms else 2
+        return 8 if self.delay_ms else 4
 
     @property
     def in_flight(self) -> int:

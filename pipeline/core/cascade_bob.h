@@ -28,6 +28,7 @@ typedef struct {
   uint64_t starts[CC_MAX_UNITS]; /* by word: a block begins at its first bit */
   bob_search *search, *parked;   /* parked: long ones, for later; room for all in both */
   int searches, waiting, capacity; /* `waiting` of them are parked */
+  int ordered;                     /* so many of the searches were asked about before */
   unsigned shortest;                /* no parked block is shorter: level */
   int searching;                 /* pass 0, first searches: their level now */
   int level;                     /* of the blocks that were asked for */

@@ -145,6 +145,20 @@ static int ask_first(pl_cascade_bob *bob, bob_frame *f) {
   return PL_OK;
 }
 
+/* Searches in the order of their cells' cache lines. With many frames in flight cells and keys come
+ * from memory in every round, three times as fast forwards as at random. */
+static void order(bob_pass *p) {
+  enum { LINE = 8, LINES = CC_MAX_WORDS * 64 >> LINE, LEAST = 32, MOST = 1024 };
+  uint16_t place[LINES + 1] = {0};
+  bob_search ordered[MOST];
+  int n = p->searches, fresh = n - p->ordered;
+  if (n > MOST || fresh < LEAST || fresh * 4 < n) return;
+  for (int k = 0; k < n; k++) place[(bob_begin(p->search[k]) >> LINE) + 1]++;
+  for (int k = 1; k < LINES; k++) place[k] = (uint16_t)(place[k] + place[k - 1]);
+  for (int k = 0; k < n; k++) ordered[place[bob_begin(p->search[k]) >> LINE]++] = p->search[k];
+  memcpy(p->search, ordered, (size_t)n * sizeof *ordered);
+}
+
 /* Returns 1 when something was asked, 0 when no block is odd. */
 static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
   if (f->pass[0].real) {
@@ -155,6 +169,7 @@ static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
   for (int i = 0; i < f->built; i++)
     room += CC_HEADER + 2 * (size_t)(f->pass[i].searches + f->pass[i].waiting);
   if (reserve(bob, room) != PL_OK) return PL_E_MEMORY;
+  for (int i = 0; bob->fewer_rounds && i < f->built; i++) order(&f->pass[i]);
   int asked = bob->pub.kernels->ask(f, strategy_of(bob, f)->spread,
                                     bob->request + bob->request_size, &room);
   bob->request_size += room;

@@ -50,7 +50,7 @@ void bob_cut(bob_frame *f, int pass, int level) {
   for (int w = 0, stride = level > 6 ? 1 << (level - 6) : 1; w < f->words; w += stride)
     p->cell[w].bound = pattern;
   p->level = level;
-  p->searches = p->waiting = 0;
+  p->searches = p->waiting = p->ordered = 0;
 }
 
 void bob_flip_subsets(const cc_public *pub, bob_frame *f, int position) {

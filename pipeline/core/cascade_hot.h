@@ -307,6 +307,7 @@ HOT_TARGET int HOT(hear_halves)(const cc_public *pub, bob_frame *f, int pass, in
     /* which no other block of this pass depends on */
     if (wrong && HOT(flip)(pub, f, pass, found, wrong) != PL_OK) return PL_E_DATA;
   }
+  p->ordered = (int)(kept - p->search);
   for (int k = count; k < p->searches; k++) *kept++ = p->search[k]; /* those that came meanwhile */
   p->searches = (int)(kept - p->search);
   return PL_OK;
