@@ -83,7 +83,8 @@ def number(value: float | None, unit: str = "") -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     ratio = "-" if row.ratio is None else f"{float(f'{row.ratio:.3g}'):g}x"
-    details = [f"{key} {row.details[key]}" for key in ("f", "fer", "rounds") if key in row.details]
+    told = [(key, row.details[key]) for key in ("f", "fer", "rounds") if key in row.details]
+    details = [f"{key} {value:.5g}" for key, value in told]
     figure = ", ".join([number(row.figure, row.unit), *details])
     baseline = "-" if row.baseline is None else row.baseline
     if row.baseline_figure is not None:
