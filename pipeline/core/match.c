@@ -1,7 +1,8 @@
 /* Two-fold coincidences: which event of one list belongs to which of the other.
  *
  * The walk is greedy in time order. One walk is a chain of dependent loads and compares; four of
- * them over separate stretches of time, interleaved, keep the processor busy while each waits. */
+ * them over separate stretches of time, interleaved, keep the processor busy while each waits.
+ * match_avx512.c compares eight events with eight instead, for the same pairs. */
 #include "match.h"
 
 #include <string.h>
