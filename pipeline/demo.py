@@ -33,6 +33,8 @@ NODE_GRACE_S = 120.0
 STOP_TIMEOUT_S = 20.0
 LINE_LIMIT = 1 << 20
 NODES = ("alice", "bob")
+# done, interrupted, and interrupted when it was done and Python was about to end it
+ENDED_AS_ASKED = (0, 130, -signal.SIGINT)
 
 
 class DemoError(PhotonlinkError):
@@ -269,8 +271,8 @@ class Demo:
         rest = asyncio.create_task(read_rest())
         await node.stop()
         await rest
-        if node.process.returncode not in (0, 130):
-            said = node.errors[-1] if node.errors else "it said nothing"
+        if node.process.returncode not in ENDED_AS_ASKED:
+            said = node.errors[-1] if node.errors else f"it ended with {node.process.returncode}"
             self.outcome.failures.append(f"{node.name} failed: {said}")
 
     async def _end_emulators(self, emulators: Program) -> None:
