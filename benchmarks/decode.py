@@ -48,19 +48,12 @@ def require_equal(ours: Tags, theirs: Tags, what: str) -> None:
 
 def t2(name: str, effort: Effort) -> Row:
     """Peer: ptufile's decode_records on all records at once, as it is meant to be used; and for
-    the note its kernel alone, piece by piece into a buffer that is used again. Ours reads the
-    stream several times in its turn: one time is so short that a good part of it would be spent
-    on writing to memory what the peer has left in the cache.
+    the note its kernel alone, piece by piece into a buffer that is used again.
     """
     records = t2_records(effort.scaled(10_000_000, 10_000), T2_RESOLUTION_PS)
     wire = WireFormat("t2", {"resolution_ps": T2_RESOLUTION_PS})
     chunks = [WireChunk(piece) for piece in pieces(records.tobytes(), size=1 << 20)]
-    once, theirs, note = repeated(wire, chunks), None, "in pieces of 1 MiB"
-
-    def ours() -> None:
-        for _ in range(T2_TIMES):
-            once()
-
+    ours, theirs, note = repeated(wire, chunks), None, "in pieces of 1 MiB"
     ptufile = peer("ptufile")
     if ptufile is not None:
         ptu = ptufile.PtuFile(ptu_file(records, GENERIC_T2, T2_RESOLUTION_PS))

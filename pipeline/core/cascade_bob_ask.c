@@ -16,8 +16,8 @@ typedef struct {
  * searches that stay in one word are worth it. Fewer rounds: short blocks in all passes, nearly
  * everything at the same time; but not at rates where parities cost too much of the key. */
 static const strategy *strategy_of(const pl_cascade_bob *bob, const bob_frame *f) {
-  static const strategy usual = {7, 12, 3}, in_a_word = {4, 12, 1};
-  static const strategy few_rounds = {1.4, 10, 6}, fewer_rounds = {3.5, 12, 4};
+  static const strategy usual = {7, CC_MAX_LEVEL, 3}, in_a_word = {4, CC_MAX_LEVEL, 1};
+  static const strategy few_rounds = {1.4, 10, 6}, fewer_rounds = {3.5, CC_MAX_LEVEL, 4};
   if (bob->fewer_rounds) return f->density < 0.06 ? &few_rounds : &fewer_rounds;
   return f->density >= 0.045 && f->density < 0.077 ? &in_a_word : &usual;
 }
@@ -55,11 +55,11 @@ static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int
 }
 
 /* Block lengths: the first near 0.73 / density (asking starts one level higher, and the measured
- * rate decides, see bob_start_searches), the second as the
- * strategy says, the third 4,096. */
+ * rate decides, see bob_start_searches), the others as the strategy says. */
 static int level_for(const pl_cascade_bob *bob, int pass, const bob_frame *f) {
-  if (pass == 2) return strategy_of(bob, f)->third;
-  double errors = pass ? strategy_of(bob, f)->second : 0.73;
+  const strategy *how = strategy_of(bob, f);
+  if (pass == 2) return how->third;
+  double errors = pass ? how->second : 0.73;
   int level = (int)lround(log2(errors / f->density)) + !pass;
   int least = CC_MIN_LEVEL + (pass ? 2 : 1), most = pass ? 11 : 9;
   return level < least ? least : level > most ? most : level;

@@ -237,7 +237,7 @@ int64_t pl_cascade_alices_step(pl_cascade_alices *all, const uint8_t *in, size_t
 int64_t pl_cascade_alices_leak(pl_cascade_alices *all, int slot);
 
 typedef struct pl_cascade_bobs pl_cascade_bobs;
-/* fewer_rounds, for a link with delay: 1 halves the rounds and leaks 1 % more; else 0. */
+/* fewer_rounds, for a link with delay: 1 asks in a quarter of the rounds and leaks 5 % more. */
 int pl_cascade_bobs_new(pl_cascade_bobs **out, int slots, int fewer_rounds);
 void pl_cascade_bobs_free(pl_cascade_bobs *all);
 /* The first request comes with the next step. PL_E_STATE: what is there waits for a step or for

@@ -21,7 +21,6 @@ typedef struct {
   size_t na, nb;
   int64_t shift, window; /* added to b; half width */
   int64_t *ai, *bi;      /* NULL: count only */
-  int level; /* PL_SIMD_.. */
 } walk;
 
 static size_t fewer(size_t x, size_t y) { return x < y ? x : y; }
@@ -238,6 +237,11 @@ AVX2 static int round_avx512(const walk *w, stretch *s, size_t *n) {
 /* Pairs are found at most where the shorter list could hold them, then moved together. */
 static size_t match(const walk *w) {
   size_t i = 0, j = 0, n = 0;
+#if defined(__x86_64__)
+  int wide = pl_simd() >= PL_SIMD_AVX512;
+  int fast = pl_simd() >= PL_SIMD_AVX2 && w->ai != NULL && w->na <= UINT32_MAX &&
+             w->nb <= UINT32_MAX; /* it finds pairs only, in 32 bits */
+#endif
   while (i < w->na && j < w->nb) {
     stretch s[WALKS];
     size_t room = n, length = fewer(MATCH_STRETCH, (w->na - i + WALKS - 1) / WALKS);
@@ -249,8 +253,8 @@ static size_t match(const walk *w) {
       room += safe_steps(&s[k]);
     }
 #if defined(__x86_64__)
-    if (w->level >= PL_SIMD_AVX512 && round_avx512(w, s, &n)) continue;
-    if (w->level >= PL_SIMD_AVX2 && w->ai != NULL && round_avx2(w, s, &n)) continue;
+    if (wide && round_avx512(w, s, &n)) continue;
+    if (fast && round_avx2(w, s, &n)) continue;
 #endif
     if (w->ai == NULL) {
       run(w, s, 0);
@@ -275,7 +279,6 @@ int64_t pl_match(const int64_t *a, size_t na, const int64_t *b, size_t nb, int64
   if (window_ps < 0) return PL_E_ARGUMENT;
   if (capacity < fewer(na, nb)) return PL_E_CAPACITY;
   walk w = {.a = a, .na = na, .b = b, .nb = nb, .window = window_ps, .ai = a_index, .bi = b_index};
-  if (na <= UINT32_MAX && nb <= UINT32_MAX) w.level = pl_simd();
   return (int64_t)match(&w);
 }
 
@@ -283,6 +286,5 @@ int64_t pl_match_count(const int64_t *a, size_t na, const int64_t *b, size_t nb,
                        int64_t window_ps, int64_t shift_ps) {
   if (window_ps < 0) return PL_E_ARGUMENT;
   walk w = {.a = a, .na = na, .b = b, .nb = nb, .window = window_ps, .shift = shift_ps};
-  w.level = pl_simd();
   return (int64_t)match(&w);
 }
