@@ -27,10 +27,10 @@ from photonlink.pipeline.keys.store import DirectoryStore
 from photonlink.pipeline.native.cascade_many import HEAD_BYTES
 from photonlink.pipeline.native.hashing import Toeplitz
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.authentication import Stream
-from photonlink.pipeline.protocol.framing import HEADER_BYTES
+from photonlink.pipeline.protocol.channel.authentication import Stream
+from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES
+from photonlink.pipeline.protocol.channel.pads import Pads
 from photonlink.pipeline.protocol.messages import PoolName, Tag
-from photonlink.pipeline.protocol.pads import Pads
 from photonlink.pipeline.stages import verify
 from photonlink.pipeline.stages.finite_key import bbm92_key_length
 from photonlink.pipeline.stages.reconcile_many import ROOM_BYTES, Block

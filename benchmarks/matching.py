@@ -15,7 +15,7 @@ from benchmarks.measure import Effort, Row, against, medians, peer
 from benchmarks.streams import GAP_PS, Int64s, poissonian
 from photonlink.pipeline.native.correlate import correlate_into
 from photonlink.pipeline.native.matching import match_pairs
-from photonlink.pipeline.stages.acquisition import PS, ClockModel, coarse_search
+from photonlink.pipeline.stages.clock.search import PS, ClockModel, coarse_search
 
 WINDOW_PS, JITTER_PS, SHARE = 500, 50, 0.2
 LOW_PS, BIN_PS, BINS = -50_000, 100, 1000

@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "system"
 
 import brokers  # noqa: E402
 
-from photonlink.pipeline.locked_memory import go_unlocked_if_needed  # noqa: E402
+from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed  # noqa: E402
 
 UNLOCKED = go_unlocked_if_needed()
 

@@ -9,9 +9,9 @@ from photonlink.hal.tags import Provenance
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import least_real
 from photonlink.pipeline.keys.store import KeyStore
-from photonlink.pipeline.protocol.authentication import Stream
+from photonlink.pipeline.protocol.channel.authentication import Stream
+from photonlink.pipeline.protocol.channel.pads import Pads
 from photonlink.pipeline.protocol.messages import Message, PoolName
-from photonlink.pipeline.protocol.pads import Pads
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
 from photonlink.pipeline.status.model import Alarm, Severity
 

@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from photonlink.pipeline.protocol.framing import ProtocolError, encode_frame
+from photonlink.pipeline.protocol.channel.framing import ProtocolError, encode_frame
 
 PROTOCOL_VERSION = 1
 MAX_JSON_BYTES = 16_384

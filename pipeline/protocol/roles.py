@@ -9,13 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from photonlink.hal.tags import Provenance, TagBlock
-from photonlink.pipeline.protocol.acquisition import Started, check
-from photonlink.pipeline.protocol.blockrule import rest_pays
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.distilling import Distilling
-from photonlink.pipeline.protocol.distilling_alice import AliceDistilling
-from photonlink.pipeline.protocol.distilling_bob import BobDistilling
-from photonlink.pipeline.protocol.framing import ProtocolError
+from photonlink.pipeline.protocol.distilling.alice import AliceDistilling
+from photonlink.pipeline.protocol.distilling.bob import BobDistilling
+from photonlink.pipeline.protocol.distilling.shared import Distilling
 from photonlink.pipeline.protocol.messages import (
     AbortBlock,
     Acquisition,
@@ -44,10 +42,12 @@ from photonlink.pipeline.protocol.messages import (
     canonical_json,
     parse_json,
 )
-from photonlink.pipeline.protocol.sifting import Sifting
-from photonlink.pipeline.protocol.sifting_alice import AliceSifting
-from photonlink.pipeline.protocol.sifting_bob import BobSifting
-from photonlink.pipeline.stages.clock import ClockRecovery
+from photonlink.pipeline.protocol.sifting.alice import AliceSifting
+from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
+from photonlink.pipeline.protocol.sifting.bob import BobSifting
+from photonlink.pipeline.protocol.sifting.peer_taggers import Started, check
+from photonlink.pipeline.protocol.sifting.shared import Sifting
+from photonlink.pipeline.stages.clock.recovery import ClockRecovery
 from photonlink.pipeline.status.model import Phase, Severity
 
 _GATED = (

@@ -16,11 +16,12 @@ from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.policy import is_marked
 from photonlink.pipeline.keys.store import KeyStore, StoreError
 from photonlink.pipeline.native.base import NativeError, NativeMemoryError
-from photonlink.pipeline.protocol import accounts
-from photonlink.pipeline.protocol.acquisition import Started
+from photonlink.pipeline.protocol import block_record as accounts
+from photonlink.pipeline.protocol.channel.framing import FrameReader, ProtocolError
+from photonlink.pipeline.protocol.channel.handshake import Handshake, refusal
+from photonlink.pipeline.protocol.channel.pads import DIRECTIONS, POOLS, PoolKey
+from photonlink.pipeline.protocol.channel.ratelimit import TokenBucket
 from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.framing import FrameReader, ProtocolError
-from photonlink.pipeline.protocol.handshake import Handshake, refusal
 from photonlink.pipeline.protocol.messages import (
     LIMITS,
     Bye,
@@ -31,10 +32,9 @@ from photonlink.pipeline.protocol.messages import (
     Tag,
     decode,
 )
-from photonlink.pipeline.protocol.pads import DIRECTIONS, POOLS, PoolKey
-from photonlink.pipeline.protocol.ratelimit import TokenBucket
 from photonlink.pipeline.protocol.roles import AliceRole, BobRole
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, SessionSetup
+from photonlink.pipeline.protocol.sifting.peer_taggers import Started
 from photonlink.pipeline.protocol.statusline import link_state
 from photonlink.pipeline.status.model import Phase, Severity
 

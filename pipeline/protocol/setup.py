@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from photonlink.hal.tags import Provenance
-from photonlink.pipeline.protocol.parameters import Parameters
+from photonlink.pipeline.stages.agreed import Parameters
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from photonlink.pipeline.protocol.accounts import emulated, stored_bits
+from photonlink.pipeline.protocol.block_record import emulated, stored_bits
+from photonlink.pipeline.protocol.channel.pads import POOLS
 from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.pads import POOLS
 from photonlink.pipeline.status.model import LinkState, Phase
 
 

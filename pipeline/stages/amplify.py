@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from photonlink.pipeline.native.hashing import toeplitz_modified
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.stages import verify
+from photonlink.pipeline.stages.agreed import Parameters
 from photonlink.pipeline.stages.finite_key import KeyLength, bbm92_key_length, tlgr2012
 
 

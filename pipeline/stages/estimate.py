@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from photonlink.pipeline.protocol.parameters import Parameters
+from photonlink.pipeline.stages.agreed import Parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,6 @@ from photonlink.hal.tags import TagBlock
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import KeyStore, MemoryStore
-from photonlink.pipeline.protocol import clockfinder
-from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import (
     Disconnect,
@@ -34,7 +32,9 @@ from photonlink.pipeline.protocol.setup import (
     Send,
     SessionSetup,
 )
-from photonlink.pipeline.stages.clock import ClockParameters
+from photonlink.pipeline.protocol.sifting import clockfinder
+from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.clock.recovery import ClockParameters
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from photonlink.pipeline.account import account
 from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import BlockReport
+from photonlink.pipeline.status.run_summary import account
 
 GOOD = BlockReport(
     block=1, sifted_bits=12_000, key_bits_in=9_000, test_bits=3_000, qber_hv=0.02, qber_da=0.03,

@@ -19,15 +19,15 @@ from photonlink.drivers.recordings import RecordingWriter
 from photonlink.hal.errors import RecordingError
 from photonlink.hal.instruments import WireChunk, WireFormat
 from photonlink.hal.tags import LostInterval
-from photonlink.pipeline.analyze import (
+from photonlink.pipeline.native.base import NativeArgumentError
+from photonlink.pipeline.native.correlate import StreamCorrelator, correlate_into
+from photonlink.pipeline.recordings.analyze import (
     AnalyzeError,
     analyze_file,
     render_text,
     write_csv,
     write_png,
 )
-from photonlink.pipeline.native.base import NativeArgumentError
-from photonlink.pipeline.native.correlate import StreamCorrelator, correlate_into
 
 PTU = "200204_HH400_T2_320MHz_HBT.timeres"
 times = st.lists(st.integers(-500, 3000), max_size=60).map(sorted)

@@ -8,10 +8,10 @@ from photonlink.pipeline.keys.ledger import PAD_BYTES, Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import MemoryStore
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.authentication import TAG_HEAD_BYTES, Stream
-from photonlink.pipeline.protocol.framing import ProtocolError
+from photonlink.pipeline.protocol.channel.authentication import TAG_HEAD_BYTES, Stream
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
+from photonlink.pipeline.protocol.channel.pads import POOLS, Pads, PoolKey
 from photonlink.pipeline.protocol.messages import PoolName, Tag
-from photonlink.pipeline.protocol.pads import POOLS, Pads, PoolKey
 from photonlink.pipeline.stages.finite_key import authentication_cost
 
 SESSION = bytes(range(32))

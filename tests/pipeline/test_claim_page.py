@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from photonlink.pipeline.claim import document, published, soundness, vectors
-from photonlink.pipeline.cli import app
+from photonlink.pipeline.cli.main import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "claim.md"
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from clicks import Bench, Clicks, generate
 
-from photonlink.pipeline.stages import clock as clock_module
-from photonlink.pipeline.stages.acquisition import ClockModel, coarse_search
-from photonlink.pipeline.stages.clock import (
+from photonlink.pipeline.stages.clock import recovery as clock_module
+from photonlink.pipeline.stages.clock.recovery import (
     AMBIGUOUS,
     FREQUENCY,
     HOLDOVER,
@@ -23,6 +22,7 @@ from photonlink.pipeline.stages.clock import (
     Lock,
     NoLock,
 )
+from photonlink.pipeline.stages.clock.search import ClockModel, coarse_search
 from photonlink.pipeline.stages.sift import coincidence_parameters
 from photonlink.pipeline.stages.window import Int64s
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from clicks import Bench, generate
 
-from photonlink.pipeline.stages.clock import ClockParameters, ClockRecovery
+from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery
 
 PS = 10**12
 

@@ -10,7 +10,7 @@ import pytest
 from clicks import MAP, Bench, Clicks, blocks, generate
 
 from photonlink.hal.tags import LostInterval
-from photonlink.pipeline.stages.clock import ClockParameters, ClockRecovery
+from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery
 from photonlink.pipeline.stages.delays import INFORMATION_LIMIT_BITS, DelayEstimator
 from photonlink.pipeline.stages.events import DetectorMap, EventBuffer
 from photonlink.pipeline.stages.sift import (

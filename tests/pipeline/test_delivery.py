@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.cli import app
-from photonlink.pipeline.demo_files import write_demo_files
+from photonlink.pipeline.cli.main import app
+from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.keys.delivery import deliver, stored_blocks
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import DeliveryRefused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from photonlink.pipeline.demo import Demo, Program
+from photonlink.pipeline.demo.demo import Demo, Program
 
 READY = "print('{\"ready\": true}', flush=True)"
 BROKEN = "signal.signal(signal.SIGINT, lambda *_: sys.exit('broken'))"

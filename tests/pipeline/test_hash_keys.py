@@ -13,11 +13,11 @@ from photonlink.pipeline.keys.store import MemoryStore
 from photonlink.pipeline.native.base import NativeError
 from photonlink.pipeline.native.hashing import PolyMac
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol import authentication
-from photonlink.pipeline.protocol.authentication import MAX_TAGS_PER_KEY, Stream
-from photonlink.pipeline.protocol.framing import ProtocolError
+from photonlink.pipeline.protocol.channel import authentication
+from photonlink.pipeline.protocol.channel.authentication import MAX_TAGS_PER_KEY, Stream
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
+from photonlink.pipeline.protocol.channel.pads import Pads, PoolKey
 from photonlink.pipeline.protocol.messages import PoolName
-from photonlink.pipeline.protocol.pads import Pads, PoolKey
 
 BLOCK, HANDSHAKE = PoolName.BLOCK, PoolName.HANDSHAKE
 SESSION = bytes(range(32))

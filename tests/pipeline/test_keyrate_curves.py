@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.cli import app
+from photonlink.pipeline.cli.main import app
 from photonlink.pipeline.planning import channel, curve, model
 from photonlink.pipeline.planning.expected import hardware_of
 from photonlink.pipeline.planning.rates import Planned, key_rate

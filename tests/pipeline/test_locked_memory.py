@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from photonlink.pipeline import locked_memory
+from photonlink.pipeline.node import locked_memory
 
 CHILD = """
 import resource, sys
-from photonlink.pipeline import locked_memory
+from photonlink.pipeline.node import locked_memory
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
 locked_memory._has_capability = lambda: False
 print(locked_memory.go_unlocked_if_needed())

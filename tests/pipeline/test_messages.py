@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonlink.pipeline.protocol.framing import (
+from photonlink.pipeline.protocol.channel.framing import (
     HEADER_BYTES,
     FrameReader,
     ProtocolError,
@@ -28,7 +28,7 @@ from photonlink.pipeline.protocol.messages import (
     decode,
     parse_json,
 )
-from photonlink.pipeline.protocol.parameters import Parameters, ParametersError, differences
+from photonlink.pipeline.stages.agreed import Parameters, ParametersError, differences
 
 
 def example(cls: type[Message]) -> Message:

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photonlink.pipeline.locked_memory import can_lock
 from photonlink.pipeline.native.base import NativeArgumentError, NativeError, NativeStateError
 from photonlink.pipeline.native.secret import SecretBits, SecretFileError, secret_memory_locked
+from photonlink.pipeline.node.locked_memory import can_lock
 
 LENGTHS = [0, 1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 1000]
 KNOWN = bytes(range(1, 65))  # a pattern no message contains by chance

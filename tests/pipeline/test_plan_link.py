@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from photonlink.pipeline.cli import app
+from photonlink.pipeline.cli.main import app
 from photonlink.pipeline.planning import plan as planning
 from photonlink.pipeline.planning.model import load_link
 from photonlink.pipeline.planning.rates import Planned, key_rate

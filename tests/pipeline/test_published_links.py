@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from photonlink.pipeline.claim import published
-from photonlink.pipeline.cli import app
+from photonlink.pipeline.cli.main import app
 from photonlink.pipeline.planning import ma2005
 from photonlink.pipeline.planning.model import load_link
 

@@ -13,8 +13,8 @@ from clicks import MAP, Bench, generate
 from photonlink.hal.errors import RecordingError
 from photonlink.hal.instruments import AcquisitionStart
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
-from photonlink.pipeline.protocol.parameters import Parameters
-from photonlink.pipeline.replay import PS, ReplayResult, cut, replay_pair
+from photonlink.pipeline.recordings.replay import PS, ReplayResult, cut, replay_pair
+from photonlink.pipeline.stages.agreed import Parameters
 from photonlink.pipeline.stages.events import DetectorMap
 
 DETECTORS = DetectorMap(MAP)

@@ -11,7 +11,7 @@ from clicks import Bench, generate
 
 from photonlink.drivers.recordings import write_ptu
 from photonlink.hal.tags import TagBlock
-from photonlink.pipeline.replay_files import ReplayError, replay_files
+from photonlink.pipeline.recordings.files import ReplayError, replay_files
 
 LETTERS = {"H": 1, "V": 2, "D": 3, "A": 4}
 RUN = Bench(

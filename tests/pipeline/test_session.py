@@ -13,10 +13,10 @@ from link import BENCH, SMALL, Node, Wire, clicks_of, feed, keys, pair, run_link
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.tags import LostInterval, Provenance
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.protocol import sifting_alice
 from photonlink.pipeline.protocol.messages import MESSAGES, IntervalKind, Request, Tag, decode
-from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send
+from photonlink.pipeline.protocol.sifting import alice as sifting_alice
+from photonlink.pipeline.stages.agreed import Parameters
 from photonlink.pipeline.status.model import Alarm, Phase
 
 

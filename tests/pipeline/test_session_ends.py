@@ -9,9 +9,9 @@ import pytest
 from link import BENCH, SMALL, Wire, clicks_of, keys, narrow_clock_search, pair, run_link
 
 from photonlink.pipeline.protocol import roles
-from photonlink.pipeline.protocol.blockrule import rest_pays
-from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.setup import Role
+from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
+from photonlink.pipeline.stages.agreed import Parameters
 from photonlink.pipeline.stages.amplify import secret_length
 from photonlink.pipeline.stages.finite_key import binary_entropy
 

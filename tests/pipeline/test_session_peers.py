@@ -31,8 +31,8 @@ from photonlink.pipeline.protocol.messages import (
     Tag,
     decode,
 )
-from photonlink.pipeline.protocol.parameters import Parameters
 from photonlink.pipeline.protocol.setup import Effect, Limits, Publish, Role
+from photonlink.pipeline.stages.agreed import Parameters
 from photonlink.pipeline.stages.reconcile import Corrector
 from photonlink.pipeline.status.model import Alarm, Phase
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from photonlink.hal.errors import StationError
-from photonlink.pipeline.demo_files import write_demo_files
-from photonlink.pipeline.station import load_node_station, with_emulator_addresses
+from photonlink.pipeline.demo.files import write_demo_files
+from photonlink.pipeline.node.station import load_node_station, with_emulator_addresses
 
 
 @pytest.fixture

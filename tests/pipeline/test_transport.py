@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from photonlink.pipeline import transport
-from photonlink.pipeline.transport import BACKOFF_S, Listener, PeerAddress, connections
+from photonlink.pipeline.node import transport
+from photonlink.pipeline.node.transport import BACKOFF_S, Listener, PeerAddress, connections
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from photonlink.pipeline.report import Reporter
+from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
 from photonlink.pipeline.status.payload import flatten
-from photonlink.pipeline.view import LinkView
+from photonlink.pipeline.status.terminal import LinkView
 
 STATE = LinkState(
     Phase.SIFTING, rate_hz={"H": 40123.0}, coincidences_hz=23456.0, accidentals_hz=78.0,

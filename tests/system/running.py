@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from photonlink.pipeline.demo_files import DemoFiles, write_demo_files
+from photonlink.pipeline.demo.files import DemoFiles, write_demo_files
 from photonlink.pipeline.status.broker import free_port
 
 DEADLINE_S = 120.0

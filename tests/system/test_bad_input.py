@@ -15,7 +15,7 @@ import pytest
 from brokers import Mosquitto
 from running import PHOTONLINK, Running, control, emulated_bench, node, running
 
-from photonlink.pipeline.demo_files import write_demo_files
+from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.keys.psk import create_psk
 
 

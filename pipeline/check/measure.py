@@ -1,0 +1,227 @@
+"""What ``photonlink check`` measures: clicks in the dark and in the light, at one end or both.
+
+Both ends go through the same steps and tell each other when each is done: connect, everything
+dark, count; light on, record; then each sends its clicks to the other, all of them public.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from photonlink.hal.decoders import decoder_for
+from photonlink.hal.errors import LinkError, PhotonlinkError
+from photonlink.hal.instruments import AcquisitionStart, TimeTagger
+from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.safety import guard
+from photonlink.pipeline.node.recorded_session import detector_map
+from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
+from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration
+from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
+
+DARK_S = 1.0
+SETTLE_S = 0.5
+PEER_WAIT_S = 20.0
+STEP_TIMEOUT_S = 60.0
+MAX_MESSAGE_BYTES = 1 << 27
+_HEAD = struct.Struct("<II")
+
+
+@dataclass(frozen=True, slots=True)
+class SideClicks:
+    """One end: labelled clicks with the light on (detector 0..3 = H, V, D, A), dark rates."""
+
+    role: str
+    resolution_ps: float
+    host_start_s: float
+    time_ps: Int64s
+    detector: Uint8s
+    seconds: float
+    dark_hz: dict[str, float]
+    lost_s: float
+    emulated: bool
+
+    def rates_hz(self) -> dict[str, float]:
+        counts = np.bincount(self.detector, minlength=4)
+        return {x: float(counts[i]) / self.seconds for i, x in enumerate(LETTERS)}
+
+    def times(self, letter: str) -> Int64s:
+        return self.select(self.time_ps, letter)
+
+    def select(self, times: Int64s, letter: str) -> Int64s:
+        """Those of ``times`` (one per click) that belong to a detector."""
+        return np.ascontiguousarray(times[self.detector == LETTERS.index(letter)])
+
+
+class _Peer:
+    """Small framed messages to the other end's check; everything is bounded."""
+
+    def __init__(self, stream: PeerStream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    async def send(self, meta: dict[str, object], payload: bytes = b"") -> None:
+        head = json.dumps(meta).encode()
+        await self._stream.write(_HEAD.pack(len(head), len(payload)) + head + payload)
+
+    async def receive(self, step: str) -> tuple[dict[str, object], bytes]:
+        async with asyncio.timeout(STEP_TIMEOUT_S):
+            n_head, n_payload = _HEAD.unpack(await self._exactly(_HEAD.size))
+            if n_head + n_payload > MAX_MESSAGE_BYTES:
+                raise LinkError("what answers is no photonlink check", where="peer")
+            head = await self._exactly(n_head)
+            payload = await self._exactly(n_payload)
+        meta: dict[str, object] = json.loads(head)
+        if meta.get("check") != step:
+            raise LinkError(f"the peer is at {meta.get('check')!r}, not {step!r}", where="peer")
+        return meta, payload
+
+    async def _exactly(self, n: int) -> bytes:
+        while len(self._buffer) < n:
+            data = await self._stream.read()
+            if not data:
+                raise LinkError("the peer went away during the check", where="peer")
+            self._buffer += data
+        piece = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return piece
+
+    async def in_step(self, step: str) -> None:
+        """Wait until both ends are here."""
+        await self.send({"check": step})
+        await self.receive(step)
+
+
+async def measure(station: NodeStation, seconds: float, *, wait_for_peer: bool) -> list[SideClicks]:
+    """This end's clicks, and the peer's when it is there. Light and bias are off afterwards."""
+    bench = await open_bench(with_emulator_addresses(station))
+    async with guard(bench) as state, _peer_of(station, wait_for_peer) as peer:
+        own = await _measure_own(station, bench, seconds, peer)
+        if peer is None:
+            return [own]
+        await peer.send(_meta(own), encode_calibration(own.time_ps, own.detector, 0))
+        return [own, _from_peer(*await peer.receive("clicks"))]
+    raise PhotonlinkError(f"the check was stopped by {state.signal}", where=station.name)
+
+
+@contextlib.asynccontextmanager
+async def _peer_of(station: NodeStation, wanted: bool) -> AsyncIterator[_Peer | None]:
+    """The other end's check, or None when it does not come in time."""
+    if not wanted:
+        yield None
+        return
+    listener = None
+    if station.peer.listen is not None:
+        listener = Listener(PeerAddress.parse(station.peer.listen))
+        await listener.start()
+        streams = listener.connections()
+    else:
+        streams = connections(PeerAddress.parse(station.peer.connect or ""))
+    try:
+        peer = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PEER_WAIT_S):
+                peer = _Peer(await anext(streams))
+        yield peer
+    finally:
+        await streams.aclose()
+        if listener is not None:
+            await listener.close()
+
+
+async def _measure_own(
+    station: NodeStation, bench: Bench, seconds: float, peer: _Peer | None
+) -> SideClicks:
+    for laser in bench.lasers.values():
+        await laser.set_emission(False)
+    await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
+    await asyncio.sleep(SETTLE_S)
+    dark_hz: dict[str, float] = {}
+    if peer is not None:
+        await peer.in_step("dark")
+    if peer is not None or bench.lasers:
+        dark_hz = (await _record(station, bench, DARK_S)).rates_hz()
+    if peer is not None:
+        await peer.in_step("light")
+    for laser in bench.lasers.values():
+        await laser.set_emission(True)
+    await asyncio.sleep(SETTLE_S)
+    if peer is not None:
+        await peer.in_step("record")
+    lit = await _record(station, bench, seconds)
+    return SideClicks(
+        lit.role, lit.resolution_ps, lit.host_start_s, lit.time_ps, lit.detector, lit.seconds,
+        dark_hz, lit.lost_s, lit.emulated,
+    )  # fmt: skip
+
+
+async def _record(station: NodeStation, bench: Bench, seconds: float) -> SideClicks:
+    tagger = bench.tagger
+    letters = detector_map(station, bench).channels
+    number = np.full(256, 255, np.uint8)
+    for letter, channel in letters.items():
+        number[channel] = LETTERS.index(letter)
+    start = await tagger.start()
+    try:
+        times, channels, lost_s = await _collect(tagger, seconds)
+    finally:
+        await tagger.stop()
+    detector = number[channels]
+    keep = detector < 4
+    return SideClicks(
+        station.node.role, tagger.capabilities.resolution_ps, _host_start_s(start),
+        np.ascontiguousarray(times[keep]), np.ascontiguousarray(detector[keep]), seconds, {},
+        lost_s, bench.emulated,
+    )  # fmt: skip
+
+
+def _host_start_s(start: AcquisitionStart) -> float:
+    return start.host_time_s
+
+
+async def _collect(tagger: TimeTagger, seconds: float) -> tuple[Int64s, Uint8s, float]:
+    decoder = decoder_for(tagger.wire_format)
+    blocks, lost_ps, end = [], 0, round(seconds * 1e12)
+    deadline = time.monotonic() + 3 * seconds + STEP_TIMEOUT_S
+    async for chunk in tagger.chunks():
+        block = decoder.feed(chunk)
+        blocks.append(block)
+        lost_ps += sum(x.end_ps - x.start_ps for x in block.lost)
+        if block.end_ps >= end or time.monotonic() > deadline:
+            break
+    times = np.concatenate([b.time_ps for b in blocks])
+    channels = np.concatenate([b.channel for b in blocks])
+    inside = times < end
+    return times[inside], channels[inside], lost_ps / 1e12
+
+
+def _meta(own: SideClicks) -> dict[str, object]:
+    return {
+        "check": "clicks", "role": own.role, "resolution_ps": own.resolution_ps,
+        "host_start_s": own.host_start_s, "seconds": own.seconds, "dark_hz": own.dark_hz,
+        "lost_s": own.lost_s, "emulated": own.emulated,
+    }  # fmt: skip
+
+
+def _from_peer(meta: dict[str, object], payload: bytes) -> SideClicks:
+    try:
+        seconds = float(str(meta["seconds"]))
+        time_ps, detector = decode_calibration(payload, 0, round(seconds * 1e12) + 1)
+        dark = meta["dark_hz"]
+        dark_hz = {str(k): float(v) for k, v in dark.items()} if isinstance(dark, dict) else {}
+        return SideClicks(
+            str(meta["role"]), float(str(meta["resolution_ps"])), float(str(meta["host_start_s"])),
+            time_ps, detector, seconds, dark_hz, float(str(meta["lost_s"])), bool(meta["emulated"]),
+        )  # fmt: skip
+    except (KeyError, ValueError) as error:
+        raise LinkError(
+            "the peer's clicks cannot be read", where="peer", seen=str(error)
+        ) from error

@@ -1,0 +1,5 @@
+"""``python -m photonlink.pipeline.cli``."""
+
+from photonlink.pipeline.cli.main import main
+
+main()

@@ -1,0 +1,188 @@
+"""The commands for people who plan links: ``keyrate`` and ``plan``; and ``claim``, its checks."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from photonlink.pipeline.cli.recordings import JsonListOption, JsonOption
+
+if TYPE_CHECKING:
+    from photonlink.pipeline.planning.curve import Point
+    from photonlink.pipeline.planning.plan import Plan
+
+LinkFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="LINK...", help="Link files (TOML) or presets; several: one picture."),
+]
+
+
+def keyrate(
+    links: LinkFiles = None,
+    against: Annotated[
+        Literal["distance", "loss"] | None, typer.Option(help="What the curve runs over.")
+    ] = None,
+    start: Annotated[float | None, typer.Option("--from", help="First km or dB.")] = None,
+    stop: Annotated[float | None, typer.Option("--to", help="Last km or dB.")] = None,
+    points: Annotated[int, typer.Option(help="Points of each curve.", min=2, max=2000)] = 50,
+    block_bits: Annotated[
+        list[float] | None, typer.Option(help="Block length in sifted bits; may be repeated.")
+    ] = None,
+    block_s: Annotated[
+        list[float] | None, typer.Option(help="Acquisition time of a block; may be repeated.")
+    ] = None,
+    optimise: Annotated[
+        bool, typer.Option("--optimise", help="Best intensities and bias at every point.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the points here.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the curves (extra: plot).")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Published links beside our figures.")
+    ] = False,
+    presets: Annotated[bool, typer.Option("--presets", help="Names of the presets.")] = False,
+    as_json: JsonListOption = False,
+) -> None:
+    """Secret key rate of links against distance or loss, with every finite-size penalty."""
+    from photonlink.pipeline.planning import curve, model
+
+    if presets:
+        print(json.dumps(model.preset_names()) if as_json else "\n".join(model.preset_names()))
+        return
+    if published:
+        _published(as_json)
+        return
+    if not links:
+        raise typer.BadParameter("name a link file or a preset (--presets lists them)")
+    loaded = [model.load_link(path) for path in links]
+    axis = against or curve.default_axis(loaded[0])
+    low, high = curve.default_range(loaded[0], axis)
+    xs = curve.steps(low if start is None else start, high if stop is None else stop, points)
+    blocks = [curve.Block.of(bits=b) for b in block_bits or ()]
+    blocks += [curve.Block.of(seconds=s) for s in block_s or ()]
+    found = [p for link in loaded for p in curve.curve(link, axis, xs, blocks, optimise=optimise)]
+    if csv is not None:
+        curve.write_csv(found, csv)
+    if png is not None:
+        curve.write_png(found, png)
+    if as_json:
+        print(json.dumps([asdict(p) for p in found]), flush=True)
+    elif csv is None and png is None:
+        _show_points(found, axis)
+
+
+def _show_points(found: list[Point], axis: str) -> None:
+    unit = "km" if axis == "distance" else "dB"
+    table = Table("link", unit, "block", "bit/s", "asymptotic", "QBER", "why none")
+    for p in found:
+        table.add_row(
+            p.link, f"{p.x:.1f}", p.block, f"{p.bits_per_s:.4g}",
+            f"{p.asymptotic_bits_per_s:.4g}", f"{p.qber:.2%}", p.reason or "",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _published(as_json: bool) -> None:
+    from photonlink.pipeline.claim import published
+
+    rows = published.published_links()
+    missed = [row.name for row in rows if row.required and not row.met]
+    if as_json:
+        print(json.dumps([published.as_json(row) for row in rows]), flush=True)
+    else:
+        table = Table("link", "published", "ours", "accepted", "unit", "met")
+        for row in rows:
+            met = "yes" if row.met else "NO" if row.required else "no (shown only)"
+            accepted = f"{row.accepted[0]:.4g} to {row.accepted[1]:.4g}"
+            table.add_row(
+                row.name, f"{row.published:.5g}", f"{row.ours:.5g}", accepted, row.unit, met
+            )
+        Console().print(table)
+    if missed:
+        raise typer.Exit(1)
+
+
+def plan(
+    link: Annotated[Path, typer.Argument(help="Link file (TOML) or preset.")],
+    seed: Annotated[int, typer.Option(help="Seed of the simulated blocks.", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Best settings for a link, how long a block must run, what limits it, how often it aborts."""
+    from photonlink.pipeline.planning import model
+    from photonlink.pipeline.planning import plan as planning
+
+    found = planning.plan(model.load_link(link), seed=seed)
+    if as_json:
+        print(json.dumps(_finite(asdict(found))), flush=True)
+    else:
+        print(_plan_text(found), flush=True)
+
+
+def claim(
+    write: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="File of numeric vectors.")] = None,
+    runs: Annotated[int, typer.Option(help="Simulated blocks per scenario.", min=100)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.", min=0)] = 1,
+) -> None:
+    """Check the claim from its sides and write the page about it; fails when one does not hold."""
+    from photonlink.pipeline.claim import document
+
+    page, failed = document.claim_page(vectors, runs, seed)
+    if write is not None:
+        write.write_text(page, encoding="utf-8")
+    else:
+        print(page)
+    for each in failed:
+        print(each, file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: it becomes null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plan_text(p: Plan) -> str:
+    from photonlink.pipeline.planning.curve import duration
+
+    s, now, then = p.settings, p.present.bits_per_s, p.proposed
+    lines = [p.link, ""]
+    for what, values in (("intensities", s.mus), ("probabilities", s.ps)):
+        if values:
+            lines.append(f"  {what:<28}" + "  ".join(f"{v:.4f}" for v in values))
+    lines += [
+        f"  {'key basis chosen with':<28}{s.key_basis:.4f}",
+        f"  {'key rate':<28}{then.bits_per_s:,.4g} bit/s (as described: {now:,.4g})",
+        f"  {'asymptotic':<28}{then.asymptotic_bits_per_s:,.4g} bit/s",
+        f"  {'block':<28}{duration(then.block_s)}, {then.length:,} secret bits expected",
+        f"  {'first key after':<28}{duration(p.positive_key_s)}",
+        f"  {'95 % of asymptotic after':<28}{duration(p.near_asymptotic_s)}",
+        "",
+        "  what it would gain without:",
+    ]
+    for limit in p.limits:
+        gain = "key at all" if math.isinf(limit.gain) else f"x {limit.gain:.3f}"
+        lines.append(f"    {limit.name:<34}{gain}")
+    if p.thresholds is None:
+        lines += ["", "  no thresholds: nothing can be proved about a block"]
+    else:
+        low, high = p.abort_interval
+        lines += [
+            "", f"  thresholds to agree: {p.thresholds}",
+            f"  a block that meets them yields {p.length:,} bits (each basis that makes key)",
+            f"  honest blocks refused: {p.abort_probability:.1%} ({low:.1%} to {high:.1%})",
+        ]  # fmt: skip
+    lines += ["", "  " + str(p.account).replace("\n", "\n  ")]
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""The commands that read recordings: ``analyze`` and ``replay``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
+from photonlink.pipeline.stages.window import LETTERS
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Last line on stdout is one JSON object.")]
+JsonListOption = Annotated[
+    bool, typer.Option("--json", help="Last line on stdout is a JSON list, one item a row.")
+]
+DEFAULT_MAP = "H=1,V=2,D=3,A=4"
+
+
+class MapError(PhotonlinkError, ValueError):
+    """A channel map that is not ``H=1,V=2,D=3,A=4``."""
+
+
+def parse_map(text: str) -> dict[str, int]:
+    """``H=1,V=2,D=3,A=4`` → channels by letter. MapError says what is wrong with it."""
+    channels: dict[str, int] = {}
+    for part in text.split(","):
+        letter, _, number = (p.strip() for p in part.partition("="))
+        if letter not in LETTERS or not number.isdigit() or letter in channels:
+            raise MapError(
+                "not a channel map", where="--map", seen=text, hint=f"Write it as {DEFAULT_MAP}"
+            )
+        channels[letter] = int(number)
+    if len(channels) != len(LETTERS):
+        missing = ", ".join(x for x in LETTERS if x not in channels)
+        raise MapError(f"{missing} is missing", where="--map", seen=text)
+    return channels
+
+
+def analyze(
+    file: Annotated[Path, typer.Argument(help="PTU (T2), quTAG binary, a1, TDC1 or our own.")],
+    a: Annotated[int | None, typer.Option("--a", help="Start channel.")] = None,
+    b: Annotated[int | None, typer.Option("--b", help="Stop channel.")] = None,
+    low: Annotated[float, typer.Option("--from", help="Shortest delay, ns.")] = -200.0,
+    high: Annotated[float, typer.Option("--to", help="Longest delay, ns.")] = 200.0,
+    bin_ps: Annotated[int | None, typer.Option("--bin", help="Bin, ps.", min=1)] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the histogram here.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the histogram (extra: plot).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rates, gaps and the cross-correlation of two channels of a recording."""
+    from photonlink.pipeline.recordings import analyze as analysis
+
+    result = analysis.analyze_file(file, a=a, b=b, low_ns=low, high_ns=high, bin_ps=bin_ps)
+    if csv is not None:
+        analysis.write_csv(result, csv)
+    if png is not None:
+        analysis.write_png(result, png)
+    print(json.dumps(result.to_json()) if as_json else analysis.render_text(result), flush=True)
+    if result.summary.error is not None:
+        raise result.summary.error
+
+
+def replay(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A session recorded with 'node --record'.")
+    ] = None,
+    alice: Annotated[Path | None, typer.Option(help="Alice's recording.")] = None,
+    bob: Annotated[Path | None, typer.Option(help="Bob's recording.")] = None,
+    channel_map: Annotated[
+        str, typer.Option("--map", help="Channels as 'analyze' prints them.")
+    ] = DEFAULT_MAP,
+    map_bob: Annotated[str | None, typer.Option(help="Bob's channels, if others.")] = None,
+    q_tol: Annotated[float | None, typer.Option(help="Acceptance threshold of the QBER.")] = None,
+    block_bits: Annotated[int | None, typer.Option(help="Sifted bits per block.", min=100)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Distil recorded clicks to key: a session of our own, or two files of any readable format."""
+    if (folder is None) == (alice is None or bob is None):
+        raise typer.BadParameter("give the folder of a recorded session, or --alice and --bob")
+    go_unlocked_if_needed()  # replayed key is marked and protects nothing
+    if folder is not None:
+        from photonlink.pipeline.recordings.session import replay_session
+
+        result = replay_session(folder)
+    else:
+        assert alice is not None  # noqa: S101 - checked above
+        assert bob is not None  # noqa: S101 - checked above
+        result = _replay_files(
+            alice, bob, parse_map(channel_map), parse_map(map_bob or channel_map), q_tol, block_bits
+        )
+    if as_json:
+        print(json.dumps(result), flush=True)
+    else:
+        console = Console()
+        for name, value in result.items():
+            console.print(f"{name:22} {value}")
+    if result["keys_match"] is False and not result["aborts"]:
+        raise typer.Exit(1)
+
+
+def _replay_files(
+    alice: Path,
+    bob: Path,
+    map_alice: dict[str, int],
+    map_bob: dict[str, int],
+    q_tol: float | None,
+    block_bits: int | None,
+) -> dict[str, Any]:
+    from photonlink.pipeline.recordings.files import replay_files
+
+    changes: dict[str, Any] = {}
+    if q_tol is not None:
+        changes["q_tol"] = q_tol
+    if block_bits is not None:
+        changes["block_sifted_bits"] = block_bits
+    return replay_files(alice, bob, map_alice, map_bob, changes)

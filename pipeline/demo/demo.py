@@ -1,0 +1,298 @@
+"""The demo: an emulated bench, two nodes and a broker on this machine, until there is key.
+
+Nothing special happens here. It writes two station files and a pre-shared key, starts
+``python -m photonlink.firmware_sim``, ``photonlink node alice.toml`` and ``photonlink node
+bob.toml`` as programs of their own, and shows what the nodes report. The emulators run in a
+process group of their own and stop last, so that Ctrl-C leaves time to turn the light off and
+read it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.demo.files import write_demo_files
+from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
+from photonlink.pipeline.status.run_summary import account
+from photonlink.pipeline.status.terminal import LinkView
+
+READY_TIMEOUT_S = 60.0
+# opening, the last block and goodbye, beyond the acquisition itself
+NODE_GRACE_S = 120.0
+STOP_TIMEOUT_S = 20.0
+LINE_LIMIT = 1 << 20
+NODES = ("alice", "bob")
+# done, interrupted, and interrupted when it was done and Python was about to end it
+ENDED_AS_ASKED = (0, 130, -signal.SIGINT)
+
+
+class DemoError(PhotonlinkError):
+    """A program of the demo did not start or did not answer."""
+
+
+@dataclass
+class Program:
+    """A child process that speaks JSON lines on its standard output."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    errors: list[str] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, name: str, *arguments: str) -> Program:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the demo alone
+            limit=LINE_LIMIT,
+        )
+        program = cls(name, process)
+        program._drain = asyncio.create_task(program._read_errors())
+        return program
+
+    _drain: asyncio.Task[None] | None = None
+
+    async def _read_errors(self) -> None:
+        assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for
+        async for line in self.process.stderr:
+            self.errors = [*self.errors[-19:], line.decode(errors="replace").rstrip()]
+
+    async def read(self) -> dict[str, Any] | None:
+        """The next JSON line; other lines are passed over; None when the program ended."""
+        assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
+        while line := await self.process.stdout.readline():
+            with contextlib.suppress(json.JSONDecodeError):
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    return found
+        return None
+
+    async def write(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            await self.process.stdin.drain()
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    async def stop(self) -> None:
+        """Ask to end, wait, and end it by force when it does not."""
+        if self.process.returncode is None:
+            self.signal(signal.SIGINT)
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self.process.wait()
+            except TimeoutError:
+                self.errors.append("did not end in time and was killed")
+                self.process.kill()
+                await self.process.wait()
+        if self._drain is not None:
+            await self._drain
+
+    def failure(self, what: str) -> DemoError:
+        return DemoError(what, where=self.name, seen="\n".join(self.errors[-12:]))
+
+
+@dataclass
+class DemoOutcome:
+    """What the nodes and the emulators said at the end."""
+
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checks: dict[str, str] = field(default_factory=dict)
+    lasers: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+    failures: list[str] = field(default_factory=list)
+
+    def result(self) -> dict[str, Any]:
+        """The object of ``--json``: Alice's account, with the comparison of both keys."""
+        found = self.summaries.get("alice") or self.summaries.get("bob")
+        result = dict(found or account([], 0.0, emulated=True))
+        for name in ("event", "node"):
+            result.pop(name, None)
+        result["aborts"] = [*result["aborts"], *self.failures]
+        both = len(self.checks) == len(NODES)
+        made_key = bool(result.get("secret_bits"))
+        result["keys_match"] = both and len(set(self.checks.values())) == 1 and made_key
+        result["lasers_off"] = bool(self.lasers) and not any(
+            laser.get("emission") for laser in self.lasers.values()
+        )
+        return result
+
+
+class Demo:
+    """One run. ``show`` is called with the view after every event.
+
+    folder: where the files go and stay; none: a temporary folder that is removed.
+    """
+
+    def __init__(
+        self,
+        *,
+        duration_s: float,
+        seed: int | None,
+        show: Callable[[LinkView], None],
+        block_bits: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._duration_s = duration_s
+        self._seed = seed
+        self._block_bits = block_bits
+        self._folder = folder
+        self._show = show
+        self._view = LinkView("photonlink demo")
+        self._stopping = asyncio.Event()
+        self.outcome = DemoOutcome()
+
+    async def run(self) -> DemoOutcome:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        try:
+            if self._folder is not None:
+                await self._run_in(self._folder)
+            else:
+                with tempfile.TemporaryDirectory(prefix="photonlink-demo-") as name:
+                    await self._run_in(Path(name))
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        return self.outcome
+
+    def _interrupt(self) -> None:
+        self.outcome.interrupted = True
+        self._stopping.set()
+
+    async def _run_in(self, folder: Path) -> None:
+        broker = EmbeddedBroker()
+        files = write_demo_files(
+            folder, broker.port, free_port(), seed=self._seed, block_bits=self._block_bits
+        )
+        emulators = await Program.start("emulators", *files.emulator_arguments)
+        nodes: list[Program] = []
+        try:
+            await self._or_stopped(self._ready(emulators))
+            await asyncio.to_thread(broker.start)
+            for name, station in files.stations.items():
+                if self._stopping.is_set():
+                    break
+                nodes.append(await Program.start(name, *self._node_arguments(station)))
+            await self._or_stopped(self._follow(nodes))
+        finally:
+            # each of these runs whatever the one before met: the emulators last, lasers off
+            try:
+                await asyncio.gather(*(self._end(node) for node in nodes), return_exceptions=True)
+                await asyncio.to_thread(broker.stop)
+            finally:
+                await self._end_emulators(emulators)
+
+    def _node_arguments(self, station: Path) -> tuple[str, ...]:
+        return (
+            "-m", "photonlink.pipeline.cli", "node", str(station), "--json-lines", "--control",
+            "--duration", str(self._duration_s),
+        )  # fmt: skip
+
+    async def _or_stopped(self, work: Any) -> None:
+        """Do the work, or leave it when the user asks to stop."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            for pending in (task, stop):
+                if not pending.done():
+                    pending.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await pending
+
+    async def _ready(self, emulators: Program) -> None:
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                first = await emulators.read()
+        except TimeoutError:
+            first = None
+        if not (first and first.get("ready")):
+            raise emulators.failure("the emulators did not start")
+
+    async def _follow(self, nodes: list[Program]) -> None:
+        """Read both nodes until each has given its account, then compare their keys."""
+        async with asyncio.timeout(self._duration_s + NODE_GRACE_S):
+            await _together(*(self._until_summary(node) for node in nodes))
+            if all(s.get("emulated") for s in self.outcome.summaries.values()):
+                nonce = secrets.token_hex(32)
+                for node in nodes:
+                    await node.write({"key_check": nonce})
+                await _together(*(self._until_check(node) for node in nodes))
+
+    async def _until_summary(self, node: Program) -> None:
+        while event := await node.read():
+            self._take(event)
+            if event.get("event") == "summary":
+                return
+        raise node.failure("the node ended without an account of its session")
+
+    async def _until_check(self, node: Program) -> None:
+        while event := await node.read():
+            self._take(event)
+            if event.get("event") == "key_check":
+                self.outcome.checks[node.name] = event["hmac"]
+                return
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "summary":
+            self.outcome.summaries[str(event.get("node"))] = event
+        self._view.update(event)
+        self._show(self._view)
+
+    async def _end(self, node: Program) -> None:
+        """Stop a node, reading what it says of its light meanwhile."""
+
+        async def read_rest() -> None:
+            while event := await node.read():
+                self._take(event)
+
+        rest = asyncio.create_task(read_rest())
+        await node.stop()
+        await rest
+        if node.process.returncode not in ENDED_AS_ASKED:
+            said = node.errors[-1] if node.errors else f"it ended with {node.process.returncode}"
+            self.outcome.failures.append(f"{node.name} failed: {said}")
+
+    async def _end_emulators(self, emulators: Program) -> None:
+        async def read_rest() -> None:
+            while event := await emulators.read():
+                if "lasers" in event:
+                    self.outcome.lasers = event["lasers"]
+
+        rest = asyncio.create_task(read_rest())
+        await emulators.stop()
+        await rest
+        steps = [{"instrument": n, "readback": str(v)} for n, v in self.outcome.lasers.items()]
+        self._take({"event": "light", "node": "emulator", "steps": steps})
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """All of them; when one fails the others are left and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for one in work:
+                tasks.create_task(one)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -1,0 +1,413 @@
+"""A node: the thin shell round the session. It owns clocks, sockets, files and instruments.
+
+Everything the session is told passes through :meth:`Node._feed`, one at a time, in one worker
+thread (the C core releases the GIL, so the event loop never waits for it); everything it wants
+done comes back as effects. With a recorder, every input is written down first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+from photonlink.hal.decoders import decoder_for
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import SafetyStep, TagDecoder, TimeTagger, WireChunk
+from photonlink.hal.opening import Bench, BenchTap, open_bench
+from photonlink.hal.registry import load_driver
+from photonlink.hal.safety import guard
+from photonlink.hal.supervisor import Found, Lost, Notice, Started, Supervisor, WrongDevice
+from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.node.recorded_session import NodeSession
+from photonlink.pipeline.node.report import Reporter
+from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
+from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
+from photonlink.pipeline.recordings.write import SessionRecorder
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
+from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
+from photonlink.pipeline.status.run_summary import account
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
+GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
+CONTROL_S = 60.0  # how long a parent may take to ask for the key check
+MQTT_FAREWELL_S = 3.0
+_UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
+_PEER_ABSENT = "peer_absent"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """duration_s: of acquisition; None runs until it is stopped. control: lines on stdin."""
+
+    duration_s: float | None = None
+    record: Path | None = None
+    control: bool = False
+
+
+class Node:
+    """One run of one node; ``run`` returns the account of the session."""
+
+    def __init__(self, station: NodeStation, options: NodeOptions, report: Reporter) -> None:
+        self._station = with_emulator_addresses(station)
+        self._options = options
+        self._report = report
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="session")
+        self._turn = asyncio.Lock()
+        self._stream: PeerStream | None = None
+        self._finished = asyncio.Event()
+        self._recorder = SessionRecorder(options.record) if options.record else None
+        self._session: NodeSession | None = None
+        self._acquired_since: float | None = None
+        self._acquiring = asyncio.Event()
+        self._failure = ""
+        self._met_peer = False
+        self._unreachable = ""  # why the peer could not be connected to, last
+        self._alarms: dict[str, Alarm] = {}  # active ones
+        self._hung_up: set[str] = set()  # reasons told since the link was last up
+        self._commands: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
+
+    # ---- the run ----
+    async def run(self) -> dict[str, Any]:
+        """Open, distil, close; light and bias are off and read back when this returns."""
+        mqtt = self._start_mqtt()
+        listening = asyncio.create_task(self._listen()) if self._options.control else None
+        account: dict[str, Any] = {}
+        stopped = ""
+        try:
+            stopped = await self._run_bench()
+        except PhotonlinkError as error:
+            self._failure = f"{error.where}: {error.what}" if error.where else error.what
+            raise
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            account = self._account()
+            self._report.event("summary", **account)
+            if self._options.control and not stopped:
+                await self._serve_key_check()
+            if listening is not None:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+            await self._close(mqtt, account)
+        return account
+
+    async def _run_bench(self) -> str:
+        """The name of the signal that ended the run, or nothing when it came to its end."""
+        load_psk(self._station.node.psk).close()  # what is wrong with it shows before any light
+        bench = await open_bench(self._station, tap=self._transcript())
+        async with guard(bench, report=self._show_light) as state:
+            self._report.event("opened", instruments=_opened(bench, self._station))
+            self._session = NodeSession.build(self._station, bench, self._recorder)
+            await self._run_session(bench)
+        if state.signal:
+            self._report.event("stopped", reason=state.signal)
+        return state.signal
+
+    def _transcript(self) -> BenchTap | None:
+        """For the recorder: all wires but the tagger's, whose bytes are inputs of the session."""
+        recorder = self._recorder
+        if recorder is None:
+            return None
+        # asked once: a tagger's wire calls the tap for every chunk
+        quiet = {
+            name
+            for name, entry in self._station.instruments.items()
+            if issubclass(cast(type, load_driver(entry.driver)), TimeTagger)
+        }
+
+        def tap(instrument: str, direction: str, data: bytes) -> None:
+            if instrument not in quiet:
+                recorder.tap(instrument, direction, data)
+
+        return tap
+
+    def _show_light(self, steps: tuple[SafetyStep, ...]) -> None:
+        self._report.light(
+            {"instrument": s.action, "ok": s.ok, "readback": s.readback} for s in steps
+        )
+
+    async def _run_session(self, bench: Bench) -> None:
+        supervisor = Supervisor(bench, self._instrument_event)
+        loops = (
+            self._peer_loop(),
+            self._miss_peer(),
+            self._tagger_loop(bench, supervisor),
+            self._tick_loop(),
+            supervisor.run(),
+            self._light_up(bench),
+            self._end_after(self._options.duration_s),
+            self._obey(bench),
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(work) for work in loops]
+                await self._finished.wait()
+                for task in running:
+                    task.cancel()
+        except ExceptionGroup as group:
+            # one fault ends the run; it is told as itself, not as a tree of tasks
+            raise group.exceptions[0] from group
+
+    def _instrument_event(self, event: Lost | WrongDevice | Found | Notice) -> None:
+        """Named once when it is lost, once when it is back; it comes back dark."""
+        code = f"{re.sub('[^a-z0-9]+', '_', event.name.lower())}_lost"
+        if isinstance(event, Found):
+            self._record(Alarm(code, Severity.MAJOR, "", active=False))
+            self._report.event("found", instrument=event.name, light="off until asked")
+        elif isinstance(event, Lost | WrongDevice):
+            self._record(Alarm(code, Severity.MAJOR, f"{event.name}: {event.reason}"))
+        else:
+            self._report.event("notice", instrument=event.name, text=event.text)
+
+    # ---- the session's one door ----
+    async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
+        """Give the session one input and carry out what it answers."""
+        async with self._turn:
+            now_s = time.monotonic()
+            loop = asyncio.get_running_loop()
+            effects = await loop.run_in_executor(self._worker, call, now_s)
+            for effect in effects:
+                await self._carry_out(effect)
+
+    async def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Send):
+            if self._recorder is not None:
+                self._recorder.sent(effect.data)
+            if self._stream is not None:
+                try:
+                    await self._stream.write(effect.data)
+                except PhotonlinkError as error:
+                    log.info("%s", error)
+                    await self._drop_stream()
+        elif isinstance(effect, Publish):
+            self._record(effect.record)
+        elif isinstance(effect, Disconnect):
+            if effect.reason not in self._hung_up:  # a refused peer comes again and again
+                self._hung_up.add(effect.reason)
+                self._report.event("disconnect", reason=effect.reason)
+            await self._drop_stream()
+        elif isinstance(effect, Finished):
+            self._finished.set()
+
+    def _record(self, record: LinkState | BlockReport | Alarm) -> None:
+        if isinstance(record, Alarm) and record.active:
+            self._alarms[record.code] = record
+        elif isinstance(record, Alarm):
+            self._alarms.pop(record.code, None)
+        elif isinstance(record, LinkState) and record.phase in _UP:
+            self._hung_up.clear()
+        self._report.record(record)
+
+    async def _drop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+    @property
+    def _open_session(self) -> NodeSession:
+        assert self._session is not None  # noqa: S101 - loops start after it is built
+        return self._session
+
+    # ---- what feeds it ----
+    async def _peer_loop(self) -> None:
+        session, peer = self._open_session, self._station.peer
+        if peer.listen is not None:
+            listener = Listener(PeerAddress.parse(peer.listen))
+            await listener.start()
+            streams = listener.connections()
+        else:
+            listener = None
+            streams = connections(PeerAddress.parse(peer.connect or ""), self._not_reached)
+        try:
+            async for stream in streams:
+                self._stream, self._met_peer = stream, True
+                if _PEER_ABSENT in self._alarms:
+                    self._record(dataclasses.replace(self._alarms[_PEER_ABSENT], active=False))
+                await self._feed("connected", session.connected)
+                while self._stream is stream and (data := await stream.read()):
+                    await self._feed("receive", functools.partial(session.receive, data))
+                self._stream = None
+                await self._feed("disconnected", session.disconnected)
+        finally:
+            if listener is not None:
+                await listener.close()
+
+    def _not_reached(self, reason: str) -> None:
+        self._unreachable = f" ({reason})"
+
+    async def _miss_peer(self) -> None:
+        await asyncio.sleep(PEER_PATIENCE_S)
+        if not self._met_peer:
+            self._record(self._peer_absent())
+
+    def _peer_absent(self) -> Alarm:
+        peer = self._station.peer
+        if peer.listen is not None:
+            text = (
+                f"nobody has connected to {peer.listen}. Does the peer run? Is its connect = right?"
+            )
+        else:
+            text = f"no connection to {peer.connect}{self._unreachable}. Does the peer run there?"
+        return Alarm(_PEER_ABSENT, Severity.MAJOR, text)
+
+    async def _tagger_loop(self, bench: Bench, supervisor: Supervisor) -> None:
+        session, tagger = self._open_session, bench.tagger
+        decoder: TagDecoder | None = None
+        async for event in supervisor.tagger_stream():
+            if isinstance(event, Started):
+                wire = tagger.wire_format
+                decoder = decoder_for(wire, session.provenance)
+                self._acquired_since = self._acquired_since or time.monotonic()
+                self._acquiring.set()
+                await self._feed(
+                    "acquisition_started",
+                    functools.partial(
+                        session.acquisition_started, event.start, tagger.capabilities, wire
+                    ),
+                )
+            elif isinstance(event, WireChunk) and decoder is not None:
+                await self._feed("tags", functools.partial(session.tags, event, decoder))
+            # a loss is reported by the supervisor; what follows begins with Started again
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self._feed("tick", self._open_session.tick)
+
+    async def _light_up(self, bench: Bench) -> None:
+        """Bias on, then emission: only now, when the session is there to use the light."""
+        await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
+        for laser in bench.lasers.values():
+            await laser.set_emission(True)
+
+    async def _end_after(self, duration_s: float | None) -> None:
+        if duration_s is None:
+            return
+        await self._acquiring.wait()
+        await asyncio.sleep(duration_s)
+        await self._feed("end_of_input", self._open_session.end_of_input)
+        await asyncio.sleep(GOODBYE_S)
+        text = "the peer did not finish the last block in time"
+        self._record(Alarm("no_goodbye", Severity.MINOR, text))
+        self._finished.set()
+
+    # ---- what others see ----
+    def _start_mqtt(self) -> asyncio.Task[None] | None:
+        s = self._station
+        if s.mqtt is None:
+            return None
+        password = s.mqtt.password_file.read_text().strip() if s.mqtt.password_file else None
+        address = MqttAddress(
+            s.mqtt.host, s.mqtt.port, s.site, s.node.role, s.node.link, s.mqtt.username, password
+        )
+        self._report.mqtt = MqttPublisher(address)
+        return asyncio.create_task(self._report.mqtt.run())
+
+    def _account(self) -> dict[str, Any]:
+        since = self._acquired_since
+        elapsed_s = time.monotonic() - since if since is not None else 0.0
+        found = account([], 0.0, emulated=False)
+        if self._session is not None:
+            found = self._session.account(elapsed_s)
+        if self._failure:
+            found["aborts"] = [*found["aborts"], self._failure]
+        elif not found["blocks"] and not found["aborts"]:
+            found["aborts"] = self._why_no_block()
+        return found
+
+    def _why_no_block(self) -> list[str]:
+        alarms = (
+            self._alarms if self._met_peer else {_PEER_ABSENT: self._peer_absent()} | self._alarms
+        )
+        reasons = [f"{alarm.code}: {alarm.text}" for alarm in alarms.values()]
+        return reasons or ["no_block: the run ended before there were bits enough for one"]
+
+    async def _serve_key_check(self) -> None:
+        """A parent compares both nodes' keys without seeing them: it sends a nonce, once."""
+        with contextlib.suppress(TimeoutError, ValueError, KeyError, PhotonlinkError):
+            async with asyncio.timeout(CONTROL_S):
+                line = await self._commands.get()
+            nonce = bytes.fromhex(json.loads(line)["key_check"])
+            self._report.event("key_check", hmac=self._open_session.key_check(nonce).hex())
+
+    async def _obey(self, bench: Bench) -> None:
+        """``light on`` and ``light off`` while the node runs: a laser that was lost comes back
+        dark and stays so until somebody asks."""
+        while True:
+            words = (await self._commands.get()).split()
+            if words[:1] != ["light"] or words[1:] not in (["on"], ["off"]):
+                self._report.event("unknown_command", known="light on, light off")
+                continue
+            for name, laser in bench.lasers.items():
+                try:
+                    await laser.set_emission(words[1] == "on")
+                    on = await laser.emission()
+                    step = {"instrument": f"{name}: emission", "ok": True, "readback": str(on)}
+                except PhotonlinkError as error:
+                    step = {"instrument": f"{name}: emission", "ok": False, "readback": str(error)}
+                self._report.light([step])
+
+    async def _listen(self) -> None:
+        """Lines of standard input become commands, at most a few waiting."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        try:
+            while line := await reader.readline():
+                await self._commands.put(line.decode(errors="replace").strip())
+        finally:
+            transport.close()
+
+    async def _close(self, mqtt: asyncio.Task[None] | None, account: dict[str, Any]) -> None:
+        await self._drop_stream()
+        if self._session is not None:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._session.close)
+        self._worker.shutdown(wait=True)
+        if self._recorder is not None:
+            self._recorder.close({**account, "key_check": self._recorded_check()})
+        if mqtt is not None and self._report.mqtt is not None:
+            await self._report.mqtt.close()
+            await asyncio.wait({mqtt}, timeout=MQTT_FAREWELL_S)
+            mqtt.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await mqtt
+
+    def _recorded_check(self) -> dict[str, str] | None:
+        return self._session.recorded_check if self._session is not None else None
+
+
+def _opened(bench: Bench, station: NodeStation) -> list[dict[str, Any]]:
+    """The table of what was opened, whether it is real, and why."""
+    rows = []
+    for name, r in bench.resolutions.items():
+        refused = [a for a in r.attempts if a.outcome != "opened"]
+        rows.append(
+            {
+                "name": name,
+                "driver": r.driver,
+                "provenance": r.provenance.value,
+                "backend": station.instruments[name].backend,
+                "identity": f"{r.identity.vendor} {r.identity.model} {r.identity.serial}".strip(),
+                "address": r.address,
+                "reason": "; ".join(f"{a.address}: {a.outcome}" for a in refused),
+            }
+        )
+    return rows

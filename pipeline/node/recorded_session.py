@@ -1,0 +1,170 @@
+"""What a node wraps round its session: the files it stands on, the recorder, the account.
+
+Synchronous; the node calls it from one worker thread, one call at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+import time
+from typing import Any, Self
+
+from photonlink.hal.errors import StationError
+from photonlink.hal.instruments import (
+    AcquisitionStart,
+    TagDecoder,
+    TaggerCapabilities,
+    WireChunk,
+    WireFormat,
+)
+from photonlink.hal.opening import Bench
+from photonlink.hal.tags import Provenance
+from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.keys.store import DirectoryStore
+from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.protocol.session import Session
+from photonlink.pipeline.protocol.setup import Effect, Publish, Role, SessionSetup
+from photonlink.pipeline.recordings.write import SessionRecorder, recorded_as
+from photonlink.pipeline.stages.events import DetectorMap
+from photonlink.pipeline.status.model import BlockReport
+from photonlink.pipeline.status.run_summary import account
+
+RECORDING_NONCE_BYTES = 32
+
+
+class NodeSession:
+    """A Session with its ledger, store and pre-shared key; every input is recorded if asked."""
+
+    def __init__(
+        self,
+        setup: SessionSetup,
+        ledger: Ledger,
+        store: DirectoryStore,
+        recorder: SessionRecorder | None,
+        provenance: Provenance,
+    ) -> None:
+        randomness = recorder.randomness(os.urandom) if recorder else os.urandom
+        self.provenance = provenance
+        self._setup, self._ledger, self._recorder = setup, ledger, recorder
+        self._session = Session(setup, ledger=ledger, store=store, randomness=randomness)
+        self._reports: list[BlockReport] = []
+        self.recorded_check: dict[str, str] | None = None
+
+    @classmethod
+    def build(cls, station: NodeStation, bench: Bench, recorder: SessionRecorder | None) -> Self:
+        """Open key and ledger of a station. Provenance is that of the least real instrument."""
+        node = station.node
+        if recorder is not None:
+            recorder.initial_state(node.psk, node.state_dir)
+        provenance = Provenance.EMULATED if bench.emulated else Provenance.REAL
+        setup = SessionSetup(
+            role=Role(node.role),
+            psk=load_psk(node.psk),
+            detector_map=detector_map(station, bench),
+            parameters=station.protocol.parameters(),
+            randomness_provenance=recorded_as(provenance) if recorder else provenance,
+        )
+        if recorder is not None:
+            recorder.describe(
+                {
+                    "role": node.role,
+                    "channels": dict(setup.detector_map.channels),
+                    "parameters": setup.parameters.as_dict(),
+                    "provenance": provenance.value,
+                }
+            )
+        ledger = Ledger.open(node.state_dir)
+        return cls(setup, ledger, DirectoryStore(node.state_dir / "keys"), recorder, provenance)
+
+    # ---- inputs, each recorded before it is given ----
+    def connected(self, now_s: float) -> list[Effect]:
+        self._record("connected", now_s)
+        return self._keep(self._session.connected(now_s))
+
+    def disconnected(self, now_s: float) -> list[Effect]:
+        self._record("disconnected", now_s)
+        return self._keep(self._session.disconnected(now_s, "the connection ended"))
+
+    def receive(self, data: bytes, now_s: float) -> list[Effect]:
+        self._record("receive", now_s, payload=data)
+        return self._keep(self._session.receive(data, now_s))
+
+    def acquisition_started(
+        self,
+        start: AcquisitionStart,
+        capabilities: TaggerCapabilities,
+        wire: WireFormat,
+        now_s: float,
+    ) -> list[Effect]:
+        meta = {
+            "start": dataclasses.asdict(start),
+            "capabilities": dataclasses.asdict(capabilities),
+            "wire": {"name": wire.name, "parameters": dict(wire.parameters)},
+        }
+        self._record("acquisition_started", now_s, meta)
+        return self._keep(self._session.acquisition_started(start, capabilities, now_s))
+
+    def tags(self, chunk: WireChunk, decoder: TagDecoder, now_s: float) -> list[Effect]:
+        meta = {"lost": [dataclasses.asdict(lost) for lost in chunk.lost]}
+        self._record("tags", now_s, meta, chunk.data)
+        return self._keep(self._session.tags(decoder.feed(chunk), now_s))
+
+    def tick(self, now_s: float) -> list[Effect]:
+        self._record("tick", now_s)
+        return self._keep(self._session.tick(now_s))
+
+    def end_of_input(self, now_s: float) -> list[Effect]:
+        self._record("end_of_input", now_s)
+        return self._keep(self._session.end_of_input(now_s))
+
+    def close(self) -> None:
+        """End the session; what was secret in memory is wiped. Ledger and store stay."""
+        now_s = time.monotonic()
+        if self._recorder is not None:
+            nonce = os.urandom(RECORDING_NONCE_BYTES)
+            check = self._session.key_check(nonce)
+            self.recorded_check = {
+                "nonce": base64.b64encode(nonce).decode(),
+                "hmac": base64.b64encode(check).decode(),
+            }
+        self._record("close", now_s)
+        self._session.close(now_s)
+        self._setup.psk.close()
+        self._ledger.close()
+
+    def key_check(self, nonce: bytes) -> bytes:
+        """HMAC over all key blocks; refused (PhotonlinkError) for key from real light."""
+        return self._session.key_check(nonce)
+
+    def _record(
+        self, name: str, now_s: float, meta: dict[str, Any] | None = None, payload: bytes = b""
+    ) -> None:
+        if self._recorder is not None:
+            self._recorder.input(name, now_s, meta or {}, payload)
+
+    def _keep(self, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            if isinstance(effect, Publish) and isinstance(effect.record, BlockReport):
+                self._reports.append(effect.record)
+        return effects
+
+    # ---- the account ----
+    def account(self, elapsed_s: float) -> dict[str, Any]:
+        """The figures of this run, over all its blocks."""
+        return account(self._reports, elapsed_s, emulated=self.provenance is not Provenance.REAL)
+
+
+def detector_map(station: NodeStation, bench: Bench) -> DetectorMap:
+    """The tagger's channel of each detector, from the station file."""
+    (name,) = bench.taggers
+    channels = dict(station.instruments[name].settings.get("channels", {}))
+    if not channels:
+        raise StationError(
+            "the time tagger has no channel map",
+            where=f"instruments.{name}.settings",
+            hint="add channels = { H = 1, V = 2, D = 3, A = 4 }",
+        )
+    return DetectorMap(channels)

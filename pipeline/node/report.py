@@ -1,0 +1,83 @@
+"""What a node says of itself: JSON lines for programs, a live view for people, MQTT for all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+from photonlink.pipeline.status.mqtt import MqttPublisher
+from photonlink.pipeline.status.payload import flatten
+from photonlink.pipeline.status.terminal import LinkView
+
+_EVENT_OF = {LinkState: "state", BlockReport: "block", Alarm: "alarm"}
+
+
+class Reporter:
+    """One sink for everything a node reports; renders nothing secret because it is given none.
+
+    json_lines: one JSON object a line on ``out``. Otherwise a live view on a terminal, or plain
+    lines of blocks and alarms where there is none.
+    """
+
+    def __init__(self, node: str, *, json_lines: bool, out: TextIO | None = None) -> None:
+        self._node = node
+        self._json = json_lines
+        self._out = out or sys.stdout
+        self._view = LinkView(f"photonlink {node}")
+        self._live: Live | None = None
+        self.mqtt: MqttPublisher | None = None
+        console = Console(file=self._out)
+        if not json_lines and console.is_terminal:
+            self._live = Live(console=console, refresh_per_second=4, transient=False)
+            self._live.start()
+
+    def record(self, record: LinkState | BlockReport | Alarm) -> None:
+        """A status record of the session: to MQTT and to whoever watches here."""
+        if self.mqtt is not None:
+            self.mqtt.offer(record)
+        self.event(_EVENT_OF[type(record)], **flatten(record))
+
+    def event(self, kind: str, **fields: Any) -> None:
+        event = {"event": kind, "node": self._node, **fields}
+        self._view.update(event)
+        if self._json:
+            self._line(json.dumps(event, allow_nan=False))
+        elif self._live is not None:
+            self._live.update(self._view.render())
+        elif kind != "state":
+            self._line("\n".join(_plain(kind, fields)))
+
+    def light(self, steps: Iterable[dict[str, Any]]) -> None:
+        """What made the bench safe, read back: ``instrument``, ``action``, ``ok``, ``readback``."""
+        self.event("light", steps=list(steps))
+
+    def _line(self, text: str) -> None:
+        try:
+            print(text, file=self._out, flush=True)
+        except (BrokenPipeError, ValueError):
+            self._json, self._live = False, None  # nobody reads us; the key goes on
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _plain(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    """An event as a line to read; each item of a table on a line of its own."""
+    tables = {k: v for k, v in fields.items() if v and isinstance(v, list | tuple)}
+    yield f"{kind}: {_pairs({k: v for k, v in fields.items() if k not in tables})}".rstrip()
+    for name, rows in tables.items():
+        for row in rows:
+            yield f"  {name}: " + (_pairs(row) if isinstance(row, Mapping) else str(row))
+
+
+def _pairs(fields: Mapping[str, Any]) -> str:
+    shown = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in fields.items()}
+    return ", ".join(f"{k}={v}" for k, v in shown.items() if v not in ("", None, []))

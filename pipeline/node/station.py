@@ -1,0 +1,187 @@
+"""The station file of a node: its bench (hal), its role, its peer, its MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from photonlink.hal.errors import StationError
+from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
+from photonlink.pipeline.node.transport import PeerAddress
+from photonlink.pipeline.stages.agreed import Parameters
+
+TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(Section):
+    """role: alice or bob. psk and state_dir are relative to the station file.
+
+    state_dir holds the ledger and the key. allow_emulated_keys: deliver key that came from
+    emulated or recorded light; for tests only, and written into the key's account.
+    """
+
+    role: Literal["alice", "bob"]
+    link: TopicLevel = "link0"
+    site: TopicLevel | None = None
+    psk: Path
+    state_dir: Path
+    allow_emulated_keys: bool = False
+
+
+class PeerSection(Section):
+    """Exactly one of ``listen`` and ``connect``, each ``host:port``."""
+
+    listen: str | None = None
+    connect: str | None = None
+
+    @field_validator("listen", "connect")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            PeerAddress.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.listen is None) == (self.connect is None):
+            raise ValueError("[peer] needs exactly one of listen = and connect =")
+        return self
+
+
+class MqttSection(Section):
+    """The broker status goes to; without this table nothing is published."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    username: str | None = None
+    password_file: Path | None = None
+
+
+class SimSection(Section):
+    """Where ``node --sim`` starts emulators, and where ``emulator = "sim:NAME"`` finds them.
+
+    bench: the emulators' bench file; none: their default bench. run_dir: their run folder,
+    relative to the station file.
+    """
+
+    run_dir: Path
+    bench: Path | None = None
+    seed: int | None = None
+
+
+class ProtocolSection(Section):
+    """What both nodes must agree on; a key that is missing has the default of ``Parameters``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    block_sifted_bits: int | None = None
+    block_max_s: float | None = None
+    q_tol: float | None = None
+    eps_sec: float | None = None
+    eps_cor: float | None = None
+    eps_auth: float | None = None
+    slot_s: float | None = None
+    calibrate_fraction: float | None = None
+    jitter_ps: float | None = None
+    window_ps: float | None = None
+    multi_click_limit: float | None = None
+    bias_limit: float | None = None
+    leak_factor: float | None = None
+    max_rounds: int | None = None
+
+    def parameters(self) -> Parameters:
+        return Parameters(**self.model_dump(exclude_none=True))
+
+
+class NodeStation(BenchStation):
+    """A whole node. Relative paths are relative to the folder of the file."""
+
+    node: NodeSection
+    peer: PeerSection
+    mqtt: MqttSection | None = None
+    protocol: ProtocolSection = ProtocolSection()
+    sim: SimSection | None = None
+
+    @property
+    def site(self) -> str:
+        """The site under which this node publishes: given, or the station's name."""
+        return self.node.site or re.sub(r"[^a-z0-9-]+", "-", self.name.lower()).strip("-") or "node"
+
+
+def load_node_station(path: Path) -> NodeStation:
+    """Read a node's station file. StationError names line, key and nearest known key."""
+    if not path.is_file():
+        raise StationError("no such station file", where=str(path))
+    station = load_station(path, NodeStation)
+    folder = path.resolve().parent
+    node = station.node.model_copy(
+        update={
+            "psk": folder / station.node.psk,
+            "state_dir": folder / station.node.state_dir,
+        }
+    )
+    update: dict[str, object] = {"node": node}
+    if station.sim is not None:
+        bench = station.sim.bench
+        update["sim"] = station.sim.model_copy(
+            update={
+                "run_dir": folder / station.sim.run_dir,
+                "bench": folder / bench if bench else None,
+            }
+        )
+    return station.model_copy(update=update)
+
+
+def with_emulator_addresses(station: NodeStation) -> NodeStation:
+    """Replace every ``emulator = "sim:NAME"`` by the address the emulator program wrote down.
+
+    One that is not running keeps its name: ``auto`` then says so.
+    """
+    if station.sim is None:
+        wanted = [n for n, i in station.instruments.items() if _sim_name(i.emulator)]
+        if wanted:
+            raise StationError(
+                f'emulator = "sim:..." of {", ".join(wanted)} needs a [sim] table with run_dir',
+                where=station.name,
+            )
+        return station
+    found = read_addresses(station.sim.run_dir)
+    instruments = {
+        name: (
+            entry.model_copy(update={"emulator": found.get(sim, entry.emulator)})
+            if (sim := _sim_name(entry.emulator))
+            else entry
+        )
+        for name, entry in station.instruments.items()
+    }
+    return station.model_copy(update={"instruments": instruments})
+
+
+def read_addresses(run_dir: Path) -> dict[str, str]:
+    """Addresses of running emulators by name; empty when there are none."""
+    try:
+        written = json.loads((run_dir / "addresses.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, json.JSONDecodeError) as error:
+        raise StationError(
+            "the emulators' addresses cannot be read", where=str(run_dir), seen=str(error)
+        ) from error
+    addresses: dict[str, str] = written.get("addresses", {})
+    return addresses
+
+
+def _sim_name(emulator: str | None) -> str | None:
+    if emulator is not None and emulator.startswith(EMULATOR_NAME):
+        return emulator.removeprefix(EMULATOR_NAME)
+    return None

@@ -1,0 +1,73 @@
+"""When a block closes: the same rule, run on both nodes over the same public slots."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.amplify import secret_length
+from photonlink.pipeline.stages.finite_key import binary_entropy
+
+_OPTIMIST_RATE = 0.005
+_SMALL_BLOCK_F = 1.25  # Cascade's leak over the Shannon limit in blocks of some thousand bits
+
+
+def rest_pays(parameters: Parameters, n: int, k: int, seen_rate: float | None) -> bool:
+    """Whether the rest at the end of input, ``n`` key and ``k`` test bits, can still give key.
+
+    seen_rate: error rate of an earlier block; the rest may be three sigma worse. None: there was
+    none, and an optimist's rate makes sure that a refusal is never a guess.
+    """
+    if n == 0 or k == 0:
+        return False
+    rate, f = _OPTIMIST_RATE, 1.0
+    if seen_rate is not None:
+        seen = max(seen_rate, _OPTIMIST_RATE)
+        rate, f = min(seen + 3 * math.sqrt(seen * (1 - seen) / n), 0.5), _SMALL_BLOCK_F
+    leak = math.ceil(f * n * binary_entropy(rate))
+    return secret_length(parameters, n, k, leak).charged.length > 0
+
+
+@dataclass(slots=True)
+class BlockRule:
+    """A block closes on its total of sifted bits or on time, never on counts per basis.
+
+    ``closed_at``: how many bits the block has, once it is known.
+    """
+
+    parameters: Parameters
+    closed_at: int | None = None
+    start_ps: int | None = None
+    end_ps: int = 0
+    _next_start_ps: int | None = None
+
+    def slot(self, start_ps: int, end_ps: int, total: int) -> None:
+        """One key slot of Bob's time has been sifted; ``total`` bits wait now."""
+        if self.closed_at is not None:
+            if self._next_start_ps is None:
+                self._next_start_ps = start_ps
+            return
+        if self.start_ps is None:
+            self.start_ps = start_ps
+        self.end_ps = end_ps
+        if total >= self.parameters.block_sifted_bits:
+            self.closed_at = self.parameters.block_sifted_bits
+        elif end_ps - self.start_ps >= self.parameters.block_max_s * 1e12:
+            if total:
+                self.closed_at = total
+            else:
+                self.start_ps = None
+
+    def taken(self, remaining: int) -> float:
+        """The block has been cut off; returns its duration in s and starts the next."""
+        duration_s = (self.end_ps - (self.start_ps or self.end_ps)) * 1e-12
+        self.start_ps, self._next_start_ps = self._next_start_ps, None
+        if self.start_ps is None and remaining:
+            self.start_ps = self.end_ps
+        enough = remaining >= self.parameters.block_sifted_bits
+        self.closed_at = self.parameters.block_sifted_bits if enough else None
+        return duration_s
+
+    def reset(self) -> None:
+        self.closed_at = self.start_ps = self._next_start_ps = None

@@ -1,0 +1,230 @@
+"""Alice's way to Bob's clock: collect announced times, try the hints, track, notice the loss."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from photonlink.pipeline.protocol.context import Context
+from photonlink.pipeline.protocol.messages import Acquisition
+from photonlink.pipeline.protocol.sifting.peer_taggers import HINT_TOLERANCE_S, hints_ps
+from photonlink.pipeline.stages.clock.recovery import (
+    FREQUENCY,
+    ClockParameters,
+    ClockRecovery,
+    NoLock,
+)
+from photonlink.pipeline.stages.delays import DelayEstimator, Delays
+from photonlink.pipeline.stages.events import EventBuffer
+from photonlink.pipeline.stages.sift import SiftParameters
+from photonlink.pipeline.stages.window import Int64s, Interval, Uint8s
+from photonlink.pipeline.status.model import Severity
+
+PS = 10**12
+_TOLERANCE_PS = round(HINT_TOLERANCE_S * PS)
+_MARGIN_PS = 10**9  # clock error and detector delays never reach this far
+_ATTEMPTS_PS = tuple(round(s * PS) for s in (1.0, 2.0, 3.5, 5.0))
+_SLIDE_PS = 5 * PS // 2
+
+
+@dataclass(slots=True)
+class Announced:
+    """One acquisition slot of Bob's: calibration data, never key."""
+
+    start_ps: int
+    end_ps: int
+    time_ps: Int64s
+    detector: Uint8s
+
+
+@dataclass(slots=True)
+class Try:
+    """One hint's search: how far its attempts have come, and which slots it has given up."""
+
+    clock: ClockRecovery
+    stage: int = 0
+    since_ps: int = -(1 << 62)  # of Bob's time
+
+    def failed(self, first_ps: int) -> None:
+        """Wait for more data; after the last stage move on along the data."""
+        self.stage += 1
+        if self.stage >= len(_ATTEMPTS_PS):
+            self.stage = len(_ATTEMPTS_PS) - 1
+            self.since_ps = first_ps + _SLIDE_PS
+
+
+class ClockFinder:
+    """Finds, tracks and finds again. ``locked``: key slots may be asked for."""
+
+    def __init__(
+        self, ctx: Context, sift: SiftParameters, alice: Acquisition, bob: Acquisition
+    ) -> None:
+        self._ctx, self._sift = ctx, sift
+        parameters = ClockParameters(sigma_ps=sift.sigma_ps)
+        self._hints = hints_ps(alice, bob)
+        self._tries = [
+            Try(ClockRecovery(parameters, hint_offset_s=h / PS, alice_start_ps=0))
+            for h in self._hints
+        ]
+        self._clock: ClockRecovery | None = None
+        self._data: deque[Announced] = deque()
+        self.hopeless = False  # the data have ended without a lock
+
+    # ---- the present line ----
+
+    @property
+    def locked(self) -> bool:
+        return self._clock is not None and self._clock.locked
+
+    @property
+    def recovery(self) -> ClockRecovery:
+        """The recovery that has locked, else that of the first hint."""
+        return self._clock or self._tries[0].clock
+
+    def all_to_alice(self, bob_ps: Int64s) -> Int64s:
+        return self.recovery.to_alice(bob_ps)
+
+    def to_alice(self, bob_ps: int) -> int:
+        return int(self.all_to_alice(np.array([bob_ps], np.int64))[0])
+
+    def recorded_until(self, horizon_ps: int, *, ended: bool) -> int:
+        """Bob's time up to which Alice has recorded all that could pair.
+
+        Unlocked: by the hint that allows most (calibration data give no key). At the end of
+        her input also what lies within the uncertainty.
+        """
+        if self.locked:
+            return self.recovery.to_bob(horizon_ps - (0 if ended else _MARGIN_PS))
+        hints = (
+            self._hints if self._clock is None else (self.recovery.to_bob(horizon_ps) - horizon_ps,)
+        )
+        return horizon_ps + max(hints) + (_TOLERANCE_PS if ended else -_TOLERANCE_PS)
+
+    # ---- finding ----
+
+    def collect(self, announced: Announced) -> None:
+        self._data.append(announced)
+
+    def attempt(self, buffer: EventBuffer, *, ended: bool) -> bool:
+        """Try to lock when there is enough new data. True: locked just now.
+
+        ``ended``: nothing more will come; everything there is gets one last try.
+        """
+        if self.hopeless:
+            return False
+        told: list[str] = []
+        for one in self._tries:
+            slots = self._covered(one, buffer.horizon_ps, ended=ended)
+            span = slots[-1].end_ps - slots[0].start_ps if slots else 0
+            if not ended and span < _ATTEMPTS_PS[one.stage]:
+                continue
+            tell = ended or one.stage == len(_ATTEMPTS_PS) - 1
+            failed = self._acquire(one.clock, buffer, slots, explain=tell)
+            if failed is None:
+                self._data = deque(slots)
+                self._tries = [Try(one.clock)]
+                return True
+            one.failed(slots[0].start_ps if slots else 0)
+            if tell:
+                told.append(failed)
+        if told:
+            reason = FREQUENCY if FREQUENCY in told else told[-1]
+            text = f"Bob's clock was not found: {reason}"
+            self._ctx.raise_alarm("clock_not_found", text, Severity.MAJOR)
+        self.hopeless = ended
+        self._forget(buffer)
+        return False
+
+    def _covered(self, one: Try, horizon_ps: int, *, ended: bool) -> list[Announced]:
+        """The slots whose possible partners Alice has all recorded, by this hint."""
+        slots = [d for d in self._data if d.start_ps >= one.since_ps]
+        if ended:
+            return slots
+        return [d for d in slots if self._own_interval(one.clock, [d])[1] <= horizon_ps]
+
+    @staticmethod
+    def _own_interval(clock: ClockRecovery, slots: Sequence[Announced]) -> Interval:
+        """Alice's time that may hold partners of these slots."""
+        low, high = clock.to_alice(np.array([slots[0].start_ps, slots[-1].end_ps], np.int64))
+        return int(low) - _TOLERANCE_PS, int(high) + _TOLERANCE_PS
+
+    def _acquire(
+        self,
+        clock: ClockRecovery,
+        buffer: EventBuffer,
+        slots: Sequence[Announced],
+        *,
+        explain: bool,
+    ) -> str | None:
+        """None: locked. Otherwise the reason why not."""
+        low, high = self._own_interval(clock, slots) if slots else (0, 0)
+        high = min(high, buffer.horizon_ps)
+        if high <= low:
+            return "no_common_time"
+        own = buffer.window(low, high)
+        bob_ps = np.concatenate([d.time_ps for d in slots])
+        result = clock.acquire(own.time_ps, bob_ps, explain=explain)
+        if isinstance(result, NoLock):
+            return result.reason
+        self._clock = clock
+        self._ctx.clear_alarm("clock_not_found")
+        self._ctx.clear_alarm("clock_lost")
+        return None
+
+    def _forget(self, buffer: EventBuffer) -> None:
+        """Slots that no hint will look at again, and Alice's events that could pair with them."""
+        since = min(one.since_ps for one in self._tries)
+        while self._data and self._data[0].start_ps < since:
+            self._data.popleft()
+        if self._data:
+            lowest = min(self._own_interval(one.clock, self._data)[0] for one in self._tries)
+            buffer.discard_before(min(lowest, buffer.horizon_ps))
+
+    def equalise(self, buffer: EventBuffer) -> Delays | None:
+        """Delays of all eight detectors from the data that gave the lock; spends them."""
+        if not self._data:
+            return None
+        estimator = DelayEstimator(sigma_ps=self._sift.sigma_ps, window_ps=self._sift.window_ps)
+        low = min(self.to_alice(self._data[0].start_ps), buffer.horizon_ps)
+        high = min(self.to_alice(self._data[-1].end_ps), buffer.horizon_ps)
+        own = buffer.labelled(max(low, high - 5 * PS), high)
+        estimator.add(
+            own,
+            self.all_to_alice(np.concatenate([d.time_ps for d in self._data])),
+            np.concatenate([d.detector for d in self._data]),
+        )
+        self._data.clear()
+        return estimator.solve()
+
+    # ---- following ----
+
+    def track(self, alice_ps: Int64s, bob_ps: Int64s) -> None:
+        """Follow one slot; may lose the lock, which is said once."""
+        clock = self.recovery
+        clock.track(alice_ps, bob_ps)
+        if not clock.locked:
+            self._data.clear()
+            self._ctx.raise_alarm(
+                "clock_lost", f"lock on Bob's clock lost: {clock.lost_reason}", Severity.MAJOR
+            )
+        if clock.drift_alarm:
+            self._ctx.raise_alarm(
+                "clock_drift",
+                f"Bob's clock drifts by {clock.drift_ppb_per_s:.1f} ppb/s: no such oscillator",
+            )
+
+    def show(self, at_ps: int) -> dict[str, float | bool | None]:
+        """Public figures for displays, by the names of LinkState."""
+        clock = self.recovery
+        if clock.lock is None:
+            return {"clock_locked": False}
+        return {
+            "clock_locked": clock.locked,
+            "clock_offset_s": clock.offset_s(at_ps),
+            "clock_frequency_ppm": clock.frequency_ppm,
+            "clock_drift_ppb_per_s": clock.drift_ppb_per_s,
+            "clock_lock_age_s": clock.age_s,
+        }

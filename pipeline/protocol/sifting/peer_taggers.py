@@ -1,0 +1,92 @@
+"""What a node knows about its own and the peer's running acquisition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photonlink.hal.instruments import AcquisitionStart
+from photonlink.hal.tags import Provenance
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
+from photonlink.pipeline.protocol.messages import Acquisition
+from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.sift import SiftParameters, coincidence_parameters
+
+HINT_TOLERANCE_S = 0.4
+MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart did not mean the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An acquisition_started input: what the shell or the replay said."""
+
+    start: AcquisitionStart | None  # None: a recording without host time
+    resolution_ps: float
+    origin_ps: int
+
+
+def announce(started: Started, start_ps: int, provenance: Provenance) -> Acquisition:
+    stamp = started.start
+    return Acquisition(
+        host_time_s=stamp.host_time_s if stamp else 0.0,
+        uncertainty_s=stamp.uncertainty_s if stamp else 0.0,
+        start_ps=start_ps,
+        origin_ps=started.origin_ps,
+        resolution_ps=started.resolution_ps,
+        host_stamped=int(stamp is not None),
+        provenance=list(Provenance).index(provenance),
+    )
+
+
+def check(message: Acquisition) -> Acquisition:
+    """Raises ProtocolError for values no tagger has."""
+    if not 0 < message.resolution_ps <= 1e5:
+        raise ProtocolError("malformed_message", "the peer's tagger has an impossible resolution")
+    if abs(message.start_ps) > 1 << 60 or abs(message.origin_ps) > 1 << 62:
+        raise ProtocolError("malformed_message", "the peer's acquisition starts out of range")
+    if message.provenance >= len(Provenance):
+        raise ProtocolError("malformed_message", "the peer's tags have an unknown provenance")
+    return message
+
+
+def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
+    """Bob's clock minus Alice's, by what is known: from host stamps, good to +-0.4 s.
+
+    Without them: as if both instruments' own clocks agreed, then as if both started together.
+    """
+    if alice.host_stamped and bob.host_stamped:
+        return (round((alice.host_time_s - bob.host_time_s) * 1e12),)
+    raw = alice.origin_ps - bob.origin_ps
+    together = bob.start_ps - alice.start_ps
+    apart_s = abs(raw - together) * 1e-12
+    if apart_s > MAX_RAW_SPREAD_S:
+        return (together,)
+    return (raw,) if apart_s < HINT_TOLERANCE_S / 2 else (raw, together)
+
+
+def sift_parameters(parameters: Parameters, alice: Acquisition, bob: Acquisition) -> SiftParameters:
+    """Grid and window both nodes derive from the same public numbers."""
+    found = coincidence_parameters(
+        alice.resolution_ps, bob.resolution_ps, parameters.jitter_ps, parameters.jitter_ps
+    )
+    if parameters.window_ps:
+        return SiftParameters(found.bin_ps, round(parameters.window_ps / 2), found.sigma_ps)
+    return found
+
+
+def pack_bitmap(n: int, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bytes:
+    """n bits, most significant first, 1 at ``indices``."""
+    bits = np.zeros(n, np.uint8)
+    bits[indices] = 1
+    return np.packbits(bits).tobytes()
+
+
+def unpack_bitmap(n: int, data: bytes) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Indices of the ones. Raises ProtocolError for anything but n bits and zero padding."""
+    if len(data) != (n + 7) // 8:
+        raise ProtocolError("malformed_message", f"a bitmap of {n} bits has {len(data)} bytes")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    if bits[n:].any():
+        raise ProtocolError("malformed_message", "a bitmap has bits beyond its end")
+    return np.flatnonzero(bits[:n])
