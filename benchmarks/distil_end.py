@@ -30,7 +30,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.authentication import Stream
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES
 from photonlink.pipeline.protocol.channel.pads import Pads
-from photonlink.pipeline.protocol.messages import PoolName, Tag
+from photonlink.pipeline.protocol.messages import AuthTag, PoolName
 from photonlink.pipeline.stages import verify
 from photonlink.pipeline.stages.finite_key import bbm92_key_length
 from photonlink.pipeline.stages.reconcile_many import ROOM_BYTES, Block
@@ -166,7 +166,7 @@ class End:
         body = data[HEAD_BYTES : HEAD_BYTES + size]
         if kind == TAG:
             with self.times.stage("ledger"):
-                self.into.check_tag(Tag.decode(bytes(body[HEADER_BYTES:])), PoolName.BLOCK)
+                self.into.check_tag(AuthTag.decode(bytes(body[HEADER_BYTES:])), PoolName.BLOCK)
             held, self.held = self.held, []
             for action in held:
                 action()

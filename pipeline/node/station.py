@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from photonlink.hal.errors import StationError
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
 from photonlink.pipeline.node.transport import PeerAddress
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 
 TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
@@ -80,7 +80,7 @@ class SimSection(Section):
 
 
 class ProtocolSection(Section):
-    """What both nodes must agree on; a key that is missing has the default of ``Parameters``."""
+    """What both nodes must agree on; a missing key has the default of ``AgreedParameters``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,8 +99,8 @@ class ProtocolSection(Section):
     leak_factor: float | None = None
     max_rounds: int | None = None
 
-    def parameters(self) -> Parameters:
-        return Parameters(**self.model_dump(exclude_none=True))
+    def parameters(self) -> AgreedParameters:
+        return AgreedParameters(**self.model_dump(exclude_none=True))
 
 
 class NodeStation(BenchStation):

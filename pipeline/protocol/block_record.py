@@ -49,7 +49,7 @@ def plan_refill(ctx: Context, secret_bits: int) -> Refill:
     return Refill(wanted[0] * PAD_BYTES, wanted[1] * PAD_BYTES)
 
 
-class Account:
+class BlockRecord:
     """One block. Every step is in the ledger before anything happens because of it."""
 
     def __init__(self, ctx: Context, block: int, key_bits: int, test_bits: int) -> None:

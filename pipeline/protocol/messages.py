@@ -95,8 +95,8 @@ class Proof(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Tag(Message):
-    """End of a phase: authenticates every byte of this direction since the last Tag."""
+class AuthTag(Message):
+    """End of a phase: authenticates every byte of this direction since the last AuthTag."""
 
     TYPE = 0x03
     LAYOUT = "IBQ16s"
@@ -362,7 +362,7 @@ MESSAGES: dict[int, type[Message]] = {
     for cls in (
         Hello,
         Proof,
-        Tag,
+        AuthTag,
         Refuse,
         Ping,
         Bye,

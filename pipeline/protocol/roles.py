@@ -1,6 +1,6 @@
 """Sifting and distilling joined: what each role does with messages, tags and progress.
 
-Messages that end a phase act only after the Tag that must follow them was verified.
+Messages that end a phase act only after the AuthTag that must follow them was verified.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from photonlink.pipeline.protocol.messages import (
     Acquisition,
     Amplify,
     Announcement,
+    AuthTag,
     CascadeReply,
     CascadeRequest,
     CloseBlock,
@@ -36,7 +37,6 @@ from photonlink.pipeline.protocol.messages import (
     Request,
     SetDelays,
     Sifted,
-    Tag,
     Verify,
     VerifyResult,
     canonical_json,
@@ -100,7 +100,7 @@ class RoleBase:
             return
         self._handle(message)
 
-    def on_tag(self, message: Tag) -> None:
+    def on_tag(self, message: AuthTag) -> None:
         """Verify; then, and only then, act on the message it seals."""
         if self._gated is None:
             raise ProtocolError("unexpected_message", "a tag where no phase ends")
@@ -279,7 +279,7 @@ class BobRole(RoleBase):
             return Phase.DISTILLING
         return Phase.SIFTING if self._clock_locked else Phase.ACQUIRING
 
-    def on_tag(self, message: Tag) -> None:
+    def on_tag(self, message: AuthTag) -> None:
         closing = isinstance(self._gated, CloseBlock)
         try:
             super().on_tag(message)

@@ -24,12 +24,12 @@ from photonlink.pipeline.protocol.channel.ratelimit import TokenBucket
 from photonlink.pipeline.protocol.context import Context
 from photonlink.pipeline.protocol.messages import (
     LIMITS,
+    AuthTag,
     Bye,
     Message,
     Ping,
     PoolName,
     Refuse,
-    Tag,
     decode,
 )
 from photonlink.pipeline.protocol.roles import AliceRole, BobRole
@@ -251,12 +251,12 @@ class Session:
             return
         assert ctx.inn is not None  # noqa: S101 - the handshake opened it
         if self._bye_heard:
-            if not isinstance(message, Tag):
+            if not isinstance(message, AuthTag):
                 raise ProtocolError("unexpected_message", "something follows the goodbye")
             ctx.inn.check_tag(message, PoolName.HANDSHAKE)
             self._on_bye()
             return
-        if isinstance(message, Tag):
+        if isinstance(message, AuthTag):
             self._role.on_tag(message)
             return
         ctx.inn.absorb(frame)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from photonlink.hal.tags import Provenance
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SessionSetup:
     role: Role
     psk: PreSharedKey
     detector_map: DetectorMap
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: AgreedParameters = field(default_factory=AgreedParameters)
     limits: Limits = field(default_factory=Limits)
     randomness_provenance: Provenance = Provenance.REAL
     description: Mapping[str, str] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.recordings import Recording, open_recording
 from photonlink.hal.tags import LostInterval, TagBlock
 from photonlink.pipeline.recordings.replay import from_first_click, replay_pair
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery, Lock
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.window import Int64s
@@ -116,7 +116,7 @@ def replay_files(
     ]
     for one in played:
         one.check_map()
-    parameters = Parameters(**changes)
+    parameters = AgreedParameters(**changes)
     if "jitter_ps" not in changes:
         jitter = _jitter_ps(played)
         if jitter is not None:

@@ -22,7 +22,7 @@ from photonlink.pipeline.keys.store import DigestStore
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
 from photonlink.pipeline.protocol.sifting.peer_taggers import MAX_RAW_SPREAD_S
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 from photonlink.pipeline.status.run_summary import account
@@ -183,7 +183,7 @@ def replay_pair(
     alice_map: DetectorMap,
     bob_map: DetectorMap,
     resolutions_ps: tuple[float, float],
-    parameters: Parameters | None = None,
+    parameters: AgreedParameters | None = None,
     *,
     starts: tuple[AcquisitionStart | None, AcquisitionStart | None] = (None, None),
     randomness: Callable[[int], bytes] = os.urandom,
@@ -197,7 +197,7 @@ def replay_pair(
     nonce, sessions, stores = os.urandom(32), [], []
     for role, detectors in ((Role.ALICE, alice_map), (Role.BOB, bob_map)):
         setup = SessionSetup(
-            role, psk, detectors, parameters or Parameters(),
+            role, psk, detectors, parameters or AgreedParameters(),
             randomness_provenance=Provenance.REPLAYED,
         )  # fmt: skip
         stores.append(DigestStore(nonce))

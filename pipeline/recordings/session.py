@@ -37,7 +37,7 @@ from photonlink.pipeline.recordings.write import (
     read_inputs,
     recorded_as,
 )
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import BlockReport
 from photonlink.pipeline.status.run_summary import account
@@ -75,7 +75,7 @@ class _Run:
             role=Role(described["role"]),
             psk=self._psk,
             detector_map=DetectorMap(described["channels"]),
-            parameters=Parameters(**described["parameters"]),
+            parameters=AgreedParameters(**described["parameters"]),
             randomness_provenance=recorded_as(self._provenance),
         )
         state = work / "state"

@@ -24,7 +24,7 @@ class ParametersError(PhotonlinkError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class AgreedParameters:
     """Agreed parameters of a link, with the defaults of the project.
 
     block_sifted_bits: total over both bases at which a block closes.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from photonlink.pipeline.native.hashing import toeplitz_modified
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages import verify
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.finite_key import KeyLength, bbm92_key_length, tlgr2012
 
 
@@ -20,7 +20,7 @@ class Lengths:
     verification_bits: int
 
 
-def secret_length(parameters: Parameters, n: int, k: int, leak_bits: int) -> Lengths:
+def secret_length(parameters: AgreedParameters, n: int, k: int, leak_bits: int) -> Lengths:
     """Both bounds for a block of ``n`` key and ``k`` test bits (security facts, 1.3)."""
     p = parameters
     tag = verify.tag_bits(n, p.eps_cor)

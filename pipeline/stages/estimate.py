@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def count_errors(alice: bytes, bob: bytes) -> int:
 
 
 def judge(
-    parameters: Parameters,
+    parameters: AgreedParameters,
     *,
     key_bits: int,
     errors: int,

@@ -33,12 +33,12 @@ from photonlink.pipeline.protocol.setup import (
     SessionSetup,
 )
 from photonlink.pipeline.protocol.sifting import clockfinder
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.clock.recovery import ClockParameters
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
-SMALL = Parameters(
+SMALL = AgreedParameters(
     block_sifted_bits=5_000, calibrate_fraction=0.05, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9
 )
 BENCH = Bench(
@@ -66,7 +66,7 @@ class Node:
 
     role: Role
     psk: PreSharedKey
-    parameters: Parameters = SMALL
+    parameters: AgreedParameters = SMALL
     limits: Limits = field(default_factory=lambda: Limits(reconnect_burst=1000))
     ledger: Ledger = field(default_factory=Ledger.memory)
     store: KeyStore = field(default_factory=MemoryStore)

@@ -11,7 +11,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.authentication import TAG_HEAD_BYTES, Stream
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.channel.pads import POOLS, Pads, PoolKey
-from photonlink.pipeline.protocol.messages import PoolName, Tag
+from photonlink.pipeline.protocol.messages import AuthTag, PoolName
 from photonlink.pipeline.stages.finite_key import authentication_cost
 
 SESSION = bytes(range(32))
@@ -57,8 +57,8 @@ def test_one_flipped_bit_of_the_tag_frame_is_refused(psk: PreSharedKey) -> None:
         changed = bytearray(frame)
         changed[bit // 8] ^= 0x80 >> bit % 8
         with pytest.raises(ProtocolError):
-            stream(psk).check_tag(Tag.decode(bytes(changed[4:])), BLOCK)
-    stream(psk).check_tag(Tag.decode(frame[4:]), BLOCK)
+            stream(psk).check_tag(AuthTag.decode(bytes(changed[4:])), BLOCK)
+    stream(psk).check_tag(AuthTag.decode(frame[4:]), BLOCK)
     assert len(frame) - 16 == TAG_HEAD_BYTES
 
 
@@ -109,7 +109,7 @@ def test_a_forged_tag_spends_nothing_at_the_receiver(psk: PreSharedKey) -> None:
     ledger = Ledger.memory()
     receiver = Stream(psk, Pads(psk, ledger, MemoryStore()), "alice", SESSION)
     with pytest.raises(ProtocolError):
-        receiver.check_tag(Tag(0, int(BLOCK), 0, bytes(16)), BLOCK)
+        receiver.check_tag(AuthTag(0, int(BLOCK), 0, bytes(16)), BLOCK)
     assert ledger.state.pads == {}
 
 

@@ -20,15 +20,15 @@ from photonlink.pipeline.protocol.messages import (
     LIMITS,
     MESSAGES,
     Announcement,
+    AuthTag,
     Estimate,
     Message,
     Ping,
-    Tag,
     canonical_json,
     decode,
     parse_json,
 )
-from photonlink.pipeline.stages.agreed import Parameters, ParametersError, differences
+from photonlink.pipeline.stages.agreed import AgreedParameters, ParametersError, differences
 
 
 def example(cls: type[Message]) -> Message:
@@ -92,7 +92,7 @@ def test_an_unknown_type_and_a_lying_length_are_refused_before_any_byte_is_waite
     for header, code in (
         (b"\xee\x00\x00\x00", "unknown_message"),
         (bytes((Ping.TYPE,)) + b"\x00\x00\x01", "oversize_message"),
-        (bytes((Tag.TYPE,)) + b"\xff\xff\xff", "oversize_message"),
+        (bytes((AuthTag.TYPE,)) + b"\xff\xff\xff", "oversize_message"),
     ):
         reader = FrameReader(LIMITS)
         with pytest.raises(ProtocolError) as caught:
@@ -135,12 +135,12 @@ def test_json_is_canonical() -> None:
 )  # fmt: skip
 def test_an_impossible_parameter_is_named(name: str, value: object) -> None:
     with pytest.raises(ParametersError) as caught:
-        Parameters(**{name: value})  # type: ignore[arg-type]
+        AgreedParameters(**{name: value})  # type: ignore[arg-type]
     assert caught.value.parameter == name
 
 
 def test_differences_name_what_is_missing_too() -> None:
-    own = Parameters().as_dict()
+    own = AgreedParameters().as_dict()
     peer = {**own, "q_tol": 0.07, "new": 1}
     del peer["slot_s"]
     assert [d.name for d in differences(own, peer)] == ["new", "q_tol", "slot_s"]

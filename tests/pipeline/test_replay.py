@@ -14,7 +14,7 @@ from photonlink.hal.errors import RecordingError
 from photonlink.hal.instruments import AcquisitionStart
 from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 from photonlink.pipeline.recordings.replay import PS, ReplayResult, cut, replay_pair
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.events import DetectorMap
 
 DETECTORS = DetectorMap(MAP)
@@ -112,7 +112,7 @@ def test_links_of_all_kinds(changes: dict[str, Any], key: bool) -> None:
 
 
 def test_an_agreed_threshold_above_the_default_is_used() -> None:
-    result = distil(RUN, parameters=Parameters(q_tol=0.005))
+    result = distil(RUN, parameters=AgreedParameters(q_tol=0.005))
     assert result.secret_bits == 0
     assert result.aborts[0].startswith("qber_above_threshold")
 

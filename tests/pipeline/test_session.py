@@ -13,10 +13,10 @@ from link import BENCH, SMALL, Node, Wire, clicks_of, feed, keys, pair, run_link
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.tags import LostInterval, Provenance
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.protocol.messages import MESSAGES, IntervalKind, Request, Tag, decode
+from photonlink.pipeline.protocol.messages import MESSAGES, AuthTag, IntervalKind, Request, decode
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send
 from photonlink.pipeline.protocol.sifting import alice as sifting_alice
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.status.model import Alarm, Phase
 
 
@@ -78,7 +78,7 @@ def test_the_rest_at_the_end_is_a_block_only_when_it_can_give_key() -> None:
 def test_visibility_decides(visibility: float, key: bool) -> None:
     bench = replace(BENCH, visibility=visibility, pairs_hz=40_000, singles_a_hz=40_000,
                     singles_b_hz=40_000, duration_s=3.0)  # fmt: skip
-    alice, bob = both(run_link(bench, parameters=Parameters(block_sifted_bits=30_000)))
+    alice, bob = both(run_link(bench, parameters=AgreedParameters(block_sifted_bits=30_000)))
     assert bool(keys(alice)) is key
     assert keys(alice) == keys(bob)
     if not key:
@@ -148,7 +148,7 @@ def test_requests_cannot_be_foreseen_and_never_overlap() -> None:
 
 def test_at_most_ten_tags_per_block() -> None:
     wire = run_link()
-    tags = len(_messages(wire, Tag))
+    tags = len(_messages(wire, AuthTag))
     reports = wire.nodes[Role.ALICE].reports
     assert tags - 2 <= 10 * len(reports)
 

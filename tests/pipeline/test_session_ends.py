@@ -11,7 +11,7 @@ from link import BENCH, SMALL, Wire, clicks_of, keys, narrow_clock_search, pair,
 from photonlink.pipeline.protocol import roles
 from photonlink.pipeline.protocol.setup import Role
 from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.amplify import secret_length
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
@@ -111,7 +111,7 @@ def test_a_run_of_nothing_but_a_rest_says_why_it_gives_no_key(
 
 @pytest.mark.parametrize("rate", [0.01, 0.03, 0.05])
 def test_a_rest_is_tried_only_if_it_pays_also_with_more_errors_than_before(rate: float) -> None:
-    parameters = Parameters()
+    parameters = AgreedParameters()
 
     def pays(n: int) -> bool:
         return rest_pays(parameters, n, n, rate)

@@ -26,8 +26,8 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import MemoryStore, StoreError
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.messages import (
+    AuthTag,
     Ping,
-    Tag,
     decode,
 )
 from photonlink.pipeline.protocol.setup import Role
@@ -50,8 +50,8 @@ class PadOracle:
         self.seen: dict[tuple[Role, int, int], bytes] = {}
 
     def watch(self, sender: Role, data: bytes) -> None:
-        if data[0] == Tag.TYPE and len(data) == 4 + Tag.max_payload_bytes():
-            tag = Tag.decode(data[4:])
+        if data[0] == AuthTag.TYPE and len(data) == 4 + AuthTag.max_payload_bytes():
+            tag = AuthTag.decode(data[4:])
             key = (sender, tag.pool, tag.position)
             assert self.seen.setdefault(key, tag.tag) == tag.tag, f"pad {key} used twice"
 

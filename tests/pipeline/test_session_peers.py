@@ -25,14 +25,14 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.messages import (
     LIMITS,
     MESSAGES,
+    AuthTag,
     Bye,
     Hello,
     Refuse,
-    Tag,
     decode,
 )
 from photonlink.pipeline.protocol.setup import Effect, Limits, Publish, Role
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.reconcile import Corrector
 from photonlink.pipeline.status.model import Alarm, Phase
 
@@ -68,7 +68,7 @@ def _other(name: str) -> int | float:
     return low.get(name, value * 2 if isinstance(value, int) else value / 2)
 
 
-@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Parameters)])
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(AgreedParameters)])
 def test_every_different_parameter_is_refused_and_named_on_both_sides(name: str) -> None:
     psk = PreSharedKey.generate(4096)
     changed = replace(SMALL, **{name: _other(name)})
@@ -193,7 +193,7 @@ def test_a_forged_goodbye_does_not_end_a_running_node() -> None:
     alice, bob = pair()
     wire = Wire(alice, bob)
     wire.connect()
-    forged = Bye().encode() + Tag(1, 0, 16, bytes(16)).encode()
+    forged = Bye().encode() + AuthTag(1, 0, 16, bytes(16)).encode()
     bob.session.receive(forged, 0.0)
     assert not bob.session.finished
     wire.cut()

@@ -1,7 +1,7 @@
 """Wegman-Carter authentication of the two byte streams, one tag per phase and direction.
 
 tag = PolyMac_k(segment) xor pad. A segment is all bytes one direction has carried since its
-last tag, the head of the Tag frame included, after a prefix of 64 bytes: session id, direction
+last tag, the head of the AuthTag frame included, after a prefix of 64 bytes: session id, direction
 and the tag's counter, so that a segment of another session, direction or time never fits.
 eps per tag <= (ceil(L / 128) + 1) 2^-128 for L bits (security facts, 1.5); they add up.
 
@@ -21,12 +21,12 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.native.hashing import PolyMac
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, ProtocolError
 from photonlink.pipeline.protocol.channel.pads import Pads, PoolKey
-from photonlink.pipeline.protocol.messages import PoolName, Tag
+from photonlink.pipeline.protocol.messages import AuthTag, PoolName
 
 _PREFIX = struct.Struct("<32s16sQQ")
 TAG_BITS = 128
 MAX_TAGS_PER_KEY = 1 << 20
-TAG_HEAD_BYTES = HEADER_BYTES + 13  # of a Tag frame, all but the tag itself
+TAG_HEAD_BYTES = HEADER_BYTES + 13  # of an AuthTag frame, all but the tag itself
 
 
 class Stream:
@@ -77,17 +77,17 @@ class Stream:
         self._mac.update(data)
         self._bytes += len(data)
 
-    def make_tag(self, pool: PoolName) -> Tag:
+    def make_tag(self, pool: PoolName) -> AuthTag:
         """Close the segment: spends one pad, which the ledger knows before it is used."""
         key, position = PoolKey(self.direction, pool), self._positions[pool]
         with self._pads.read(key, position) as pad:
             self._pads.mark_spent(key, position)
             self._end(pool, position)
-            message = Tag(self.tags, int(pool), position, self._mac.tag(pad, 0))
+            message = AuthTag(self.tags, int(pool), position, self._mac.tag(pad, 0))
         self._next(pool, position)
         return message
 
-    def check_tag(self, message: Tag, pool: PoolName) -> None:
+    def check_tag(self, message: AuthTag, pool: PoolName) -> None:
         """Verify the peer's tag over everything received. Raises ProtocolError.
 
         The pad counts as spent once the tag was found right: a forged tag must not push the
@@ -116,7 +116,7 @@ class Stream:
         self._mac.close()
 
     def _end(self, pool: PoolName, position: int) -> None:
-        head = Tag(self.tags, int(pool), position, bytes(16)).encode()
+        head = AuthTag(self.tags, int(pool), position, bytes(16)).encode()
         self.absorb(head[:TAG_HEAD_BYTES])
         self.epsilon += (math.ceil(self._bytes / 16) + 1) * 2.0**-TAG_BITS
 

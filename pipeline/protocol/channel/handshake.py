@@ -18,12 +18,12 @@ from photonlink.pipeline.protocol.channel.pads import POOLS, PoolKey
 from photonlink.pipeline.protocol.context import Context
 from photonlink.pipeline.protocol.messages import (
     PROTOCOL_VERSION,
+    AuthTag,
     Hello,
     Message,
     PoolName,
     Proof,
     Refuse,
-    Tag,
     canonical_json,
     parse_json,
 )
@@ -158,7 +158,7 @@ class Handshake:
             self._on_hello(message)
         elif self.step is Step.PROOF and isinstance(message, Proof):
             self._on_proof(message, frame)
-        elif self.step is Step.TAG and isinstance(message, Tag):
+        elif self.step is Step.TAG and isinstance(message, AuthTag):
             self._on_tag(message)
         else:
             raise ProtocolError(
@@ -267,7 +267,7 @@ class Handshake:
         ctx.out.absorb(self._own.encode() + Proof(self._proof(ctx.role)).encode())
         ctx.inn.absorb(self._peer.encode() + peer_proof_frame)
 
-    def _on_tag(self, message: Tag) -> None:
+    def _on_tag(self, message: AuthTag) -> None:
         ctx = self._ctx
         assert ctx.inn is not None  # noqa: S101 - streams are open
         assert self._peer_claim is not None  # noqa: S101 - set by the Hello

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.block_record import TAGS_PER_BLOCK, Account, Refill, emulated
+from photonlink.pipeline.protocol.block_record import TAGS_PER_BLOCK, BlockRecord, Refill, emulated
 from photonlink.pipeline.protocol.channel.authentication import TAG_BITS
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.channel.pads import DIRECTIONS, PoolKey
@@ -28,7 +28,7 @@ class Distilling:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.active = False
-        self.account: Account | None = None
+        self.account: BlockRecord | None = None
         self.raw: RawBlock | None = None
         self.lengths: Lengths | None = None
         self.test_errors = 0
@@ -46,7 +46,7 @@ class Distilling:
         """``rest``: what is left at the end of input, not a block by the rule."""
         self.active, self._rest = True, rest
         self.raw, self.duration_s = raw, duration_s
-        self.account = Account(self.ctx, block, len(raw.key), len(raw.test))
+        self.account = BlockRecord(self.ctx, block, len(raw.key), len(raw.test))
         self.ctx.next_block = block + 1
         self.lengths, self.errors_corrected = None, None
         self.test_errors = self.leak_bits = self.rounds = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.amplify import secret_length
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
@@ -13,7 +13,7 @@ _OPTIMIST_RATE = 0.005
 _SMALL_BLOCK_F = 1.25  # Cascade's leak over the Shannon limit in blocks of some thousand bits
 
 
-def rest_pays(parameters: Parameters, n: int, k: int, seen_rate: float | None) -> bool:
+def rest_pays(parameters: AgreedParameters, n: int, k: int, seen_rate: float | None) -> bool:
     """Whether the rest at the end of input, ``n`` key and ``k`` test bits, can still give key.
 
     seen_rate: error rate of an earlier block; the rest may be three sigma worse. None: there was
@@ -36,7 +36,7 @@ class BlockRule:
     ``closed_at``: how many bits the block has, once it is known.
     """
 
-    parameters: Parameters
+    parameters: AgreedParameters
     closed_at: int | None = None
     start_ps: int | None = None
     end_ps: int = 0

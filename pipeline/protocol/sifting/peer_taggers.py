@@ -10,7 +10,7 @@ from photonlink.hal.instruments import AcquisitionStart
 from photonlink.hal.tags import Provenance
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import Acquisition
-from photonlink.pipeline.stages.agreed import Parameters
+from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.sift import SiftParameters, coincidence_parameters
 
 HINT_TOLERANCE_S = 0.4
@@ -65,7 +65,9 @@ def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
     return (raw,) if apart_s < HINT_TOLERANCE_S / 2 else (raw, together)
 
 
-def sift_parameters(parameters: Parameters, alice: Acquisition, bob: Acquisition) -> SiftParameters:
+def sift_parameters(
+    parameters: AgreedParameters, alice: Acquisition, bob: Acquisition
+) -> SiftParameters:
     """Grid and window both nodes derive from the same public numbers."""
     found = coincidence_parameters(
         alice.resolution_ps, bob.resolution_ps, parameters.jitter_ps, parameters.jitter_ps
