@@ -32,6 +32,25 @@ class SafetyStep:
     readback: str
 
 
+@dataclass(frozen=True, slots=True)
+class DarkCommand:
+    """Bytes that end light and bias when they are sent to ``address``, whatever came before."""
+
+    address: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that holds now and stops light or measurement, as the instrument's readings say it.
+
+    code: stable name, lower_snake_case. text: what it is and what to do.
+    """
+
+    code: str
+    text: str
+
+
 class Instrument(abc.ABC):
     """Common to all: open, identify, snapshot, make safe, close."""
 
@@ -61,6 +80,10 @@ class Instrument(abc.ABC):
         """
         return ""
 
+    def conditions(self, readings: Mapping[str, float | int | bool | str]) -> tuple[Condition, ...]:
+        """What a snapshot says that a person must know: an open interlock, light that ended."""
+        return ()
+
     async def notices(self) -> AsyncIterator[str]:
         """What the instrument says by itself, in sentences (an interlock that opened).
 
@@ -72,6 +95,14 @@ class Instrument(abc.ABC):
     async def safe_state(self) -> tuple[SafetyStep, ...]:
         """Light and bias off, read back. Every step runs even when an earlier one fails."""
         return ()
+
+    def dark_command(self) -> DarkCommand | None:
+        """What another process must send to end light and bias; None when there is neither.
+
+        Asked after ``open``, before any light. It must work on a fresh connection and may come in
+        the middle of a command that this process left unfinished.
+        """
+        return None
 
     def emergency_off(self) -> None:
         """Send "off" without the event loop, from another thread, waiting for nothing long.

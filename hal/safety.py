@@ -27,6 +27,14 @@ T = TypeVar("T")
 Report = Callable[[tuple[SafetyStep, ...]], None]
 
 
+ENDING_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    if name in signal.Signals.__members__
+)
+"""What a person, a service manager or a closed terminal ends a program with."""
+
+
 class LeaseExpired(InstrumentError):
     """The permission to emit ran out, or its holder gave no sign of life: the light goes off."""
 
@@ -120,7 +128,7 @@ async def guard(
     bench: Bench,
     *,
     report: Report | None = None,
-    signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    signals: Iterable[signal.Signals] = ENDING_SIGNALS,
     watchdog_s: float = 5.0,
 ) -> AsyncIterator[Guard]:
     """Own a bench: however the body ends, light and bias go off, are read back and reported.
@@ -157,7 +165,10 @@ async def guard(
 async def _finish(bench: Bench, state: Guard, report: Report | None) -> None:
     state.steps = await bench.close()
     if report is not None:
-        report(state.steps)
+        try:
+            report(state.steps)
+        except OSError as error:  # a terminal that was closed; the bench is safe all the same
+            _log.warning("the safe state could not be reported: %s", error)
 
 
 @contextlib.contextmanager

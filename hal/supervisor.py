@@ -24,7 +24,14 @@ from photonlink.hal.errors import (
     LinkError,
     PhotonlinkError,
 )
-from photonlink.hal.instruments import AcquisitionStart, Identity, Instrument, TimeTagger, WireChunk
+from photonlink.hal.instruments import (
+    AcquisitionStart,
+    Condition,
+    Identity,
+    Instrument,
+    TimeTagger,
+    WireChunk,
+)
 from photonlink.hal.opening import Bench, open_and_match
 from photonlink.hal.params import Value
 from photonlink.hal.station import Match
@@ -71,7 +78,17 @@ class Notice:
     text: str
 
 
-Event = Lost | WrongDevice | Found | Notice
+@dataclass(frozen=True, slots=True)
+class ConditionChanged:
+    """A condition that stops light or measurement began (``active``) or ended."""
+
+    name: str
+    code: str
+    text: str
+    active: bool
+
+
+Event = Lost | WrongDevice | Found | Notice | ConditionChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,7 @@ class Supervisor:
         self.readings: dict[str, Mapping[str, Value]] = {}
         """The last snapshot of each instrument that is there; a lost one has none."""
         self.lost: dict[str, str] = {}
+        self._conditions: dict[str, dict[str, Condition]] = {}
         """Instruments that are lost now, and why."""
 
     async def run(self) -> None:
@@ -142,6 +160,7 @@ class Supervisor:
                 continue
             doubted = False
             self.readings[name] = readings
+            self._compare_conditions(name, instrument, readings)
             if reason:
                 await self._lose_and_find(name, instrument, reason)
 
@@ -159,6 +178,19 @@ class Supervisor:
             return readings, "it restarted by itself", True
         # Once is no proof: a setting may have been changed while it was read.
         return readings, instrument.deviation(readings), False
+
+    def _compare_conditions(
+        self, name: str, instrument: Instrument, readings: Mapping[str, Value]
+    ) -> None:
+        before = self._conditions.get(name, {})
+        now = {c.code: c for c in instrument.conditions(readings)}
+        self._conditions[name] = now
+        for code, condition in now.items():
+            if code not in before:
+                self._on_event(ConditionChanged(name, code, condition.text, True))
+        for code, condition in before.items():
+            if code not in now:
+                self._on_event(ConditionChanged(name, code, condition.text, False))
 
     async def _lose_and_find(self, name: str, instrument: Instrument, reason: str) -> None:
         begin = time.monotonic()

@@ -17,6 +17,7 @@ from photonlink.drivers.sfifteen.identity import identify
 from photonlink.hal.codecs.text import LineCodec
 from photonlink.hal.errors import PhotonlinkError, ReadbackMismatch
 from photonlink.hal.instruments import (
+    DarkCommand,
     DetectorReading,
     Identity,
     SafetyStep,
@@ -25,6 +26,8 @@ from photonlink.hal.instruments import (
 from photonlink.hal.links import Tap, make_link
 from photonlink.hal.params import Limits, Param, Parameters, Value
 from photonlink.hal.registry import DriverSettings
+
+_BIAS_OFF = b"\r\nhvolt 0\r\n"
 
 PARAMS = (
     Param(
@@ -205,8 +208,11 @@ class Irspd1(SinglePhotonDetector):
             return (SafetyStep(action, False, str(error)),)
         return (SafetyStep(action, True, "off"),)
 
+    def dark_command(self) -> DarkCommand:
+        return DarkCommand(self._link.uri, _BIAS_OFF)
+
     def emergency_off(self) -> None:
-        self._link.send_blocking(b"\r\nhvolt 0\r\n")
+        self._link.send_blocking(_BIAS_OFF)
 
 
 _COUNTS = Param("counts", int, "clicks", plausible=(0, 1e10))

@@ -16,7 +16,7 @@ from pydantic import Field
 from photonlink.drivers.toptica import decof, monitoring
 from photonlink.hal.codecs.text import PromptCodec
 from photonlink.hal.errors import InstrumentError, PhotonlinkError, ReadbackMismatch
-from photonlink.hal.instruments import Identity, Laser, SafetyStep
+from photonlink.hal.instruments import Condition, DarkCommand, Identity, Laser, SafetyStep
 from photonlink.hal.links import Address, Tap, make_link
 from photonlink.hal.params import Limits, Param, Parameters, Value
 from photonlink.hal.registry import DriverSettings
@@ -271,6 +271,24 @@ class DlcPro(Laser):
             steps.append(SafetyStep(f"{self.name}: emission off", False, str(error)))
         return tuple(steps)
 
+    def _off(self) -> bytes:
+        return f"(param-set! '{self.settings.head}:dl:cc:enabled #f)\n".encode("ascii")
+
+    def dark_command(self) -> DarkCommand:
+        return DarkCommand(self._link.uri, self._off())
+
+    def conditions(self, readings: Mapping[str, Value]) -> tuple[Condition, ...]:
+        found = []
+        if readings.get("interlock_open") is True:
+            text = "the interlock is open: there is no light. Close it, then ask for light again"
+            found.append(Condition("interlock_open", text))
+        if readings.get("front_key_locked") is True:
+            text = "the key switch is locked: there is no light. Turn it, then ask for light again"
+            found.append(Condition("key_locked", text))
+        if self._params.wanted.get("drive_enabled") is True and readings.get("emission") is False:
+            text = "emission ended by itself. Find out why, then ask for light again"
+            found.append(Condition("emission_ended", text))
+        return tuple(found)
+
     def emergency_off(self) -> None:
-        command = f"(param-set! '{self.settings.head}:dl:cc:enabled #f)\n"
-        self._link.send_blocking(command.encode("ascii"))
+        self._link.send_blocking(self._off())

@@ -32,3 +32,12 @@ def lock_exclusively(path: Path, stack: contextlib.ExitStack) -> None:
             where=str(path.parent),
             hint="Two nodes must never share a ledger: stop the other one.",
         ) from error
+
+
+def lock_node(state_dir: Path, stack: contextlib.ExitStack) -> None:
+    """One node per state folder, from before its bench is opened until ``stack`` unwinds.
+
+    Raises InUseError: opening the bench a second time would switch off the first one's light.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock_exclusively(state_dir / "node.lock", stack)

@@ -27,8 +27,18 @@ from photonlink.hal.instruments import SafetyStep, TagDecoder, TimeTagger, WireC
 from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import load_driver
 from photonlink.hal.safety import guard
-from photonlink.hal.supervisor import Found, Lost, Notice, Started, Supervisor, WrongDevice
+from photonlink.hal.supervisor import (
+    ConditionChanged,
+    Event,
+    Found,
+    Lost,
+    Started,
+    Supervisor,
+    WrongDevice,
+)
+from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
@@ -110,11 +120,15 @@ class Node:
     async def _run_bench(self) -> str:
         """The name of the signal that ended the run, or nothing when it came to its end."""
         load_psk(self._station.node.psk).close()  # what is wrong with it shows before any light
-        bench = await open_bench(self._station, tap=self._transcript())
-        async with guard(bench, report=self._show_light) as state:
-            self._report.event("opened", instruments=_opened(bench, self._station))
-            self._session = NodeSession.build(self._station, bench, self._recorder)
-            await self._run_session(bench)
+        with contextlib.ExitStack() as locks:
+            # a second node on this bench must not make the first one's light go off
+            lock_node(self._station.node.state_dir, locks)
+            bench = await open_bench(self._station, tap=self._transcript())
+            emission = Emission(bench, self._show_light, self._light_alarm)
+            async with emission, guard(bench, report=emission.closed) as state:
+                self._report.event("opened", instruments=_opened(bench, self._station))
+                self._session = NodeSession.build(self._station, bench, self._recorder)
+                await self._run_session(bench, emission)
         if state.signal:
             self._report.event("stopped", reason=state.signal)
         return state.signal
@@ -142,7 +156,7 @@ class Node:
             {"instrument": s.action, "ok": s.ok, "readback": s.readback} for s in steps
         )
 
-    async def _run_session(self, bench: Bench) -> None:
+    async def _run_session(self, bench: Bench, emission: Emission) -> None:
         supervisor = Supervisor(bench, self._instrument_event)
         loops = (
             self._peer_loop(),
@@ -150,9 +164,10 @@ class Node:
             self._tagger_loop(bench, supervisor),
             self._tick_loop(),
             supervisor.run(),
-            self._light_up(bench),
+            emission.run(),
+            self._light_up(bench, emission),
             self._end_after(self._options.duration_s),
-            self._obey(bench),
+            self._obey(emission),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -164,14 +179,18 @@ class Node:
             # one fault ends the run; it is told as itself, not as a tree of tasks
             raise group.exceptions[0] from group
 
-    def _instrument_event(self, event: Lost | WrongDevice | Found | Notice) -> None:
+    def _instrument_event(self, event: Event) -> None:
         """Named once when it is lost, once when it is back; it comes back dark."""
-        code = f"{re.sub('[^a-z0-9]+', '_', event.name.lower())}_lost"
+        place = re.sub("[^a-z0-9]+", "_", event.name.lower())
         if isinstance(event, Found):
-            self._record(Alarm(code, Severity.MAJOR, "", active=False))
+            self._record(Alarm(f"{place}_lost", Severity.MAJOR, "", active=False))
             self._report.event("found", instrument=event.name, light="off until asked")
         elif isinstance(event, Lost | WrongDevice):
-            self._record(Alarm(code, Severity.MAJOR, f"{event.name}: {event.reason}"))
+            text = f"{event.name}: {event.reason or 'it gave no reason'}"
+            self._record(Alarm(f"{place}_lost", Severity.MAJOR, text))
+        elif isinstance(event, ConditionChanged):
+            text = f"{event.name}: {event.text}"
+            self._record(Alarm(f"{place}_{event.code}", Severity.MAJOR, text, event.active))
         else:
             self._report.event("notice", instrument=event.name, text=event.text)
 
@@ -290,11 +309,14 @@ class Node:
             await asyncio.sleep(TICK_S)
             await self._feed("tick", self._open_session.tick)
 
-    async def _light_up(self, bench: Bench) -> None:
+    async def _light_up(self, bench: Bench, emission: Emission) -> None:
         """Bias on, then emission: only now, when the session is there to use the light."""
+        await emission.start_guard()
         await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
-        for laser in bench.lasers.values():
-            await laser.set_emission(True)
+        await emission.on()
+
+    def _light_alarm(self, code: str, text: str) -> None:
+        self._record(Alarm(code, Severity.MAJOR, text))
 
     async def _end_after(self, duration_s: float | None) -> None:
         if duration_s is None:
@@ -346,22 +368,15 @@ class Node:
             nonce = bytes.fromhex(json.loads(line)["key_check"])
             self._report.event("key_check", hmac=self._open_session.key_check(nonce).hex())
 
-    async def _obey(self, bench: Bench) -> None:
+    async def _obey(self, emission: Emission) -> None:
         """``light on`` and ``light off`` while the node runs: a laser that was lost comes back
         dark and stays so until somebody asks."""
         while True:
             words = (await self._commands.get()).split()
             if words[:1] != ["light"] or words[1:] not in (["on"], ["off"]):
                 self._report.event("unknown_command", known="light on, light off")
-                continue
-            for name, laser in bench.lasers.items():
-                try:
-                    await laser.set_emission(words[1] == "on")
-                    on = await laser.emission()
-                    step = {"instrument": f"{name}: emission", "ok": True, "readback": str(on)}
-                except PhotonlinkError as error:
-                    step = {"instrument": f"{name}: emission", "ok": False, "readback": str(error)}
-                self._report.light([step])
+            else:
+                self._report.light(await emission.switch(on=words[1] == "on"))
 
     async def _listen(self) -> None:
         """Lines of standard input become commands, at most a few waiting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +50,10 @@ class Reporter:
         if self._json:
             self._line(json.dumps(event, allow_nan=False))
         elif self._live is not None:
-            self._live.update(self._view.render())
+            try:
+                self._live.update(self._view.render())
+            except OSError:  # the terminal was closed
+                self._live = None
         elif kind != "state":
             self._line("\n".join(_plain(kind, fields)))
 
@@ -60,12 +64,13 @@ class Reporter:
     def _line(self, text: str) -> None:
         try:
             print(text, file=self._out, flush=True)
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):  # a closed pipe, a closed terminal, a full disk
             self._json, self._live = False, None  # nobody reads us; the key goes on
 
     def close(self) -> None:
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
 
 

@@ -1,0 +1,155 @@
+"""Starts and feeds the light guard: a process of its own that outlives the program it watches.
+
+``safety.guard`` makes a bench safe however a program *ends by itself*. A program that is killed, or
+stopped, or starved, cannot; its :class:`LightGuard` then sends every instrument's dark command
+(:meth:`Instrument.dark_command`). It is started and told the commands before any light is on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from photonlink.hal import light_guard_program
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import Instrument
+from photonlink.hal.links.address import Address
+
+LEASE_S = 5.0
+BEAT_S = 0.5
+READY_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 3.0
+
+Event = Callable[[Mapping[str, Any]], None]
+
+
+class LightGuardError(PhotonlinkError):
+    """The guard could not be started or has ended: without it there is no light."""
+
+
+class LightGuard:
+    """The guard process of one bench.
+
+    on_event: called with what the guard says: ``fired`` (why), ``dark`` (name), ``failed`` (name,
+    reason), ``ended`` (it is gone: the light has to go off).
+    """
+
+    def __init__(self, on_event: Event, *, lease_s: float = LEASE_S) -> None:
+        self._on_event = on_event
+        self._lease_s = lease_s
+        self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, instruments: Iterable[tuple[str, Instrument]]) -> None:
+        """Start the process and hand it the dark commands. LightGuardError when it does not watch.
+
+        In a session of its own: no signal that ends a terminal's or a service's programs politely
+        reaches it, and it ignores those that a whole group is sent.
+        """
+        commands = [_target(name, i) for name, i in instruments]
+        self._ready.clear()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(Path(light_guard_program.__file__)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            cwd="/" if os.name == "posix" else None,
+        )  # fmt: skip
+        self._listening = asyncio.create_task(self._listen(self._process))
+        dark = [command for command in commands if command is not None]
+        await self._say({"lease_s": self._lease_s, "node": os.getpid(), "dark": dark})
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self._ready.wait()
+        except TimeoutError:
+            await self.stop()
+            raise LightGuardError(
+                "the light guard did not start",
+                hint="Without it the light would stay on if this program were killed",
+            ) from None
+
+    async def beat(self) -> None:
+        """A sign of life, to be given every BEAT_S. LightGuardError when the guard is gone."""
+        if not self.alive:
+            raise LightGuardError("the light guard has ended", hint="Ask for the light again")
+        await self._say({"beat": 1})
+
+    async def stop(self) -> None:
+        """The bench is safe: let the guard end without doing anything."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(LightGuardError):
+            await self._say_to(process, {"done": 1})
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+
+    async def abandon(self) -> None:
+        """The bench is not known to be dark: leave the guard to it, which then ends by itself."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
+    async def _say(self, message: Mapping[str, Any]) -> None:
+        if self._process is not None:
+            await self._say_to(self._process, message)
+
+    async def _say_to(
+        self, process: asyncio.subprocess.Process, message: Mapping[str, Any]
+    ) -> None:
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        try:
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            async with asyncio.timeout(1.0):
+                await process.stdin.drain()
+        except (OSError, TimeoutError) as error:
+            raise LightGuardError(f"the light guard does not listen: {error}") from error
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        async for line in process.stdout:
+            event: dict[str, Any] = json.loads(line)
+            if "watching" in event:
+                self._ready.set()
+            else:
+                self._on_event(event)
+        await process.wait()
+        if process is self._process:  # not stopped by us
+            self._on_event({"ended": f"the light guard ended with {process.returncode}"})
+
+
+def _target(name: str, instrument: Instrument) -> dict[str, Any] | None:
+    """What the guard needs to switch one instrument off; None when it has nothing to switch off."""
+    command = instrument.dark_command()
+    if command is None:
+        return None
+    address = Address.parse(command.address)
+    if address.scheme not in light_guard_program.SENDERS:
+        raise LightGuardError(
+            f"the light guard cannot reach an instrument on {address.scheme}:",
+            where=name,
+            hint="Only tcp and serial lines can be guarded; leave its output off",
+        )
+    target = {"name": name, "scheme": address.scheme, "data": command.data.hex()}
+    if address.scheme == "tcp":
+        return target | {"host": address.host, "port": address.port}
+    return target | {"path": address.path, "baud": address.number("baud", 115200)}

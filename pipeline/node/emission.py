@@ -1,0 +1,142 @@
+"""A node's light: on only under a lease, and only while the light guard watches.
+
+Each laser that emits has a lease (:func:`hal.safety.arm`) which this module renews as long as the
+event loop turns. The same beat goes to the light guard, a process of its own. When the node dies,
+stops or starves, the guard switches off; when the guard dies, the node does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.instruments import SafetyStep
+from photonlink.hal.light_guard import BEAT_S, LightGuard, LightGuardError
+from photonlink.hal.opening import Bench
+from photonlink.hal.safety import Lease, LeaseExpired, arm
+
+Said = Callable[[str, str], None]
+"""Called with an alarm's code and its text."""
+
+
+class Emission:
+    """The lasers of a bench: ``async with`` round what opens and closes it, ``run`` in a task.
+
+    report: read-backs of what was switched off. alarm: code and text of what switched it off.
+    """
+
+    def __init__(
+        self, bench: Bench, report: Callable[[tuple[SafetyStep, ...]], None], alarm: Said
+    ) -> None:
+        self._bench, self._report, self._alarm = bench, report, alarm
+        self._guard = LightGuard(self._guard_event)
+        self._leases: dict[str, tuple[Lease, contextlib.AsyncExitStack]] = {}
+        self._turn = asyncio.Lock()
+        self._dark_wanted = asyncio.Event()
+        self._safe = False
+
+    async def start_guard(self) -> None:
+        """Before any light: a guard that watches. LightGuardError when it cannot."""
+        if not self._guard.alive:
+            await self._guard.start(self._bench.instruments.items())
+
+    async def on(self, names: Iterable[str] | None = None) -> None:
+        """These lasers (all) emit, each under a fresh lease; what a laser refuses is raised."""
+        async with self._turn:
+            await self.start_guard()
+            for name in self._bench.lasers if names is None else names:
+                await self._release(name)
+                stack = contextlib.AsyncExitStack()
+                lease = await stack.enter_async_context(
+                    arm(self._bench.lasers[name], "key distribution", math.inf, report=self._report)
+                )
+                self._leases[name] = (lease, stack)
+
+    async def off(self, names: Iterable[str] | None = None) -> None:
+        """Emission of these lasers (all) off and read back."""
+        async with self._turn:
+            for name in self._bench.lasers if names is None else names:
+                held = name in self._leases
+                await self._release(name)
+                if not held:
+                    self._report(await self._bench.lasers[name].safe_state())
+
+    async def _release(self, name: str) -> None:
+        lease = self._leases.pop(name, None)
+        if lease is not None:
+            await lease[1].aclose()
+
+    async def run(self) -> None:
+        """Beats and renewals, until it is cancelled; then the leases end, the guard last."""
+        try:
+            while True:
+                await self._beat()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_S):
+                        await self._dark_wanted.wait()
+                if self._dark_wanted.is_set():
+                    self._dark_wanted.clear()
+                    await self.off()
+        finally:
+            for name in list(self._leases):
+                with contextlib.suppress(PhotonlinkError):
+                    await self._release(name)
+
+    async def switch(self, *, on: bool) -> list[dict[str, Any]]:
+        """As somebody asked: on or off, each laser read back; a refusal is its read-back."""
+        steps = []
+        for name, laser in self._bench.lasers.items():
+            action = {"instrument": f"{name}: emission"}
+            try:
+                await (self.on([name]) if on else self.off([name]))
+                steps.append(action | {"ok": True, "readback": str(await laser.emission())})
+            except PhotonlinkError as error:
+                steps.append(action | {"ok": False, "readback": str(error)})
+        return steps
+
+    def closed(self, steps: tuple[SafetyStep, ...]) -> None:
+        """The read-back of the bench that was closed last of all."""
+        self._safe = all(step.ok for step in steps)
+        self._report(steps)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """The guard ends; unless something did not read back dark: then it goes on trying."""
+        if self._safe:
+            await self._guard.stop()
+        else:
+            await self._guard.abandon()
+
+    async def _beat(self) -> None:
+        if not self._leases:
+            if self._guard.alive:
+                await self._guard.beat()
+            return
+        try:
+            await self._guard.beat()
+            for lease, _ in self._leases.values():
+                lease.renew()
+        except LightGuardError as error:
+            self._alarm("light_guard_lost", f"{error}")
+            await self.off()
+        except LeaseExpired as error:
+            self._alarm("light_lease_expired", f"the light went off: {error}")
+            await self.off()
+
+    def _guard_event(self, event: Mapping[str, Any]) -> None:
+        if "ended" in event:
+            self._alarm("light_guard_lost", str(event["ended"]))
+            self._dark_wanted.set()
+        elif "fired" in event:
+            text = f"the light guard switched off: {event['fired']}"
+            self._alarm("light_lease_expired", text)
+            self._dark_wanted.set()
+        elif "failed" in event:
+            text = f"{event['failed']} could not be switched off: {event['reason']}"
+            self._alarm("light_guard_failed", text)
