@@ -135,9 +135,12 @@ class NativeDecoder(TagDecoder):
             raise DecodeError(f"word_order is low_first or high_first, not {order!r}")
         if wire_format.name == "a1" and order == "high_first":
             code = lib.PL_FORMAT_A1_LEGACY
-        pointer = lib.pl_decoder_new(code, *_scale(wire_format))
-        if pointer == ffi.NULL:
-            raise DecodeError(f"cannot decode with parameters {dict(wire_format.parameters)}")
+        slot = ffi.new("pl_decoder **")
+        status = lib.pl_decoder_new(slot, code, *_scale(wire_format))
+        if status < 0:
+            parameters = dict(wire_format.parameters)
+            raise DecodeError(f"cannot decode with parameters {parameters}: {_text(status)}")
+        pointer = slot[0]
         self.wire_format = wire_format
         self.provenance = provenance
         self._context = ffi.gc(pointer, lib.pl_decoder_free)
@@ -160,7 +163,7 @@ class NativeDecoder(TagDecoder):
             position=i.position,
             pending_bytes=i.pending,
             held=i.held,
-            failed=i.error != lib.PL_DECODE_OK,
+            failed=i.error != lib.PL_OK,
         )
 
     def set_level(self, level: int) -> None:
@@ -197,7 +200,7 @@ class NativeDecoder(TagDecoder):
     def _go_on(self, first: _Tags, data: Any, size: int) -> _Tags:
         """The rest of a chunk; ``first`` is what fitted, as records may hold several events."""
         pieces, at = [first], self._consumed[0]
-        while at < size and self._info.error == lib.PL_DECODE_OK:
+        while at < size and self._info.error == lib.PL_OK:
             pieces.append(self._decode(data + at, size - at))
             at += self._consumed[0]
         if len(pieces) == 1:
@@ -224,7 +227,7 @@ class NativeDecoder(TagDecoder):
         return self._block((times, channels), ())
 
     def _refuse(self, status: int) -> None:
-        if status == lib.PL_DECODE_E_DATA:
+        if status == lib.PL_E_DATA:
             raise DecodeError(
                 "times run backwards for good or leave the range of 64 bits",
                 where=self.wire_format.name,
@@ -330,10 +333,10 @@ def merge(
         len(times_out),
     )
     if count < 0:
-        what = "a stream is not sorted" if count == lib.PL_DECODE_E_DATA else _text(count)
+        what = "a stream is not sorted" if count == lib.PL_E_DATA else _text(count)
         raise DecodeError(f"cannot merge: {what}")
     return times_out[:total], channels_out[:total]
 
 
 def _text(status: int) -> str:
-    return ffi.string(lib.pl_decode_strerror(status)).decode()
+    return ffi.string(lib.pl_strerror(status)).decode()

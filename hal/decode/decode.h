@@ -1,8 +1,9 @@
-/* The declarations of this room, for C. decode_decl.h is shared verbatim with cffi. */
+/* All public headers of this room; the build joins them for cffi. */
 #ifndef PHOTONLINK_DECODE_H
 #define PHOTONLINK_DECODE_H
-#include <stddef.h>
-#include <stdint.h>
-#include "decode_decl.h"
-#include "decode_checked.h"
+#include "pl_status.h"
+
+#include "pl_decoder.h"
+#include "pl_merge.h"
+#include "pl_decode_level.h"
 #endif

@@ -3,7 +3,7 @@
  * `last` is the latest time seen. A tag at or after it is appended; one that is earlier by at
  * most `window` is sorted in; anything earlier is dropped, counted and becomes a lost interval.
  * Tags later than last - window are held back at the end of a call, so that what a call hands
- * out is final. Most formats have window 0 and hold nothing.
+ * out is final. Formats with wraps have window 0 and hold nothing, but for T3.
  *
  * Where records carry the whole time, one wrong word could throw the clock far ahead and make
  * all that follows look too early. So a leap of more than `leap` waits for the next record: it
@@ -30,6 +30,19 @@ typedef size_t (*pl_run)(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 /* Decodes a stretch of plain records (one event each, in order); stops before any other. */
 typedef size_t (*pl_kernel)(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 
+/* What is fixed about a format. */
+typedef struct {
+  size_t record;
+  int64_t num, den;     /* ps per unit when the format fixes it, else 0 */
+  int64_t tags, dtimes; /* how far one record reaches, in units and dtime bins */
+  int64_t window_ps;    /* how late a record may come; T3: the reach of a dtime */
+  int absolute;         /* records carry the whole time */
+} pl_format_facts;
+const pl_format_facts *pl_format_of(int format); /* NULL: there is no such format */
+
+/* A leap that waits for the next record, and whether it opened the lost interval. */
+typedef enum { PL_NO_SUSPECT, PL_SUSPECT, PL_SUSPECT_OPENED } pl_suspect;
+
 struct pl_decoder {
   pl_decoder_info info;   /* what the caller sees */
   pl_run run;
@@ -45,7 +58,7 @@ struct pl_decoder {
   int open;               /* a lost interval is open: reason, or 0 */
   int bracket;            /* it stays open until the instrument ends it */
   int64_t open_start, open_count;
-  int suspect;            /* a leap is waiting: 1, and 2 when it opened the interval */
+  pl_suspect suspect;
   int suspects, suspect_channel[PL_BITS]; /* its events, -1 for none */
   int64_t suspect_time;
   int64_t late_time;      /* of the latest record that came too early */
@@ -60,6 +73,9 @@ struct pl_decoder {
   int error;
 };
 
+/* Tags up to it are final: none is sorted in before. */
+int64_t pl_settled(const pl_decoder *d);
+void pl_lost_add(pl_decoder *d, pl_lost lost);
 void pl_lost_close(pl_decoder *d, int64_t t);
 void pl_lost_open(pl_decoder *d, int reason, int64_t count);
 void pl_late(pl_decoder *d, pl_sink *s, int64_t t, int c);
@@ -116,6 +132,13 @@ static inline void pl_emit(pl_decoder *d, pl_sink *s, int64_t t, int c) {
     pl_leap(d, s, t, c);
   else
     pl_accept(d, s, t, c);
+}
+
+/* qutools compressed: how many units a word may come late, which is far less than the period. */
+#define PL_PACKED_PERIOD ((int64_t)1 << 37)
+static inline int64_t pl_packed_late(const pl_decoder *d) {
+  pl_i128 units = (pl_i128)d->window * d->den / d->num;
+  return units < PL_PACKED_PERIOD / 16 ? (int64_t)units : PL_PACKED_PERIOD / 16;
 }
 
 static inline void pl_bad(pl_decoder *d) {

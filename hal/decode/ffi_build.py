@@ -1,10 +1,12 @@
-"""cffi definition of ``_decode``: the cdef is the declarations header itself."""
+"""cffi definition of ``_decode``: the cdef is this room's public headers, joined."""
 
+import runpy
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+cdef = runpy.run_path(str(HERE / "join_headers.py"))["cdef"]
 ffibuilder = FFI()
-ffibuilder.cdef((HERE / "decode_decl.h").read_text(encoding="utf-8"))
+ffibuilder.cdef(cdef(HERE / "decode.h", HERE / "include"))
 ffibuilder.set_source("photonlink.hal._decode", '#include "decode.h"\n')

@@ -105,12 +105,14 @@ size_t pl_plain_qutag(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uin
 
 size_t pl_plain_qutag_packed(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
   const int64_t num = d->num, base = d->base + d->rest;
+  /* after a wrap, a step to the end of the range is a late word */
+  const uint64_t far = (uint64_t)(PL_PACKED_PERIOD - (d->units > 0 ? pl_packed_late(d) : 0));
   uint64_t previous = d->previous;
   size_t i = 0;
   for (; i < n; i++, p += 5) {
     fetch_ahead(p);
-    uint64_t r = pl_u32(p) | (uint64_t)p[4] << 32, tag = r & (((uint64_t)1 << 37) - 1);
-    if (tag < previous) break;
+    uint64_t r = pl_u32(p) | (uint64_t)p[4] << 32, tag = r & (PL_PACKED_PERIOD - 1);
+    if (tag - previous >= far) break; /* back is a huge unsigned step */
     previous = tag;
     t[i] = base + (int64_t)tag * num;
     c[i] = (uint8_t)(r >> 37);

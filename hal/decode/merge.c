@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STREAMS_MAX = 64, WALKS = 4 };
+enum { STREAMS_MAX = 64 };
 
 typedef struct {
   /* the levels' input and output take turns */
@@ -16,70 +16,6 @@ typedef struct {
 } scratch;
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-static int ascends(const int64_t *t, size_t n) {
-  int back = 0;
-  for (size_t i = 1; i < n; i++) back |= t[i] < t[i - 1];
-  return !back;
-}
-
-static int pack(const pl_piece *p, uint64_t from, uint64_t *key) {
-  for (size_t i = 0; i < p->n; i++) key[i] = pl_key(p->t[i], i, p->c[i], from);
-  return ascends(p->t, p->n);
-}
-
-/* m steps of all walks without a branch; the place in b is implied by that in a. */
-static void walk4(const uint64_t *restrict a, const uint64_t *restrict b, size_t *i,
-                  const size_t *o, size_t m, uint64_t *restrict out) {
-  size_t i0 = i[0], i1 = i[1], i2 = i[2], i3 = i[3];
-  const uint64_t *b0 = b + o[0], *b1 = b + o[1], *b2 = b + o[2], *b3 = b + o[3];
-  uint64_t *o0 = out + o[0], *o1 = out + o[1], *o2 = out + o[2], *o3 = out + o[3];
-#define WALK(K)                                               \
-  do {                                                        \
-    uint64_t x = a[i##K], y = b##K[(ptrdiff_t)(s - i##K)];    \
-    o##K[s] = x < y ? x : y;                                  \
-    i##K += x < y;                                            \
-  } while (0)
-  for (size_t s = 0; s < m; s++) {
-    WALK(0);
-    WALK(1);
-    WALK(2);
-    WALK(3);
-  }
-#undef WALK
-  i[0] = i0, i[1] = i1, i[2] = i2, i[3] = i3;
-}
-
-/* A two-way merge is one chain of dependent steps: four of them, a quarter of the way apart, run
- * side by side. A sentinel is not less than any key, so a walk may look past the end. */
-static void merge(pl_keys a, pl_keys b, uint64_t *out) {
-  const size_t n = a.n + b.n, quarter = n / WALKS;
-  size_t i[WALKS], o[WALKS];
-  for (size_t k = 0; k < WALKS; k++) {
-    o[k] = quarter * k;
-    i[k] = pl_share(a, b, o[k]);
-  }
-  walk4(a.key, b.key, i, o, quarter, out);
-  size_t x = i[WALKS - 1];
-  for (size_t end = quarter * WALKS; end < n; end++) {
-    int first = a.key[x] < b.key[end - x];
-    out[end] = first ? a.key[x] : b.key[end - x];
-    x += (size_t)first;
-  }
-}
-
-static void finish(pl_keys a, pl_keys b, uint64_t *restrict spare, const pl_target *to) {
-  const uint64_t origin = pl_key_origin(to->first);
-  int64_t *restrict t = to->t;
-  uint8_t *restrict c = to->c;
-  merge(a, b, spare);
-  for (size_t i = 0; i < a.n + b.n; i++) {
-    t[i] = (int64_t)((spare[i] >> PL_TIME_SHIFT) + origin);
-    c[i] = (uint8_t)spare[i];
-  }
-}
-
-const pl_merge_kernels pl_merge_plain = {pack, merge, finish};
 
 const pl_merge_kernels *pl_merge_kernels_of(int level) {
 #if defined(__x86_64__)
@@ -148,7 +84,7 @@ static int merge_block(const pl_merge_kernels *l, const pl_piece *block, scratch
   pl_keys runs[STREAMS_MAX];
   uint64_t *key = w->keys[0], from = PL_KEY_BASE - ((uint64_t)to->first << PL_TIME_SHIFT);
   for (size_t k = 0; k < streams; k++) {
-    if (!l->pack(&block[k], from, key)) return PL_DECODE_E_DATA;
+    if (!l->pack(&block[k], from, key)) return PL_E_DATA;
     runs[k] = (pl_keys){key, block[k].n};
     key = close_run(key + block[k].n);
     from += (uint64_t)block[k].n << PL_INDEX_SHIFT;
@@ -156,7 +92,7 @@ static int merge_block(const pl_merge_kernels *l, const pl_piece *block, scratch
   int turn = 1;
   for (; streams > 2; turn ^= 1) streams = merge_level(l, streams, runs, w->keys[turn]);
   l->finish(runs[0], runs[1], w->keys[turn], to);
-  return PL_DECODE_OK;
+  return PL_OK;
 }
 
 /* The same for a block of any span: the rare case of almost no tags, or of hostile times. */
@@ -171,7 +107,6 @@ static void merge_sparse(size_t streams, pl_piece *block, size_t n, int64_t *t, 
   }
 }
 
-
 /* Merges a block and moves it out of the streams; fails when one of them is not sorted. */
 static int take(const pl_merge_kernels *l, size_t streams, pl_piece *left, pl_piece *block,
                 scratch *w, int64_t *t, uint8_t *c) {
@@ -182,7 +117,7 @@ static int take(const pl_merge_kernels *l, size_t streams, pl_piece *left, pl_pi
     left[k].c += n;
     left[k].n -= n;
     if (n == 0) continue;
-    if (left[k].n && *left[k].t < block[k].t[n - 1]) return PL_DECODE_E_DATA;
+    if (left[k].n && *left[k].t < block[k].t[n - 1]) return PL_E_DATA;
     if (block[k].t[0] < first) first = block[k].t[0];
     if (block[k].t[n - 1] > last) last = block[k].t[n - 1];
   }
@@ -190,29 +125,29 @@ static int take(const pl_merge_kernels *l, size_t streams, pl_piece *left, pl_pi
     return merge_block(l, block, w, &(pl_target){first, t, c, left, streams});
   size_t total = 0;
   for (size_t k = 0; k < streams; k++) {
-    if (!ascends(block[k].t, block[k].n)) return PL_DECODE_E_DATA;
+    if (!pl_ascends(block[k].t, block[k].n)) return PL_E_DATA;
     total += block[k].n;
   }
   merge_sparse(streams, block, total, t, c);
-  return PL_DECODE_OK;
+  return PL_OK;
 }
 
 int64_t pl_merge_with(const pl_merge_kernels *l, size_t streams, const int64_t *const *times,
                       const uint8_t *const *channels, const size_t *lengths, int64_t *time_ps,
                       uint8_t *channel, size_t capacity) {
-  if (streams > STREAMS_MAX) return PL_DECODE_E_ARGUMENT;
+  if (streams > STREAMS_MAX) return PL_E_ARGUMENT;
   pl_piece left[STREAMS_MAX], block[STREAMS_MAX];
   size_t total = 0, used = 0;
   for (size_t k = 0; k < streams; k++) {
-    if (lengths[k] > capacity - total) return PL_DECODE_E_CAPACITY;
+    if (lengths[k] > capacity - total) return PL_E_CAPACITY;
     total += lengths[k];
     if (lengths[k]) left[used++] = (pl_piece){times[k], channels[k], lengths[k]};
   }
   if (used == 0) return 0;
   if (used == 1) left[used++] = (pl_piece){left[0].t, left[0].c, 0};
   scratch *w = malloc(sizeof *w);
-  if (!w) return PL_DECODE_E_MEMORY;
-  int status = PL_DECODE_OK;
+  if (!w) return PL_E_MEMORY;
+  int status = PL_OK;
   for (size_t done = 0; done < total && status >= 0;) {
     size_t n = cut(used, left, PL_MERGE_BLOCK / used, block);
     status = take(l, used, left, block, w, time_ps + done, channel + done);

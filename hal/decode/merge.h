@@ -60,6 +60,13 @@ extern const pl_merge_kernels pl_merge_avx2, pl_merge_avx512;
 int pl_avx2_pack(const pl_piece *p, uint64_t from, uint64_t *key);
 #endif
 
+/* Whether times do not decrease. */
+static inline int pl_ascends(const int64_t *t, size_t n) {
+  int back = 0;
+  for (size_t i = 1; i < n; i++) back |= t[i] < t[i - 1];
+  return !back;
+}
+
 static inline uint64_t pl_key(int64_t t, size_t i, uint8_t c, uint64_t from) {
   return ((uint64_t)t << PL_TIME_SHIFT) + from + ((uint64_t)i << PL_INDEX_SHIFT) + c;
 }

@@ -2,6 +2,8 @@
 #include "decoder.h"
 
 enum { DUMMY = 0x10, PATTERN = 0x0f, TDC1_SHIFT = 5, A1_SHIFT = 10 };
+static inline uint32_t tdc1_tag(uint32_t w) { return w >> TDC1_SHIFT; }
+static inline int64_t a1_tag(uint64_t w) { return (int64_t)(w >> A1_SHIFT); }
 static const int64_t TDC1_PERIOD = (int64_t)1 << 27;
 static const int64_t A1_PERIOD = (int64_t)1 << 54, A1_EDGE = (int64_t)1 << 50;
 
@@ -19,7 +21,7 @@ static void word(pl_decoder *d, pl_sink *s, int64_t t, unsigned low) {
 size_t pl_run_tdc1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   size_t i = 0;
   for (; i < n && pl_room(d, s); i++) {
-    uint32_t w = pl_u32(p + 4 * i), tag = w >> TDC1_SHIFT;
+    uint32_t w = pl_u32(p + 4 * i), tag = tdc1_tag(w);
     if (tag < d->previous) pl_wrap(d, 1, TDC1_PERIOD);
     if (d->error) break;
     d->previous = tag;
@@ -43,7 +45,7 @@ size_t pl_run_a1(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
       pl_bad(d);
       continue;
     }
-    int64_t tag = (int64_t)(w >> A1_SHIFT), before = (int64_t)d->previous;
+    int64_t tag = a1_tag(w), before = (int64_t)d->previous;
     int64_t units = d->units, base = d->base, rest = d->rest, late = 0;
     if (tag < A1_EDGE && before > A1_PERIOD - A1_EDGE) {
       pl_wrap(d, 1, A1_PERIOD);

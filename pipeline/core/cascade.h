@@ -41,7 +41,7 @@ typedef struct {
   uint8_t rotate[CC_MAX_WORDS];                    /* by slot a, to the left */
 } cc_perm;
 
-typedef struct cc_kernels cc_kernels; /* inner loops for this machine, see cascade_bob.h */
+typedef struct cc_kernels cc_kernels; /* inner loops for this machine, see cascade_kernels.h */
 
 typedef struct {
   cc_layout layout;
@@ -53,7 +53,7 @@ typedef struct {
 static inline int cc_frames(int64_t bits) {
   return (int)((bits + CC_MAX_WORDS * 64 - 1) / (CC_MAX_WORDS * 64));
 }
-int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]);
+int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[PL_SEED_BYTES]);
 int cc_frame_units(const cc_layout *layout, int frame);
 
 /* One frame's words out of the key (bits MSB-first within bytes), and back (spoils words). */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cascade_bob.h"
+#include "cascade_kernels.h"
 #include "secret.h"
 
 typedef struct {

@@ -2,6 +2,7 @@
 #ifndef PHOTONLINK_CASCADE_BOB_H
 #define PHOTONLINK_CASCADE_BOB_H
 #include "cascade.h"
+#include "cascade_kernels.h"
 
 /* What is known about 64 positions of one pass. Alice's parities that are known cut the pass into
  * blocks, each a power of two long and aligned to it. bound: a block begins at position i. odd, for
@@ -21,7 +22,7 @@ static inline bob_search bob_new_search(int begin, int level) {
   return (bob_search)begin | (bob_search)level << BOB_LEVEL;
 }
 
-typedef struct {
+struct bob_pass {
   uint64_t *key;
   bob_cell *cell;
   uint64_t *real;                /* positions that hold a key bit; NULL: all do */
@@ -32,7 +33,7 @@ typedef struct {
   unsigned shortest;                /* no parked block is shorter: level */
   int searching;                 /* pass 0, first searches: their level now */
   int level;                     /* of the blocks that were asked for */
-} bob_pass;
+};
 
 typedef enum { /* the stages of a frame, in their order */
   BOB_TOP,      /* the blocks of pass 0 are asked for */
@@ -44,7 +45,7 @@ typedef enum { /* the stages of a frame, in their order */
   BOB_DONE
 } bob_stage;
 
-typedef struct {
+struct bob_frame {
   bob_pass pass[CC_PASSES];
   const cc_perm *perm[CC_PASSES]; /* [0] unused */
   bob_stage stage;
@@ -55,7 +56,7 @@ typedef struct {
   int tries;                 /* searches in subsets */
   int subset, begin, level, odd; /* the one that is going on (subset < 0: none) */
   int64_t errors;
-} bob_frame;
+};
 
 struct pl_cascade_bob {
   cc_public pub;
@@ -87,9 +88,12 @@ unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int sub
 int bob_ask(pl_cascade_bob *bob, bob_frame *frame);
 /* cascade_bob_hear.c: one group of the request in flight, with its answers. */
 int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *parities);
+/* cascade_bob_measure.c: what the blocks of a pass tell, which asking and hearing both need. */
+int bob_queue_odd(bob_frame *frame, bob_pass *pass, int odd);
+int bob_measured(bob_frame *frame, int blocks, int odd);
 void bob_measure_rate(pl_cascade_bob *bob);
 int bob_start_searches(pl_cascade_bob *bob, bob_frame *frame);
-int bob_hear_refine(bob_frame *frame, int count, const uint8_t *items, cc_reader *parities);
+int bob_refine(bob_frame *frame, int count, const uint8_t *middles, cc_reader *parities);
 
 /* A bit at every multiple of 2^level, level <= 6. */
 static inline uint64_t bob_comb(int level) {
@@ -120,21 +124,4 @@ static inline void bob_queue(bob_pass *p, int begin, int level) {
   p->search[p->searches++] = bob_new_search(begin, level);
 }
 
-/* cascade_hot.h, in as many builds as there are instruction sets. */
-struct cc_kernels {
-  void (*transpose)(uint64_t *matrix);
-  void (*permute)(const cc_perm *perm, int words, const uint64_t *in, uint64_t *out);
-  uint32_t (*subsets)(const cc_public *pub, int words, const uint64_t *x);
-  void (*answer)(const uint64_t *prefix, const uint8_t *items, int count, cc_bits *out);
-  void (*answer_all)(const uint64_t *prefix, int words, int level, int length, cc_bits *out);
-  int (*flip)(const cc_public *pub, bob_frame *frame, int own, const uint16_t *at, int count);
-  int (*split)(bob_pass *pass, int entry, unsigned left_odd, uint16_t found[2]);
-  int (*compare)(bob_pass *pass, int words, cc_reader *r);
-  int (*halve)(bob_pass *pass, int words, cc_reader *r);
-  int (*hear_halves)(const cc_public *pub, bob_frame *frame, int pass, int count, cc_reader *r);
-  void (*hear_first)(bob_frame *frame, int count, cc_reader *parities);
-  void (*end_first)(bob_frame *frame);
-  int (*ask)(bob_frame *frame, unsigned spread, uint8_t *out, size_t *size);
-};
-extern const cc_kernels cc_portable_kernels, cc_bmi2_kernels;
 #endif

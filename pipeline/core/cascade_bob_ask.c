@@ -207,7 +207,7 @@ int bob_ask(pl_cascade_bob *bob, bob_frame *f) {
     if (f->stage != BOB_REFINE) break;
     int asked = ask_refine(bob, f);
     if (asked) return asked < 0 ? asked : PL_OK;
-    status = bob_hear_refine(f, 0, NULL, NULL); /* one half of each block is padding */
+    status = bob_refine(f, 0, NULL, NULL); /* one half of each block is padding */
     if (status != PL_OK) return status;
   }
   if (f->stage == BOB_FIRST) return ask_first(bob, f);

@@ -2,7 +2,7 @@
  *
  * A key is padded with zeros to units of 4,096 bits; unit u belongs to frame u mod frames and is
  * transposed on loading, so that a burst of errors is spread over the words of its unit. */
-#include "cascade_bob.h"
+#include "cascade_kernels.h"
 #include "cpu.h"
 
 /* xoshiro256** (Blackman and Vigna, ACM TOMS 47, 36, 2021). The numbers are public. */
@@ -32,7 +32,7 @@ static uint64_t splitmix(uint64_t *state) {
 
 /* Stream number `stream` of the seed: its four little-endian words, each run through SplitMix64
  * together with the stream number. */
-static rng rng_new(const uint8_t seed[32], uint64_t stream) {
+static rng rng_new(const uint8_t seed[PL_SEED_BYTES], uint64_t stream) {
   rng r;
   uint64_t state = stream;
   for (int i = 0; i < 4; i++) {
@@ -63,7 +63,7 @@ static void perm_init(cc_perm *p, int words, rng r) {
   shuffle(&r, words, p->from2, p->to2);
 }
 
-int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[32]) {
+int cc_public_init(cc_public *pub, int64_t bits, const uint8_t seed[PL_SEED_BYTES]) {
   if (bits < 1 || bits > (int64_t)1 << 31) return PL_E_ARGUMENT;
   cc_layout *l = &pub->layout;
   pub->kernels = &cc_portable_kernels;

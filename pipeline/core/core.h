@@ -1,8 +1,21 @@
-/* The declarations of this room, for C. core_decl.h is shared verbatim with cffi. */
+/* All public headers of this room, in the order of the key's way; the build joins them for cffi. */
 #ifndef PHOTONLINK_CORE_H
 #define PHOTONLINK_CORE_H
-#include <stddef.h>
-#include <stdint.h>
-#include "core_decl.h"
-#include "core_checked.h"
+#include "pl_status.h"
+
+#include "pl_simd.h"
+#include "pl_secret.h"
+#include "pl_hmac.h"
+#include "pl_polymac.h"
+#include "pl_toeplitz.h"
+#include "pl_events.h"
+#include "pl_correlate.h"
+#include "pl_match.h"
+#include "pl_fold.h"
+#include "pl_timecode.h"
+#include "pl_sift.h"
+#include "pl_seed.h"
+#include "pl_cascade.h"
+#include "pl_cascade_many.h"
+#include "pl_ldpc.h"
 #endif

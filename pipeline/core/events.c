@@ -66,11 +66,13 @@ void pl_events_free(pl_events *ev) {
   free(ev);
 }
 
-pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, size_t max_events) {
+int pl_events_new(pl_events **out, const uint8_t *channel_map, int64_t window_ps,
+                  size_t max_events) {
+  *out = NULL;
   if (window_ps < 0 || window_ps > PL_EVENTS_DELAY_LIMIT_PS || max_events < FIRST_CAPACITY)
-    return NULL;
+    return PL_E_ARGUMENT;
   pl_events *ev = calloc(1, sizeof *ev);
-  if (ev == NULL) return NULL;
+  if (ev == NULL) return PL_E_MEMORY;
   memcpy(ev->map, channel_map, sizeof ev->map);
   ev->window = window_ps;
   ev->max = max_events / 64 * 64;
@@ -79,9 +81,10 @@ pl_events *pl_events_new(const uint8_t *channel_map, int64_t window_ps, size_t m
   ev->pend_det = pl_locked_alloc(PENDING);
   if (ev->pend_time == NULL || ev->pend_det == NULL || reserve(ev, FIRST_CAPACITY) != PL_OK) {
     pl_events_free(ev);
-    return NULL;
+    return PL_E_MEMORY;
   }
-  return ev;
+  *out = ev;
+  return PL_OK;
 }
 
 int pl_events_set_delays(pl_events *ev, const int64_t *delay_ps) {

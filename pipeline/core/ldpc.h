@@ -42,10 +42,10 @@ typedef struct { /* public: how a key of n bits is cut and coded */
 
 /* Row t of block row r: the XOR over its edges of bit (t + shift) mod lift of block column
  * `column`. PL_E_ARGUMENT: bits or qber out of range. */
-int ldpc_plan_init(ldpc_plan *plan, int64_t bits, double qber, const uint8_t seed[32]);
+int ldpc_plan_init(ldpc_plan *plan, int64_t bits, double qber, const uint8_t seed[PL_SEED_BYTES]);
 /* One fixed code, for tests and measurements. */
 int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, double qber, int code, int columns, int lift,
-                    int frames, const uint8_t seed[32]);
+                    int frames, const uint8_t seed[PL_SEED_BYTES]);
 
 /* a modulo b for 0 <= a < 2 b */
 static inline int ldpc_wrap(int a, int b) { return a < b ? a : a - b; }

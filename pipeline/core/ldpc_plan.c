@@ -42,7 +42,7 @@ static int64_t inverse_of(int64_t a, int64_t n) {
   return t0 < 0 ? t0 + n : t0;
 }
 
-static void mix(ldpc_plan *plan, const uint8_t seed[32]) {
+static void mix(ldpc_plan *plan, const uint8_t seed[PL_SEED_BYTES]) {
   uint64_t n = (uint64_t)plan->bits;
   uint64_t step = (get64(seed) ^ get64(seed + 16)) % n;
   while (greatest_divisor((int64_t)step, plan->bits) != 1) step = (step + 1) % n;
@@ -67,7 +67,7 @@ static void sort_edges(ldpc_plan *plan) {
 }
 
 int ldpc_plan_fixed(ldpc_plan *plan, int64_t bits, double qber, int code, int columns, int lift,
-                    int frames, const uint8_t seed[32]) {
+                    int frames, const uint8_t seed[PL_SEED_BYTES]) {
   if (bits < 2 || code < 0 || code >= LDPC_CODES || columns < 1 ||
       columns > ldpc_codes[code].columns || lift < LDPC_LANES || lift > LDPC_MAX_LIFT ||
       lift % LDPC_LANES || bits > (int64_t)frames * columns * lift)
@@ -107,7 +107,7 @@ static void consider(choice *best, int64_t bits, double qber, int code, int fram
   }
 }
 
-int ldpc_plan_init(ldpc_plan *plan, int64_t bits, double qber, const uint8_t seed[32]) {
+int ldpc_plan_init(ldpc_plan *plan, int64_t bits, double qber, const uint8_t seed[PL_SEED_BYTES]) {
   if (bits < PL_LDPC_MIN_BITS || bits > PL_LDPC_MAX_BITS || !(qber >= 0 && qber <= 0.125))
     return PL_E_ARGUMENT;
   choice best = {.cost = INFINITY};

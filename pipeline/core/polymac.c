@@ -72,7 +72,7 @@ int pl_polymac_update(pl_polymac *mac, const uint8_t *data, int64_t n_bytes) {
   return PL_OK;
 }
 
-static void finish(pl_polymac *mac, uint64_t total_bits, uint8_t digest[16]) {
+static void finish(pl_polymac *mac, uint64_t total_bits, uint8_t digest[PL_TAG_BYTES]) {
   size_t held = mac->total_bytes % 16;
   if (held) {
     memset(mac->partial + held, 0, 16 - held);
@@ -88,7 +88,7 @@ int pl_polymac_tag(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset, ui
   const uint8_t *bytes = pl_secret_bytes(pad);
   if (!mac || !mac->usable || !bytes) return PL_E_STATE;
   if (pad_offset < 0 || pad_offset > pl_secret_bits(pad) - 128) return PL_E_RANGE;
-  uint8_t digest[16], mask[16];
+  uint8_t digest[PL_TAG_BYTES], mask[PL_PAD_BYTES];
   finish(mac, 8 * mac->total_bytes, digest);
   forget(mac);
   pl_bits_copy(mask, 0, bytes, pad_offset, 128);
@@ -100,7 +100,7 @@ int pl_polymac_tag(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset, ui
 
 int pl_polymac_verify(pl_polymac *mac, const pl_secret *pad, int64_t pad_offset,
                       const uint8_t *tag) {
-  uint8_t expected[16], difference = 0;
+  uint8_t expected[PL_TAG_BYTES], difference = 0;
   int status = pl_polymac_tag(mac, pad, pad_offset, expected);
   if (status != PL_OK) return status;
   for (int i = 0; i < 16; i++) difference |= expected[i] ^ tag[i];
@@ -114,7 +114,7 @@ int pl_verification_hash(const pl_secret *bits, const uint8_t *point, int tag_bi
   if (tag_bits < 1 || tag_bits > 128) return PL_E_ARGUMENT;
   pl_polymac mac = {.usable = true}; /* the point is public, and the state lives for this call only */
   int64_t n_bits = pl_secret_bits(bits);
-  uint8_t digest[16];
+  uint8_t digest[PL_TAG_BYTES];
   set_point(&mac, pl_gf128_load(point));
   int status = pl_polymac_update(&mac, bytes, (n_bits + 7) / 8);
   finish(&mac, (uint64_t)n_bits, digest);

@@ -1,4 +1,4 @@
-/* Locked memory, for C only: the declarations that Python may see are in core_decl.h. */
+/* Locked memory, for C only: what Python may see is in include/. */
 #ifndef PHOTONLINK_SECRET_H
 #define PHOTONLINK_SECRET_H
 #include "core.h"

@@ -65,7 +65,7 @@ void pl_sha256_update(pl_sha256 *hash, const uint8_t *data, size_t n_bytes) {
   }
 }
 
-void pl_sha256_finish(pl_sha256 *hash, uint8_t digest[32]) {
+void pl_sha256_finish(pl_sha256 *hash, uint8_t digest[PL_DIGEST_BYTES]) {
   static const uint8_t padding[64] = {0x80};
   uint64_t bits = __builtin_bswap64(8 * hash->total_bytes);
   uint8_t length[8];

@@ -12,5 +12,5 @@ typedef struct {
 void pl_sha256_start(pl_sha256 *hash);
 void pl_sha256_update(pl_sha256 *hash, const uint8_t *data, size_t n_bytes);
 /* Writes the digest and wipes the state. */
-void pl_sha256_finish(pl_sha256 *hash, uint8_t digest[32]);
+void pl_sha256_finish(pl_sha256 *hash, uint8_t digest[PL_DIGEST_BYTES]);
 #endif

@@ -23,7 +23,7 @@ MAGIC = b"PLLEDGR1"
 _MARK = b"\xa5\x5a"
 _HEAD = struct.Struct("<2sII")  # mark, length of the body, CRC-32 of length and body
 MAX_RECORD_BYTES = 1 << 16
-PAD_BYTES = 16
+PAD_BYTES: int = sizes.PAD_BYTES
 
 
 class LedgerError(PhotonlinkError):

@@ -19,13 +19,13 @@ from photonlink.pipeline.native.secret import SecretBits, SecretFileError
 
 MAGIC = b"PLPSK\x00\x00\x01"
 _HEAD = struct.Struct(">8s16sI")
-_PROOF_BYTES, _MAC_BYTES = 32, 16
+_PROOF_BYTES, _MAC_BYTES = sizes.DIGEST_BYTES, sizes.POINT_BYTES
 _FIXED_BYTES = _PROOF_BYTES + 2 * _MAC_BYTES
 _DIRECTIONS = ("alice", "bob")
 MIN_BYTES = 1024
 MAX_BYTES = 1 << 24
 DEFAULT_BYTES = 1 << 16
-PAD_BYTES = 16
+PAD_BYTES: int = sizes.PAD_BYTES
 
 
 class PskError(PhotonlinkError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,16 @@ def borrow(array: npt.NDArray[Any], dtype: npt.DTypeLike, *, writable: bool = Fa
     return ffi.from_buffer(_ARRAYS[wanted], array, require_writable=writable)
 
 
-class Handle:
+class Uncopied:
+    """Of what owns C memory: neither pickled nor copied, since two would share one C object."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} owns C memory: it is neither pickled nor copied")
+
+
+class Handle(Uncopied):
     """Owns one C object: freed once, never used after close, one call at a time.
 
     cffi releases the GIL around every call, so two threads could be inside the same C object;

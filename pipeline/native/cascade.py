@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import Handle, NativeArgumentError, borrow, check
+from photonlink.pipeline.native.base import Handle, NativeArgumentError, Uncopied, borrow, check
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.native.sizes import SEED_BYTES
 
-SEED_BYTES = 32
 MAX_BITS: int = lib.PL_CASCADE_MAX_BITS
 _BYTES = ffi.typeof("uint8_t[]")
 
@@ -33,10 +33,10 @@ def checked_rate(qber: float) -> float:
     return qber
 
 
-class CascadeAlice:
+class CascadeAlice(Uncopied):
     """Answers questions about parities of ``key``, which is copied and stays as it is.
 
-    seed: 32 public random bytes agreed for this block, drawn after its key was sifted.
+    seed: SEED_BYTES public random bytes agreed for this block, drawn after its key was sifted.
     leak_cap_bits: no answer takes ``leak_bits`` beyond it. qber is not used by this end.
     Errors: NativeArgumentError for a key of 0 or more than MAX_BITS bits, NativeStateError after
     ``close``.
@@ -89,7 +89,7 @@ class CascadeAlice:
         self._handle.close()
 
 
-class CascadeBob:
+class CascadeBob(Uncopied):
     """Finds and corrects the differences between ``key`` (copied) and Alice's.
 
     qber: the expected rate, a hint only: block lengths follow the rate that the parities show.

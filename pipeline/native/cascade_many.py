@@ -8,7 +8,7 @@ the caller, and ``step`` stops before it. Memory of a slot is kept for the next 
 from __future__ import annotations
 
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import Handle, check
+from photonlink.pipeline.native.base import Handle, Uncopied, check
 from photonlink.pipeline.native.cascade import checked_rate, checked_seed
 from photonlink.pipeline.native.secret import SecretBits
 
@@ -18,7 +18,7 @@ _BYTES = ffi.typeof("uint8_t[]")
 Bytes = bytes | bytearray | memoryview
 
 
-class CascadeAlices:
+class CascadeAlices(Uncopied):
     """Answers requests of ``slots`` conversations (1 to MAX_SLOTS)."""
 
     def __init__(self, slots: int) -> None:
@@ -68,7 +68,7 @@ class CascadeAlices:
         self._handle.close()
 
 
-class CascadeBobs:
+class CascadeBobs(Uncopied):
     """Corrects up to ``slots`` keys (1 to MAX_SLOTS) at the same time.
 
     fewer_rounds: for links with delay, a quarter of the rounds for about 5 % more leak

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import Handle, NativeArgumentError, NativeMemoryError, borrow
+from photonlink.pipeline.native.base import Handle, NativeArgumentError, Uncopied, borrow, check
 from photonlink.pipeline.native.secret import SecretBits
 
 if TYPE_CHECKING:
@@ -42,17 +42,16 @@ class EventCounts:
     overflow: int  # events or clicks lost because the store was full
 
 
-class NativeEvents:
+class NativeEvents(Uncopied):
     """Events of one side. Detectors are numbered H, V, D, A = 0..3; bit = number & 1."""
 
     def __init__(self, channel_map: Uint8s, window_ps: int, max_events: int) -> None:
         if not 0 <= window_ps <= DELAY_LIMIT_PS or max_events < 1 << 16 or len(channel_map) != 256:
             raise NativeArgumentError(lib.PL_E_ARGUMENT)
         self.spread_ps = 0  # every time is spread evenly over this much
-        pointer = lib.pl_events_new(borrow(channel_map, np.uint8), window_ps, max_events)
-        if pointer == ffi.NULL:
-            raise NativeMemoryError(lib.PL_E_MEMORY)
-        self._handle = Handle(pointer, lib.pl_events_free)
+        slot = ffi.new("pl_events **")
+        check(lib.pl_events_new(slot, borrow(channel_map, np.uint8), window_ps, max_events))
+        self._handle = Handle(slot[0], lib.pl_events_free)
 
     def set_delays(self, delay_ps: Int64s) -> None:
         """int64 (4,), within +-DELAY_LIMIT_PS."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import Handle, NativeArgumentError, check
+from photonlink.pipeline.native.base import Handle, NativeArgumentError, Uncopied, check
 from photonlink.pipeline.native.secret import SecretBits, held
+from photonlink.pipeline.native.sizes import POINT_BYTES, TAG_BYTES
 
 _BYTES = ffi.typeof("uint8_t[]")
 _UPDATE = lib.pl_polymac_update
@@ -23,7 +22,7 @@ def simd_level() -> str:
     return ffi.string(lib.pl_simd_name(check(lib.pl_simd_level()))).decode()
 
 
-class PolyMac:
+class PolyMac(Uncopied):
     """One running Wegman-Carter hash over GF(2^128) (x^128+x^7+x^2+x+1), 16-byte tags.
 
     H = (...((b1 k) ^ b2) k ^ ... ^ length) k over big-endian blocks, the last padded with zeros,
@@ -38,7 +37,7 @@ class PolyMac:
         with held(key._handle):
             check(lib.pl_polymac_new(slot, key.handle))
         self._handle = Handle(slot[0], lib.pl_polymac_free, 4096)
-        self._tag = ffi.new("uint8_t[16]")
+        self._tag = ffi.new(_BYTES, TAG_BYTES)
         self._tag_bytes = ffi.buffer(self._tag)
 
     # Short messages are hashed faster than cffi and Handle.call prepare the call. So the pointers
@@ -73,10 +72,10 @@ class PolyMac:
 
         A tag of the wrong length is a forgery like any other.
         """
-        padded = tag if len(tag) == 16 else bytes(16)
+        padded = tag if len(tag) == TAG_BYTES else bytes(TAG_BYTES)
         with self._handle._lock, pad._handle._lock:
             right = _VERIFY(self._handle._pointer, pad._handle._pointer, pad_offset_bits, padded)
-        return check(right) == 1 and len(tag) == 16
+        return check(right) == 1 and len(tag) == TAG_BYTES
 
     def close(self) -> None:
         """Wipes key and state."""
@@ -84,9 +83,6 @@ class PolyMac:
 
     def __repr__(self) -> str:
         return "<PolyMac>"
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a PolyMac holds a key: it is neither pickled nor copied")
 
 
 def verification_hash(key_block: SecretBits, public_key: bytes, tag_bits: int) -> bytes:
@@ -102,15 +98,15 @@ def verification_hash(key_block: SecretBits, public_key: bytes, tag_bits: int) -
     2^(128 - tag_bits) field elements with zero leading bits, each of which at most d of the
     2^128 points reach.
     """
-    if len(public_key) != 16:
+    if len(public_key) != POINT_BYTES:
         raise NativeArgumentError(lib.PL_E_ARGUMENT)
-    out = bytearray(16)
+    out = bytearray(TAG_BYTES)
     target = ffi.from_buffer(_BYTES, out, require_writable=True)
     key_block._handle.call(lib.pl_verification_hash, public_key, tag_bits, target)
     return bytes(out[: (tag_bits + 7) // 8])
 
 
-class Toeplitz:
+class Toeplitz(Uncopied):
     """Privacy amplification with working memory that is kept (and wiped) between blocks.
 
     A block comes whole (``plain``, ``modified``) or in pieces (``begin``, ``add`` and ``finish``),

@@ -9,27 +9,21 @@ treated as public (Tupkary and Lütkenhaus, PR Applied 20, 064040, 2023).
 from __future__ import annotations
 
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import Handle, check
+from photonlink.pipeline.native.base import Handle, Uncopied, check
+from photonlink.pipeline.native.cascade import checked_seed
 from photonlink.pipeline.native.secret import SecretBits
 
-SEED_BYTES = 32
 MIN_BITS: int = lib.PL_LDPC_MIN_BITS
 MAX_BITS: int = lib.PL_LDPC_MAX_BITS
 _BYTES = ffi.typeof("uint8_t[]")
 _WORK_BYTES = 3 << 20  # of a decoder, touched as far as the code in use needs it
 
 
-def _seed(seed: bytes) -> bytes:
-    if len(seed) != SEED_BYTES:
-        raise ValueError(f"the seed has {len(seed)} bytes, {SEED_BYTES} are needed")
-    return seed
-
-
-class LdpcAlice:
+class LdpcAlice(Uncopied):
     """Sends the syndrome of ``key``, which is copied and stays as it is.
 
     qber: the agreed estimate of the error rate, 0 to 0.125; it chooses the code and must be the
-    same at both ends. seed: 32 public random bytes agreed for this block, drawn after its key was
+    same at both ends. seed: SEED_BYTES public random bytes agreed for this block, drawn after its key was
     sifted.
     leak_cap_bits: nothing is sent that takes ``leak_bits`` beyond it.
     Errors: NativeArgumentError for a key outside MIN_BITS..MAX_BITS or a qber out of range,
@@ -38,7 +32,7 @@ class LdpcAlice:
 
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
         slot = ffi.new("pl_ldpc_alice **")
-        check(lib.pl_ldpc_alice_new(slot, key.handle, qber, _seed(seed), max(leak_cap_bits, 0)))
+        check(lib.pl_ldpc_alice_new(slot, key.handle, qber, checked_seed(seed), max(leak_cap_bits, 0)))
         self._handle = Handle(slot[0], lib.pl_ldpc_alice_free, len(key) // 8)
 
     def restart(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
@@ -47,7 +41,7 @@ class LdpcAlice:
         When it is refused (errors as above), the running block goes on.
         """
         self._handle.call(
-            lib.pl_ldpc_alice_restart, key.handle, qber, _seed(seed), max(leak_cap_bits, 0)
+            lib.pl_ldpc_alice_restart, key.handle, qber, checked_seed(seed), max(leak_cap_bits, 0)
         )
 
     def syndrome(self) -> bytes:
@@ -79,7 +73,7 @@ class LdpcAlice:
         self._handle.close()
 
 
-class LdpcBob:
+class LdpcBob(Uncopied):
     """Finds and corrects the differences between ``key`` (copied) and Alice's.
 
     When all frames are corrected the keys agree but for a small probability: a verification hash
@@ -89,12 +83,12 @@ class LdpcBob:
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         self._n_bits = len(key)
         slot = ffi.new("pl_ldpc_bob **")
-        check(lib.pl_ldpc_bob_new(slot, key.handle, qber, _seed(seed)))
+        check(lib.pl_ldpc_bob_new(slot, key.handle, qber, checked_seed(seed)))
         self._handle = Handle(slot[0], lib.pl_ldpc_bob_free, _WORK_BYTES + self._n_bits // 2)
 
     def restart(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         """Begin another block: as LdpcAlice.restart."""
-        self._handle.call(lib.pl_ldpc_bob_restart, key.handle, qber, _seed(seed))
+        self._handle.call(lib.pl_ldpc_bob_restart, key.handle, qber, checked_seed(seed))
         self._n_bits = len(key)
 
     def decode(self, syndrome: bytes) -> int:

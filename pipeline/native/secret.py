@@ -18,9 +18,11 @@ from photonlink.pipeline.native.base import (
     NativeDataError,
     NativeMemoryError,
     NativeStateError,
+    Uncopied,
     borrow,
     check,
 )
+from photonlink.pipeline.native.sizes import DIGEST_BYTES
 
 if TYPE_CHECKING:
     from photonlink.pipeline._core import CData
@@ -51,7 +53,7 @@ def _allocate(n_bits: int) -> Handle:
     return Handle(slot[0], lib.pl_secret_free, max(0, n_bits) // 8)
 
 
-class SecretBits:
+class SecretBits(Uncopied):
     """A fixed number of bits in memory that is locked, not dumped, not inherited by a fork and
     wiped on release. Bit 0 is the most significant bit of the first byte.
 
@@ -183,7 +185,7 @@ class SecretBits:
         The message is the length in bits (8 bytes, big endian) and then ``nonce``, so that
         buffers that differ only in trailing zeros get different values.
         """
-        out = bytearray(32)
+        out = bytearray(DIGEST_BYTES)
         target = ffi.from_buffer(_BYTES, out, require_writable=True)
         self._handle.call(lib.pl_hmac_sha256, nonce, len(nonce), target)
         return bytes(out)
@@ -236,9 +238,6 @@ class SecretBits:
         raise TypeError("secrets are compared with equals(), in constant time")
 
     __hash__ = None  # type: ignore[assignment]
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("secrets are neither pickled nor copied")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from photonlink.pipeline.native.hashing import verification_hash
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.finite_key import verification_tag_bits
 
-POINT_BYTES = 16
+POINT_BYTES: int = sizes.POINT_BYTES
 
 
 def tag_bits(n: int, eps_cor: float) -> int:

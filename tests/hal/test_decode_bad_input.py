@@ -103,8 +103,9 @@ def test_times_that_run_backwards_stay_sorted_and_are_told(
     wire_format: WireFormat, level: int
 ) -> None:
     """Steps back, one at a time among good records, then for good."""
+    scale = 10**6 if wire_format.name == "qutag" else 1  # it sorts in what is 131 us late
     units = [u for k in range(40) for u in (500 + k, 500 + k, 499 + k - 300 * (k % 4 == 0))]
-    data = b"".join(event(wire_format, u) for u in [*units, *range(490, 0, -1)])
+    data = b"".join(event(wire_format, scale * u) for u in [*units, *range(490, 0, -1)])
     blocks, _ = run(wire_format, data, level=level)
     times = [t for t, _ in events(blocks)]
     assert times == sorted(times)
@@ -113,7 +114,7 @@ def test_times_that_run_backwards_stay_sorted_and_are_told(
         assert block.start_ps >= end or not len(block)
         end = block.end_ps
     if wire_format.name not in ("tdc1", "qutag_compressed", "a1"):
-        # the first two take a step back for a wrap, a1 sorts small steps in: no record is lost
+        # tdc1 takes a step back for a wrap, the others sort small steps in: no record is lost
         assert any(gap.reason == "time ran backwards" for block in blocks for gap in block.lost)
 
 
@@ -220,7 +221,9 @@ def test_more_than_2_to_31_bytes_at_once(format_code: int) -> None:
     """Lengths are not cut to 32 bits: the output fills, and consumed tells how far it came."""
     times, channels = np.full(1000, -1, np.int64), np.full(1000, 99, np.uint8)
     consumed = ffi.new("size_t *")
-    decoder = ffi.gc(lib.pl_decoder_new(format_code, 1, 0, 1), lib.pl_decoder_free)
+    slot = ffi.new("pl_decoder **")
+    assert lib.pl_decoder_new(slot, format_code, 1, 0, 1) == lib.PL_OK
+    decoder = ffi.gc(slot[0], lib.pl_decoder_free)
     with mmap.mmap(-1, 2**31 + 1, prot=mmap.PROT_READ) as zeros:  # one page of zeros, over and over
         data = ffi.from_buffer("uint8_t[]", zeros)
         n = lib.pl_decoder_feed(
@@ -234,7 +237,8 @@ def test_more_than_2_to_31_bytes_at_once(format_code: int) -> None:
         )
         ffi.release(data)
     assert 0 <= n <= 1000
-    assert n > 900 or format_code in (1, 2, 3, 12)
+    info = lib.pl_decoder_info_of(decoder)  # late words may still come before what is held
+    assert n + info.held > 900 or format_code in (1, 2, 3, 12)
     assert 0 < consumed[0] <= 1 << 14
     assert (times[n:] <= 0).all()
 
@@ -246,4 +250,4 @@ def test_a_merge_that_cannot_be_reads_no_array() -> None:
     nothing = ffi.new("uint8_t *[]", 2)
     for streams, code in ((1, "E_CAPACITY"), (2, "E_CAPACITY"), (65, "E_ARGUMENT")):
         status = lib.pl_merge(streams, nowhere, nothing, lengths, ffi.NULL, ffi.NULL, 2**31)
-        assert status == getattr(lib, f"PL_DECODE_{code}")
+        assert status == getattr(lib, f"PL_{code}")

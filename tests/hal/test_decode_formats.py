@@ -123,7 +123,7 @@ def t2_ph300(data: bytes, unit: Fraction) -> Reference:
 
 
 def t3(data: bytes, period: Fraction, unit: Fraction, version: int = 2) -> Reference:
-    out, base = Reference(window=period.__floor__() + 1), 0
+    out, base = Reference(window=(32768 * unit).__floor__() + 1), 0
     for word in words32(data):
         special, field_, dtime, sync = word >> 31, word >> 25 & 63, word >> 10 & 32767, word & 1023
         if not special:
@@ -139,7 +139,7 @@ def t3(data: bytes, period: Fraction, unit: Fraction, version: int = 2) -> Refer
 
 
 def t3_ph300(data: bytes, period: Fraction, unit: Fraction) -> Reference:
-    out, base = Reference(window=period.__floor__() + 1), 0
+    out, base = Reference(window=(4096 * unit).__floor__() + 1), 0
     for word in words32(data):
         channel, dtime, sync = word >> 28, word >> 16 & 4095, word & 65535
         if channel != 15:
@@ -154,8 +154,11 @@ def t3_ph300(data: bytes, period: Fraction, unit: Fraction) -> Reference:
     return out
 
 
+LATE_PS = (1 << 25) * 125 // 32
+
+
 def qutag(data: bytes, unit: Fraction) -> Reference:
-    out = Reference(last=None)
+    out = Reference(window=LATE_PS, last=None)
     for units, channel in struct.iter_unpack("<qH", data):
         t = rounded(units * unit)
         if channel > 255 or units < 0 or t >= 1 << 63:
@@ -166,13 +169,17 @@ def qutag(data: bytes, unit: Fraction) -> Reference:
 
 
 def qutag_compressed(data: bytes, unit: Fraction) -> Reference:
-    out, base, previous = Reference(), 0, 0
+    out, base, previous = Reference(window=LATE_PS), 0, 0
+    period, late = 1 << 37, min(int(LATE_PS / unit), 1 << 33)
     for at in range(0, len(data), 5):
         record = int.from_bytes(data[at : at + 5], "little")
-        tag = record & ((1 << 37) - 1)
-        if tag < previous:
-            base += 1 << 37
-        previous = tag
+        tag = record & (period - 1)
+        if base and tag - previous >= period - late:
+            out.event(rounded((base + tag - period) * unit), record >> 37)
+            continue
+        base += period * (tag + late < previous)
+        if not previous - late <= tag <= previous:
+            previous = tag
         out.event(rounded((base + tag) * unit), record >> 37)
     return out
 

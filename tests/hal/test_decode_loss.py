@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 
 T2 = WireFormat("t2", {"resolution_ps": 80.0})
 OVERFLOW = 33554432
+ONE_PS = {"resolution_ps": 1.0}
 
 
 def t2(*words: tuple[int, int]) -> bytes:
@@ -307,9 +309,10 @@ def test_a_long_silence_is_believed_when_the_next_record_agrees() -> None:
     hour = 3600 * 10**12
     rows = [(5, 1), (7, 2), (hour, 3), (hour + 9, 4), (3 * hour, 1), (3 * hour, 2), (3 * hour, 3)]
     block = feed(decoder, b"".join(struct.pack("<qH", t, c) for t, c in rows))
-    assert events(block) == rows
-    assert block.lost == ()
-    assert block.end_ps == 3 * hour
+    rest = decoder.finish()
+    assert events(block) + events(rest) == rows
+    assert block.lost == rest.lost == ()
+    assert rest.end_ps == 3 * hour
 
 
 @pytest.mark.parametrize(
@@ -370,3 +373,56 @@ def test_runs_of_equal_words_do_not_move_an_a1_clock(
             assert times == ((whole.astype(object) * 125 + 16) // 32).tolist()
             assert decoder.info.damaged + decoder.info.dummies >= count
             assert len(block.lost) == (decoder.info.damaged > 0)
+
+
+def qutag(*rows: tuple[int, int]) -> bytes:
+    return b"".join(struct.pack("<qH", t, c) for t, c in rows)
+
+
+def packed(*rows: tuple[int, int]) -> bytes:
+    return b"".join((tag | channel << 37).to_bytes(5, "little") for tag, channel in rows)
+
+
+LATE = 131_072_000  # ps
+
+
+@pytest.mark.parametrize("pack", [qutag, packed], ids=["qutag", "qutag_compressed"])
+def test_late_words_are_sorted_in_within_their_reach(pack: Callable[..., bytes]) -> None:
+    """The kind of qutag_late_words.qutag: words that come after later ones, none of them lost."""
+    decoder = decoder_for(WireFormat(pack.__name__.replace("packed", "qutag_compressed"), ONE_PS))
+    rows = [(10**9 + 10**6 * k, 1 + k % 5) for k in range(400)]
+    late = [rows.pop(k) for k in (300, 200, 100)]
+    for k, row in zip((103, 201, 299), reversed(late), strict=True):
+        rows.insert(k, row)
+    found = events(feed(decoder, pack(*rows))) + events(decoder.finish())
+    assert found == sorted(rows)
+    assert decoder.info.disordered == 3
+    assert decoder.info.damaged == 0
+    if pack is qutag:  # one that is later than that is lost, and said
+        feed(decoder, qutag((3 * 10**9, 1), (3 * 10**9 - LATE - 1, 2), (3 * 10**9 + 1, 3)))
+        assert decoder.info.damaged == 1
+
+
+def test_a_compressed_qutag_word_may_be_late_across_the_wrap() -> None:
+    period = 1 << 37
+    decoder = decoder_for(WireFormat("qutag_compressed", ONE_PS))
+    data = packed((period - 90, 1), (5, 2), (period - 40, 3), (7, 4), (6, 1), (period - 1, 2))
+    found = events(feed(decoder, data)) + events(decoder.finish())
+    wrapped = [(period + 5, 2), (period + 6, 1), (period + 7, 4)]
+    assert found == [(period - 90, 1), (period - 40, 3), (period - 1, 2), *wrapped]
+    assert decoder.info.damaged == 0
+
+
+def test_t3_events_are_sorted_within_the_reach_of_a_record() -> None:
+    """Arrival times may be longer than the sync period that the file names."""
+    rng = np.random.default_rng(1)
+    period, unit = 12_900, 97
+    syncs, dtimes = np.sort(rng.integers(0, 1000, 500)), rng.integers(0, 32768, 500)
+    words = (1 << 25 | dtimes << 10 | syncs).astype("<u4")
+    decoder = decoder_for(
+        WireFormat("t3", {"resolution_ps": float(unit), "sync_period_ps": float(period)})
+    )
+    blocks = [feed(decoder, words[:250].tobytes()), feed(decoder, words[250:].tobytes())]
+    found = [t for block in [*blocks, decoder.finish()] for t, _ in events(block)]
+    assert found == np.sort(syncs * period + dtimes * unit).tolist()
+    assert decoder.info.damaged == 0

@@ -44,7 +44,10 @@ static pl_decoder *decoder_of(uint8_t choice) {
       {((int64_t)1 << 62) - 1, ((int64_t)1 << 40) - 1, 1 << 20},
   };
   const int64_t *scale = scales[choice % 8];
-  return pl_decoder_new(FORMAT, scale[0], scale[1], scale[2]);
+  pl_decoder *d;
+  int status = pl_decoder_new(&d, FORMAT, scale[0], scale[1], scale[2]);
+  REQUIRE((status == PL_OK) == (d != NULL));
+  return d;
 }
 
 static uint8_t *exact(const uint8_t *data, size_t size) {
@@ -92,7 +95,7 @@ static int64_t feed_piece(result *r, pl_decoder *d, const uint8_t *data, size_t 
     REQUIRE(used <= size - at);
     if (n >= 0) keep(r, d, t, c, n, room);
     if (n >= 0 && r->info.error) n = r->info.error;
-    if (n < 0) REQUIRE(n == PL_DECODE_E_DATA && r->info.error == PL_DECODE_E_DATA);
+    if (n < 0) REQUIRE(n == PL_E_DATA && r->info.error == PL_E_DATA);
     free(t);
     free(c);
   }
@@ -107,7 +110,7 @@ static result run(const uint8_t *data, size_t size, uint8_t choice, int level, u
   r.time = malloc(r.capacity * sizeof *r.time);
   r.channel = malloc(r.capacity);
   pl_decoder *d = decoder_of(choice);
-  REQUIRE(d && r.time && r.channel && pl_decoder_set_level(d, level) == PL_DECODE_OK);
+  REQUIRE(d && r.time && r.channel && pl_decoder_set_level(d, level) == PL_OK);
   int64_t status = 0;
   const uint32_t longest = cuts;
   for (size_t at = 0, take; at < size && status >= 0; at += take) {
@@ -119,7 +122,7 @@ static result run(const uint8_t *data, size_t size, uint8_t choice, int level, u
   int64_t *t = malloc((held + 1) * sizeof *t);
   uint8_t *c = malloc(held + 1);
   REQUIRE(t && c);
-  if (held) REQUIRE(pl_decoder_finish(d, t, c, held - 1) == PL_DECODE_E_CAPACITY);
+  if (held) REQUIRE(pl_decoder_finish(d, t, c, held - 1) == PL_E_CAPACITY);
   keep(&r, d, t, c, pl_decoder_finish(d, t, c, held), held);
   free(t);
   free(c);

@@ -51,15 +51,15 @@ static void merge_at(int level, const input *in, int sorted) {
   int64_t n =
       pl_merge_with(kernels, in->streams, times, channels, in->length, t, c, in->total);
   if (in->streams > 64)
-    REQUIRE(n == PL_DECODE_E_ARGUMENT);
+    REQUIRE(n == PL_E_ARGUMENT);
   else if (sorted)
     REQUIRE(n == (int64_t)in->total);
   else
-    REQUIRE(n == PL_DECODE_E_DATA);
+    REQUIRE(n == PL_E_DATA);
   if (n == (int64_t)in->total) REQUIRE(is_merged(in, t, c));
   if (in->streams <= 64 && in->total)
     REQUIRE(pl_merge_with(kernels, in->streams, times, channels, in->length, t, c,
-                          in->total - 1) == PL_DECODE_E_CAPACITY);
+                          in->total - 1) == PL_E_CAPACITY);
   free(t);
   free(c);
 }

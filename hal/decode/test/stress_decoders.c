@@ -24,8 +24,8 @@ static void decode(worker *w, int format) {
   enum { ROOM = 4 * SIZE };
   pl_lost lost[8];
   size_t used = 0;
-  pl_decoder *d = pl_decoder_new(format, 80, format >= PL_FORMAT_T3, 1);
-  REQUIRE(d);
+  pl_decoder *d;
+  REQUIRE(pl_decoder_new(&d, format, 80, format >= PL_FORMAT_T3, 1) == PL_OK);
   int64_t n = 0;
   for (size_t at = 0, take = 97; n >= 0 && at + take <= SIZE; at += used, take = take * 7 % 1009) {
     n = pl_decoder_feed(d, shared + at, take, w->time, w->channel, ROOM, &used);

@@ -17,7 +17,8 @@ static void test_t2(void) {
   uint8_t c[16];
   size_t used;
   words32(data, words, 5);
-  pl_decoder *d = pl_decoder_new(PL_FORMAT_T2, 80, 0, 1);
+  pl_decoder *d;
+  REQUIRE(pl_decoder_new(&d, PL_FORMAT_T2, 80, 0, 1) == PL_OK);
   REQUIRE(d);
   for (size_t i = 0; i < sizeof data; i++) {
     int64_t k = pl_decoder_feed(d, data + i, 1, t + n, c + n, 16 - (size_t)n, &used);
@@ -40,7 +41,8 @@ static void test_small_output(void) {
     uint32_t w = i << 5 | 15;
     words32(data + 4 * i, &w, 1);
   }
-  pl_decoder *d = pl_decoder_new(PL_FORMAT_TDC1, 1, 0, 1);
+  pl_decoder *d;
+  REQUIRE(pl_decoder_new(&d, PL_FORMAT_TDC1, 1, 0, 1) == PL_OK);
   REQUIRE(d);
   int64_t t[32], total = 0;
   uint8_t c[32];
@@ -52,15 +54,24 @@ static void test_small_output(void) {
   }
   REQUIRE(total == 4 * N);
   size_t used;
-  REQUIRE(pl_decoder_feed(d, data, 4, t, c, 7, &used) == PL_DECODE_E_CAPACITY);
+  REQUIRE(pl_decoder_feed(d, data, 4, t, c, 7, &used) == PL_E_CAPACITY);
   pl_decoder_free(d);
 }
 
 static void test_arguments(void) {
-  REQUIRE(!pl_decoder_new(0, 1, 0, 1) && !pl_decoder_new(99, 1, 0, 1));
-  REQUIRE(!pl_decoder_new(PL_FORMAT_T2, 0, 0, 1) && !pl_decoder_new(PL_FORMAT_T2, 1, 0, 0));
-  REQUIRE(!pl_decoder_new(PL_FORMAT_T2, INT64_MAX, 0, 1));
-  REQUIRE(!pl_decoder_new(PL_FORMAT_T2, ((int64_t)1 << 62) - 1, 0, 1));
+  const int64_t wrong[][4] = {
+      {0, 1, 0, 1},
+      {99, 1, 0, 1},
+      {PL_FORMAT_T2, 0, 0, 1},
+      {PL_FORMAT_T2, 1, 0, 0},
+      {PL_FORMAT_T2, INT64_MAX, 0, 1},
+      {PL_FORMAT_T2, ((int64_t)1 << 62) - 1, 0, 1},
+  };
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    const int64_t *w = wrong[i];
+    pl_decoder *d;
+    REQUIRE(pl_decoder_new(&d, (int)w[0], w[1], w[2], w[3]) == PL_E_ARGUMENT && d == NULL);
+  }
   pl_decoder_free(NULL);
 }
 
@@ -76,9 +87,11 @@ static void noise(int format, int level, uint64_t seed) {
   static int64_t t[3 * SIZE + 70000];
   static uint8_t c[3 * SIZE + 70000];
   pl_lost lost[7];
-  pl_decoder *d = pl_decoder_new(format, 1 + (int64_t)(next(&seed) % 100), format >= PL_FORMAT_T3 &&
-                                 format <= PL_FORMAT_T3_PH300, 1 + (int64_t)(next(&seed) % 3));
-  REQUIRE(d && pl_decoder_set_level(d, level) == PL_DECODE_OK);
+  pl_decoder *d;
+  int64_t num = 1 + (int64_t)(next(&seed) % 100), den = 1 + (int64_t)(next(&seed) % 3);
+  int64_t dnum = format >= PL_FORMAT_T3 && format <= PL_FORMAT_T3_PH300;
+  REQUIRE(pl_decoder_new(&d, format, num, dnum, den) == PL_OK);
+  REQUIRE(pl_decoder_set_level(d, level) == PL_OK);
   int record = pl_record_size(format), calm = next(&seed) % 2;
   for (int round = 0; round < 4; round++) {
     for (int i = 0; i < SIZE; i++) {
@@ -90,7 +103,7 @@ static void noise(int format, int level, uint64_t seed) {
       if (take > SIZE - at) take = SIZE - at;
       int64_t n = pl_decoder_feed(d, data + at, take, t, c, sizeof c, &used);
       if (n < 0) {
-        REQUIRE(n == PL_DECODE_E_DATA);
+        REQUIRE(n == PL_E_DATA);
         goto out;
       }
       for (int64_t i = 1; i < n; i++) REQUIRE(t[i] >= t[i - 1]);
@@ -119,7 +132,7 @@ static void test_merge(void) {
   const int64_t want[] = {0, 1, 5, 5, 5, 9, 10};
   const uint8_t want_c[] = {7, 1, 1, 2, 7, 1, 7};
   REQUIRE(!memcmp(t, want, sizeof want) && !memcmp(c, want_c, sizeof want_c));
-  REQUIRE(pl_merge(2, times, channels, lengths, t, c, 6) == PL_DECODE_E_CAPACITY);
+  REQUIRE(pl_merge(2, times, channels, lengths, t, c, 6) == PL_E_CAPACITY);
   REQUIRE(pl_merge(0, NULL, NULL, NULL, t, c, 7) == 0);
 }
 

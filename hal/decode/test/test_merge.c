@@ -98,7 +98,7 @@ static void out_of_order(int level) {
   for (size_t k = 1; k < 9000; k += k % border < 40 || k % border > border - 40 ? 1 : 20) {
     input in = streams_of(2, (size_t[]){9000, 9000}, 0, 7);
     in.time[0][k] = in.time[0][k - 1] - 1;
-    check(level, &in, PL_DECODE_E_DATA);
+    check(level, &in, PL_E_DATA);
     release(&in);
   }
 }

@@ -90,8 +90,9 @@ static void detect(worker *w) {
     time[i] = 1000 * (int64_t)i;
     channel[i] = (uint8_t)(1 + i % 5);
   }
-  pl_events *ev = pl_events_new(map, 1500, 1 << 16);
-  REQUIRE(ev && pl_events_add(ev, time, channel, CLICKS, 1000 * CLICKS, 0, random) == PL_OK);
+  pl_events *ev;
+  REQUIRE(pl_events_new(&ev, map, 1500, 1 << 16) == PL_OK);
+  REQUIRE(pl_events_add(ev, time, channel, CLICKS, 1000 * CLICKS, 0, random) == PL_OK);
   REQUIRE(pl_events_emit(ev, random, sizeof random) >= 0);
   int64_t first = pl_events_first(ev), n = pl_events_find(ev, INT64_MAX) - first;
   REQUIRE(n > 0 && n <= CLICKS && pl_events_read(ev, first, (size_t)n, at, basis) >= 0);

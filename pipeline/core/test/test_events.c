@@ -11,8 +11,8 @@ static pl_events *fresh(void) {
   uint8_t map[256];
   memset(map, 255, sizeof map);
   for (uint8_t d = 0; d < 4; d++) map[1 + d] = d;
-  pl_events *ev = pl_events_new(map, WINDOW, MAX);
-  assert(ev != NULL);
+  pl_events *ev;
+  assert(pl_events_new(&ev, map, WINDOW, MAX) == PL_OK);
   return ev;
 }
 

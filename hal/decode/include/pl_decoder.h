@@ -1,19 +1,13 @@
-/* Declarations of the decoders, read both by the C compiler and by cffi: only plain
- * declarations here, no preprocessor. Vendor bytes in, (int64 ps, uint8 channel) out;
- * what a format carries from call to call (rollovers, lost records) lives in a context.
- *
- * int64_t results: >= 0 a count, negative a pl_decode_status. */
-enum pl_decode_status {
-  PL_DECODE_OK = 0,
-  PL_DECODE_E_ARGUMENT = -1,
-  PL_DECODE_E_MEMORY = -2,
-  PL_DECODE_E_STATE = -3,
-  PL_DECODE_E_DATA = -4,
-  PL_DECODE_E_CAPACITY = -5
-};
-const char *pl_decode_strerror(int status);
+/* Vendor bytes in, (int64 ps, uint8 channel) out: the bytes of one record format, in any pieces, to
+ * sorted tags. What a format carries from call to call (rollovers, lost records) lives in a
+ * context. */
+#ifndef PHOTONLINK_PL_DECODER_H
+#define PHOTONLINK_PL_DECODER_H
+#include <stddef.h>
+#include <stdint.h>
 
-/* ---- decoders: the bytes of one record format, in any pieces, to sorted tags ---- */
+#include "pl_status.h"
+
 enum pl_format {
   PL_FORMAT_TDC1 = 1,         /* S-Fifteen TDC1: uint32, 27-bit time in 2 ns, 4-bit pattern */
   PL_FORMAT_A1 = 2,           /* S-Fifteen a1: uint64, 54-bit time in 1/256 ns, 4-bit pattern */
@@ -45,40 +39,34 @@ typedef struct {
   int64_t position;   /* bytes of whole records read since creation */
   int64_t records, dummies, damaged, disordered; /* counted since creation */
   int64_t lost;       /* intervals waiting for pl_decoder_lost */
-  int32_t error;      /* PL_DECODE_OK, or why the stream cannot be read on (sticky) */
+  int32_t error;      /* PL_OK, or why the stream cannot be read on (sticky) */
 } pl_decoder_info;
 typedef struct pl_decoder pl_decoder;
 
 /* time_ps = round((units * unit_num + dtime * dtime_num) / den), half up. unit_num / den is the
  * size of one time unit in ps (T3: the sync period), dtime_num / den that of a T3 dtime bin;
- * TDC1, a1 and Swabian know their own unit and ignore the three. NULL when a number is outside
- * 1 <= den <= 2^20, 1 <= unit_num < 2^62 (dtime_num 0 <= .. < 2^40), or without memory. */
-pl_decoder *pl_decoder_new(int format, int64_t unit_num, int64_t dtime_num, int64_t den);
+ * TDC1, a1 and Swabian know their own unit and ignore the three. PL_E_ARGUMENT: no such format,
+ * or a number outside 1 <= den <= 2^20, 1 <= unit_num < 2^62, 0 <= dtime_num < 2^40. */
+PL_MUST_CHECK int pl_decoder_new(pl_decoder **out, int format, int64_t unit_num, int64_t dtime_num,
+                                 int64_t den);
 void pl_decoder_free(pl_decoder *d);
 /* Decodes from data until it is used up or the output is full; *consumed tells how far it came.
  * A trailing piece of a record is kept for the next call. capacity must be info.held + 8 or more;
  * held + size / record + 8 is enough for all formats whose records hold one event.
- * Returns the number of tags written, sorted by time, or a pl_decode_status. After damage that
+ * Returns the number of tags written, sorted by time, or a pl_status. After damage that
  * stops the stream, tags read before it are still returned; the next call returns the error. */
-int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size, int64_t *time_ps,
-                        uint8_t *channel, size_t capacity, size_t *consumed);
+PL_MUST_CHECK int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size,
+                                      int64_t *time_ps, uint8_t *channel, size_t capacity,
+                                      size_t *consumed);
 /* End of the stream: hands out the tags held back. Returns their number. */
-int64_t pl_decoder_finish(pl_decoder *d, int64_t *time_ps, uint8_t *channel, size_t capacity);
+PL_MUST_CHECK int64_t pl_decoder_finish(pl_decoder *d, int64_t *time_ps, uint8_t *channel,
+                                        size_t capacity);
 /* Moves out lost intervals found since the last call, in order of time; returns their number. */
-int64_t pl_decoder_lost(pl_decoder *d, pl_lost *out, size_t capacity);
+PL_MUST_CHECK int64_t pl_decoder_lost(pl_decoder *d, pl_lost *out, size_t capacity);
 /* Lives as long as the decoder and is brought up to date by every call. */
 const pl_decoder_info *pl_decoder_info_of(const pl_decoder *d);
-/* Bytes per record of a format, or PL_DECODE_E_ARGUMENT. */
-int pl_record_size(int format);
-
-/* ---- merge: k sorted streams into one; equal times keep the order of the streams ---- */
-/* Returns the number of tags, PL_DECODE_E_CAPACITY when they do not fit, PL_DECODE_E_DATA when a
- * stream is not sorted. Up to 64 streams. */
-int64_t pl_merge(size_t streams, const int64_t *const *times, const uint8_t *const *channels,
-                 const size_t *lengths, int64_t *time_ps, uint8_t *channel, size_t capacity);
-
-/* ---- kernels: chosen once from the CPU and PHOTONLINK_SIMD ---- */
-enum pl_decode_level { PL_DECODE_PORTABLE = 0, PL_DECODE_AVX2 = 1, PL_DECODE_AVX512 = 2 };
-int pl_decode_level_get(void);
-/* Forces one decoder to a level, for tests; PL_DECODE_E_ARGUMENT when the CPU lacks it. */
-int pl_decoder_set_level(pl_decoder *d, int level);
+/* Bytes per record of a format, or PL_E_ARGUMENT. */
+PL_MUST_CHECK int pl_record_size(int format);
+/* Forces one decoder to a level, for tests; PL_E_ARGUMENT when the CPU lacks it. */
+PL_MUST_CHECK int pl_decoder_set_level(pl_decoder *d, int level);
+#endif
