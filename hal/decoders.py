@@ -31,7 +31,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -151,6 +151,9 @@ class NativeDecoder(TagDecoder):
         # absolute clocks start at their first record, the others at zero
         self._end: int | None = None if wire_format.name in ABSOLUTE else 0
         self._open_gaps: list[LostInterval] = []
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a decoder owns C memory: it is neither pickled nor copied")
 
     @property
     def info(self) -> DecoderInfo:

@@ -20,7 +20,9 @@ def cdef(umbrella: Path, *folders: Path) -> str:
             include = _INCLUDE.match(line)
             if include and include[1] not in seen:
                 seen.add(include[1])
-                lines.append(text(next(f / include[1] for f in folders if (f / include[1]).exists())))
+                lines.append(
+                    text(next(f / include[1] for f in folders if (f / include[1]).exists()))
+                )
             elif not line.startswith("#"):
                 lines.append(_ATTRIBUTE.sub("", line))
         return "\n".join(lines)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.keys.locking import lock_exclusively
+from photonlink.pipeline.native import sizes
 
 MAGIC = b"PLLEDGR1"
 _MARK = b"\xa5\x5a"

@@ -15,6 +15,7 @@ import struct
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.native import sizes
 from photonlink.pipeline.native.secret import SecretBits, SecretFileError
 
 MAGIC = b"PLPSK\x00\x00\x01"

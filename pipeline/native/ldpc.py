@@ -23,8 +23,8 @@ class LdpcAlice(Uncopied):
     """Sends the syndrome of ``key``, which is copied and stays as it is.
 
     qber: the agreed estimate of the error rate, 0 to 0.125; it chooses the code and must be the
-    same at both ends. seed: SEED_BYTES public random bytes agreed for this block, drawn after its key was
-    sifted.
+    same at both ends. seed: SEED_BYTES public random bytes agreed for this block, drawn after its
+    key was sifted.
     leak_cap_bits: nothing is sent that takes ``leak_bits`` beyond it.
     Errors: NativeArgumentError for a key outside MIN_BITS..MAX_BITS or a qber out of range,
     NativeStateError after ``close``.
@@ -32,7 +32,9 @@ class LdpcAlice(Uncopied):
 
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:
         slot = ffi.new("pl_ldpc_alice **")
-        check(lib.pl_ldpc_alice_new(slot, key.handle, qber, checked_seed(seed), max(leak_cap_bits, 0)))
+        check(
+            lib.pl_ldpc_alice_new(slot, key.handle, qber, checked_seed(seed), max(leak_cap_bits, 0))
+        )
         self._handle = Handle(slot[0], lib.pl_ldpc_alice_free, len(key) // 8)
 
     def restart(self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int) -> None:

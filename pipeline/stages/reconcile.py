@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from photonlink.pipeline.native.base import NativeDataError, NativeLimitError, NativeStateError
-from photonlink.pipeline.native.cascade import SEED_BYTES, CascadeAlice, CascadeBob
+from photonlink.pipeline.native.cascade import CascadeAlice, CascadeBob
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.native.sizes import SEED_BYTES
 
 __all__ = ["SEED_BYTES", "Answerer", "Corrector", "LeakCapReached", "ReconcileError", "start_qber"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import math
 
+from photonlink.pipeline.native import sizes
 from photonlink.pipeline.native.hashing import verification_hash
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.finite_key import verification_tag_bits

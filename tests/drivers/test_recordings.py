@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import stat
 import struct
@@ -430,3 +431,34 @@ async def test_other_recordings_know_no_start(tmp_path: Path) -> None:
     assert snapshot["recording_format"] == "S-Fifteen a1"
     await recording.stop()
     await recording.close()
+
+
+CASES = next(
+    (
+        folder
+        for folder in (
+            Path(__file__).resolve().parents[1] / "cases",
+            Path(__file__).resolve().parents[3] / "shared" / "cases",
+            Path("/work/shared/cases"),
+        )
+        if folder.is_dir()
+    ),
+    None,
+)
+
+
+@pytest.mark.skipif(CASES is None, reason="the small cases are not here")
+@pytest.mark.parametrize("name", ["t3_dtime_beyond_period.ptu", "qutag_late_words.qutag"])
+def test_cases_of_events_out_of_order(name: str) -> None:
+    assert CASES is not None
+    right = json.loads((CASES / "right.json").read_text(encoding="utf-8"))[name]
+    times, channels = everything(open_recording(CASES / name))
+    by_channel = right["by_channel"]
+    if isinstance(by_channel, list):
+        by_channel = dict(enumerate(by_channel))
+    assert len(times) == right["events"]
+    assert {int(c): n for c, n in by_channel.items()} == dict(
+        zip(*(x.tolist() for x in np.unique(channels, return_counts=True)), strict=True)
+    )
+    assert (times[0], times[-1]) == (right["first_ps"], right["last_ps"])
+    assert (np.diff(times) >= 0).all()

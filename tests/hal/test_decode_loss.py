@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import struct
 from collections.abc import Callable
 
@@ -426,3 +428,10 @@ def test_t3_events_are_sorted_within_the_reach_of_a_record() -> None:
     found = [t for block in [*blocks, decoder.finish()] for t, _ in events(block)]
     assert found == np.sort(syncs * period + dtimes * unit).tolist()
     assert decoder.info.damaged == 0
+
+
+def test_a_decoder_is_not_copied() -> None:
+    decoder = decoder_for(T2)
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="copied"):
+            attempt(decoder)

@@ -5,9 +5,11 @@ fails until VALUES knows it."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import mmap
+import pickle
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -308,3 +310,14 @@ def test_more_times_than_2_to_31() -> None:
     some = _times(-5, -3, 0)
     assert match_count(some, many, 0) == 1
     assert [x.tolist() for x in match_pairs(some, many, 0)] == [[2], [0]]
+
+
+@pytest.mark.parametrize("cls", list(CONTEXTS), ids=lambda cls: cls.__name__)
+def test_no_context_is_copied_or_pickled(cls: type[Any]) -> None:
+    """Two that share one C object would free it twice."""
+    context = CONTEXTS[cls]()
+    handle = context._handle
+    for made in (context, handle):
+        for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="copied"):
+                attempt(made)
