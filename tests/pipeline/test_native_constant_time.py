@@ -29,7 +29,9 @@ pytestmark = [
 
 def build(compiler: str, optimisation: str, folder: Path) -> Path:
     program = folder / "constant_time"
-    command = [compiler, "-std=c11", "-D_GNU_SOURCE", optimisation, f"-I{CORE}"]
+    folders = (CORE, CORE / "include", CORE.parents[1] / "hal" / "decode" / "include")
+    command = [compiler, "-std=c11", "-D_GNU_SOURCE", optimisation]
+    command += [f"-I{folder}" for folder in folders]
     command += [str(CORE / "test/test_constant_time.c"), *map(str, SOURCES)]
     subprocess.run([*command, "-o", str(program), "-pthread", "-lm"], check=True, timeout=400)
     return program
