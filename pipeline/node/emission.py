@@ -19,8 +19,8 @@ from photonlink.hal.light_guard import BEAT_S, LightGuard, LightGuardError
 from photonlink.hal.opening import Bench
 from photonlink.hal.safety import Lease, LeaseExpired, arm
 
-Said = Callable[[str, str], None]
-"""Called with an alarm's code and its text."""
+Said = Callable[[str, str, bool], None]
+"""Called with an alarm's code, its text, and whether it holds."""
 
 
 class Emission:
@@ -55,6 +55,8 @@ class Emission:
                     arm(self._bench.lasers[name], "key distribution", math.inf, report=self._report)
                 )
                 self._leases[name] = (lease, stack)
+            for code in ("light_guard_lost", "light_lease_expired"):
+                self._alarm(code, "", False)
 
     async def off(self, names: Iterable[str] | None = None) -> None:
         """Emission of these lasers (all) off and read back."""
@@ -123,20 +125,20 @@ class Emission:
             for lease, _ in self._leases.values():
                 lease.renew()
         except LightGuardError as error:
-            self._alarm("light_guard_lost", f"{error}")
+            self._alarm("light_guard_lost", f"{error}", True)
             await self.off()
         except LeaseExpired as error:
-            self._alarm("light_lease_expired", f"the light went off: {error}")
+            self._alarm("light_lease_expired", f"the light went off: {error}", True)
             await self.off()
 
     def _guard_event(self, event: Mapping[str, Any]) -> None:
         if "ended" in event:
-            self._alarm("light_guard_lost", str(event["ended"]))
+            self._alarm("light_guard_lost", str(event["ended"]), True)
             self._dark_wanted.set()
         elif "fired" in event:
             text = f"the light guard switched off: {event['fired']}"
-            self._alarm("light_lease_expired", text)
+            self._alarm("light_lease_expired", text, True)
             self._dark_wanted.set()
         elif "failed" in event:
             text = f"{event['failed']} could not be switched off: {event['reason']}"
-            self._alarm("light_guard_failed", text)
+            self._alarm("light_guard_failed", text, True)

@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import json
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from photonlink.hal.decoders import decoder_for
-from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.errors import BenchError, PhotonlinkError
 from photonlink.hal.instruments import SafetyStep, TagDecoder, TimeTagger, WireChunk
 from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import load_driver
@@ -41,12 +40,14 @@ from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
+from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.recordings.write import SessionRecorder
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
-from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
+from photonlink.pipeline.status.alarms import FATAL, KeyWatch, alarm, instrument_code
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase
+from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.run_summary import account
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,13 @@ PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
 MQTT_FAREWELL_S = 3.0
+INSTRUMENTS_S = 2.0  # between looks at what the supervisor last read
 _UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
 _PEER_ABSENT = "peer_absent"
+
+
+class NodeError(PhotonlinkError):
+    """The node cannot make key any more."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,6 +94,8 @@ class Node:
         self._met_peer = False
         self._unreachable = ""  # why the peer could not be connected to, last
         self._alarms: dict[str, Alarm] = {}  # active ones
+        self._fatal: Alarm | None = None
+        self._key_watch = KeyWatch()
         self._hung_up: set[str] = set()  # reasons told since the link was last up
         self._commands: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
 
@@ -102,6 +110,8 @@ class Node:
             stopped = await self._run_bench()
         except PhotonlinkError as error:
             self._failure = f"{error.where}: {error.what}" if error.where else error.what
+            if isinstance(error, BenchError):
+                self._record(alarm("bench_not_opened", self._failure))
             raise
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
@@ -126,7 +136,9 @@ class Node:
             bench = await open_bench(self._station, tap=self._transcript())
             emission = Emission(bench, self._show_light, self._light_alarm)
             async with emission, guard(bench, report=emission.closed) as state:
-                self._report.event("opened", instruments=_opened(bench, self._station))
+                self._report.event("opened", instruments=opened(bench, self._station))
+                if self._report.mqtt is not None:
+                    self._report.mqtt.describe(emulated=bench.emulated)
                 self._session = NodeSession.build(self._station, bench, self._recorder)
                 await self._run_session(bench, emission)
         if state.signal:
@@ -164,6 +176,7 @@ class Node:
             self._tagger_loop(bench, supervisor),
             self._tick_loop(),
             supervisor.run(),
+            self._publish_instruments(bench, supervisor),
             emission.run(),
             self._light_up(bench, emission),
             self._end_after(self._options.duration_s),
@@ -178,19 +191,22 @@ class Node:
         except ExceptionGroup as group:
             # one fault ends the run; it is told as itself, not as a tree of tasks
             raise group.exceptions[0] from group
+        if self._fatal is not None:
+            raise NodeError(self._fatal.text, where=self._fatal.code)
 
     def _instrument_event(self, event: Event) -> None:
         """Named once when it is lost, once when it is back; it comes back dark."""
-        place = re.sub("[^a-z0-9]+", "_", event.name.lower())
+        lost = instrument_code(event.name, "lost")
         if isinstance(event, Found):
-            self._record(Alarm(f"{place}_lost", Severity.MAJOR, "", active=False))
+            self._record(alarm(lost, active=False))
             self._report.event("found", instrument=event.name, light="off until asked")
         elif isinstance(event, Lost | WrongDevice):
             text = f"{event.name}: {event.reason or 'it gave no reason'}"
-            self._record(Alarm(f"{place}_lost", Severity.MAJOR, text))
+            self._record(alarm(lost, text))
         elif isinstance(event, ConditionChanged):
             text = f"{event.name}: {event.text}"
-            self._record(Alarm(f"{place}_{event.code}", Severity.MAJOR, text, event.active))
+            code = instrument_code(event.name, event.code)
+            self._record(alarm(code, text, active=event.active))
         else:
             self._report.event("notice", instrument=event.name, text=event.text)
 
@@ -232,6 +248,12 @@ class Node:
         elif isinstance(record, LinkState) and record.phase in _UP:
             self._hung_up.clear()
         self._report.record(record)
+        if isinstance(record, BlockReport):
+            for change in self._key_watch.block(record):
+                self._record(change)
+        if isinstance(record, Alarm) and record.active and record.code in FATAL:
+            self._fatal = record
+            self._finished.set()
 
     async def _drop_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -283,7 +305,7 @@ class Node:
             )
         else:
             text = f"no connection to {peer.connect}{self._unreachable}. Does the peer run there?"
-        return Alarm(_PEER_ABSENT, Severity.MAJOR, text)
+        return alarm(_PEER_ABSENT, text)
 
     async def _tagger_loop(self, bench: Bench, supervisor: Supervisor) -> None:
         session, tagger = self._open_session, bench.tagger
@@ -315,8 +337,9 @@ class Node:
         await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
         await emission.on()
 
-    def _light_alarm(self, code: str, text: str) -> None:
-        self._record(Alarm(code, Severity.MAJOR, text))
+    def _light_alarm(self, code: str, text: str, active: bool = True) -> None:
+        if active or code in self._alarms:
+            self._record(alarm(code, text, active=active))
 
     async def _end_after(self, duration_s: float | None) -> None:
         if duration_s is None:
@@ -326,20 +349,23 @@ class Node:
         await self._feed("end_of_input", self._open_session.end_of_input)
         await asyncio.sleep(GOODBYE_S)
         text = "the peer did not finish the last block in time"
-        self._record(Alarm("no_goodbye", Severity.MINOR, text))
+        self._record(alarm("no_goodbye", text))
         self._finished.set()
 
     # ---- what others see ----
     def _start_mqtt(self) -> asyncio.Task[None] | None:
-        s = self._station
-        if s.mqtt is None:
+        address = mqtt_address(self._station)
+        if address is None:
             return None
-        password = s.mqtt.password_file.read_text().strip() if s.mqtt.password_file else None
-        address = MqttAddress(
-            s.mqtt.host, s.mqtt.port, s.site, s.node.role, s.node.link, s.mqtt.username, password
-        )
         self._report.mqtt = MqttPublisher(address)
         return asyncio.create_task(self._report.mqtt.run())
+
+    async def _publish_instruments(self, bench: Bench, supervisor: Supervisor) -> None:
+        publisher = self._report.mqtt
+        while publisher is not None:
+            for state in instrument_states(bench, supervisor):
+                publisher.offer(state)
+            await asyncio.sleep(INSTRUMENTS_S)
 
     def _account(self) -> dict[str, Any]:
         since = self._acquired_since
@@ -400,29 +426,10 @@ class Node:
             self._recorder.close({**account, "key_check": self._recorded_check()})
         if mqtt is not None and self._report.mqtt is not None:
             await self._report.mqtt.close()
-            await asyncio.wait({mqtt}, timeout=MQTT_FAREWELL_S)
+            await asyncio.wait({mqtt}, timeout=MQTT_FAREWELL_S if self._report.mqtt.connected else 0)
             mqtt.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await mqtt
 
     def _recorded_check(self) -> dict[str, str] | None:
         return self._session.recorded_check if self._session is not None else None
-
-
-def _opened(bench: Bench, station: NodeStation) -> list[dict[str, Any]]:
-    """The table of what was opened, whether it is real, and why."""
-    rows = []
-    for name, r in bench.resolutions.items():
-        refused = [a for a in r.attempts if a.outcome != "opened"]
-        rows.append(
-            {
-                "name": name,
-                "driver": r.driver,
-                "provenance": r.provenance.value,
-                "backend": station.instruments[name].backend,
-                "identity": f"{r.identity.vendor} {r.identity.model} {r.identity.serial}".strip(),
-                "address": r.address,
-                "reason": "; ".join(f"{a.address}: {a.outcome}" for a in refused),
-            }
-        )
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -28,11 +29,13 @@ class NodeSection(Section):
 
     state_dir holds the ledger and the key. allow_emulated_keys: deliver key that came from
     emulated or recorded light; for tests only, and written into the key's account.
+    name: of this node on MQTT, unique in its site; none: LINK-ROLE.
     """
 
     role: Literal["alice", "bob"]
     link: TopicLevel = "link0"
     site: TopicLevel | None = None
+    name: TopicLevel | None = None
     psk: Path
     state_dir: Path
     allow_emulated_keys: bool = False
@@ -65,6 +68,12 @@ class MqttSection(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     username: str | None = None
     password_file: Path | None = None
+
+    def password(self) -> str | None:
+        """The first line of the password file. StationError: missing, not UTF-8, open to others."""
+        if self.password_file is None:
+            return None
+        return read_password(self.password_file)
 
 
 class SimSection(Section):
@@ -131,6 +140,10 @@ def load_node_station(path: Path) -> NodeStation:
         }
     )
     update: dict[str, object] = {"node": node}
+    if station.mqtt is not None and station.mqtt.password_file is not None:
+        file = folder / station.mqtt.password_file
+        update["mqtt"] = station.mqtt.model_copy(update={"password_file": file})
+        read_password(file)
     if station.sim is not None:
         bench = station.sim.bench
         update["sim"] = station.sim.model_copy(
@@ -140,6 +153,24 @@ def load_node_station(path: Path) -> NodeStation:
             }
         )
     return station.model_copy(update=update)
+
+
+def read_password(path: Path) -> str:
+    """The broker's password: the first line of a file that only its owner can read."""
+    try:
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise StationError(
+                "others can read the broker's password", where=str(path), hint=f"chmod 600 {path}"
+            )
+        text = path.read_bytes()[:4096].decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise StationError(
+            f"the broker's password cannot be read: {reason}",
+            where=str(path),
+            hint="[mqtt] password_file is relative to the station file; one line of UTF-8 text",
+        ) from error
+    return text.splitlines()[0].strip() if text.strip() else ""
 
 
 def with_emulator_addresses(station: NodeStation) -> NodeStation:

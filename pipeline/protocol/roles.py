@@ -215,6 +215,7 @@ class AliceRole(RoleBase):
         if not self._block.enough_pads():
             self.ctx.raise_alarm("pads_exhausted", "too few pads for a block: exchange a new PSK")
             return
+        self.ctx.clear_alarm("pads_exhausted")
         self._pull.paused = True
         raw = row.take(count)
         self._block.close_block(raw, rule.taken(row.total), rest=rest)

@@ -36,6 +36,7 @@ from photonlink.pipeline.protocol.roles import AliceRole, BobRole
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, SessionSetup
 from photonlink.pipeline.protocol.sifting.peer_taggers import Started
 from photonlink.pipeline.protocol.statusline import link_state
+from photonlink.pipeline.status.alarms import CLEARED_BY_HANDSHAKE
 from photonlink.pipeline.status.model import Phase, Severity
 
 _REFUSED = frozenset(
@@ -48,9 +49,6 @@ _REFUSED = frozenset(
         "refused_by_peer",
     }
 )
-
-# alarms that a completed handshake ends
-_OVER = ("authentication_failed", "connection_lost", "peer_silent", "reconnect_limit")
 
 _STOPPED = "stopped_before_the_end"
 _IN_DOUBT = "in_doubt_after_connection_loss"
@@ -280,7 +278,7 @@ class Session:
             accounts.burn(ctx, block, _IN_DOUBT)
             self._role.settled(block, _IN_DOUBT)
         ctx.next_block = resolution.next_block
-        for code in (*_REFUSED, *_OVER):
+        for code in CLEARED_BY_HANDSHAKE:
             ctx.clear_alarm(code)
         self._role.begin()
 

@@ -7,6 +7,7 @@ render them. No field may ever hold key, sifted bits, pads, or any digest of the
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -102,3 +103,19 @@ class Alarm:
     severity: Severity
     text: str
     active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentState:
+    """One instrument of the bench, as the node last read it.
+
+    state: ``ok`` or ``lost``. readings: its snapshot, units in the names.
+    """
+
+    name: str
+    driver: str
+    serial: str
+    provenance: str
+    state: str
+    last_error: str = ""
+    readings: Mapping[str, float | int | bool | str] = field(default_factory=dict)

@@ -1,44 +1,43 @@
-"""Publishes the status of a link over MQTT 5. The only module that knows aiomqtt.
+"""Publishes the status of a node over MQTT 5. The only module that knows aiomqtt.
 
-Status only, one way: nothing is subscribed to and nothing a broker says reaches the key. The
-session hands records over without waiting; newest state replaces older, blocks and alarms
-queue up to a bound, and a broker that is gone costs nothing but what the bound drops.
+Status only: what a broker says never reaches the key. The node hands records over without waiting;
+newest state replaces older, blocks queue up to a bound, and a broker that is gone costs nothing but
+what the bound drops. Topics and payloads: docs/mqtt.md and ``topics``.
 
-Topics below ``photonlink/v1/{site}/`` (site, node and link are lower case, [a-z0-9-]):
-
-    node/{node}/status   retained, QoS 1, birth and last will       online | offline
-    link/{link}/meta     retained, QoS 1                            schema ids, publisher
-    link/{link}/state    retained, QoS 0, expires after 30 s        LinkState
-    link/{link}/block    QoS 0, expires after 60 s                  BlockReport
-    alarm/{code}         retained, QoS 1, emptied when it clears    Alarm
+A node listens to one thing, its own subtree: what it retained there in an earlier life, or a late
+last will, is put right as soon as it is seen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
+import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
+from importlib import metadata
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
-from photonlink.pipeline.status.payload import SCHEMA_VERSION, encode
+from photonlink.pipeline.status.model import Alarm, BlockReport, InstrumentState, LinkState
+from photonlink.pipeline.status.payload import Record, encode, encode_meta, encode_status
+from photonlink.pipeline.status.topics import ROOT, Speaker, default_node
 
 log = logging.getLogger(__name__)
 
 MAX_MESSAGES_PER_SECOND = 10
 STATE_INTERVAL_S = 0.5
-STATE_EXPIRY_S = 30
-BLOCK_EXPIRY_S = 60
+INSTRUMENT_INTERVAL_S = 10.0
+EXPIRY_S = {LinkState: 30, BlockReport: 60, InstrumentState: 60}
 QUEUE_BOUND = 64
 TIMEOUT_S = 5.0
+KEEPALIVE_S = 15
 BACKOFF_S = (0.5, 30.0)
 
 
@@ -49,10 +48,16 @@ class MqttAddress:
     host: str
     port: int
     site: str
-    node: str
+    role: str
     link: str
     username: str | None = None
     password: str | None = None
+    node: str | None = None  # none: LINK-ROLE
+
+    @property
+    def speaker(self) -> Speaker:
+        node = self.node or default_node(self.link, self.role)
+        return Speaker(self.site, node, self.link, self.role)
 
 
 class MqttPublisher:
@@ -60,27 +65,52 @@ class MqttPublisher:
 
     def __init__(self, address: MqttAddress) -> None:
         self._address = address
-        self._root = f"photonlink/v1/{address.site}"
+        self._speaker = address.speaker
+        self._client_id = self._speaker.client_id(secrets.token_hex(4))
         self._state: LinkState | None = None
-        self._events: deque[BlockReport | Alarm] = deque()
-        self._alarms: dict[str, Alarm] = {}
+        self._blocks: deque[BlockReport] = deque()
+        self._alarms: dict[str, tuple[Alarm, float]] = {}  # active, with the time it was raised
+        self._changed: dict[str, None] = {}  # codes to publish, oldest first
+        self._instruments: dict[str, InstrumentState] = {}
+        self._instrument_due: dict[str, float] = {}
+        self._stale: dict[str, None] = {}  # topics retained by an earlier life of this node
+        self._emulated: bool | None = None
+        self._announce = True  # status and meta have to be published
         self._wake = asyncio.Event()
         self._stop = False
         self._seq = 0
         self.dropped = 0
         self.connected = False
 
-    def offer(self, record: LinkState | BlockReport | Alarm) -> None:
+    def offer(self, record: Record) -> None:
         """Take a record to be published when there is a broker; never waits, never fails."""
         if isinstance(record, LinkState):
             self._state = record
+        elif isinstance(record, Alarm):
+            self._offer_alarm(record)
+        elif isinstance(record, InstrumentState):
+            before = self._instruments.get(record.name)
+            if before is None or before.state != record.state:
+                self._instrument_due[record.name] = 0.0
+            self._instruments[record.name] = record
         else:
-            if isinstance(record, Alarm):
-                self._alarms[record.code] = record
-            if len(self._events) >= QUEUE_BOUND:
-                self._events.popleft()
+            if len(self._blocks) >= QUEUE_BOUND:
+                self._blocks.popleft()
                 self.dropped += 1
-            self._events.append(record)
+            self._blocks.append(record)
+        self._wake.set()
+
+    def _offer_alarm(self, alarm: Alarm) -> None:
+        if alarm.active:
+            since = self._alarms.get(alarm.code, (alarm, time.time()))[1]
+            self._alarms[alarm.code] = (alarm, since)
+        else:
+            self._alarms.pop(alarm.code, None)
+        self._changed[alarm.code] = None
+
+    def describe(self, *, emulated: bool) -> None:
+        """What is known once the bench is open."""
+        self._emulated, self._announce = emulated, True
         self._wake.set()
 
     async def run(self) -> None:
@@ -93,11 +123,13 @@ class MqttPublisher:
                     log.info("MQTT broker %s:%d connected", self._address.host, self._address.port)
                     try:
                         await self._serve(client)
-                    finally:  # also when cancelled: a clean DISCONNECT fires no will
-                        await client.publish(self._status_topic, b"offline", qos=1, retain=True)
+                    except asyncio.CancelledError:  # a clean DISCONNECT fires no will
+                        await self._farewell(client)
+                        raise
+                    await self._farewell(client)
             except (aiomqtt.MqttError, OSError) as error:
                 if self.connected or pause == BACKOFF_S[0]:
-                    log.warning("MQTT broker lost, key making goes on: %s", error)
+                    log.warning("%s, key making goes on", _lost(self._address, error))
                 self.connected = False
                 with contextlib.suppress(TimeoutError):
                     # jitter, so that many nodes do not come back in one instant
@@ -107,7 +139,7 @@ class MqttPublisher:
         self.connected = False
 
     async def close(self) -> None:
-        """Let ``run`` publish what waits and say goodbye (``offline``), then end."""
+        """Let ``run`` publish what waits, empty every alarm, say ``offline``, then end."""
         self._stop = True
         self._wake.set()
 
@@ -118,103 +150,160 @@ class MqttPublisher:
 
     def _client(self) -> aiomqtt.Client:
         a = self._address
+        will = encode_status(self._speaker, "offline", time.time())
         client = aiomqtt.Client(
             a.host,
             a.port,
-            identifier=f"photonlink-{a.site}-{a.node}",
+            identifier=self._client_id,
             username=a.username,
             password=a.password,
             protocol=aiomqtt.ProtocolVersion.V5,
-            will=aiomqtt.Will(self._status_topic, b"offline", qos=1, retain=True),
+            will=aiomqtt.Will(self._speaker.status, will, qos=1, retain=True),
             timeout=TIMEOUT_S,
+            keepalive=KEEPALIVE_S,
             max_queued_outgoing_messages=QUEUE_BOUND,
         )
         client.pending_calls_threshold = QUEUE_BOUND
         return client
 
-    @property
-    def _status_topic(self) -> str:
-        return f"{self._root}/node/{self._address.node}/status"
-
     async def _serve(self, client: aiomqtt.Client) -> None:
-        link = f"{self._root}/link/{self._address.link}"
         pace = _Pace(MAX_MESSAGES_PER_SECOND)
-        await pace.wait()
-        await client.publish(self._status_topic, b"online", qos=1, retain=True)
-        await pace.wait()
-        await client.publish(f"{link}/meta", self._meta(), qos=1, retain=True)
-        for alarm in [a for a in self._alarms.values() if a.active and a not in self._events]:
-            await self._publish_alarm(client, alarm, pace)
-        next_state = 0.0
-        while True:
-            while self._events:
-                # taken off the queue only once the broker has it
-                event = self._events[0]
-                if isinstance(event, Alarm):
-                    await self._publish_alarm(client, event, pace)
-                else:
-                    await self._publish(client, f"{link}/block", event, pace, BLOCK_EXPIRY_S)
-                if self._events and self._events[0] is event:
-                    self._events.popleft()
-            if self._state is not None and (self._stop or time.monotonic() >= next_state):
-                state, self._state = self._state, None
-                await self._publish(client, f"{link}/state", state, pace, STATE_EXPIRY_S)
-                next_state = time.monotonic() + STATE_INTERVAL_S
-            if self._stop and not self._events and self._state is None:
-                return
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                # not wait_for: in Python 3.11 it can swallow a cancellation that comes with a wake
-                async with asyncio.timeout(STATE_INTERVAL_S):
-                    await self._wake.wait()
+        self._announce = True
+        self._changed |= dict.fromkeys(self._alarms)
+        self._instrument_due = dict.fromkeys(self._instruments, 0.0)
+        options = SubscribeOptions(qos=1, noLocal=True)
+        await client.subscribe(self._speaker.subtree, options=options)
+        listening = asyncio.create_task(self._listen(client))
+        listening.add_done_callback(lambda _: self._wake.set())
+        try:
+            next_state = 0.0
+            while True:
+                self._wake.clear()
+                await self._publish_due(client, pace)
+                if self._state is not None and (self._stop or time.monotonic() >= next_state):
+                    state, self._state = self._state, None
+                    await self._publish(client, self._speaker.state, state, pace)
+                    next_state = time.monotonic() + STATE_INTERVAL_S
+                if listening.done():
+                    listening.result()  # the broker is gone
+                if self._stop and not self._blocks and not self._changed and self._state is None:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    # not wait_for: in Python 3.11 it can swallow a cancellation that comes with it
+                    async with asyncio.timeout(STATE_INTERVAL_S):
+                        await self._wake.wait()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _publish_due(self, client: aiomqtt.Client, pace: _Pace) -> None:
+        """All but the state. Each is taken off its queue only once the broker has it."""
+        if self._announce:
+            self._announce = False
+            await self._retain(client, self._speaker.status, self._status("online"), pace)
+            await self._retain(client, self._speaker.meta, self._meta(), pace)
+        while self._changed:
+            code = next(iter(self._changed))
+            held = self._alarms.get(code)
+            await self._publish_alarm(client, code, held, pace)
+            if self._alarms.get(code) == held:
+                self._changed.pop(code, None)
+        while self._stale:
+            topic = next(iter(self._stale))
+            await self._retain(client, topic, b"", pace)
+            self._stale.pop(topic, None)
+        while self._blocks:
+            block = self._blocks[0]
+            await self._publish(client, self._speaker.block, block, pace)
+            if self._blocks and self._blocks[0] is block:
+                self._blocks.popleft()
+        for name, instrument in list(self._instruments.items()):
+            if time.monotonic() >= self._instrument_due.get(name, 0.0):
+                self._instrument_due[name] = time.monotonic() + INSTRUMENT_INTERVAL_S
+                await self._publish(client, self._speaker.instrument(name), instrument, pace)
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        """Own messages of an earlier life. Ends with MqttError as soon as the broker is gone."""
+        speaker = self._speaker
+        async for message in client.messages:
+            topic, payload = str(message.topic), message.payload
+            if not payload or self._stop:
+                continue
+            if topic == speaker.status:
+                if b'"offline"' in bytes(payload if isinstance(payload, bytes) else b""):
+                    self._announce = True  # the last will of a connection that broke
+            elif message.retain and self._outlived(topic):
+                self._stale[topic] = None
+            else:
+                continue
+            self._wake.set()
+
+    def _outlived(self, topic: str) -> bool:
+        """Retained, and nothing that this life of the node says."""
+        speaker = self._speaker
+        alive = {speaker.meta, speaker.state, *(speaker.alarm(code) for code in self._alarms)}
+        alive |= {speaker.instrument(name) for name in self._instruments}
+        return topic.startswith(f"{ROOT}/") and topic not in alive
+
+    async def _farewell(self, client: aiomqtt.Client) -> None:
+        """No alarm outlives the node; then ``offline``."""
+        for code in (*self._alarms, *self._changed):
+            await client.publish(self._speaker.alarm(code), b"", qos=1, retain=True)
+        await client.publish(self._speaker.status, self._status("offline"), qos=1, retain=True)
 
     async def _publish(
         self,
         client: aiomqtt.Client,
         topic: str,
-        record: LinkState | BlockReport,
+        record: LinkState | BlockReport | InstrumentState,
         pace: _Pace,
-        expiry_s: int,
     ) -> None:
         await pace.wait()
         self._seq += 1
         await client.publish(
             topic,
-            encode(record, ts=time.time(), seq=self._seq),
+            encode(record, self._speaker, ts=time.time(), seq=self._seq),
             qos=0,
-            retain=isinstance(record, LinkState),
-            properties=_properties(type(record).__name__, expiry_s),
+            retain=not isinstance(record, BlockReport),
+            properties=_properties(EXPIRY_S[type(record)]),
         )
 
-    async def _publish_alarm(self, client: aiomqtt.Client, alarm: Alarm, pace: _Pace) -> None:
+    async def _publish_alarm(
+        self, client: aiomqtt.Client, code: str, held: tuple[Alarm, float] | None, pace: _Pace
+    ) -> None:
+        payload = b""
+        if held is not None:
+            self._seq += 1
+            now = time.time()
+            payload = encode(held[0], self._speaker, ts=now, seq=self._seq, since_ts=held[1])
+        await self._retain(client, self._speaker.alarm(code), payload, pace)
+
+    async def _retain(
+        self, client: aiomqtt.Client, topic: str, payload: bytes, pace: _Pace
+    ) -> None:
         await pace.wait()
-        self._seq += 1
-        payload = encode(alarm, ts=time.time(), seq=self._seq) if alarm.active else b""
-        topic = f"{self._root}/alarm/{alarm.code}"
-        await client.publish(
-            topic, payload, qos=1, retain=True, properties=_properties("Alarm", None)
-        )
-        if not alarm.active:
-            self._alarms.pop(alarm.code, None)
+        await client.publish(topic, payload, qos=1, retain=True, properties=_properties(None))
+
+    def _status(self, status: str) -> bytes:
+        return encode_status(self._speaker, status, time.time())
 
     def _meta(self) -> bytes:
-        a = self._address
-        return json.dumps(
-            {
-                "v": SCHEMA_VERSION,
-                "node": a.node,
-                "link": a.link,
-                "state_schema": f"photonlink/v{SCHEMA_VERSION}/state.schema.json",
-                "block_schema": f"photonlink/v{SCHEMA_VERSION}/block.schema.json",
-                "alarm_schema": f"photonlink/v{SCHEMA_VERSION}/alarm.schema.json",
-            }
-        ).encode()
+        software = f"photonlink {metadata.version('photonlink')}"
+        return encode_meta(
+            self._speaker, time.time(), peer_node=None, software=software, emulated=self._emulated
+        )
 
 
-def _properties(record: str, expiry_s: int | None) -> Properties:
+def _lost(address: MqttAddress, error: Exception) -> str:
+    where = f"MQTT broker {address.host}:{address.port}"
+    if any(word in str(error) for word in ("Not authorized", "Bad user name", "[code:13")):
+        return f"{where} refuses user {address.username!r}: check username and password_file"
+    return f"{where} is not reached: {error}"
+
+
+def _properties(expiry_s: int | None) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.ContentType = "application/json"
-    properties.UserProperty = ("schema", f"photonlink/v{SCHEMA_VERSION}/{record}")
     if expiry_s is not None:
         properties.MessageExpiryInterval = expiry_s
     return properties

@@ -8,22 +8,28 @@ import math
 from importlib import resources
 from typing import Any
 
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+from photonlink.pipeline.status.alarms import kind_of
+from photonlink.pipeline.status.model import Alarm, BlockReport, InstrumentState, LinkState
+from photonlink.pipeline.status.topics import VERSION, Speaker
 
-SCHEMA_VERSION = 1
+Record = LinkState | BlockReport | Alarm | InstrumentState
 DETECTORS = ("H", "V", "D", "A")
 
 
-def flatten(record: LinkState | BlockReport | Alarm) -> dict[str, Any]:
+def flatten(record: Record) -> dict[str, Any]:
     """One level, JSON types only: enums as text, NaN and infinities as null.
 
-    ``rate_hz`` becomes ``rate_h_hz`` ... ``rate_a_hz``.
+    ``rate_hz`` becomes ``rate_h_hz`` ... ``rate_a_hz``; an instrument's readings stand beside its
+    own fields, which go first.
     """
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         if field.name == "rate_hz":
             flat |= {f"rate_{d.lower()}_hz": _number(value.get(d)) for d in DETECTORS}
+        elif field.name == "readings":
+            shown = {k: _number(v) if isinstance(v, float) else v for k, v in value.items()}
+            flat = shown | flat
         elif isinstance(value, float):
             flat[field.name] = _number(value)
         else:
@@ -35,14 +41,51 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def encode(record: LinkState | BlockReport | Alarm, *, ts: float, seq: int) -> bytes:
-    """The payload: ``v`` schema version, ``ts`` UNIX seconds, ``seq`` rising per start."""
-    head = {"v": SCHEMA_VERSION, "ts": round(ts, 3), "seq": seq}
-    return json.dumps(head | flatten(record), separators=(",", ":"), allow_nan=False).encode()
+def encode(
+    record: Record, speaker: Speaker, *, ts: float, seq: int, since_ts: float | None = None
+) -> bytes:
+    """The payload: who speaks, ``v`` schema version, ``ts`` UNIX seconds, ``seq`` rising per start.
+
+    since_ts: of an alarm, when it was raised; what the catalogue says of it is added.
+    """
+    fields = flatten(record)
+    if isinstance(record, Alarm):
+        kind = kind_of(record.code)
+        fields["cause"] = kind.cause if kind else ""
+        fields["action"] = kind.action if kind else ""
+        fields["since_ts"] = round(ts if since_ts is None else since_ts, 3)
+    return _json(fields | head(speaker, ts) | {"seq": seq})
+
+
+def encode_status(speaker: Speaker, status: str, ts: float) -> bytes:
+    """Birth, farewell and last will: ``online`` or ``offline``."""
+    return _json(head(speaker, ts) | {"status": status})
+
+
+def encode_meta(
+    speaker: Speaker, ts: float, *, peer_node: str | None, software: str, emulated: bool | None
+) -> bytes:
+    """Who speaks, with what, in which schemas."""
+    schemas = {f"{n}_schema": f"photonlink/v{VERSION}/{n}.schema.json" for n in RECORD_SCHEMAS}
+    about = {"peer_node": peer_node, "software": software, "emulated": emulated}
+    return _json(head(speaker, ts) | about | schemas)
+
+
+RECORD_SCHEMAS = ("state", "block", "alarm", "instrument")
+
+
+def head(speaker: Speaker, ts: float) -> dict[str, Any]:
+    """What every payload begins with."""
+    names = {"site": speaker.site, "node": speaker.node, "link": speaker.link, "role": speaker.role}
+    return {"v": VERSION, "ts": round(ts, 3), **names}
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
 
 
 def schema(name: str) -> dict[str, Any]:
-    """JSON Schema of a payload: ``state``, ``block``, ``alarm``, ``meta`` or ``status``."""
+    """JSON Schema of a payload: of ``RECORD_SCHEMAS``, ``meta`` or ``status``."""
     path = resources.files("photonlink.pipeline.status") / "schemas" / f"{name}.schema.json"
     loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return loaded

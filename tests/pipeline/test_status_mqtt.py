@@ -22,7 +22,11 @@ from photonlink.pipeline.status.broker import EmbeddedBroker
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
 from photonlink.pipeline.status.mqtt import QUEUE_BOUND, MqttAddress, MqttPublisher
 from photonlink.pipeline.status.payload import encode, flatten, schema
+from photonlink.pipeline.status.topics import Speaker
 
+BASE = "photonlink/v2/lab-1/l0-alice"
+SPEAKER = Speaker("lab-1", "l0-alice", "l0", "alice")
+HEAD = {"v", "ts", "seq", "site", "node", "link", "role"}
 STATE = LinkState(Phase.SIFTING, rate_hz={"H": 1e5, "V": math.nan}, qber_da=0.02, emulated=True)
 BLOCK = BlockReport(
     1, 200_000, 100_000, 100_000, 0.02, 0.021, 15_000, 1.05, 64, 40_000, 1024, 38_976,
@@ -87,11 +91,15 @@ def _check(message: aiomqtt.Message, name: str) -> dict[str, Any]:
     return payload
 
 
+def _status(message: aiomqtt.Message) -> str:
+    return str(_check(message, "status")["status"])
+
+
 async def test_birth_state_block_alarm_and_farewell(port: int) -> None:
     publisher = _publisher(port)
     async with _subscribed(port) as client, _running(publisher) as task:
-        assert (await _next(client, "node/alice/status")).payload == b"online"
-        _check(await _next(client, "link/l0/meta"), "meta")
+        assert _status(await _next(client, "lab-1/l0-alice/status")) == "online"
+        assert _check(await _next(client, "lab-1/l0-alice/meta"), "meta")["role"] == "alice"
         publisher.offer(STATE)
         state = await _next(client, "link/l0/state")
         payload = _check(state, "state")
@@ -107,7 +115,7 @@ async def test_birth_state_block_alarm_and_farewell(port: int) -> None:
         publisher.offer(dataclasses.replace(ALARM, active=False))
         assert (await _next(client, "alarm/clock_lost")).payload in (b"", None)
         await publisher.close()
-        assert (await _next(client, "node/alice/status")).payload == b"offline"
+        assert _status(await _next(client, "lab-1/l0-alice/status")) == "offline"
         async with asyncio.timeout(10):
             await task
 
@@ -137,25 +145,25 @@ async def test_last_will_when_the_node_is_killed(port: int) -> None:
             [sys.executable, "-c", NODE, str(port)]
         )
         try:
-            assert (await _next(client, "status")).payload == b"online"
+            assert _status(await _next(client, "status")) == "online"
         finally:
             node.kill()
             node.wait()
-        assert (await _next(client, "status")).payload == b"offline"
+        assert _status(await _next(client, "status")) == "offline"
 
 
 async def test_a_cancelled_node_says_goodbye(port: int) -> None:
     async with _subscribed(port) as client:
         async with _running(_publisher(port)):
-            assert (await _next(client, "status")).payload == b"online"
-        assert (await _next(client, "status")).payload == b"offline"
+            assert _status(await _next(client, "status")) == "online"
+        assert _status(await _next(client, "status")) == "offline"
 
 
 async def test_never_more_than_ten_messages_in_a_second(port: int) -> None:
     publisher = _publisher(port)
     arrived: list[float] = []
     async with _subscribed(port) as client, _running(publisher):
-        await _next(client, "link/l0/meta")
+        await _next(client, "l0-alice/meta")
         for _ in range(30):
             publisher.offer(BLOCK)
         async with asyncio.timeout(30):
@@ -185,7 +193,7 @@ async def test_broker_killed_and_back_again(mosquitto: Mosquitto) -> None:
         mosquitto.start()
         async with _subscribed(mosquitto.port) as client:
             publisher.offer(STATE)
-            missing = {"photonlink/v1/lab-1/link/l0/state", "photonlink/v1/lab-1/alarm/clock_lost"}
+            missing = {f"{BASE}/link/l0/state", f"{BASE}/alarm/clock_lost"}
             async with asyncio.timeout(20):
                 while missing:
                     missing.discard(str((await anext(client.messages)).topic))
@@ -195,8 +203,9 @@ async def test_broker_killed_and_back_again(mosquitto: Mosquitto) -> None:
 def test_schemas_name_every_field_and_refuse_others() -> None:
     for name, record in (("state", STATE), ("block", BLOCK), ("alarm", ALARM)):
         properties = set(schema(name)["properties"])
-        assert properties == set(flatten(record)) | {"v", "ts", "seq"}
-        payload = json.loads(encode(record, ts=1.0, seq=0))
+        more = {"cause", "action", "since_ts"} if name == "alarm" else set()
+        assert properties == set(flatten(record)) | HEAD | more
+        payload = json.loads(encode(record, SPEAKER, ts=1.0, seq=0))
         jsonschema.validate(payload, schema(name))
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(payload | {"key": "00"}, schema(name))
@@ -206,11 +215,11 @@ async def test_a_cancellation_that_comes_with_a_record_is_heard(port: int) -> No
     publisher = _publisher(port)
     async with _subscribed(port) as client:
         task = asyncio.create_task(publisher.run())
-        await _next(client, "link/l0/meta")
+        await _next(client, "l0-alice/meta")
         for _ in range(20):
             await asyncio.sleep(0.01)
         publisher.offer(STATE)  # wakes the publisher in the very step in which it is cancelled
         task.cancel()
         async with asyncio.timeout(20):
             await asyncio.gather(task, return_exceptions=True)
-        assert (await _next(client, "status")).payload == b"offline"
+        assert _status(await _next(client, "status")) == "offline"

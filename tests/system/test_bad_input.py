@@ -148,7 +148,7 @@ def test_a_killed_broker_has_no_effect_on_the_key(tmp_path: Path, mosquitto: Mos
         mosquitto.kill()
         later = alice.wait_for(event="block", abort=None, block=lambda b: b and b > first)["block"]
         mosquitto.start()
-        asyncio.run(_published(mosquitto.port, "photonlink/v1/alice/link/demo/state"))
+        asyncio.run(_published(mosquitto.port, "photonlink/v2/alice/demo-alice/link/demo/state"))
         alice.wait_for(event="block", abort=None, block=lambda b: b and b > later)
         assert not [e for e in alice.events if e.get("event") == "disconnect"]
         assert bob.process.poll() is None

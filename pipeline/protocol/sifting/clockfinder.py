@@ -215,6 +215,8 @@ class ClockFinder:
                 "clock_drift",
                 f"Bob's clock drifts by {clock.drift_ppb_per_s:.1f} ppb/s: no such oscillator",
             )
+        else:
+            self._ctx.clear_alarm("clock_drift")
 
     def show(self, at_ps: int) -> dict[str, float | bool | None]:
         """Public figures for displays, by the names of LinkState."""

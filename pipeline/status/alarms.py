@@ -1,0 +1,259 @@
+"""Every alarm that a node can raise: its severity, its cause, what to do, and what ends it.
+
+Alarms of one instrument are named ``INSTRUMENT_SUFFIX`` and have one entry per suffix.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+from photonlink.pipeline.status.model import Alarm, BlockReport, Severity
+
+
+class Clears(enum.StrEnum):
+    """What ends an alarm. Every alarm ends with the run, too."""
+
+    HANDSHAKE = "the next handshake that completes"
+    CONDITION = "its cause ends"
+    KEY = "the next block with key"
+    STOP = "the end of the run"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmKind:
+    """One entry of the catalogue."""
+
+    code: str
+    severity: Severity
+    cause: str
+    action: str
+    clears: Clears
+
+
+def _kinds(severity: Severity, clears: Clears, *rows: tuple[str, str, str]) -> list[AlarmKind]:
+    return [AlarmKind(code, severity, cause, action, clears) for code, cause, action in rows]
+
+
+_REPEATS = "If it repeats, somebody may be on the line; else compare the versions of both nodes"
+_RECONNECTS = "The link reconnects by itself; look at the network and at the peer"
+
+CATALOGUE: dict[str, AlarmKind] = {
+    kind.code: kind
+    for kind in (
+        *_kinds(
+            Severity.MAJOR,
+            Clears.HANDSHAKE,
+            ("psk_mismatch", "the nodes hold different pre-shared keys", "Copy one file to both"),
+            (
+                "parameter_mismatch",
+                "the nodes disagree about a parameter",
+                "Write the same [protocol] into both station files",
+            ),
+            ("role_conflict", "both nodes have one role", "Correct role = in one station file"),
+            ("version_mismatch", "the nodes run different versions", "Install one version at both"),
+            (
+                "ledger_rolled_back",
+                "one ledger forgot what the other remembers: an old backup or a second copy",
+                "Exchange a new pre-shared key",
+            ),
+            ("refused_by_peer", "the peer refuses this node", "Read the peer's own alarm"),
+            (
+                "authentication_failed",
+                "a tag did not fit: the channel was changed, or a message was replayed or lost",
+                _REPEATS,
+            ),
+            ("pad_reuse", "a pad would have been used twice", "Exchange a new pre-shared key"),
+            ("unknown_message", "the peer sent a message of unknown type", _REPEATS),
+            ("oversize_message", "the peer sent a message beyond the agreed size", _REPEATS),
+            ("malformed_message", "the peer sent a message that cannot be read", _REPEATS),
+            ("unexpected_message", "the peer sent a message that does not fit the phase", _REPEATS),
+            ("reflected_message", "this node's own message came back", _REPEATS),
+            ("block_mismatch", "the nodes speak of different blocks", _REPEATS),
+            ("length_mismatch", "the nodes computed different key lengths", _REPEATS),
+            ("handshake_timeout", "the peer did not complete the handshake", _RECONNECTS),
+            ("peer_silent", "the peer is connected and says nothing", _RECONNECTS),
+            ("phase_timeout", "the peer did not go on with a block", _RECONNECTS),
+            ("connection_lost", "the connection to the peer ended", _RECONNECTS),
+            ("reconnect_limit", "too many reconnects: handshakes cost pads", "Wait"),
+            (
+                "acquisition_restarted",
+                "a time tagger was started anew: its time zero is another",
+                "Nothing, unless it repeats: then look at the tagger",
+            ),
+            (
+                "locked_memory_exhausted",
+                "the system locks too little memory for secrets",
+                "Raise ulimit -l",
+            ),
+            ("core_failed", "the native core refused a block", "Report it with the log"),
+        ),
+        *_kinds(
+            Severity.MAJOR,
+            Clears.CONDITION,
+            (
+                "peer_absent",
+                "no connection to the peer",
+                "Start the peer; check its address and the firewall",
+            ),
+            (
+                "clock_not_found",
+                "no correlation between the clicks of both nodes",
+                "Set both hosts' clocks; look with `photonlink check` at both ends",
+            ),
+            (
+                "clock_lost",
+                "the correlation between the clicks of both nodes was lost",
+                "Look at light, fibre and detectors; it is looked for again",
+            ),
+            (
+                "clock_drift",
+                "the taggers' clocks drift faster than any oscillator does",
+                "Look at the reference clock of both taggers",
+            ),
+            (
+                "timing_side_channel",
+                "arrival times tell the detectors apart",
+                "Make cables and detector delays equal",
+            ),
+            (
+                "pads_exhausted",
+                "too few pads for a block",
+                "Exchange a new pre-shared key; use longer blocks",
+            ),
+            ("store_failed", "key could not be written to the store", "Make room on the disk"),
+            (
+                "light_guard_lost",
+                "the process that switches the light off after the node has ended",
+                "The light is off: ask for it again with `light on`, or start the node again",
+            ),
+            (
+                "light_lease_expired",
+                "the node stood still, and its light was switched off from outside",
+                "Ask for light again; find out what stopped or starved the node",
+            ),
+        ),
+        *_kinds(
+            Severity.MAJOR,
+            Clears.KEY,
+            (
+                "qber_above_threshold",
+                "several blocks in a row had more errors than the agreed threshold",
+                "Align the polarization; look at dark counts. It may be an eavesdropper",
+            ),
+            (
+                "no_key",
+                "several blocks in a row gave no key",
+                "Read the reason of the blocks; `photonlink plan` says which length they need",
+            ),
+        ),
+        *_kinds(
+            Severity.MAJOR,
+            Clears.STOP,
+            (
+                "bench_not_opened",
+                "an instrument could not be opened; the node ends",
+                "Read which and why; correct the station file or the instrument",
+            ),
+            (
+                "ledger_failed",
+                "the ledger cannot be written; the node ends with its light off",
+                "Make room on the disk or repair it, then start the node again",
+            ),
+            (
+                "light_guard_failed",
+                "an instrument could not be switched off",
+                "Use its key switch NOW",
+            ),
+        ),
+        *_kinds(
+            Severity.MINOR,
+            Clears.CONDITION,
+            (
+                "pads_low",
+                "less than a quarter of the pads is left",
+                "Use longer blocks, which refill them, or exchange a new pre-shared key",
+            ),
+        ),
+        *_kinds(
+            Severity.MINOR,
+            Clears.STOP,
+            ("too_few_sifted_bits", "the run ended before a block could give key", "Run longer"),
+            ("no_goodbye", "the peer did not finish the last block in time", "Nothing"),
+        ),
+    )
+}
+
+OF_INSTRUMENTS: dict[str, AlarmKind] = {
+    kind.code: kind
+    for kind in _kinds(
+        Severity.MAJOR,
+        Clears.CONDITION,
+        ("lost", "an instrument does not answer; it is looked for", "Plug it in; `light on`"),
+        ("interlock_open", "an interlock circuit is open", "Close it, then ask for light"),
+        ("key_locked", "a key switch is locked", "Turn it, then ask for light"),
+        ("emission_ended", "a laser went dark by itself", "Find out why, then ask for light"),
+    )
+}
+
+CLEARED_BY_HANDSHAKE = tuple(k.code for k in CATALOGUE.values() if k.clears is Clears.HANDSHAKE)
+FATAL = frozenset({"ledger_failed"})
+"""The node cannot make key any more: it ends, dark, with a failure."""
+
+
+def kind_of(code: str) -> AlarmKind | None:
+    """The entry of an alarm, also of one that is named after its instrument."""
+    if code in CATALOGUE:
+        return CATALOGUE[code]
+    for suffix, kind in OF_INSTRUMENTS.items():
+        if code.endswith(f"_{suffix}"):
+            return kind
+    return None
+
+
+def alarm(code: str, text: str = "", *, active: bool = True) -> Alarm:
+    """An alarm of the catalogue. KeyError when it has no entry."""
+    kind = kind_of(code)
+    if kind is None:
+        raise KeyError(code)
+    return Alarm(code, kind.severity, text or f"{kind.cause}. {kind.action}", active)
+
+
+def instrument_code(name: str, suffix: str) -> str:
+    """The code of an instrument's alarm."""
+    if suffix not in OF_INSTRUMENTS:
+        raise KeyError(suffix)
+    return f"{re.sub('[^a-z0-9]+', '_', name.lower())}_{suffix}"
+
+
+class KeyWatch:
+    """Raises ``qber_above_threshold`` and ``no_key`` after several blocks in a row without key."""
+
+    BLOCKS = 3
+
+    def __init__(self) -> None:
+        self._without = 0
+        self._above = 0
+        self._raised: set[str] = set()
+
+    def block(self, report: BlockReport) -> list[Alarm]:
+        """What one more block changes."""
+        if report.abort is None:
+            self._without = self._above = 0
+            cleared = [alarm(code, active=False) for code in sorted(self._raised)]
+            self._raised.clear()
+            return cleared
+        self._without += 1
+        above = report.abort.startswith("qber_above_threshold")
+        self._above = self._above + 1 if above else 0
+        found = []
+        if self._above >= self.BLOCKS:
+            text = f"{self._above} blocks in a row: QBER {report.qber_da:.1%} in the test basis"
+            found.append(("qber_above_threshold", f"{text}, threshold {report.q_tol:.1%}"))
+        if self._without >= self.BLOCKS:
+            text = f"{self._without} blocks in a row without key, the last: {report.abort}"
+            found.append(("no_key", text))
+        new = [alarm(code, text) for code, text in found if code not in self._raised]
+        self._raised |= {a.code for a in new}
+        return new
