@@ -7,11 +7,7 @@ dark, count; light on, record; then each sends its clicks to the other, all of t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import struct
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,18 +17,14 @@ from photonlink.hal.errors import LinkError, PhotonlinkError
 from photonlink.hal.instruments import AcquisitionStart, TimeTagger
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
+from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
-from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
 from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
 
 DARK_S = 1.0
 SETTLE_S = 0.5
-PEER_WAIT_S = 20.0
-STEP_TIMEOUT_S = 60.0
-MAX_MESSAGE_BYTES = 1 << 27
-_HEAD = struct.Struct("<II")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,85 +53,27 @@ class SideClicks:
         return np.ascontiguousarray(times[self.detector == LETTERS.index(letter)])
 
 
-class _Peer:
-    """Small framed messages to the other end's check; everything is bounded."""
-
-    def __init__(self, stream: PeerStream) -> None:
-        self._stream = stream
-        self._buffer = bytearray()
-
-    async def send(self, meta: dict[str, object], payload: bytes = b"") -> None:
-        head = json.dumps(meta).encode()
-        await self._stream.write(_HEAD.pack(len(head), len(payload)) + head + payload)
-
-    async def receive(self, step: str) -> tuple[dict[str, object], bytes]:
-        async with asyncio.timeout(STEP_TIMEOUT_S):
-            n_head, n_payload = _HEAD.unpack(await self._exactly(_HEAD.size))
-            if n_head + n_payload > MAX_MESSAGE_BYTES:
-                raise LinkError("what answers is no photonlink check", where="peer")
-            head = await self._exactly(n_head)
-            payload = await self._exactly(n_payload)
-        meta: dict[str, object] = json.loads(head)
-        if meta.get("check") != step:
-            raise LinkError(f"the peer is at {meta.get('check')!r}, not {step!r}", where="peer")
-        return meta, payload
-
-    async def _exactly(self, n: int) -> bytes:
-        while len(self._buffer) < n:
-            data = await self._stream.read()
-            if not data:
-                raise LinkError("the peer went away during the check", where="peer")
-            self._buffer += data
-        piece = bytes(self._buffer[:n])
-        del self._buffer[:n]
-        return piece
-
-    async def in_step(self, step: str) -> None:
-        """Wait until both ends are here."""
-        await self.send({"check": step})
-        await self.receive(step)
-
-
 async def measure(station: NodeStation, seconds: float, *, wait_for_peer: bool) -> list[SideClicks]:
     """This end's clicks, and the peer's when it is there. Light and bias are off afterwards."""
     bench = await open_bench(with_emulator_addresses(station))
-    async with guard(bench) as state, _peer_of(station, wait_for_peer) as peer:
-        own = await _measure_own(station, bench, seconds, peer)
+    async with guard(bench) as state, peer_of(station, wanted=wait_for_peer) as peer:
+        own = await measure_own(station, bench, seconds, peer)
         if peer is None:
             return [own]
-        await peer.send(_meta(own), encode_calibration(own.time_ps, own.detector, 0))
-        return [own, _from_peer(*await peer.receive("clicks"))]
+        return [own, await exchange(peer, own)]
     raise PhotonlinkError(f"the check was stopped by {state.signal}", where=station.name)
 
 
-@contextlib.asynccontextmanager
-async def _peer_of(station: NodeStation, wanted: bool) -> AsyncIterator[_Peer | None]:
-    """The other end's check, or None when it does not come in time."""
-    if not wanted:
-        yield None
-        return
-    listener = None
-    if station.peer.listen is not None:
-        listener = Listener(PeerAddress.parse(station.peer.listen))
-        await listener.start()
-        streams = listener.connections()
-    else:
-        streams = connections(PeerAddress.parse(station.peer.connect or ""))
-    try:
-        peer = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PEER_WAIT_S):
-                peer = _Peer(await anext(streams))
-        yield peer
-    finally:
-        await streams.aclose()
-        if listener is not None:
-            await listener.close()
+async def exchange(peer: CheckPeer, own: SideClicks) -> SideClicks:
+    """Tell the other end all our clicks, and hear all of its own."""
+    await peer.send(_meta(own), encode_calibration(own.time_ps, own.detector, 0))
+    return _from_peer(*await peer.receive("clicks"))
 
 
-async def _measure_own(
-    station: NodeStation, bench: Bench, seconds: float, peer: _Peer | None
+async def measure_own(
+    station: NodeStation, bench: Bench, seconds: float, peer: CheckPeer | None
 ) -> SideClicks:
+    """In step with the peer: everything dark, count; light on, record."""
     for laser in bench.lasers.values():
         await laser.set_emission(False)
     await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))

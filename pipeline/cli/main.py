@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import recordings as cli_recordings
@@ -126,23 +127,7 @@ def node(
         report.close()
 
 
-@app.command()
-def check(
-    stations: Annotated[list[Path], typer.Argument(help="One station file, or both of a bench.")],
-    seconds: Annotated[float, typer.Option(help="Seconds of clicks to look at.", min=0.5)] = 5.0,
-    as_json: JsonOption = False,
-) -> None:
-    """Look at a bench before key is made: rates, dark counts, delays, visibility; with hints."""
-    from photonlink.pipeline.check.verdicts import check_stations, print_report
-    from photonlink.pipeline.node.station import load_node_station
-
-    report = asyncio.run(check_stations([load_node_station(s) for s in stations], seconds))
-    if as_json:
-        print(json.dumps(report.as_dict()), flush=True)
-    else:
-        print_report(report, Console())
-    if not report.ok:
-        raise typer.Exit(1)
+app.command()(cli_check.check)
 
 
 @psk_app.command("new")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from photonlink.hal.errors import StationError
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
+from photonlink.pipeline.calibration.files import FILE_NAME
 from photonlink.pipeline.node.transport import PeerAddress
 from photonlink.pipeline.stages.agreed import AgreedParameters
 
@@ -27,7 +28,8 @@ class Section(BaseModel):
 class NodeSection(Section):
     """role: alice or bob. psk and state_dir are relative to the station file.
 
-    state_dir holds the ledger and the key. allow_emulated_keys: deliver key that came from
+    state_dir holds the ledger and the key. calibration: file of the link's calibration; none:
+    ``calibration.json`` in state_dir. allow_emulated_keys: deliver key that came from
     emulated or recorded light; for tests only, and written into the key's account.
     name: of this node on MQTT, unique in its site; none: LINK-ROLE.
     """
@@ -38,6 +40,7 @@ class NodeSection(Section):
     name: TopicLevel | None = None
     psk: Path
     state_dir: Path
+    calibration: Path | None = None
     allow_emulated_keys: bool = False
 
 
@@ -122,6 +125,11 @@ class NodeStation(BenchStation):
     sim: SimSection | None = None
 
     @property
+    def calibration_path(self) -> Path:
+        """Where ``photonlink check --calibrate`` writes and the node reads."""
+        return self.node.calibration or self.node.state_dir / FILE_NAME
+
+    @property
     def site(self) -> str:
         """The site under which this node publishes: given, or the station's name."""
         return self.node.site or re.sub(r"[^a-z0-9-]+", "-", self.name.lower()).strip("-") or "node"
@@ -137,6 +145,7 @@ def load_node_station(path: Path) -> NodeStation:
         update={
             "psk": folder / station.node.psk,
             "state_dir": folder / station.node.state_dir,
+            "calibration": folder / where if (where := station.node.calibration) else None,
         }
     )
     update: dict[str, object] = {"node": node}
