@@ -426,7 +426,9 @@ class Node:
             self._recorder.close({**account, "key_check": self._recorded_check()})
         if mqtt is not None and self._report.mqtt is not None:
             await self._report.mqtt.close()
-            await asyncio.wait({mqtt}, timeout=MQTT_FAREWELL_S if self._report.mqtt.connected else 0)
+            await asyncio.wait(
+                {mqtt}, timeout=MQTT_FAREWELL_S if self._report.mqtt.connected else 0
+            )
             mqtt.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await mqtt
