@@ -227,7 +227,7 @@ class Calibration:
         self, role: str, instruments: Mapping[str, str], inputs: Mapping[str, int], now_s: float
     ) -> None:
         """CalibrationError unless it is in force and of these instruments on these inputs."""
-        self._require_in_force(now_s)
+        self.require_in_force(now_s)
         station = self.station(role)
         calibrated = {p: str(x) for p, x in station.instruments.items()}
         calibrated |= {f"input of {p}": str(d.input) for p, d in station.detectors.items()}
@@ -248,7 +248,8 @@ class Calibration:
                 hint=f"Calibrate again: photonlink check --calibrate{again}",
             )
 
-    def _require_in_force(self, now_s: float) -> None:
+    def require_in_force(self, now_s: float) -> None:
+        """CalibrationExpired when it is out of date."""
         hint = "Calibrate again: photonlink check --calibrate"
         if now_s >= self.valid_until_s:
             raise CalibrationExpired(

@@ -19,6 +19,7 @@ from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
 from photonlink.pipeline.calibration.files import decode, encode, load, with_digest, write
+from photonlink.pipeline.calibration.instruments import instruments_of
 from photonlink.pipeline.calibration.measure import (
     FAILURE_PROBABILITY,
     Clicks,
@@ -37,6 +38,7 @@ from photonlink.pipeline.calibration.model import (
 )
 from photonlink.pipeline.check.measure import SideClicks, exchange, measure_own
 from photonlink.pipeline.check.peer import CheckPeer, peer_of
+from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.keys.psk import PreSharedKey, load_psk
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
@@ -56,25 +58,6 @@ class CalibrateOptions:
     detector: str | None = None
 
 
-def instruments_of(station: NodeStation, bench: Bench) -> dict[str, str]:
-    """Place → ``"driver serial"``: the tagger, and the detectors that have a driver.
-
-    An instrument that tells no serial number goes by all that it says of itself, or by its
-    address. A detector without ``settings.detector`` stands in no place and is not named.
-    """
-    found = {}
-    for name, resolution in bench.resolutions.items():
-        identity = resolution.identity
-        seen = f"{resolution.driver} {identity.serial or identity.firmware or resolution.address}"
-        if name in bench.taggers:
-            found[TAGGER] = seen
-        elif name in bench.detectors:
-            place = str(station.instruments[name].settings.get("detector", ""))
-            if place in LETTERS:
-                found[place] = seen
-    return found
-
-
 async def calibrate_stations(
     stations: list[NodeStation], options: CalibrateOptions
 ) -> list[Calibration]:
@@ -89,7 +72,9 @@ async def calibrate_stations(
 
 async def calibrate(station: NodeStation, options: CalibrateOptions) -> Calibration:
     """Measure, agree, write. Light and bias are off afterwards."""
-    with contextlib.closing(load_psk(station.node.psk)) as psk:
+    with contextlib.ExitStack() as stack:
+        psk = stack.enter_context(contextlib.closing(load_psk(station.node.psk)))
+        lock_node(station.node.state_dir, stack)  # a node that runs keeps its light
         old = load(station.calibration_path, psk) if options.detector else None
         bench = await open_bench(with_emulator_addresses(station))
         async with guard(bench) as state, peer_of(station, psk=psk) as peer:
@@ -190,9 +175,7 @@ def _described(
             f"the tagger lost {own.lost_s * 1e3:.1f} ms", where=station.name, hint="less light"
         )
     channels = detector_map(station, bench).channels
-    return _Described(
-        options.operator, instruments_of(station, bench), {x: channels[x] for x in LETTERS}
-    )
+    return _Described(options.operator, instruments_of(bench), {x: channels[x] for x in LETTERS})
 
 
 def _compute(

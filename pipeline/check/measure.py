@@ -7,6 +7,7 @@ dark, count; light on, record; then each sends its clicks to the other, all of t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from photonlink.hal.instruments import AcquisitionStart, TimeTagger
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
 from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
+from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration
@@ -55,12 +57,14 @@ class SideClicks:
 
 async def measure(station: NodeStation, seconds: float, *, wait_for_peer: bool) -> list[SideClicks]:
     """This end's clicks, and the peer's when it is there. Light and bias are off afterwards."""
-    bench = await open_bench(with_emulator_addresses(station))
-    async with guard(bench) as state, peer_of(station, wanted=wait_for_peer) as peer:
-        own = await measure_own(station, bench, seconds, peer)
-        if peer is None:
-            return [own]
-        return [own, await exchange(peer, own)]
+    with contextlib.ExitStack() as locks:
+        lock_node(station.node.state_dir, locks)  # a node that runs keeps its light
+        bench = await open_bench(with_emulator_addresses(station))
+        async with guard(bench) as state, peer_of(station, wanted=wait_for_peer) as peer:
+            own = await measure_own(station, bench, seconds, peer)
+            if peer is None:
+                return [own]
+            return [own, await exchange(peer, own)]
     raise PhotonlinkError(f"the check was stopped by {state.signal}", where=station.name)
 
 

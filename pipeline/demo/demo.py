@@ -31,6 +31,7 @@ READY_TIMEOUT_S = 60.0
 # opening, the last block and goodbye, beyond the acquisition itself
 NODE_GRACE_S = 120.0
 STOP_TIMEOUT_S = 20.0
+CALIBRATE_S = 5.0  # of light; the first key is to come within a minute
 LINE_LIMIT = 1 << 20
 NODES = ("alice", "bob")
 # done, interrupted, and interrupted when it was done and Python was about to end it
@@ -188,6 +189,7 @@ class Demo:
         try:
             await self._or_stopped(self._ready(emulators))
             await asyncio.to_thread(broker.start)
+            await self._or_stopped(self._calibrate(list(files.stations.values())))
             for name, station in files.stations.items():
                 if self._stopping.is_set():
                     break
@@ -230,6 +232,23 @@ class Demo:
             first = None
         if not (first and first.get("ready")):
             raise emulators.failure("the emulators did not start")
+
+    async def _calibrate(self, stations: list[Path]) -> None:
+        """What an operator does before key is made; the demo vouches for its emulated light."""
+        self._take({"event": "calibrating", "node": "both", "seconds": CALIBRATE_S})
+        check = await Program.start(
+            "check", "-m", "photonlink.pipeline.cli", "check", *map(str, stations), "--calibrate",
+            "--operator", "demo", "--seconds", str(CALIBRATE_S), "--json",
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(CALIBRATE_S + READY_TIMEOUT_S):
+                found = await check.read()
+                await check.process.wait()
+        finally:
+            await check.stop()
+        if found is None or "digest" not in found:
+            raise check.failure("the emulated bench could not be calibrated")
+        self._take({"event": "calibrated", "node": "both", "calibration": found})
 
     async def _follow(self, nodes: list[Program]) -> None:
         """Read both nodes until each has given its account, then compare their keys."""

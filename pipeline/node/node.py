@@ -35,8 +35,10 @@ from photonlink.hal.supervisor import (
     Supervisor,
     WrongDevice,
 )
+from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.node.calibrated import calibrated, summary, until_it_ends
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
@@ -139,8 +141,10 @@ class Node:
                 self._report.event("opened", instruments=opened(bench, self._station))
                 if self._report.mqtt is not None:
                     self._report.mqtt.describe(emulated=bench.emulated)
+                calibration = calibrated(self._station, bench)
+                self._report.event("calibration", **summary(calibration))
                 self._session = NodeSession.build(self._station, bench, self._recorder)
-                await self._run_session(bench, emission)
+                await self._run_session(bench, emission, calibration)
         if state.signal:
             self._report.event("stopped", reason=state.signal)
         return state.signal
@@ -168,7 +172,9 @@ class Node:
             {"instrument": s.action, "ok": s.ok, "readback": s.readback} for s in steps
         )
 
-    async def _run_session(self, bench: Bench, emission: Emission) -> None:
+    async def _run_session(
+        self, bench: Bench, emission: Emission, calibration: Calibration
+    ) -> None:
         supervisor = Supervisor(bench, self._instrument_event)
         loops = (
             self._peer_loop(),
@@ -179,6 +185,7 @@ class Node:
             self._publish_instruments(bench, supervisor),
             emission.run(),
             self._light_up(bench, emission),
+            until_it_ends(calibration, self._record),
             self._end_after(self._options.duration_s),
             self._obey(emission),
         )

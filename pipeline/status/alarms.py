@@ -175,6 +175,11 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "less than a quarter of the pads is left",
                 "Use longer blocks, which refill them, or exchange a new pre-shared key",
             ),
+            (
+                "calibration_ends",
+                "the calibration of the link runs out within an hour; then there is no key",
+                "Calibrate again: photonlink check --calibrate",
+            ),
         ),
         *_kinds(
             Severity.MINOR,

@@ -31,6 +31,7 @@ class LinkView:
         self._block: Event | None = None
         self._notes: deque[Text] = deque(maxlen=KEPT_NOTES)
         self._light: dict[str, str] = {}
+        self._calibration = NONE
 
     def update(self, event: Event) -> None:
         """Take one event; unknown ones are passed over."""
@@ -49,6 +50,15 @@ class LinkView:
             style = "red" if event["active"] else "green"
             mark = "!" if event["active"] else "cleared:"
             self._notes.append(Text(f"{mark} {node}: {event['code']}: {event['text']}", style))
+        elif kind == "calibrating":
+            self._calibration = f"measuring for {event['seconds']:g} s"
+        elif kind == "calibrated":
+            self._calibration = _calibrated(event["calibration"])
+        elif kind == "calibration":
+            self._calibration = (
+                f"{event['digest'][:12]}, {event['left_s'] / 3600:.1f} h left, "
+                f"by {', '.join(event['operators'])}"
+            )
         elif kind == "light":
             for step in event["steps"]:
                 self._light[f"{node} {step['instrument']}"] = str(step["readback"])
@@ -109,6 +119,7 @@ class LinkView:
         table.add_column()
         for name, show in rows:
             table.add_row(name, *(show(s) for s in self._state.values()))
+        table.add_row("calibration", self._calibration)
         return table
 
     def _key(self) -> Table:
@@ -124,6 +135,17 @@ class LinkView:
         if self._block is not None:
             table.add_row("last block", _last_block(self._block))
         return table
+
+
+def _calibrated(found: Mapping[str, Any]) -> str:
+    ends = [found[side]["detectors"].values() for side in ("alice", "bob")]
+    widest = max(d["delay_uncertainty_ps"] for end in ends for d in end)
+    low = min(d["efficiency"]["low"] for end in ends for d in end)
+    high = max(d["efficiency"]["high"] for end in ends for d in end)
+    return (
+        f"{found['digest'][:12]}, delays ± {widest:.0f} ps, "
+        f"relative efficiencies within {low:.3f} and {high:.3f}"
+    )
 
 
 def _last_block(b: Event) -> Text:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from photonlink.pipeline.calibration.files import encode, load, write
+from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.demo.files import DemoFiles, write_demo_files
+from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.status.broker import free_port
 
 DEADLINE_S = 120.0
@@ -128,9 +133,15 @@ def running(*arguments: str) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def emulated_bench(
-    folder: Path, *, block_bits: int = 30_000, mqtt_port: int = 1, bench: str = ""
+    folder: Path,
+    *,
+    block_bits: int = 30_000,
+    mqtt_port: int = 1,
+    bench: str = "",
+    calibrated: bool = True,
 ) -> Iterator[tuple[DemoFiles, Running]]:
-    """The demo's files and its running emulators; ``bench`` replaces their bench file."""
+    """The demo's files and its running emulators, with a calibration; ``bench`` replaces their
+    bench file."""
     files = write_demo_files(folder, mqtt_port, free_port(), seed=11, block_bits=block_bits)
     arguments = list(files.emulator_arguments)
     if bench:
@@ -138,7 +149,39 @@ def emulated_bench(
         arguments.insert(2, str(folder / "bench.toml"))
     with running(sys.executable, *arguments) as emulators:
         emulators.wait_for(ready=True)
+        if calibrated:
+            _seal_calibration(folder, list(files.stations))
         yield files, emulators
+
+
+@functools.cache
+def _measured_once() -> Calibration:
+    """These benches have one seed, so one measurement holds for all of them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with emulated_bench(folder, calibrated=False) as (files, _):
+            done = calibrate(files)
+            assert done.returncode == 0, done.stdout + done.stderr
+            with contextlib.closing(load_psk(folder / "link.psk")) as psk:
+                return load(folder / "alice-state" / "calibration.json", psk)
+
+
+def _seal_calibration(folder: Path, sides: list[str]) -> None:
+    with contextlib.closing(load_psk(folder / "link.psk")) as psk:
+        for side in sides:
+            write(folder / f"{side}-state" / "calibration.json", encode(_measured_once(), psk))
+
+
+def calibrate(
+    files: DemoFiles, *options: str, seconds: float = 1.0
+) -> subprocess.CompletedProcess[str]:
+    """``photonlink check --calibrate`` at both ends, as JSON."""
+    stations = [str(path) for path in files.stations.values()]
+    return subprocess.run(
+        [*PHOTONLINK, "check", *stations, "--calibrate", "--operator", "test", "--json",
+         "--seconds", str(seconds), *options],
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
 
 
 def node(station: Path, *options: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import aiomqtt
@@ -15,8 +16,9 @@ import pytest
 from brokers import Mosquitto
 from running import PHOTONLINK, Running, control, emulated_bench, node, running
 
+from photonlink.pipeline.calibration.files import encode, load
 from photonlink.pipeline.demo.files import write_demo_files
-from photonlink.pipeline.keys.psk import create_psk
+from photonlink.pipeline.keys.psk import create_psk, load_psk
 
 
 def _named_on_both(folder: Path, files: dict[str, Path], code: str) -> list[str]:
@@ -49,8 +51,16 @@ def test_another_pre_shared_key_is_named_and_makes_no_key(tmp_path: Path) -> Non
         create_psk(tmp_path / "other.psk")
         station = files.stations["bob"]
         station.write_text(station.read_text().replace("link.psk", "other.psk"))
+        _seal_again(tmp_path, "link.psk", "other.psk")
         texts = _named_on_both(tmp_path, files.stations, "psk_mismatch")
     assert any("pre-shared" in text for text in texts), texts
+
+
+def _seal_again(folder: Path, old: str, new: str) -> None:
+    """Bob's calibration under his own pre-shared key: it alone would stop him before the peer."""
+    path = folder / "bob-state" / "calibration.json"
+    with closing(load_psk(folder / old)) as first, closing(load_psk(folder / new)) as second:
+        path.write_bytes(encode(load(path, first), second))
 
 
 def test_another_parameter_is_refused_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""A node's calibration: read and compared with its bench before any light, watched afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from photonlink.hal.opening import Bench
+from photonlink.pipeline.calibration.files import load
+from photonlink.pipeline.calibration.instruments import instruments_of
+from photonlink.pipeline.calibration.model import Calibration
+from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.node.recorded_session import detector_map
+from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.status.model import Alarm, Severity
+
+NOTICE_S = 3600.0
+"""An alarm says so this long before the calibration runs out."""
+
+
+def calibrated(station: NodeStation, bench: Bench) -> Calibration:
+    """The link's calibration, in force for these instruments; CalibrationError otherwise."""
+    with contextlib.closing(load_psk(station.node.psk)) as psk:
+        found = load(station.calibration_path, psk)
+    inputs = dict(detector_map(station, bench).channels)
+    found.require(station.node.role, instruments_of(bench), inputs, time.time())
+    return found
+
+
+def summary(calibration: Calibration) -> dict[str, Any]:
+    """What of it is shown."""
+    return {
+        "digest": calibration.digest,
+        "measured_at_s": calibration.measured_at_s,
+        "left_s": round(calibration.seconds_left(time.time())),
+        "operators": sorted({calibration.alice.operator, calibration.bob.operator}),
+    }
+
+
+async def until_it_ends(calibration: Calibration, record: Callable[[Alarm], None]) -> None:
+    """Runs as long as the calibration is in force, then raises CalibrationExpired."""
+    said = False
+    while True:  # the host's clock may be set meanwhile
+        calibration.require_in_force(time.time())
+        left_s = calibration.seconds_left(time.time())
+        if left_s < NOTICE_S and not said:
+            said = True
+            text = f"the calibration runs out in {left_s / 60:.0f} min"
+            record(Alarm("calibration_ends", Severity.MINOR, text))
+        await asyncio.sleep(min(max(left_s, 0.1), 60.0))
