@@ -1,0 +1,297 @@
+"""Is the bench still the one that was calibrated? Pure functions on disclosed events.
+
+Pairs in different bases are half of all, are no key, and both ends tell their times and detectors.
+Per block they must show every detector alive, with its calibrated share of the events and at its
+calibrated delay. A block is cut into halves, quarters, …, so that a change is seen in the block
+in which it happens. This guards against faults and drift; it is no proof against Eve, who can
+send light that satisfies it (docs/calibration.md).
+
+A share is judged by Chernoff's bound on the binomial tail, which holds for every number of events;
+a difference of means by its Gaussian limit. All tests of a block together raise a false alarm with
+at most the stated probability.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from photonlink.pipeline.calibration.model import (
+    SIDES,
+    Calibration,
+    Interval,
+    StationCalibration,
+)
+from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
+
+FALSE_ALARM = 1e-9
+"""Per block, all its tests together."""
+LEAST_PAIRS = 400
+"""Disclosed pairs in different bases below which a block cannot be judged."""
+LEAST_PER_INTERVAL = 128
+DEAD_SHARE = 0.05  # of the expected events: below, a detector is called dead
+_TESTS_PER_INTERVAL = 10  # delays: 4 within a basis, 1 between; shares: the same
+_BASES = ((0, 1), (2, 3))
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Disclosed:
+    """Pairs in different bases, in the order of time; arrays (n,).
+
+    alice, bob: detectors 0..3 = H, V, D, A.   residual_ps: Bob's time minus Alice's in Alice's
+    clock, both with their calibrated delays taken off.
+    """
+
+    alice: Uint8s
+    bob: Uint8s
+    residual_ps: Int64s
+
+    def __len__(self) -> int:
+        return len(self.residual_ps)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One detector (``"bob V"``), or what was to be judged, outside its calibration.
+
+    code: ``dead``, ``drift`` (delay), ``efficiency``, ``too_few``.   value and limit: ps for a
+    delay, a share of events otherwise.
+    """
+
+    code: str
+    where: str
+    value: float
+    limit: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.where} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of one block. ``ok``: everything within the calibration. faults: the clearest first."""
+
+    ok: bool
+    pairs: int
+    faults: tuple[Drift, ...]
+
+    def __str__(self) -> str:
+        return str(self.faults[0]) if self.faults else "within the calibration"
+
+
+def judge(
+    calibration: Calibration, disclosed: Disclosed, false_alarm: float = FALSE_ALARM
+) -> Judgement:
+    """The block's verdict. With too few pairs it is not ok: nothing was judged."""
+    n = len(disclosed)
+    if n < LEAST_PAIRS:
+        text = f"{n} disclosed pairs in different bases, {LEAST_PAIRS} are needed to judge"
+        return Judgement(False, n, (Drift("too_few", "pairs", n, LEAST_PAIRS, text),))
+    levels = max(int(math.log2(n / LEAST_PER_INTERVAL)), 0) + 1
+    per_test = false_alarm / (_TESTS_PER_INTERVAL * (2**levels - 1))
+    cell = 4 * disclosed.alice.astype(np.int64) + disclosed.bob
+    sigma = max(float(disclosed.residual_ps.std()), 1.0)
+    found: list[tuple[float, Drift]] = []
+    for level in range(levels):
+        parts = 1 << level
+        number = np.arange(n, dtype=np.int64) * parts // n
+        index = 16 * number + cell
+        counts = np.bincount(index, minlength=16 * parts).reshape(parts, 4, 4)
+        times = disclosed.residual_ps.astype(np.float64)
+        sums = np.bincount(index, times, minlength=16 * parts)
+        found += _shares(calibration, counts, per_test)
+        found += _delays(calibration, counts, sums.reshape(parts, 4, 4), sigma, per_test)
+    found.sort(key=lambda pair: -pair[0])
+    once: dict[tuple[str, str], Drift] = {}
+    for _, drift in found:
+        once.setdefault((drift.code, drift.where), drift)
+    return Judgement(not once, n, tuple(once.values()))
+
+
+def judge_balance(
+    station: StationCalibration,
+    basis: int,
+    ones: int,
+    n: int,
+    false_alarm: float = FALSE_ALARM,
+) -> bool:
+    """Private, on one's own key bits of a basis (0 HV, 1 DA): do the ones (V or A) have the share
+    that the calibrated efficiencies allow? Only the block's pass or abort may leave the node."""
+    if not 0 <= ones <= n:
+        raise ValueError(f"{ones} ones among {n} bits")
+    first, second = (station.detectors[LETTERS[k]].efficiency for k in _BASES[basis])
+    return _exponent(ones, n, _share(second, first)) <= math.log(2 / false_alarm)
+
+
+def _share(mine: Interval, other: Interval) -> tuple[float, float]:
+    """Bounds of mine / (mine + other)."""
+    return mine.low / (mine.low + other.high), mine.high / (mine.high + other.low)
+
+
+def _exponent(k: float, n: float, share: tuple[float, float]) -> float:
+    """-ln of Chernoff's bound on seeing k of n when the share lies in the interval; 0 inside."""
+    if n <= 0:
+        return 0.0
+    q = k / n
+    p = min(max(q, share[0]), share[1])
+    return float(n * (special.rel_entr(q, p) + special.rel_entr(1 - q, 1 - p)))
+
+
+def _shares(
+    calibration: Calibration, counts: npt.NDArray[np.int64], per_test: float
+) -> Iterator[tuple[float, Drift]]:
+    """Events of a detector among those of its basis; then of one basis among all."""
+    limit = math.log(2 / per_test)
+    for axis, side in enumerate(SIDES):
+        detectors = calibration.station(side).detectors
+        each = counts.sum(axis=2 - axis)  # (parts, 4): axis 1 is Alice's, axis 2 Bob's
+        for pair in _BASES:
+            low, high = (detectors[LETTERS[k]].efficiency for k in pair)
+            for k, share in ((pair[0], _share(low, high)), (pair[1], _share(high, low))):
+                total = each[:, list(pair)].sum(axis=1)
+                worst = _worst(each[:, k], total, share)
+                if worst is None or worst[0] <= limit:
+                    continue
+                exponent, seen, n = worst
+                if seen / n > share[1]:
+                    continue  # the other one of the basis has too few: it is named
+                dead = seen < DEAD_SHARE * n * share[0]
+                yield exponent, _too_few_of(side, k, seen, n, share, dead=dead)
+    yield from _between_bases(calibration, counts, limit)
+
+
+def _worst(
+    k: npt.NDArray[np.int64], n: npt.NDArray[np.int64], share: tuple[float, float]
+) -> tuple[float, int, int] | None:
+    q = k / np.maximum(n, 1)
+    p = np.clip(q, *share)
+    exponent = n * (special.rel_entr(q, p) + special.rel_entr(1 - q, 1 - p))
+    at = int(exponent.argmax())
+    return None if n[at] == 0 else (float(exponent[at]), int(k[at]), int(n[at]))
+
+
+def _too_few_of(
+    side: str, k: int, seen: int, n: int, share: tuple[float, float], *, dead: bool
+) -> Drift:
+    text = f"has {seen:,} of {n:,} events of its basis, {share[0]:.1%} to {share[1]:.1%} expected"
+    code = "dead" if dead else "efficiency"
+    return Drift(code, f"{side} {LETTERS[k]}", seen / n, share[0], text)
+
+
+def _between_bases(
+    calibration: Calibration, counts: npt.NDArray[np.int64], limit: float
+) -> Iterator[tuple[float, Drift]]:
+    """Pairs (HV, DA) among all in different bases: the splitters and both bases' efficiencies."""
+    one = _basis_product(calibration, 0, 1)
+    two = _basis_product(calibration, 1, 0)
+    share = one[0] / (one[0] + two[1]), one[1] / (one[1] + two[0])
+    first = counts[:, :2, 2:].sum(axis=(1, 2))
+    total = first + counts[:, 2:, :2].sum(axis=(1, 2))
+    worst = _worst(first, total, share)
+    if worst is not None and worst[0] > limit:
+        exponent, seen, n = worst
+        text = f"has {seen:,} of {n:,} pairs, {share[0]:.1%} to {share[1]:.1%} expected"
+        yield exponent, Drift("efficiency", "alice HV with bob DA", seen / n, share[0], text)
+
+
+def _basis_product(calibration: Calibration, alice: int, bob: int) -> tuple[float, float]:
+    low = high = 1.0
+    for side, basis in (("alice", alice), ("bob", bob)):
+        found = [calibration.station(side).detectors[LETTERS[k]].efficiency for k in _BASES[basis]]
+        low *= sum(e.low for e in found)
+        high *= sum(e.high for e in found)
+    return low, high
+
+
+def _delays(
+    calibration: Calibration,
+    counts: npt.NDArray[np.int64],
+    sums: Floats,
+    sigma: float,
+    per_test: float,
+) -> Iterator[tuple[float, Drift]]:
+    """Differences of mean times that cancel the common clock."""
+    z = float(-special.ndtri(per_test / 2))
+    for axis, side in enumerate(SIDES):
+        n, total = counts.sum(axis=2 - axis), sums.sum(axis=2 - axis)
+        sign = -1.0 if side == "alice" else 1.0  # Alice's delay enters with a minus
+        for first, second in _BASES:
+            tolerance = sum(_d(calibration, side, k) for k in (first, second))
+            found = _largest(
+                sign, (n[:, second], total[:, second]), (n[:, first], total[:, first]),
+                sigma, z, tolerance,
+            )  # fmt: skip
+            if found is not None:
+                excess, value, at = found
+                k = _mover(side, (first, second), value, counts[at], sums[at])
+                moved = value if k == second else -value
+                limit = _d(calibration, side, k)
+                text = f"delay {moved:+.0f} ps beyond ±{limit:.0f} ps"
+                yield excess, Drift("drift", f"{side} {LETTERS[k]}", moved, limit, text)
+    yield from _delay_between_bases(calibration, counts, sums, sigma, z)
+
+
+def _d(calibration: Calibration, side: str, k: int) -> float:
+    return calibration.station(side).detectors[LETTERS[k]].delay_uncertainty_ps
+
+
+def _largest(
+    sign: float,
+    one: tuple[npt.NDArray[np.int64], Floats],
+    two: tuple[npt.NDArray[np.int64], Floats],
+    sigma: float,
+    z: float,
+    tolerance: float,
+) -> tuple[float, float, int] | None:
+    """(excess in standard deviations, difference, interval) of the worst interval beyond limit."""
+    enough = (one[0] >= 16) & (two[0] >= 16)
+    if not enough.any():
+        return None
+    n1, n2 = np.maximum(one[0], 1), np.maximum(two[0], 1)
+    difference = sign * (one[1] / n1 - two[1] / n2)
+    deviation = sigma * np.sqrt(1 / n1 + 1 / n2)
+    excess = np.where(enough, (np.abs(difference) - tolerance) / deviation, -np.inf)
+    at = int(excess.argmax())
+    return (float(excess[at]), float(difference[at]), at) if excess[at] > z else None
+
+
+def _mover(
+    side: str, pair: tuple[int, int], value: float, counts: npt.NDArray[np.int64], sums: Floats
+) -> int:
+    """Which of the two has moved: the one whose mean lies further from that of the pairs of the
+    other bases, which neither of them touches."""
+    ours = counts if side == "alice" else counts.T
+    times = sums if side == "alice" else sums.T
+    others = [k for k in range(4) if k not in pair]
+    rest = float(times[others].sum()) / max(int(ours[others].sum()), 1)
+    apart = [abs(float(times[k].sum()) / max(int(ours[k].sum()), 1) - rest) for k in pair]
+    return pair[0] if apart[0] > apart[1] else pair[1]
+
+
+def _delay_between_bases(
+    calibration: Calibration,
+    counts: npt.NDArray[np.int64],
+    sums: Floats,
+    sigma: float,
+    z: float,
+) -> Iterator[tuple[float, Drift]]:
+    tolerance = sum(_d(calibration, side, k) for side in SIDES for k in range(4)) / 2
+    blocks = [(slice(2, 4), slice(0, 2)), (slice(0, 2), slice(2, 4))]
+    one, two = (
+        (counts[:, a, b].sum(axis=(1, 2)), sums[:, a, b].sum(axis=(1, 2))) for a, b in blocks
+    )
+    found = _largest(1.0, one, two, sigma, z, tolerance)
+    if found is not None:
+        excess, value, _ = found
+        text = f"delays apart by {value:+.0f} ps, beyond ±{tolerance:.0f} ps"
+        where = "alice DA with bob HV, against alice HV with bob DA,"
+        # a single detector, where there is one, explains more: it is named first
+        yield excess / 4, Drift("drift", where, value, tolerance, text)
