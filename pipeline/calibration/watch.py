@@ -106,7 +106,7 @@ def judge(
         index = 16 * number + cell
         counts = np.bincount(index, minlength=16 * parts).reshape(parts, 4, 4)
         times = disclosed.residual_ps.astype(np.float64)
-        sums = np.bincount(index, times, minlength=16 * parts)
+        sums = np.bincount(index, times, minlength=16 * parts).astype(np.float64)
         found += _shares(calibration, counts, per_test)
         found += _delays(calibration, counts, sums.reshape(parts, 4, 4), sigma, per_test)
     found.sort(key=lambda pair: -pair[0])
