@@ -1,5 +1,5 @@
 """``python -m photonlink.pipeline.cli``."""
 
-from photonlink.pipeline.cli.main import main
+from photonlink.pipeline.cli.entry import main
 
 main()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from photonlink.pipeline.cli.recordings import JsonOption
+from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.options import JsonOption
+from photonlink.pipeline.cli.terminal import console, finite
 
 
 def check(
     stations: Annotated[list[Path], typer.Argument(help="One station file, or both of a bench.")],
-    seconds: Annotated[float, typer.Option(help="Seconds of clicks to look at.", min=0.5)] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(help="Seconds of clicks to look at.", min=0.5, callback=finite)
+    ] = 5.0,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure the detectors and write the calibration.")
     ] = False,
@@ -24,7 +26,10 @@ def check(
         str, typer.Option(help="With --calibrate: who vouches for the light.")
     ] = "",
     valid_hours: Annotated[
-        float, typer.Option(help="With --calibrate: for how long it holds.", min=0.01, max=8784)
+        float,
+        typer.Option(
+            help="With --calibrate: for how long it holds.", min=0.01, max=8784, callback=finite
+        ),
     ] = 24.0,
     detector: Annotated[
         str | None, typer.Option(help="With --calibrate: only this one was replaced, e.g. bob.V.")
@@ -36,6 +41,8 @@ def check(
     With --calibrate, at both ends at the same time: measure each detector's delay, efficiency,
     jitter and dead time, and write the calibration without which no key is made.
     """
+    import asyncio
+
     from photonlink.pipeline.node.station import load_node_station
 
     loaded = [load_node_station(s) for s in stations]
@@ -69,6 +76,6 @@ def check(
     if as_json:
         print(json.dumps(report.as_dict()), flush=True)
     else:
-        print_report(report, Console())
+        print_report(report, console())
     if not report.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILURE)

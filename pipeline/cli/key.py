@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from photonlink.pipeline.cli.recordings import JsonListOption
+from photonlink.pipeline.cli.options import JsonListOption
 
-app = typer.Typer(help="Key in the store of a node that is not running.")
+app = typer.Typer(help="Key in the store of a node that is not running.", rich_markup_mode=None)
 StationArgument = Annotated[Path, typer.Argument(help="Station file of the node.")]
 
 

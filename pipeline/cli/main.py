@@ -1,37 +1,44 @@
 """The command ``photonlink``. Each command says what it did, and exits with 0 only when it did it.
 
-Exit codes: 0 done, 1 refused or failed with a named reason, 2 wrong usage, 130 interrupted.
-``demo`` without key is 1; ``replay`` is 0 also when the clicks gave no key: ``aborts`` says why.
+Exit statuses are those of :class:`ExitStatus`, one meaning for all commands. Nothing heavy is
+imported here: each command imports what it needs when it runs; help is plain text.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import recordings as cli_recordings
-from photonlink.pipeline.cli.recordings import JsonOption
+from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
+from photonlink.pipeline.cli.options import JsonOption
+from photonlink.pipeline.cli.terminal import console, finite, print_any_encoding
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="photonlink",
     help="Quantum key distribution bench: instruments, emulators, secret key from their clicks.",
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     add_completion=False,
 )
-psk_app = typer.Typer(help="Pre-shared keys: what two nodes need before their first block.")
+psk_app = typer.Typer(
+    help="Pre-shared keys: what two nodes need before their first block.", rich_markup_mode=None
+)
 app.add_typer(psk_app, name="psk")
 app.add_typer(cli_key.app, name="key")
 app.command()(cli_recordings.analyze)
@@ -43,7 +50,9 @@ app.command()(cli_keyrate.claim)
 
 @app.command()
 def demo(
-    duration: Annotated[float, typer.Option(help="Seconds of acquisition.", min=1.0)] = 60.0,
+    duration: Annotated[
+        float, typer.Option(help="Seconds of acquisition.", min=1.0, callback=finite)
+    ] = 60.0,
     seed: Annotated[int | None, typer.Option(help="Seed of the emulated bench.", min=0)] = None,
     block_bits: Annotated[
         int | None, typer.Option(help="Sifted bits per block (default 200,000).", min=100)
@@ -54,19 +63,21 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Make secret key on an emulated bench: two nodes, emulated instruments, an MQTT broker."""
+    import asyncio
+
+    from rich.live import Live
+
     from photonlink.pipeline.demo.demo import Demo
     from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
 
-    if folder is not None:
-        folder.mkdir(parents=True)
-    console = Console(stderr=as_json)
+    out = console(stderr=as_json)
     if go_unlocked_if_needed():
-        console.print(
+        out.print(
             "This machine lets us lock too little memory (ulimit -l): the demo's secrets, which "
             "protect nothing, may reach the swap. A node for real key refuses to run like this.",
             style="yellow",
         )
-    with Live(console=console, refresh_per_second=4, transient=False) as live:
+    with Live(console=out, refresh_per_second=4, transient=False) as live:
         run = Demo(
             duration_s=duration,
             seed=seed,
@@ -79,27 +90,33 @@ def demo(
     if as_json:
         print(json.dumps(result), flush=True)
     else:
-        _print_result(console, result)
+        _print_result(out, result)
+    for failure in outcome.failures:
+        print(f"photonlink: {failure}", file=sys.stderr)
     if outcome.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(ExitStatus.INTERRUPTED)
+    if outcome.failures:
+        raise typer.Exit(ExitStatus.FAILURE)
     if not result["keys_match"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILURE if result["secret_bits"] else ExitStatus.NO_KEY)
 
 
-def _print_result(console: Console, result: dict[str, Any]) -> None:
-    console.print(
+def _print_result(out: Console, result: dict[str, Any]) -> None:
+    out.print(
         f"secret bits (net) {result.get('secret_bits', 0):,} in {result.get('blocks', 0)} blocks, "
         f"keys match: {result['keys_match']}, epsilon {result.get('epsilon', 0):.2g}, "
         f"emulated: {result.get('emulated')}, lasers read back off: {result['lasers_off']}"
     )
     for reason in result.get("aborts", []):
-        console.print(f"no key from a block: {reason}", style="red")
+        out.print(f"no key from a block: {reason}", style="red")
 
 
 @app.command()
 def node(
     station: Annotated[Path, typer.Argument(help="Station file of this node.")],
-    duration: Annotated[float | None, typer.Option(help="Seconds of acquisition.", min=1)] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Seconds of acquisition.", min=1, callback=finite)
+    ] = None,
     record: Annotated[
         Path | None, typer.Option(help="Record the session into this new folder.")
     ] = None,
@@ -111,7 +128,9 @@ def node(
         bool, typer.Option("--control", help="Take 'light on' and 'light off' on standard input.")
     ] = False,
 ) -> None:
-    """Run one node of a link: Alice or Bob, as its station file says."""
+    """Run one node of a link: Alice or Bob, as its station file says. Without key: status 3."""
+    import asyncio
+
     from photonlink.pipeline.node.emulators import emulators
     from photonlink.pipeline.node.node import Node, NodeOptions
     from photonlink.pipeline.node.report import Reporter
@@ -122,9 +141,11 @@ def node(
     try:
         with emulators(loaded, start=sim):
             options = NodeOptions(duration, record, control)
-            asyncio.run(Node(loaded, options, report).run())
+            account = asyncio.run(Node(loaded, options, report).run())
     finally:
         report.close()
+    if not account["secret_bits"]:
+        raise typer.Exit(ExitStatus.NO_KEY)
 
 
 app.command()(cli_check.check)
@@ -143,17 +164,28 @@ def psk_new(
 
 
 def main() -> None:
-    """Entry point: a named error is one message and exit code 1, never a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    """Entry point: a named error is one message and a status, never a traceback."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    print_any_encoding()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a reader that has gone shows here, not when Python ends
     except PhotonlinkError as error:
-        print(f"photonlink: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(1)
+        _fail(str(error))
+    except BrokenPipeError:  # who read us has gone; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitStatus.FAILURE)
     except OSError as error:  # a folder that is missing, a file that is there, a disk that is full
-        print(f"photonlink: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(ExitStatus.INTERRUPTED)
+
+
+def _fail(text: str) -> None:
+    print(f"photonlink: {text}", file=sys.stderr)
+    sys.exit(ExitStatus.FAILURE)

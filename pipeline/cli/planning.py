@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from photonlink.pipeline.cli.recordings import JsonListOption, JsonOption
+from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.options import JsonListOption, JsonOption
+from photonlink.pipeline.cli.terminal import console
 
 if TYPE_CHECKING:
     from photonlink.pipeline.planning.curve import Point
@@ -79,6 +79,8 @@ def keyrate(
 
 
 def _show_points(found: list[Point], axis: str) -> None:
+    from rich.table import Table
+
     unit = "km" if axis == "distance" else "dB"
     table = Table("link", unit, "block", "bit/s", "asymptotic", "QBER", "why none")
     for p in found:
@@ -86,10 +88,12 @@ def _show_points(found: list[Point], axis: str) -> None:
             p.link, f"{p.x:.1f}", p.block, f"{p.bits_per_s:.4g}",
             f"{p.asymptotic_bits_per_s:.4g}", f"{p.qber:.2%}", p.reason or "",
         )  # fmt: skip
-    Console().print(table)
+    console().print(table)
 
 
 def _published(as_json: bool) -> None:
+    from rich.table import Table
+
     from photonlink.pipeline.claim import published
 
     rows = published.published_links()
@@ -104,9 +108,9 @@ def _published(as_json: bool) -> None:
             table.add_row(
                 row.name, f"{row.published:.5g}", f"{row.ours:.5g}", accepted, row.unit, met
             )
-        Console().print(table)
+        console().print(table)
     if missed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILURE)
 
 
 def plan(
@@ -142,7 +146,7 @@ def claim(
     for each in failed:
         print(each, file=sys.stderr)
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILURE)
 
 
 def _finite(value: Any) -> Any:

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
-from photonlink.pipeline.stages.window import LETTERS
+from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.options import JsonOption
+from photonlink.pipeline.cli.terminal import console
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Last line on stdout is one JSON object.")]
-JsonListOption = Annotated[
-    bool, typer.Option("--json", help="Last line on stdout is a JSON list, one item a row.")
-]
+LETTERS = "HVDA"  # of stages.window, which imports numpy; a test compares them
 DEFAULT_MAP = "H=1,V=2,D=3,A=4"
 
 
@@ -81,6 +78,8 @@ def replay(
     """Distil recorded clicks to key: a session of our own, or two files of any readable format."""
     if (folder is None) == (alice is None or bob is None):
         raise typer.BadParameter("give the folder of a recorded session, or --alice and --bob")
+    from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
+
     go_unlocked_if_needed()  # replayed key is marked and protects nothing
     if folder is not None:
         from photonlink.pipeline.recordings.session import replay_session
@@ -95,11 +94,13 @@ def replay(
     if as_json:
         print(json.dumps(result), flush=True)
     else:
-        console = Console()
+        out = console()
         for name, value in result.items():
-            console.print(f"{name:22} {value}")
+            out.print(f"{name:22} {value}")
     if result["keys_match"] is False and not result["aborts"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILURE)
+    if not result["secret_bits"]:
+        raise typer.Exit(ExitStatus.NO_KEY)
 
 
 def _replay_files(

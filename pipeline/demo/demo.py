@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.demo import watchdog as watchdog_program
 from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
 from photonlink.pipeline.status.run_summary import account
@@ -34,8 +35,13 @@ STOP_TIMEOUT_S = 20.0
 CALIBRATE_S = 5.0  # of light; the first key is to come within a minute
 LINE_LIMIT = 1 << 20
 NODES = ("alice", "bob")
-# done, interrupted, and interrupted when it was done and Python was about to end it
-ENDED_AS_ASKED = (0, 130, -signal.SIGINT)
+# done, without key, interrupted, and interrupted when it was done and Python was about to end it
+ENDED_AS_ASKED = (0, 3, 130, -signal.SIGINT)
+ENDING_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    if name in signal.Signals.__members__
+)
 
 
 class DemoError(PhotonlinkError):
@@ -161,17 +167,26 @@ class Demo:
         self.outcome = DemoOutcome()
 
     async def run(self) -> DemoOutcome:
+        """What was reached, also when something failed: then ``failures`` says what."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING_SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
         try:
             if self._folder is not None:
-                await self._run_in(self._folder)
+                self._folder.mkdir(parents=True)
+                await self._run_in(self._folder, temporary=False)
             else:
                 with tempfile.TemporaryDirectory(prefix="photonlink-demo-") as name:
-                    await self._run_in(Path(name))
+                    await self._run_in(Path(name), temporary=True)
+        except TimeoutError:
+            self.outcome.failures.append("the nodes did not finish in time")
+        except PhotonlinkError as error:
+            self.outcome.failures.append(str(error))
+        except OSError as error:
+            where = error.filename or "the demo's files"
+            self.outcome.failures.append(f"{where}: {error.strerror or error}")
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ENDING_SIGNALS:
                 loop.remove_signal_handler(number)
         return self.outcome
 
@@ -179,12 +194,13 @@ class Demo:
         self.outcome.interrupted = True
         self._stopping.set()
 
-    async def _run_in(self, folder: Path) -> None:
-        broker = EmbeddedBroker()
+    async def _run_in(self, folder: Path, *, temporary: bool) -> None:
+        broker = EmbeddedBroker(folder=folder)
         files = write_demo_files(
             folder, broker.port, free_port(), seed=self._seed, block_bits=self._block_bits
         )
         emulators = await Program.start("emulators", *files.emulator_arguments)
+        watchdog = await _Watchdog.start(folder if temporary else None, emulators)
         nodes: list[Program] = []
         try:
             await self._or_stopped(self._ready(emulators))
@@ -194,6 +210,7 @@ class Demo:
                 if self._stopping.is_set():
                     break
                 nodes.append(await Program.start(name, *self._node_arguments(station)))
+                await watchdog.watch(nodes[-1].process.pid)
             await self._or_stopped(self._follow(nodes))
         finally:
             # each of these runs whatever the one before met: the emulators last, lasers off
@@ -202,6 +219,7 @@ class Demo:
                 await asyncio.to_thread(broker.stop)
             finally:
                 await self._end_emulators(emulators)
+                await watchdog.done()
 
     def _node_arguments(self, station: Path) -> tuple[str, ...]:
         return (
@@ -305,6 +323,39 @@ class Demo:
         await rest
         steps = [{"instrument": n, "readback": str(v)} for n, v in self.outcome.lasers.items()]
         self._take({"event": "light", "node": "emulator", "steps": steps})
+
+
+class _Watchdog:
+    """A process that ends the nodes and removes the folder should the demo be killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, folder: Path | None, emulators: Program) -> _Watchdog:
+        assert emulators.process.stdin is not None  # noqa: S101 - a pipe was asked for
+        held: int = emulators.process.stdin.get_extra_info("pipe").fileno()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(Path(watchdog_program.__file__)), str(folder or "-"),
+            str(held),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=(held,),
+        )  # fmt: skip
+        return cls(process)
+
+    async def watch(self, pid: int) -> None:
+        await self._say(f"node {pid}")
+
+    async def done(self) -> None:
+        await self._say("done")
+        await self._process.wait()
+
+    async def _say(self, line: str) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line.encode() + b"\n")
+            await self._process.stdin.drain()
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:

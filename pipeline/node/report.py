@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
@@ -45,7 +47,8 @@ class Reporter:
         self.event(_EVENT_OF[type(record)], **flatten(record))
 
     def event(self, kind: str, **fields: Any) -> None:
-        event = {"event": kind, "node": self._node, **fields}
+        now = time.time()
+        event = {"event": kind, "ts": round(now, 3), "node": self._node, **fields}
         self._view.update(event)
         if self._json:
             self._line(json.dumps(event, allow_nan=False))
@@ -55,7 +58,8 @@ class Reporter:
             except OSError:  # the terminal was closed
                 self._live = None
         elif kind != "state":
-            self._line("\n".join(_plain(kind, fields)))
+            stamp = dt.datetime.fromtimestamp(now).astimezone().isoformat(timespec="milliseconds")
+            self._line("\n".join(f"{stamp} {line}" for line in _plain(kind, fields)))
 
     def light(self, steps: Iterable[dict[str, Any]]) -> None:
         """What made the bench safe, read back: ``instrument``, ``action``, ``ok``, ``readback``."""
@@ -75,12 +79,14 @@ class Reporter:
 
 
 def _plain(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    """An event as a line to read; each item of a table on a line of its own."""
+    """An event as one line to read; one line for each item where it is a list of items."""
     tables = {k: v for k, v in fields.items() if v and isinstance(v, list | tuple)}
-    yield f"{kind}: {_pairs({k: v for k, v in fields.items() if k not in tables})}".rstrip()
+    rest = {k: v for k, v in fields.items() if k not in tables}
+    if rest or not tables:
+        yield f"{kind}: {_pairs(rest)}".rstrip()
     for name, rows in tables.items():
         for row in rows:
-            yield f"  {name}: " + (_pairs(row) if isinstance(row, Mapping) else str(row))
+            yield f"{kind} {name}: " + (_pairs(row) if isinstance(row, Mapping) else str(row))
 
 
 def _pairs(fields: Mapping[str, Any]) -> str:

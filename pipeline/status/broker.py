@@ -45,9 +45,10 @@ class BrokerError(PhotonlinkError):
 class EmbeddedBroker:
     """``with EmbeddedBroker() as broker: broker.port``; loopback only, any free port."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, folder: Path | None = None) -> None:
+        """folder: where its file goes; none: a temporary one of its own."""
         self.port = port or free_port()
-        self._folder = tempfile.TemporaryDirectory(prefix="photonlink-broker-")
+        self._folder = tempfile.TemporaryDirectory(prefix="photonlink-broker-", dir=folder)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -76,6 +77,7 @@ class EmbeddedBroker:
     def stop(self) -> None:
         """End the broker; safe to call twice."""
         process, self._process = self._process, None
+        self._folder.cleanup()
         if process is None:
             return
         if process.stdin is not None:
@@ -97,7 +99,6 @@ class EmbeddedBroker:
         at: TracebackType | None,
     ) -> None:
         self.stop()
-        self._folder.cleanup()
 
 
 def free_port() -> int:

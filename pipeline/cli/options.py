@@ -1,0 +1,12 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Last line on stdout is one JSON object.")]
+JsonListOption = Annotated[
+    bool, typer.Option("--json", help="Last line on stdout is a JSON list, one item a row.")
+]

@@ -1,0 +1,42 @@
+"""Where commands print: the width of a terminal, no cut in a pipe, no failure for an encoding."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_COLUMNS = 1000  # a table in a file or a pipe is as wide as its text
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console for tables and text. In a pipe nothing is cut, wrapped or coloured."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    if stream.isatty() or "COLUMNS" in os.environ:
+        return Console(stderr=stderr)
+    return Console(stderr=stderr, width=PIPE_COLUMNS, soft_wrap=True)
+
+
+def print_any_encoding() -> None:
+    """A letter that the terminal's encoding lacks becomes ``?``; it never ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(errors="replace")
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of options in seconds and the like: no ``inf``, no ``nan``."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value

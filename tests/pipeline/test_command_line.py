@@ -1,0 +1,142 @@
+"""The command line as a pipe, a script and an odd terminal meet it."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from photonlink.pipeline.cli import recordings
+from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
+from photonlink.pipeline.cli.key import app as key_app
+from photonlink.pipeline.cli.main import app
+from photonlink.pipeline.cli.terminal import print_any_encoding
+from photonlink.pipeline.stages.window import LETTERS
+
+PHOTONLINK = [sys.executable, "-m", "photonlink.pipeline.cli"]
+HEAVY = ("scipy", "numpy", "pydantic", "matplotlib", "cffi", "aiomqtt", "paho", "asyncio", "serial",
+         "rich.table", "rich.live", "rich.markdown")  # fmt: skip
+
+
+def _run(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    kept = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    return subprocess.run(
+        [*PHOTONLINK, *arguments],
+        capture_output=True, check=False, timeout=120, env=kept | (environment or {}),
+    )  # fmt: skip
+
+
+def _cpu_s(command: list[str]) -> float:
+    def used() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    best = float("inf")
+    for _ in range(5):
+        before = used()
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        best = min(best, used() - before)
+    return best
+
+
+def test_help_takes_at_most_twice_the_cpu_time_of_its_libraries() -> None:
+    libraries = _cpu_s([sys.executable, "-c", "import typer, rich"])
+    assert _cpu_s([*PHOTONLINK, "--help"]) <= 2 * libraries
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "photonlink.pipeline.cli", "--help"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported, "the list is read"
+    heavy = [m for m in imported if any(m == h or m.startswith(f"{h}.") for h in HEAVY)]
+    assert not heavy
+    assert not [
+        m for m in imported if m.startswith(("photonlink.pipeline.node", "photonlink.hal.l"))
+    ]
+
+
+def test_help_says_what_the_exit_statuses_mean() -> None:
+    text = " ".join(_run("--help").stdout.decode().split())
+    assert EPILOG in text
+    assert all(str(int(status)) in EPILOG for status in ExitStatus)
+
+
+def test_tables_in_help_keep_their_square_brackets() -> None:
+    assert b"[sim]" in _run("node", "--help").stdout
+
+
+def test_letters_of_the_command_line_are_those_of_the_stages() -> None:
+    assert tuple(recordings.LETTERS) == tuple(LETTERS)
+    assert app
+    assert key_app
+
+
+def test_a_table_in_a_pipe_of_poor_encoding_is_whole_and_no_traceback() -> None:
+    name = _run("keyrate", "--presets").stdout.split()[0].decode()
+    done = _run("keyrate", name, "--points", "2", environment={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == ExitStatus.SUCCESS, done.stderr.decode(errors="replace")
+    text = done.stdout.decode("ascii")
+    assert "..." not in text
+    assert all(word in text for word in ("asymptotic", "QBER", "why none")), text
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_letter_that_an_encoding_lacks_is_a_question_mark(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_any_encoding()
+    print("2 → 3", flush=True)
+    assert stream.buffer.getvalue() == b"2 ? 3\n"  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_left_ends_the_command_quietly() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            [*PHOTONLINK, "keyrate", "--presets"],
+            stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=120,
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+    assert done.returncode == ExitStatus.FAILURE
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "ten"])
+@pytest.mark.parametrize("command", ["demo", "node"])
+def test_a_duration_that_is_no_duration_is_wrong_usage(command: str, value: str) -> None:
+    more = ["station.toml"] if command == "node" else []
+    done = _run(command, *more, "--duration", value)
+    assert done.returncode == ExitStatus.USAGE
+    assert b"--duration" in done.stderr
+
+
+def test_ctrl_c_while_importing_is_quiet() -> None:
+    """Interrupted at the first import of something of ours, before there is any handler."""
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'photonlink.pipeline.cli.main': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from photonlink.pipeline.cli.entry import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode in (ExitStatus.INTERRUPTED, -signal.SIGINT)
+    assert done.stderr == b""
