@@ -20,6 +20,7 @@ from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
 from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
 from photonlink.pipeline.keys.locking import lock_node
+from photonlink.pipeline.node.emission import emitting
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration
@@ -89,12 +90,11 @@ async def measure_own(
         dark_hz = (await _record(station, bench, DARK_S)).rates_hz()
     if peer is not None:
         await peer.in_step("light")
-    for laser in bench.lasers.values():
-        await laser.set_emission(True)
-    await asyncio.sleep(SETTLE_S)
-    if peer is not None:
-        await peer.in_step("record")
-    lit = await _record(station, bench, seconds)
+    async with emitting(bench):
+        await asyncio.sleep(SETTLE_S)
+        if peer is not None:
+            await peer.in_step("record")
+        lit = await _record(station, bench, seconds)
     return SideClicks(
         lit.role, lit.resolution_ps, lit.host_start_s, lit.time_ps, lit.detector, lit.seconds,
         dark_hz, lit.lost_s, lit.emulated,

@@ -205,7 +205,7 @@ class Demo:
         try:
             await self._or_stopped(self._ready(emulators))
             await asyncio.to_thread(broker.start)
-            await self._or_stopped(self._calibrate(list(files.stations.values())))
+            await self._or_stopped(self._calibrate(list(files.stations.values()), watchdog))
             for name, station in files.stations.items():
                 if self._stopping.is_set():
                     break
@@ -251,13 +251,14 @@ class Demo:
         if not (first and first.get("ready")):
             raise emulators.failure("the emulators did not start")
 
-    async def _calibrate(self, stations: list[Path]) -> None:
+    async def _calibrate(self, stations: list[Path], watchdog: _Watchdog) -> None:
         """What an operator does before key is made; the demo vouches for its emulated light."""
         self._take({"event": "calibrating", "node": "both", "seconds": CALIBRATE_S})
         check = await Program.start(
             "check", "-m", "photonlink.pipeline.cli", "check", *map(str, stations), "--calibrate",
             "--operator", "demo", "--seconds", str(CALIBRATE_S), "--json",
         )  # fmt: skip
+        await watchdog.watch(check.process.pid)
         try:
             async with asyncio.timeout(CALIBRATE_S + READY_TIMEOUT_S):
                 found = await check.read()

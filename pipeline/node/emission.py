@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from photonlink.hal.errors import PhotonlinkError
@@ -18,6 +19,8 @@ from photonlink.hal.instruments import SafetyStep
 from photonlink.hal.light_guard import BEAT_S, LightGuard, LightGuardError
 from photonlink.hal.opening import Bench
 from photonlink.hal.safety import Lease, LeaseExpired, arm
+
+_log = logging.getLogger(__name__)
 
 Said = Callable[[str, str, bool], None]
 """Called with an alarm's code, its text, and whether it holds."""
@@ -142,3 +145,23 @@ class Emission:
         elif "failed" in event:
             text = f"{event['failed']} could not be switched off: {event['reason']}"
             self._alarm("light_guard_failed", text, True)
+
+
+@contextlib.asynccontextmanager
+async def emitting(bench: Bench) -> AsyncIterator[None]:
+    """All lasers of an open bench emit for the body, leased and watched; then they are dark."""
+
+    def alarm(code: str, text: str, active: bool) -> None:
+        if active:
+            _log.warning("%s: %s", code, text)
+
+    async with Emission(bench, lambda _: None, alarm) as emission:
+        task = asyncio.create_task(emission.run(), name="emission")
+        try:
+            await emission.on()
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            steps = [s for laser in bench.lasers.values() for s in await laser.safe_state()]
+            emission.closed(tuple(steps))

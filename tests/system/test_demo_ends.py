@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -34,13 +35,23 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _with_nodes(demo: Running, folder: Path) -> set[int]:
+def _nodes(demo: Running) -> list[int]:
+    found = []
+    for pid in _descendants(demo.process.pid):
+        with contextlib.suppress(OSError):
+            if b"node" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+def _with_nodes(demo: Running) -> set[int]:
+    """Everything that runs once both nodes have opened their instruments."""
     deadline = time.monotonic() + DEADLINE_S
-    while not list(folder.glob("photonlink-demo-*/*-state")):
+    while len(_nodes(demo)) < 2:
         assert demo.process.poll() is None, demo.tail()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.5)
+    time.sleep(1.0)
     return _descendants(demo.process.pid)
 
 
@@ -50,7 +61,7 @@ def test_a_demo_that_goes_leaves_no_nodes_and_no_key(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running(*PHOTONLINK, "demo", "--duration", "600", "--seed", "6", "--json") as demo:
-        programs = _with_nodes(demo, tmp_path)
+        programs = _with_nodes(demo)
         assert len(programs) >= 4, "emulators, two nodes, their guards, a broker, a watchdog"
         demo.process.send_signal(number)
         demo.finish()
@@ -68,10 +79,8 @@ def test_a_node_that_dies_does_not_take_the_json_with_it(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running(*PHOTONLINK, "demo", "--duration", "600", "--seed", "6", "--json") as demo:
-        for pid in _with_nodes(demo, tmp_path):
-            if b"node" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                os.kill(pid, signal.SIGKILL)
-                break
+        _with_nodes(demo)
+        os.kill(_nodes(demo)[0], signal.SIGKILL)
         assert demo.finish() == 1, demo.tail()
         result = json.loads(demo.output.strip().splitlines()[-1])
     assert result["keys_match"] is False
