@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
 from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite
+
+if TYPE_CHECKING:
+    from photonlink.pipeline.check.calibrate import CalibrateOptions
+    from photonlink.pipeline.node.station import NodeStation
 
 
 def check(
@@ -47,26 +51,12 @@ def check(
 
     loaded = [load_node_station(s) for s in stations]
     if calibrate:
-        from photonlink.pipeline.check.calibrate import (
-            CalibrateOptions,
-            calibrate_stations,
-            describe,
-        )
-
         if not operator.strip():
             raise typer.BadParameter("--calibrate needs --operator: who vouches for the light?")
+        from photonlink.pipeline.check.calibrate import CalibrateOptions
+
         options = CalibrateOptions(operator.strip(), seconds, valid_hours, detector)
-        found = asyncio.run(calibrate_stations(loaded, options))
-        if as_json:
-            written = {s.node.role: str(s.calibration_path) for s in loaded}
-            print(
-                json.dumps(found[0].as_dict() | {"digest": found[0].digest, "files": written}),
-                flush=True,
-            )
-        else:
-            print("\n".join(describe(found[0], time.time())))
-            for station in loaded:
-                print(f"wrote {station.calibration_path}")
+        _calibrate(loaded, options, as_json=as_json)
         return
     if operator or detector:
         raise typer.BadParameter("--operator and --detector belong to --calibrate")
@@ -79,3 +69,19 @@ def check(
         print_report(report, console())
     if not report.ok:
         raise typer.Exit(ExitStatus.FAILURE)
+
+
+def _calibrate(stations: list[NodeStation], options: CalibrateOptions, *, as_json: bool) -> None:
+    """Calibrate, and say what was written where."""
+    import asyncio
+
+    from photonlink.pipeline.check.calibrate import calibrate_stations, describe
+
+    found = asyncio.run(calibrate_stations(stations, options))[0]
+    if as_json:
+        files = {s.node.role: str(s.calibration_path) for s in stations}
+        print(json.dumps(found.as_dict() | {"digest": found.digest, "files": files}), flush=True)
+        return
+    print("\n".join(describe(found, time.time())))
+    for station in stations:
+        print(f"wrote {station.calibration_path}")
