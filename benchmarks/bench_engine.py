@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.firmware_sim.bench import Bench
 from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
+from photonlink.firmware_sim.optical_table import OpticalTable
 
 REPEATS = 5
 DEAD_S, JITTER_PS, EFFICIENCY, TRANSMISSION, DARK_HZ, LSB_PS = 1e-7, 102.0, 0.3, 0.6, 1500.0, 80
 PAIRS_HZ = 1.35e7  # 2.4 M detected photons per second and side
 
 
-def heavy(bob: bool) -> Bench:
+def heavy(bob: bool) -> OpticalTable:
     """A bright bench: about 2.3 M tags/s and side."""
     diode = {"dead_time_s": DEAD_S, "efficiency": EFFICIENCY, "dark_hz": DARK_HZ}
     arm = {
@@ -42,7 +42,7 @@ def heavy(bob: bool) -> Bench:
         "alice": arm,
         "bob": arm if bob else {**arm, "loss_db": 200.0},
     }
-    return Bench(BenchConfig.model_validate(config))
+    return OpticalTable(BenchConfig.model_validate(config))
 
 
 def engine_rate(bob: bool, seconds: float = 1.0) -> float:
@@ -103,7 +103,7 @@ def numpy_rate(seconds: float = 0.4) -> float:
 
 def demo_share(seconds: float = 5.0) -> float:
     """CPU seconds per bench second of the default bench at 32 mW."""
-    bench = Bench(parse_bench(default_bench()))
+    bench = OpticalTable(parse_bench(default_bench()))
     bench.set({"source.pump_power_mw": 32.0})
     for tagger in bench.taggers.values():
         tagger.start()

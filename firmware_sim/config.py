@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from photonlink.firmware_sim.ports import DEVICES
+from photonlink.firmware_sim.places import DEVICES
 
 Letter = Literal["h", "v", "d", "a"]
 LETTERS: tuple[Letter, ...] = ("h", "v", "d", "a")

@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from photonlink.firmware_sim.bench import Bench
 from photonlink.firmware_sim.config import ScheduledFault
+from photonlink.firmware_sim.optical_table import OpticalTable
 
 DeviceControl = Callable[[str, Mapping[str, Any]], Any]
 
@@ -24,7 +24,7 @@ class Schedule:
         heapq.heapify(self._queue)
         self._next = len(faults)
 
-    def run(self, bench: Bench, control: DeviceControl) -> list[str]:
+    def run(self, bench: OpticalTable, control: DeviceControl) -> list[str]:
         """Apply everything due before the next slice; returns what could not be applied."""
         errors = []
         while self._queue and self._queue[0][0] * 1e12 < bench.end_ps + bench.slice_ps:
@@ -36,7 +36,7 @@ class Schedule:
         return errors
 
     def _apply(
-        self, at_s: float, fault: ScheduledFault, bench: Bench, control: DeviceControl
+        self, at_s: float, fault: ScheduledFault, bench: OpticalTable, control: DeviceControl
     ) -> None:
         if fault.set:
             before = {path: bench.get(path) for path in fault.set}

@@ -1,6 +1,6 @@
 """The emulator program: a bench, its devices, the control socket, in one event loop.
 
-Bench time follows the host's monotonic clock slice by slice. When the host cannot keep up, time is
+OpticalTable time follows the host's monotonic clock slice by slice. When the host cannot keep up, time is
 dropped as a loss that every running tagger reports, never silently.
 """
 
@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from photonlink.firmware_sim.bench import PS_PER_S, Bench, ParameterError
 from photonlink.firmware_sim.config import BenchConfig
 from photonlink.firmware_sim.control import ControlServer
 from photonlink.firmware_sim.faults import Schedule
+from photonlink.firmware_sim.optical_table import PS_PER_S, OpticalTable, ParameterError
 from photonlink.firmware_sim.physics.engine import component_seed
-from photonlink.firmware_sim.ports import DEVICES, Device
+from photonlink.firmware_sim.places import DEVICES, Device
 
 MAX_SOCKET_PATH = 100
 DEVICE_DEADLINE_S = 5.0
@@ -35,7 +35,7 @@ class Program:
     def __init__(
         self, config: BenchConfig, run_dir: Path, *, seed: int | None = None, speed: float = 1.0
     ) -> None:
-        self.bench = Bench(config, seed)
+        self.bench = OpticalTable(config, seed)
         self.run_dir = run_dir
         self.speed = speed
         self.devices: dict[str, Device] = {}

@@ -17,7 +17,7 @@ from photonlink.firmware_sim.physics.engine import (
     TaggerParams,
     component_seed,
 )
-from photonlink.firmware_sim.ports import TagRead
+from photonlink.firmware_sim.places import TagRead
 
 RATE_METER_PS = 100_000_000_000
 _PPM, _PPB = 1e-6, 1e-9
@@ -115,7 +115,7 @@ class TagMemory:
 
 
 class TaggerUnit:
-    """The port a tagger device is plugged into (``ports.TaggerPort``), driven by the bench."""
+    """The port a tagger device is plugged into (``places.TaggerPlace``), driven by the bench."""
 
     def __init__(
         self, side: int, name: str, engine: Engine, seed: int, now_ps: Callable[[], int]
@@ -157,7 +157,7 @@ class TaggerUnit:
         fifo_tags: int = 1 << 20,
         jitter_ps: float = 0.0,
     ) -> None:
-        """See ``ports.TaggerPort``. ValueError for a cable into an input that is not there."""
+        """See ``places.TaggerPlace``. ValueError for a cable into an input that is not there."""
         for letter, number in self._config.inputs.items():
             if number >= inputs:
                 raise ValueError(
@@ -170,14 +170,14 @@ class TaggerUnit:
         self._apply()
 
     def set_enabled(self, channel: int, enabled: bool) -> None:
-        """See ``ports.TaggerPort``. ValueError outside the inputs."""
+        """See ``places.TaggerPlace``. ValueError outside the inputs."""
         if not 0 <= channel < self._inputs:
             raise ValueError(f"{self._name}: no input {channel}, it has {self._inputs}")
         (self._enabled.add if enabled else self._enabled.discard)(channel)
         self._apply()
 
     def start(self) -> None:
-        """See ``ports.TaggerPort``."""
+        """See ``places.TaggerPlace``."""
         c = self._clock_config
         offset_s = c.start_offset_s + c.start_jitter_s * self._start_rng.uniform(-1.0, 1.0)
         self._offset_ps = round(offset_s * 1e12)
@@ -188,15 +188,15 @@ class TaggerUnit:
         self._apply()
 
     def stop(self) -> None:
-        """See ``ports.TaggerPort``; the recording ends with the last finished slice."""
+        """See ``places.TaggerPlace``; the recording ends with the last finished slice."""
         self._running = False
 
     def read(self, max_tags: int | None = None) -> TagRead:
-        """See ``ports.TaggerPort``."""
+        """See ``places.TaggerPlace``."""
         return self._memory.take(max_tags)
 
     def rates_hz(self) -> tuple[float, ...]:
-        """See ``ports.TaggerPort``."""
+        """See ``places.TaggerPlace``."""
         rates = [0.0] * self._inputs
         span = sum(span for span, _ in self._meter)
         if span:

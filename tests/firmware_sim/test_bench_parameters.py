@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from photonlink.firmware_sim.bench import SETTABLE, Bench, ParameterError
 from photonlink.firmware_sim.config import (
     BenchConfig,
     BenchFileError,
@@ -19,19 +18,20 @@ from photonlink.firmware_sim.config import (
     parse_bench,
 )
 from photonlink.firmware_sim.faults import Schedule
-from photonlink.firmware_sim.ports import DetectorPort, PumpPort, TaggerPort
+from photonlink.firmware_sim.optical_table import SETTABLE, OpticalTable, ParameterError
+from photonlink.firmware_sim.places import DetectorPlace, PumpPlace, TaggerPlace
 
 LIT = {"source.pump_power_mw": 32.0}
 
 
-def lit(seed: int = 1, **kw: Any) -> Bench:
+def lit(seed: int = 1, **kw: Any) -> OpticalTable:
     config = parse_bench(default_bench())
-    bench = Bench(config, seed)
+    bench = OpticalTable(config, seed)
     bench.set({**LIT, **kw})
     return bench
 
 
-def stream(bench: Bench, slices: int, every: int) -> list[bytes]:
+def stream(bench: OpticalTable, slices: int, every: int) -> list[bytes]:
     """Everything both taggers give, read every so many slices."""
     for tagger in bench.taggers.values():
         tagger.start()
@@ -92,7 +92,7 @@ def test_the_default_bench_has_the_size_the_demo_needs() -> None:
     assert 0.01 < truth["qber_da"] < 0.025
 
 
-def _two_sides(bench: Bench, slices: int) -> list[list[np.ndarray[Any, Any]]]:
+def _two_sides(bench: OpticalTable, slices: int) -> list[list[np.ndarray[Any, Any]]]:
     sides: list[list[np.ndarray[Any, Any]]] = [[], []]
     for _ in range(slices):
         bench.advance()
@@ -170,7 +170,7 @@ def test_a_bench_file_with_unknown_keys_is_refused_by_name() -> None:
 # ---- ports -------------------------------------------------------------------------------------
 
 
-def rate(bench: Bench, name: str, slices: int = 25) -> float:
+def rate(bench: OpticalTable, name: str, slices: int = 25) -> float:
     before = bench.clicks_total(name)
     for _ in range(slices):
         bench.advance()
@@ -178,8 +178,8 @@ def rate(bench: Bench, name: str, slices: int = 25) -> float:
 
 
 def test_light_follows_the_pump_within_a_slice() -> None:
-    bench = Bench(BenchConfig())
-    pump: PumpPort = bench.plug("pump")  # type: ignore[assignment]
+    bench = OpticalTable(BenchConfig())
+    pump: PumpPlace = bench.plug("pump")  # type: ignore[assignment]
     pump.set_optical_power_mw(20.0)
     assert rate(bench, "bob.h") > 10_000
     pump.set_optical_power_mw(0.0)
@@ -189,7 +189,7 @@ def test_light_follows_the_pump_within_a_slice() -> None:
 
 def test_a_plugged_diode_is_dark_until_it_has_bias() -> None:
     bench = lit()
-    port: DetectorPort = bench.plug("alice.v")  # type: ignore[assignment]
+    port: DetectorPlace = bench.plug("alice.v")  # type: ignore[assignment]
     assert rate(bench, "alice.v") == 0.0
     port.set_excess_bias_v(2.0)
     full = rate(bench, "alice.v")
@@ -207,7 +207,7 @@ def test_a_plugged_diode_is_dark_until_it_has_bias() -> None:
 
 def test_taggers_are_ports() -> None:
     bench = lit()
-    port: TaggerPort = bench.plug("bob.tagger")  # type: ignore[assignment]
+    port: TaggerPlace = bench.plug("bob.tagger")  # type: ignore[assignment]
     port.configure(inputs=8, resolution_ps=80.0)
     assert (port.inputs, port.resolution_ps, port.running) == (8, 80.0, False)
     bench.advance()
@@ -233,7 +233,7 @@ def test_scheduled_faults_come_and_go() -> None:
             "devices": {"pump": {"model": "toptica-dlc-pro", "port": "pump"}},
         }
     )
-    bench, schedule = Bench(config), Schedule(config.faults)
+    bench, schedule = OpticalTable(config), Schedule(config.faults)
     losses, complaints, commands = [], [], []
     for _ in range(20):
         complaints += schedule.run(bench, lambda name, command: commands.append((name, command)))

@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photonlink.firmware_sim.bench import Bench
 from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
+from photonlink.firmware_sim.optical_table import OpticalTable
 from photonlink.firmware_sim.tagger import TaggerUnit, TagMemory
 
 LIT = {"source": {"pump_power_mw": 20.0}}
 
 
-def lit(**paths: Any) -> Bench:
-    bench = Bench(BenchConfig.model_validate(LIT))
+def lit(**paths: Any) -> OpticalTable:
+    bench = OpticalTable(BenchConfig.model_validate(LIT))
     bench.set({name.replace("__", "."): value for name, value in paths.items()})
     return bench
 
 
-def advance(bench: Bench, slices: int) -> None:
+def advance(bench: OpticalTable, slices: int) -> None:
     for _ in range(slices):
         bench.advance()
 
 
-def alice(bench: Bench, **kw: Any) -> TaggerUnit:
+def alice(bench: OpticalTable, **kw: Any) -> TaggerUnit:
     tagger = bench.taggers["alice"]
     tagger.configure(**{"inputs": 4, "resolution_ps": 1.0, **kw})
     tagger.start()
@@ -51,7 +51,7 @@ def test_reads_are_complete_up_to_the_horizon_and_in_order() -> None:
 @pytest.mark.parametrize("resolution_ps", [1.0, 3.90625, 2000.0])
 def test_no_tag_crosses_a_horizon_that_was_announced(resolution_ps: float) -> None:
     """Jitter and rounding down must not bring a tag before an earlier ``until_ps``."""
-    bench = Bench(BenchConfig.model_validate({**LIT, "slice_ms": 1.0}))
+    bench = OpticalTable(BenchConfig.model_validate({**LIT, "slice_ms": 1.0}))
     bench.set({f"alice.detectors.{d}.dark_hz": 1e6 for d in "hvda"})
     bench.set({f"alice.detectors.{d}.dead_time_s": 0.0 for d in "hvda"})
     tagger = alice(bench, resolution_ps=resolution_ps, jitter_ps=2000.0)
@@ -229,7 +229,7 @@ def test_memory_reports_every_loss_between_its_tags() -> None:
 
 def test_tags_of_both_sides_hold_the_pairs_and_their_errors() -> None:
     """The whole chain of the demo's bench, read as a pipeline would, with clocks that agree."""
-    bench = Bench(parse_bench(default_bench()))
+    bench = OpticalTable(parse_bench(default_bench()))
     still = {"frequency_ppm": 0, "drift_ppb_per_s": 0, "white_fm": 0, "random_walk_fm": 0}
     still["start_jitter_s"] = 0
     bench.set({f"{s}.clock.{k}": v for s in ("alice", "bob") for k, v in still.items()})

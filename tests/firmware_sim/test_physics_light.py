@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from photonlink.firmware_sim.bench import Bench
 from photonlink.firmware_sim.config import BenchConfig
+from photonlink.firmware_sim.optical_table import OpticalTable
 from photonlink.firmware_sim.physics import polarization
 
 Times = npt.NDArray[np.int64]
@@ -28,18 +28,20 @@ DIODE = {
 EFFICIENCY = 0.5  # nominal bias, threshold far below the pulses
 
 
-def quiet(seed: int = 1, **paths: Any) -> Bench:
+def quiet(seed: int = 1, **paths: Any) -> OpticalTable:
     """A bench of ideal parts; ``alice__loss_db=3`` sets ``alice.loss_db``."""
     arm: dict[str, Any] = {"loss_db": 0.0, "fibre_km": 0.0, "extinction_db": 100.0}
     arm["detectors"] = dict.fromkeys("hvda", DIODE)
     source = {"pump_power_mw": 1.0, "brightness_hz_per_mw": 2e5, "coherence_time_ps": 0.0}
     source |= {"visibility_hv": 1.0, "visibility_da": 1.0}
-    bench = Bench(BenchConfig.model_validate({"alice": arm, "bob": arm, "source": source}), seed)
+    bench = OpticalTable(
+        BenchConfig.model_validate({"alice": arm, "bob": arm, "source": source}), seed
+    )
     bench.set({name.replace("__", "."): value for name, value in paths.items()})
     return bench
 
 
-def clicks(bench: Bench, slices: int) -> list[Times]:
+def clicks(bench: OpticalTable, slices: int) -> list[Times]:
     """Clicks of the eight diodes over that many slices of 20 ms."""
     found: list[list[Times]] = [[] for _ in range(8)]
     for _ in range(slices):

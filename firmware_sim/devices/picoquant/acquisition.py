@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder, dead_time
-from photonlink.firmware_sim.ports import TaggerPort, TagRead
+from photonlink.firmware_sim.places import TaggerPlace, TagRead
 
 TTREADMAX = 1_048_576
 READ_TAGS = TTREADMAX // 2 - 1  # every tag may need an overflow record before it
@@ -38,7 +38,7 @@ class Acquisition:
     ``next_start`` overrules it once.
     """
 
-    def __init__(self, port: TaggerPort, counter_start: int = 0) -> None:
+    def __init__(self, port: TaggerPlace, counter_start: int = 0) -> None:
         self._port = port
         self.resolution_ps = float(port.resolution_ps)
         if self.resolution_ps != int(self.resolution_ps) or self.resolution_ps < 1:

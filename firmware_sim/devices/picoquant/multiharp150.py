@@ -20,7 +20,7 @@ from typing import Any
 
 from photonlink.firmware_sim.devices.common import Cable, ReplyFaults, only, settings, unknown
 from photonlink.firmware_sim.devices.picoquant.acquisition import Acquisition, InputSettings
-from photonlink.firmware_sim.ports import TaggerPort
+from photonlink.firmware_sim.places import TaggerPlace
 from photonlink.firmware_sim.wires.tcp import UnixWire
 
 LIBRARY = Path(__file__).parents[2] / "wires" / "vendor_library" / "libmh150.so"
@@ -75,7 +75,7 @@ class Refused(Exception):
 class MultiHarp150:
     """The instrument. ``port`` has one input more than the unit: the last one is sync."""
 
-    def __init__(self, name: str, config: MultiHarpSettings, port: TaggerPort, seed: int) -> None:
+    def __init__(self, name: str, config: MultiHarpSettings, port: TaggerPlace, seed: int) -> None:
         self.name = name
         self.address = ""
         self._config, self._port = config, port

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from photonlink.firmware_sim.devices.common import Cable, ReplyFaults, settings, unknown
-from photonlink.firmware_sim.ports import DetectorPort
+from photonlink.firmware_sim.places import DetectorPlace
 from photonlink.firmware_sim.wires.pty import PtyWire
 
 TICK_S = 0.05
@@ -79,7 +79,7 @@ def _entries(config: Irspd1Settings) -> dict[str, Entry]:
 class Irspd1:
     """The instrument: settings, a diode that takes time to cool, one command at a time."""
 
-    def __init__(self, name: str, config: Irspd1Settings, port: DetectorPort, seed: int) -> None:
+    def __init__(self, name: str, config: Irspd1Settings, port: DetectorPlace, seed: int) -> None:
         self.name = name
         self.address = ""
         self._config, self._port = config, port

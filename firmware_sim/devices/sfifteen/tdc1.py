@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from photonlink.firmware_sim.devices.common import Cable, ReplyFaults, settings, unknown
 from photonlink.firmware_sim.devices.sfifteen.words import RESOLUTION_PS, WordPacker, coincidences
-from photonlink.firmware_sim.ports import TaggerPort
+from photonlink.firmware_sim.places import TaggerPlace
 from photonlink.firmware_sim.wires.pty import PtyWire
 
 INPUTS = 4
@@ -61,7 +61,7 @@ class Tdc1Settings:
 class Tdc1:
     """The instrument: settings, one running measurement, a queue of commands."""
 
-    def __init__(self, name: str, config: Tdc1Settings, port: TaggerPort, seed: int) -> None:
+    def __init__(self, name: str, config: Tdc1Settings, port: TaggerPlace, seed: int) -> None:
         self.name = name
         self.address = ""
         self._config, self._port = config, port

@@ -21,7 +21,7 @@ from photonlink.firmware_sim.devices.toptica.decof import (
     DecofError,
     Value,
 )
-from photonlink.firmware_sim.ports import PumpPort
+from photonlink.firmware_sim.places import PumpPlace
 
 INTERNAL, SERVICE, MAINTENANCE, NORMAL, READ_ONLY = range(5)
 
@@ -107,7 +107,7 @@ class DlcModel:
     """All parameters and the light they make. Time comes from ``clock`` in seconds."""
 
     def __init__(
-        self, config: DlcSettings, port: PumpPort, seed: int, clock: Callable[[], float]
+        self, config: DlcSettings, port: PumpPlace, seed: int, clock: Callable[[], float]
     ) -> None:
         self.config, self._port, self._clock = config, port, clock
         self.serial_number = config.serial_number or f"DLC PRO_{seed % 10**6:06}"

@@ -37,7 +37,7 @@ from photonlink.firmware_sim.devices.toptica.dlc_model import (
     DlcModel,
     DlcSettings,
 )
-from photonlink.firmware_sim.ports import PumpPort
+from photonlink.firmware_sim.places import PumpPlace
 from photonlink.firmware_sim.wires.tcp import TcpWire
 
 TICK_S = 0.02
@@ -191,7 +191,7 @@ class Monitor:
 class DlcPro:
     """The instrument: two TCP ports, any number of clients on each."""
 
-    def __init__(self, name: str, config: DlcSettings, port: PumpPort, seed: int) -> None:
+    def __init__(self, name: str, config: DlcSettings, port: PumpPlace, seed: int) -> None:
         self.name = name
         self.address = ""
         self._config = config

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photonlink.firmware_sim.ports import DEVICES, Device, TagRead
+from photonlink.firmware_sim.places import DEVICES, Device, TagRead
 from photonlink.firmware_sim.tagger import TagMemory
 
 SLICE_PS = 20 * 10**9

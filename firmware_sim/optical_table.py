@@ -25,7 +25,7 @@ from photonlink.firmware_sim.physics.engine import (
     SourceParams,
     component_seed,
 )
-from photonlink.firmware_sim.ports import Port
+from photonlink.firmware_sim.places import Port
 from photonlink.firmware_sim.tagger import TaggerUnit
 
 PS_PER_MS, PS_PER_S = 1_000_000_000, 1_000_000_000_000
@@ -38,7 +38,7 @@ class ParameterError(ValueError):
     """A path that does not exist or a value that is not allowed; nothing was changed."""
 
 
-class Bench:
+class OpticalTable:
     """The table with its ports. Single-threaded; bench time only moves in :meth:`advance`."""
 
     def __init__(self, config: BenchConfig, seed: int | None = None) -> None:
@@ -120,12 +120,12 @@ class Bench:
         it, and a source that gets one its pump light."""
         if port == "pump":
             self.set({"source.pump_power_mw": 0.0})
-            return _PumpPort(self)
+            return _PumpPlace(self)
         side, _, place = port.partition(".")
         if place == "tagger":
             return self.taggers[side]
         self.set({f"{side}.detectors.{place}.excess_bias_v": 0.0})
-        return _DetectorPort(self, port)
+        return _DetectorPlace(self, port)
 
     def put(self, part: BaseModel, leaf: str, value: float) -> None:
         """A device writes one parameter through its port: often, so cheap when nothing changed."""
@@ -172,7 +172,7 @@ class Bench:
         self.end_ps, self._horizon_ps = end_ps, horizon
 
     def now_ps(self) -> int:
-        """Bench time at this moment: what a command that arrives now is stamped with."""
+        """OpticalTable time at this moment: what a command that arrives now is stamped with."""
         return max(self.end_ps, self.host_now_ps() if self.host_now_ps else 0)
 
     def _step_fibres(self, step_s: float) -> None:
@@ -297,10 +297,10 @@ class Bench:
         }
 
 
-class _PumpPort:
-    """``ports.PumpPort``."""
+class _PumpPlace:
+    """``places.PumpPlace``."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: OpticalTable) -> None:
         self._bench = bench
 
     def set_optical_power_mw(self, power_mw: float) -> None:
@@ -310,10 +310,10 @@ class _PumpPort:
         self._bench.put(self._bench.config.source, "pump_wavelength_nm", wavelength_nm)
 
 
-class _DetectorPort:
-    """``ports.DetectorPort``."""
+class _DetectorPlace:
+    """``places.DetectorPlace``."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
+    def __init__(self, bench: OpticalTable, name: str) -> None:
         self._bench, self._name = bench, name
 
     def _set(self, key: str, value: float) -> None:

@@ -4,7 +4,7 @@ Protocols only. Everything here is called from the one event loop of the emulato
 from another thread. A port outlives a device's connections: unplugging a cable does not stop light.
 
 The bench owns the *physics* (light, clicks, clocks, FIFO); a device owns its *dialect and settings*
-and tells its port what the settings mean. A factory calls ``TaggerPort.configure`` with the figures
+and tells its port what the settings mean. A factory calls ``TaggerPlace.configure`` with the figures
 of its hardware; the bench file may override them.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class PumpPort(Protocol):
+class PumpPlace(Protocol):
     """Laser device → bench."""
 
     def set_optical_power_mw(self, power_mw: float) -> None:
@@ -30,7 +30,7 @@ class PumpPort(Protocol):
         """Pump wavelength; pairs fade as it leaves the crystal's phase matching."""
 
 
-class DetectorPort(Protocol):
+class DetectorPlace(Protocol):
     """Single-photon detector device ↔ bench. Starts without bias: no clicks until it is set."""
 
     def set_excess_bias_v(self, excess_v: float) -> None:
@@ -68,7 +68,7 @@ class TagRead(NamedTuple):
     overflow: bool  # the memory overran since start(); stays set until the next start()
 
 
-class TaggerPort(Protocol):
+class TaggerPlace(Protocol):
     """Time tagger device ← bench."""
 
     @property
@@ -110,7 +110,7 @@ class TaggerPort(Protocol):
         """Rate meter of every enabled input over the last 100 ms, also when not running."""
 
 
-Port = PumpPort | DetectorPort | TaggerPort
+Port = PumpPlace | DetectorPlace | TaggerPlace
 
 
 class Device(Protocol):
