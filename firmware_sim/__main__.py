@@ -1,4 +1,4 @@
-"""``python -m photonlink.firmware_sim BENCH.toml``: the emulated bench as a program."""
+"""``python -m photonlink.firmware_sim``: the emulated bench, single emulators, wire recordings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from photonlink.firmware_sim import program
 from photonlink.firmware_sim.config import BenchFileError, default_bench, load_bench, parse_bench
 from photonlink.firmware_sim.control import ask, parse_words
+from photonlink.firmware_sim.single import emulate
+from photonlink.firmware_sim.wire_log.commands import compare, record, serve
 
 PROG = "python -m photonlink.firmware_sim"
 
@@ -20,7 +23,8 @@ def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog=PROG,
         description="Emulated optical bench. Prints one JSON line with the addresses when ready.",
-        epilog=f"{PROG} control SOCKET set bob.loss_db=6  (get, device, status, truth, stop)",
+        epilog="Other commands, each with --help: control SOCKET … · emulate MODEL · "
+        "record-wire · serve-wire CASSETTE · compare-wire CASSETTE MODEL",
     )
     p.add_argument("bench", nargs="?", help="bench file (TOML); without it the default bench")
     p.add_argument("--run-dir", type=Path, help="for sockets and links (default: a new one)")
@@ -44,11 +48,30 @@ def _control(words: list[str]) -> int:
     return 0 if reply.get("ok") else 1
 
 
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "control": _control,
+    "emulate": emulate,
+    "record-wire": record,
+    "serve-wire": serve,
+    "compare-wire": compare,
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["control"]:
-        return _control(words[1:])
+    if words and words[0] in COMMANDS:
+        try:
+            return COMMANDS[words[0]](words[1:])
+        except (BenchFileError, OSError, ValueError) as error:
+            print(f"{words[0]}: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    return _bench(words)
+
+
+def _bench(words: list[str]) -> int:
     parser = _parser()
     args = parser.parse_args(words)
     if args.print_default:

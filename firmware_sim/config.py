@@ -6,14 +6,16 @@ Everything here except ``devices`` can also be read and set while the bench runs
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from photonlink.firmware_sim.places import DEVICES
+from photonlink.firmware_sim.kit.registration import models
+from photonlink.firmware_sim.places import place_kind
 
 Letter = Literal["h", "v", "d", "a"]
 LETTERS: tuple[Letter, ...] = ("h", "v", "d", "a")
@@ -28,14 +30,16 @@ Rotation = tuple[float, float, float]
 class Part(BaseModel):
     """A component of the bench: unknown keys refused, changes validated, no NaN."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, allow_inf_nan=False, populate_by_name=True
+    )
 
 
 class Source(Part):
     """Continuous-wave type-0/II SPDC source of polarization-entangled pairs in the state Φ+."""
 
     pump_power_mw: Annotated[float, Field(ge=0, le=1e4)] = 0.0
-    """Light at the crystal's input; a laser device on the port ``pump`` writes it."""
+    """Light at the crystal's input; a laser device at the place ``pump`` writes it."""
     pump_wavelength_nm: Annotated[float, Field(ge=200, le=2000)] = 775.0
     pump_loss_db: Annotated[float, Field(ge=0, le=100)] = 0.0
     brightness_hz_per_mw: Annotated[float, Field(ge=0, le=1e9)] = 40e3
@@ -67,7 +71,7 @@ class Detector(Part):
     nominal_excess_bias_v: Annotated[float, Field(gt=0, le=50)] = 2.0
     nominal_temperature_c: Annotated[float, Field(ge=-273, le=60)] = -30.0
     excess_bias_v: Annotated[float, Field(ge=-1000, le=50)] = 2.0
-    """Bias above breakdown; a detector device on this port writes it (and starts at no bias)."""
+    """Bias above breakdown; a detector device at this place writes it (and starts at no bias)."""
     temperature_c: Annotated[float, Field(ge=-273, le=100)] = -30.0
     pulse_mv: Annotated[float, Field(gt=0, le=1e5)] = 300.0
     """Mean height of an avalanche pulse at nominal bias."""
@@ -163,17 +167,24 @@ class DeviceEntry(Part):
     """One emulated instrument: its model, where it is plugged in, and its own settings."""
 
     model: str
-    port: str
-    """``pump``, ``alice.tagger`` or ``alice.h`` … ``bob.a``."""
+    place: Annotated[str, Field(validation_alias=AliasChoices("place", "port"))] = ""
+    """``pump``, ``alice.tagger`` or ``alice.h`` …: see ``elements/``. Older files say ``port``."""
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known(self) -> DeviceEntry:
-        if self.model not in DEVICES:
-            raise ValueError(f"unknown model {self.model!r}; known: {', '.join(sorted(DEVICES))}")
-        kind = DEVICES[self.model].kind
-        if port_kind(self.port) != kind:
-            raise ValueError(f"model {self.model!r} is a {kind} and cannot sit on {self.port!r}")
+        known = models()
+        if self.model not in known:
+            near = difflib.get_close_matches(self.model, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ValueError(f"unknown model {self.model!r}; {hint}")
+        kind = known[self.model].kind
+        found = place_kind(self.place).kind if self.place else ""
+        if found != kind:
+            raise ValueError(
+                f"model {self.model!r} is a {kind or 'device without a place'} "
+                f"and cannot stand at {self.place!r}"
+            )
         return self
 
 
@@ -204,12 +215,12 @@ class BenchConfig(Part):
     faults: list[ScheduledFault] = Field(default_factory=list, max_length=1000)
 
     @model_validator(mode="after")
-    def _one_per_port(self) -> BenchConfig:
+    def _one_per_place(self) -> BenchConfig:
         seen: dict[str, str] = {}
         for name, entry in self.devices.items():
-            if entry.port in seen:
-                raise ValueError(f"{seen[entry.port]} and {name} are both on port {entry.port!r}")
-            seen[entry.port] = name
+            if entry.place and entry.place in seen:
+                raise ValueError(f"{seen[entry.place]} and {name} both stand at {entry.place!r}")
+            seen[entry.place] = name
         for fault in self.faults:
             if fault.device and fault.device not in self.devices:
                 raise ValueError(f"a scheduled fault names no device: {fault.device!r}")
@@ -218,18 +229,6 @@ class BenchConfig(Part):
 
 class BenchFileError(ValueError):
     """A bench file that cannot be used: the message names file and key."""
-
-
-def port_kind(port: str) -> str:
-    """``pump``, ``tagger`` or ``detector``; ValueError for a port that does not exist."""
-    if port == "pump":
-        return "pump"
-    side, _, place = port.partition(".")
-    if side in SIDES and place == "tagger":
-        return "tagger"
-    if side in SIDES and place in LETTERS:
-        return "detector"
-    raise ValueError(f"no port {port!r}: pump, alice|bob.tagger, alice|bob.h|v|d|a")
 
 
 def parse_bench(text: str, where: str = "bench file") -> BenchConfig:

@@ -133,13 +133,14 @@ def parse_words(words: list[str]) -> dict[str, Any]:
     if verb == "get" and rest:
         return {"get": rest[0] if len(rest) == 1 else rest}
     if verb == "set" and rest:
-        return {"set": _assignments(rest)}
+        return {"set": parse_assignments(rest)}
     if verb == "device" and len(rest) >= 2:
-        return {"device": rest[0], **_assignments(rest[1:])}
+        return {"device": rest[0], **parse_assignments(rest[1:])}
     raise ValueError(f"cannot read {' '.join(words)!r}")
 
 
-def _assignments(words: list[str]) -> dict[str, Any]:
+def parse_assignments(words: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE …`` → values, read as JSON where they are. ValueError without a ``=``."""
     values: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")

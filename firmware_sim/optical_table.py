@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
 from photonlink.firmware_sim.config import SIDES, Arm, BenchConfig, Detector, explain
@@ -25,7 +26,7 @@ from photonlink.firmware_sim.physics.engine import (
     SourceParams,
     component_seed,
 )
-from photonlink.firmware_sim.places import Port
+from photonlink.firmware_sim.places import Element, place_kind
 from photonlink.firmware_sim.tagger import TaggerUnit
 
 PS_PER_MS, PS_PER_S = 1_000_000_000, 1_000_000_000_000
@@ -60,6 +61,7 @@ class OpticalTable:
             side: TaggerUnit(i, f"{side}.tagger", self.engine, self.seed, self.now_ps)
             for i, side in enumerate(SIDES)
         }
+        self.elements: dict[str, Element] = {}
         self._dirty = True
         self._apply()
 
@@ -77,6 +79,8 @@ class OpticalTable:
 
     def get(self, path: str) -> Any:
         """A parameter, or a whole branch as a dict. ParameterError for an unknown path."""
+        if own := self._quantity(path):
+            return own[0].get(own[1])
         parent, leaf = self._find(path)
         value = getattr(parent, leaf)
         return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
@@ -84,7 +88,10 @@ class OpticalTable:
     def set(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Set parameters by path from the next slice on, all or none; returns them as accepted."""
         trial = self.config.model_copy(deep=True)
+        quantities = {path: own for path in values if (own := self._quantity(path))}
         for path, value in values.items():
+            if path in quantities:
+                continue
             parent, leaf = self._find(path, trial)
             if isinstance(getattr(parent, leaf), BaseModel):
                 raise ParameterError(f"{path}: a branch cannot be set, only its parameters")
@@ -93,10 +100,24 @@ class OpticalTable:
                 setattr(parent, leaf, value)
             except ValidationError as error:
                 raise ParameterError(f"{path}: {explain(error)}") from None
+        before = {path: element.get(name) for path, (element, name) in quantities.items()}
+        try:
+            for path, (element, name) in quantities.items():
+                element.put(name, values[path])
+        except (ValueError, TypeError) as error:
+            for path in before:
+                quantities[path][0].put(quantities[path][1], before[path])
+            raise ParameterError(str(error)) from None
         self.config = trial
         self._dirty = True
         self._apply_taggers()  # a start command that follows at once finds its clock's figures
         return {path: self.get(path) for path in values}
+
+    def _quantity(self, path: str) -> tuple[Element, str] | None:
+        """The element and the name of the quantity that a path means, if it means one."""
+        place, _, name = path.rpartition(".")
+        element = self.elements.get(place)
+        return (element, name) if element and name in element._values else None
 
     def _find(self, path: str, root: BenchConfig | None = None) -> tuple[BaseModel, str]:
         node: Any = root or self.config
@@ -113,19 +134,20 @@ class OpticalTable:
                 node = getattr(node, name)
         return node, names[-1]
 
-    # ---- ports ------------------------------------------------------------------------------
+    # ---- places -----------------------------------------------------------------------------
 
-    def plug(self, port: str) -> Port:
-        """The port for one device. A diode that gets a device loses its bias until the device sets
-        it, and a source that gets one its pump light."""
-        if port == "pump":
-            self.set({"source.pump_power_mw": 0.0})
-            return _PumpPlace(self)
-        side, _, place = port.partition(".")
-        if place == "tagger":
-            return self.taggers[side]
-        self.set({f"{side}.detectors.{place}.excess_bias_v": 0.0})
-        return _DetectorPlace(self, port)
+    def stand(self, place: str) -> Any:
+        """What one device gets at ``place``. A diode that gets a device loses its bias until the
+        device sets it, and a source that gets one its pump light. ValueError: no such place."""
+        found = place_kind(place).create(self, place)
+        if isinstance(found, Element):
+            self.elements[place] = found
+            self.touch()
+        return found
+
+    def touch(self) -> None:
+        """Something that acts on the light has changed: from the next slice on."""
+        self._dirty = True
 
     def put(self, part: BaseModel, leaf: str, value: float) -> None:
         """A device writes one parameter through its port: often, so cheap when nothing changed."""
@@ -205,7 +227,8 @@ class OpticalTable:
         """Pairs per second: linear in the pump power, faded by phase mismatch."""
         s = self.config.source
         off = (s.pump_wavelength_nm - s.phase_matching_nm) / s.phase_matching_fwhm_nm
-        power = s.pump_power_mw * 10.0 ** (-s.pump_loss_db / 10.0)
+        loss_db = s.pump_loss_db + sum(e.pump_loss_db() for e in self.elements.values())
+        power = s.pump_power_mw * 10.0 ** (-loss_db / 10.0)
         rate = s.brightness_hz_per_mw * power * 2.0 ** (-((2.0 * off) ** 2))
         return float(min(rate, MAX_PAIR_RATE_HZ))
 
@@ -213,7 +236,9 @@ class OpticalTable:
         """What the configuration means for the engine now."""
         s, rate = self.config.source, self.pair_rate_hz()
         turn = [
-            polarization.rotation(np.radians(self.arm(side).rotation_deg)) @ self._drifted[i]
+            self._turned(side)
+            @ polarization.rotation(np.radians(self.arm(side).rotation_deg))
+            @ self._drifted[i]
             for i, side in enumerate(SIDES)
         ]
         a, b = (polarization.contrast(self.arm(side).extinction_db) for side in SIDES)
@@ -230,12 +255,26 @@ class OpticalTable:
             eve_bob=polarization.correlations(still, still, turn[1], b),
         )
 
+    def _turned(self, side: str) -> npt.NDArray[np.float64]:
+        turn = np.eye(3)
+        for element in self.elements.values():
+            own = element.rotation(side)
+            turn = turn if own is None else own @ turn
+        return turn
+
+    def transmission(self, side: str) -> float:
+        """Of one arm, from the source to the analyser: coupling, fibre, elements."""
+        arm = self.arm(side)
+        loss_db = arm.loss_db + arm.fibre_km * arm.fibre_db_per_km
+        loss_db += sum(e.loss_db(side) for e in self.elements.values())
+        return float(10.0 ** (-loss_db / 10.0))
+
     def _arm_params(self, side: str, sign: float) -> ArmParams:
         arm, sigma_nm = self.arm(side), self.config.source.bandwidth_nm / FWHM_PER_SIGMA
         warm = arm.fibre_temperature_c - REFERENCE_TEMPERATURE_C
         delay = arm.fibre_km * (arm.fibre_us_per_km * 1e6 + arm.fibre_ps_per_km_k * warm)
         return ArmParams(
-            transmission=10.0 ** (-(arm.loss_db + arm.fibre_km * arm.fibre_db_per_km) / 10.0),
+            transmission=self.transmission(side),
             hv_fraction=arm.hv_fraction,
             delay_ps=max(round(delay), 0),
             # A narrow pump makes the photons' spectra anticorrelated: one is late, one early.
@@ -295,41 +334,3 @@ class OpticalTable:
             "delay_ps": {side: arm.delay_ps for side, arm in zip(SIDES, p.arms, strict=True)},
             "detectors": detectors,
         }
-
-
-class _PumpPlace:
-    """``places.PumpPlace``."""
-
-    def __init__(self, bench: OpticalTable) -> None:
-        self._bench = bench
-
-    def set_optical_power_mw(self, power_mw: float) -> None:
-        self._bench.put(self._bench.config.source, "pump_power_mw", power_mw)
-
-    def set_wavelength_nm(self, wavelength_nm: float) -> None:
-        self._bench.put(self._bench.config.source, "pump_wavelength_nm", wavelength_nm)
-
-
-class _DetectorPlace:
-    """``places.DetectorPlace``."""
-
-    def __init__(self, bench: OpticalTable, name: str) -> None:
-        self._bench, self._name = bench, name
-
-    def _set(self, key: str, value: float) -> None:
-        self._bench.put(self._bench.detector(self._name), key, value)
-
-    def set_excess_bias_v(self, excess_v: float) -> None:
-        self._set("excess_bias_v", excess_v)
-
-    def set_temperature_c(self, temperature_c: float) -> None:
-        self._set("temperature_c", temperature_c)
-
-    def set_threshold_mv(self, threshold_mv: float) -> None:
-        self._set("threshold_mv", threshold_mv)
-
-    def set_dead_time_s(self, dead_time_s: float) -> None:
-        self._set("dead_time_s", dead_time_s)
-
-    def clicks_total(self) -> int:
-        return self._bench.clicks_total(self._name)

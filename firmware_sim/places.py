@@ -1,20 +1,22 @@
-"""What a device emulator sees of the optical bench, and what the bench sees of a device.
+"""What a device emulator sees of the optical table: the place where it stands.
 
-Protocols only. Everything here is called from the one event loop of the emulator program, never
-from another thread. A port outlives a device's connections: unplugging a cable does not stop light.
+Everything here is called from the one event loop of the emulator program, never from another
+thread. A place outlives a device's connections: unplugging a cable does not stop light.
 
-The bench owns the *physics* (light, clicks, clocks, FIFO); a device owns its *dialect and settings*
-and tells its port what the settings mean. A factory calls ``TaggerPlace.configure`` with the figures
-of its hardware; the bench file may override them.
+The table owns the *physics* (light, clicks, clocks, FIFO); a device owns its *dialect and settings*
+and tells its place what the settings mean. A tagger calls ``TaggerPlace.configure`` with the
+figures of its hardware; the bench file may override them.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable, Mapping
+import pkgutil
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -110,58 +112,94 @@ class TaggerPlace(Protocol):
         """Rate meter of every enabled input over the last 100 ms, also when not running."""
 
 
-Port = PumpPlace | DetectorPlace | TaggerPlace
-
-
-class Device(Protocol):
-    """An emulated instrument: state and dialect on a wire."""
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One number of an element that a bench file, a test or a device may write."""
 
     name: str
-    address: str
-    """After start: ``tcp://127.0.0.1:PORT``, ``serial:///RUN_DIR/NAME`` (a stable symlink) or
-    ``lib:///RUN_DIR/NAME/libmh150.so``."""
-
-    async def start(self, run_dir: Path) -> None:
-        """Open the wire; set ``address``."""
-
-    async def stop(self) -> None:
-        """Close the wire. Called after :meth:`safe_off`; must not raise for a dead client."""
-
-    def safe_off(self) -> None:
-        """Light and bias off, at once, whatever state the wire is in. Idempotent."""
-
-    def status(self) -> dict[str, Any]:
-        """JSON-able state; a laser has at least ``emission`` (bool) and ``power_mw`` (float)."""
-
-    def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """One command of the control socket meant for this device: ``{"fault": "unplug", …}`` or
-        ``{"set": {…}}``. Returns JSON; raises ValueError with a clear text for what it does not
-        know."""
+    unit: str
+    value: float
+    low: float
+    high: float
 
 
-Factory = Callable[[str, Mapping[str, Any], Any, int], Device]
-"""``create(name, config, port, seed)``: ``config`` is the device's own settings from the bench
-file; unknown keys are refused with a ValueError that names them."""
+class Element:
+    """What stands at a place and acts on the light. Subclasses live in ``elements/``.
+
+    A device writes with :meth:`put` and reads with :meth:`get` or methods of the subclass; the
+    same quantities are set by the path ``place.quantity`` (``alice.attenuator.attenuation_db``).
+    """
+
+    QUANTITIES: ClassVar[tuple[Quantity, ...]] = ()
+
+    def __init__(self, table: Any, place: str) -> None:
+        self.table, self.place = table, place
+        self.side = place.partition(".")[0]
+        self._values = {q.name: q.value for q in self.QUANTITIES}
+
+    def get(self, name: str) -> float:
+        """A quantity's present value. KeyError for a name that is none."""
+        return self._values[name]
+
+    def put(self, name: str, value: float) -> None:
+        """Write a quantity; it acts from the next slice on. ValueError outside its range."""
+        quantity = next((q for q in self.QUANTITIES if q.name == name), None)
+        if quantity is None:
+            known = ", ".join(self._values) or "none"
+            raise ValueError(f"{self.place} has no quantity {name!r}; it has: {known}")
+        if not quantity.low <= float(value) <= quantity.high:  # a NaN fails too
+            raise ValueError(
+                f"{self.place}.{name}: {value} lies outside {quantity.low} … {quantity.high} "
+                f"{quantity.unit}"
+            )
+        if self._values[name] != float(value):
+            self._values[name] = float(value)
+            self.table.touch()
+
+    def loss_db(self, side: str) -> float:
+        """What it takes from the light of one arm."""
+        return 0.0
+
+    def pump_loss_db(self) -> float:
+        """What it takes from the pump light."""
+        return 0.0
+
+    def rotation(self, side: str) -> npt.NDArray[np.float64] | None:
+        """Rotation (3, 3) it adds to one arm's polarization on the Poincaré sphere."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A device model: which kind of port it plugs into and the module with its ``create``."""
+class PlaceKind:
+    """A kind of place: a file of ``elements/`` has one as KIND (or several as KINDS).
 
-    kind: str  # "pump", "detector" or "tagger"
-    module: str
+    names: regular expression of the places' names.  create: ``(table, place)`` → what a device
+    gets as its place.
+    """
 
-    def factory(self) -> Factory:
-        """Import the model's module (only when a bench uses it)."""
-        create: Factory = importlib.import_module(self.module).create
-        return create
+    kind: str
+    names: str
+    create: Callable[[Any, str], Any]
 
 
-_DEVICES = "photonlink.firmware_sim.devices"
-DEVICES: dict[str, Model] = {
-    "toptica-dlc-pro": Model("pump", f"{_DEVICES}.toptica.dlc_pro"),
-    "sfifteen-irspd1": Model("detector", f"{_DEVICES}.sfifteen.irspd1"),
-    "sfifteen-tdc1": Model("tagger", f"{_DEVICES}.sfifteen.tdc1"),
-    "picoquant-multiharp150": Model("tagger", f"{_DEVICES}.picoquant.multiharp150"),
-}
-"""Registry of models; add a line for a new device, nothing else."""
+@functools.cache
+def kinds() -> dict[str, PlaceKind]:
+    """Every kind that ``elements/`` declares."""
+    from photonlink.firmware_sim import elements
+
+    found: dict[str, PlaceKind] = {}
+    for module in pkgutil.iter_modules(elements.__path__, f"{elements.__name__}."):
+        loaded = importlib.import_module(module.name)
+        for kind in getattr(loaded, "KINDS", (loaded.KIND,) if hasattr(loaded, "KIND") else ()):
+            found[kind.kind] = kind
+    return found
+
+
+def place_kind(place: str) -> PlaceKind:
+    """The kind of a place by its name. ValueError names what there is."""
+    for kind in kinds().values():
+        if re.fullmatch(kind.names, place):
+            return kind
+    raise ValueError(
+        f"no place {place!r}; there are: {', '.join(k.names for k in kinds().values())}"
+    )

@@ -1,6 +1,6 @@
 """The emulator program: a bench, its devices, the control socket, in one event loop.
 
-OpticalTable time follows the host's monotonic clock slice by slice. When the host cannot keep up, time is
+Bench time follows the host's monotonic clock slice by slice. When the host cannot keep up, time is
 dropped as a loss that every running tagger reports, never silently.
 """
 
@@ -12,17 +12,18 @@ import json
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from photonlink.firmware_sim.config import BenchConfig
 from photonlink.firmware_sim.control import ControlServer
-from photonlink.firmware_sim.faults import Schedule
+from photonlink.firmware_sim.kit.clock import Clock
+from photonlink.firmware_sim.kit.device import EmulatedDevice
+from photonlink.firmware_sim.kit.registration import catalogue, models
 from photonlink.firmware_sim.optical_table import PS_PER_S, OpticalTable, ParameterError
 from photonlink.firmware_sim.physics.engine import component_seed
-from photonlink.firmware_sim.places import DEVICES, Device
+from photonlink.firmware_sim.schedule import Schedule
 
 MAX_SOCKET_PATH = 100
 DEVICE_DEADLINE_S = 5.0
@@ -33,17 +34,23 @@ class Program:
     """One running bench. ``async with Program(...)`` starts and stops everything."""
 
     def __init__(
-        self, config: BenchConfig, run_dir: Path, *, seed: int | None = None, speed: float = 1.0
+        self,
+        config: BenchConfig,
+        run_dir: Path,
+        *,
+        seed: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.bench = OpticalTable(config, seed)
         self.run_dir = run_dir
-        self.speed = speed
-        self.devices: dict[str, Device] = {}
+        self.clock = clock or Clock()
+        self.devices: dict[str, EmulatedDevice] = {}
         for name, entry in config.devices.items():
-            port = self.bench.plug(entry.port)
-            create = DEVICES[entry.model].factory()
+            place = self.bench.stand(entry.place) if entry.place else None
             own = component_seed(self.bench.seed, f"device/{name}")
-            self.devices[name] = create(name, entry.settings, port, own)
+            self.devices[name] = models()[entry.model].create(
+                name, entry.settings, place, own, self.clock
+            )
         self.stopping = asyncio.Event()
         self.failure = ""
         self._schedule = Schedule(config.faults)
@@ -73,7 +80,7 @@ class Program:
             except TimeoutError:
                 raise OSError(f"{name}: not up within {DEVICE_DEADLINE_S} s") from None
         await self._control.start()
-        self._started = time.monotonic()
+        self._started = self.clock.now_s()
         self.bench.host_now_ps = self._host_now_ps
         self._follower = asyncio.create_task(self._follow(), name="bench")
         self._follower.add_done_callback(self._follower_ended)
@@ -111,7 +118,7 @@ class Program:
         return {**reply, "errors": complaints} if complaints else reply
 
     def _is_laser(self, name: str) -> bool:
-        return DEVICES[self.bench.config.devices[name].model].kind == "pump"
+        return models()[self.bench.config.devices[name].model].kind == "pump"
 
     def _all_off(self) -> list[str]:
         complaints = []
@@ -140,6 +147,7 @@ class Program:
             "name": self.bench.config.name,
             "seed": self.bench.seed,
             "addresses": {name: device.address for name, device in self.devices.items()},
+            "lines": {name: device.addresses() for name, device in self.devices.items()},
             "control": str(self._control.path),
         }
 
@@ -152,11 +160,11 @@ class Program:
     # ---- time -------------------------------------------------------------------------------
 
     def _host_now_ps(self) -> int:
-        return int((time.monotonic() - self._started) * self.speed * PS_PER_S)
+        return int((self.clock.now_s() - self._started) * PS_PER_S)
 
     async def _follow(self) -> None:
         bench = self.bench
-        most = int(bench.config.max_lag_s * self.speed * PS_PER_S)
+        most = int(bench.config.max_lag_s * self.clock.speed * PS_PER_S)
         while True:
             behind = self._host_now_ps() - bench.end_ps
             if behind > most:
@@ -169,8 +177,8 @@ class Program:
                 bench.advance()
                 await asyncio.sleep(0)
             else:
-                wait_s = (bench.slice_ps - behind) / PS_PER_S / self.speed
-                await asyncio.sleep(max(wait_s, 0.001))
+                wait_s = (bench.slice_ps - behind) / PS_PER_S
+                await self.clock.sleep(max(wait_s, 0.001 * self.clock.speed))
 
     def _follower_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
@@ -227,7 +235,7 @@ class Program:
 
     def _status(self) -> dict[str, Any]:
         devices = {name: device.status() for name, device in self.devices.items()}
-        status = {**self.bench.status(), "lag_s": self.lag_s(), "speed": self.speed}
+        status = {**self.bench.status(), "lag_s": self.lag_s(), "speed": self.clock.speed}
         return {"status": {**status, "devices": devices}}
 
     def _stop(self) -> dict[str, Any]:
@@ -238,6 +246,30 @@ class Program:
 def _log(text: str) -> None:
     with contextlib.suppress(OSError):
         print(f"firmware_sim: {text}", file=sys.stderr, flush=True)
+
+
+class QuietRepeats:
+    """The event loop's own complaints (no descriptor left to accept a client with, …): each kind
+    is printed once per REPEAT_S, with how often it came. asyncio alone would fill a disk."""
+
+    REPEAT_S = 10.0
+
+    def __init__(self, log: Callable[[str], None] = _log) -> None:
+        self._log = log
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        text = f"{context.get('message', 'event loop')}: {error!r}"
+        due_s, count = self._seen.get(text, (0.0, 0))
+        now_s = loop.time()
+        if now_s < due_s:
+            self._seen[text] = (due_s, count + 1)
+            return
+        if len(self._seen) > 100:
+            self._seen.clear()
+        self._log(text + (f" ({count} more before)" if count else ""))
+        self._seen[text] = (now_s + self.REPEAT_S, 0)
 
 
 def _say(out: TextIO, line: Mapping[str, Any]) -> None:
@@ -262,14 +294,18 @@ async def run(
     speed: float = 1.0,
     until_stdin_closes: bool = False,
     out: TextIO | None = None,
+    faults: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
     """Run until SIGINT, SIGTERM, SIGHUP, the control socket's ``stop`` (or stdin's end).
 
-    False: the bench itself failed.
+    faults: armed on every device before the ready line.  False: the bench itself failed.
     """
     out = out or sys.stdout
     loop = asyncio.get_running_loop()
-    program = Program(config, run_dir, seed=seed, speed=speed)
+    loop.set_exception_handler(QuietRepeats())
+    for problem in catalogue().problems:
+        _log(problem)
+    program = Program(config, run_dir, seed=seed, clock=Clock(speed))
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, program.stopping.set)
     watcher = None
@@ -277,6 +313,9 @@ async def run(
         async with program:
             if until_stdin_closes:
                 watcher = asyncio.create_task(_end_with_stdin(program.stopping))
+            for name in program.devices:
+                for fault in faults:
+                    program.device_control(name, fault)
             _say(out, program.ready())
             await program.stopping.wait()
             _say(out, await program.close())

@@ -3,48 +3,86 @@
 What a pty does not have and this does not pretend: baud rate (USB-CDC ports ignore it too) and
 modem lines. The slave stays open here, so that settings survive and the master never raises EIO
 when no client is there; it is raw from the first moment, so nothing is echoed into the device.
-The kernel holds about 18 kB towards the client; behind it lies the device's own output memory of
-``memory_bytes``. What fits neither is lost, as in the instrument, and counted.
+Nothing a client sends is dropped: while the device is behind, the kernel holds it and the client's
+write waits. The kernel holds about 18 kB towards the client; behind it lies the device's own
+output memory. What a client leaves behind (exclusive mode, terminal settings, replies it never
+read) ends when the last client closes, as it does with a real port; the kernel reports that
+through inotify. What a client discards itself (``tcflush``) is gone, as on a real port.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
+import fcntl
 import os
+import struct
+import termios
 import tty
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve
 
 READ_BYTES = 4096
+INPUT_BYTES = 1 << 15  # waiting in the device; beyond it the kernel holds the rest
+IN_OPEN, IN_CLOSE_WRITE, IN_CLOSE_NOWRITE = 0x20, 0x08, 0x10
+_EVENT = struct.Struct("iIII")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PtySession:
+    """The one connection of a serial line, for as long as the cable is in."""
+
+    boundaries = False
+
+    def __init__(self, wire: PtyWire) -> None:
+        self._wire = wire
+        self.state: Any = None
+
+    async def read(self) -> bytes | None:
+        return await self._wire.take()
+
+    async def write(self, data: bytes) -> None:
+        await self._wire.put(data)
+
+    def send(self, data: bytes) -> bool:
+        return self._wire.send(data)
+
+    @property
+    def free(self) -> int:
+        return self._wire.free
 
 
 class PtyWire:
-    """Device side of one serial line under a stable name.
+    """One serial line under a stable name.
 
     link: path of the symlink a client opens (the /dev/pts number changes with every plug).
-    received: called with bytes from the client.
-    drained: called when output that had to wait is in the kernel.
     """
 
-    def __init__(
-        self,
-        link: Path,
-        received: Callable[[bytes], None],
-        drained: Callable[[], None] | None = None,
-        *,
-        memory_bytes: int = 1 << 16,
-    ) -> None:
+    def __init__(self, serve: Serve, link: Path, *, memory_bytes: int = OUTPUT_BYTES) -> None:
         self.link = link
         self.lost_bytes = 0
-        self._received, self._drained = received, drained
-        self._memory = memory_bytes
-        self._out = bytearray()
-        self._master = self._slave = -1
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serve, self._memory = serve, memory_bytes
+        self._in, self._out = bytearray(), bytearray()
+        self._arrived, self._room = asyncio.Event(), asyncio.Event()
+        self._master = self._slave = self._watch = -1
+        self._open_clients = 0
+        self._task: asyncio.Task[None] | None = None
+        self._reading = False
+
+    @property
+    def address(self) -> str:
+        return f"serial://{self.link}"
 
     @property
     def plugged(self) -> bool:
         return self._master >= 0
+
+    @property
+    def clients(self) -> int:
+        return self._open_clients
 
     @property
     def pending(self) -> int:
@@ -55,34 +93,109 @@ class PtyWire:
     def free(self) -> int:
         return self._memory - len(self._out)
 
-    def plug(self) -> None:
+    async def plug(self) -> None:
+        self.plug_soon()
+
+    def plug_soon(self) -> None:
         """Make the port and its name. Raises OSError when the name cannot be made."""
         if self.plugged:
             return
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
+        tty.setraw(self._slave, termios.TCSANOW)
         os.set_blocking(self._master, False)
+        name = os.ttyname(self._slave)
+        self._watch_clients(loop, name)
         fresh = self.link.with_name(self.link.name + ".new")
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(os.ttyname(self._slave))
+        fresh.symlink_to(name)
         fresh.replace(self.link)
-        self._loop.add_reader(self._master, self._readable)
+        self._in.clear()
+        self._listen(True)
+        self._task = loop.create_task(self._serve(PtySession(self)))
+        self._task.add_done_callback(_report)
 
     def unplug(self) -> None:
         """Pull the cable: the client's next read ends, its name is gone, output is dropped."""
-        if not self.plugged or self._loop is None:
+        if not self.plugged:
             return
-        self._loop.remove_reader(self._master)
-        self._loop.remove_writer(self._master)
+        loop = asyncio.get_running_loop()
+        self._listen(False)
+        loop.remove_writer(self._master)
+        if self._watch >= 0:
+            loop.remove_reader(self._watch)
+            os.close(self._watch)
         self.link.unlink(missing_ok=True)
         os.close(self._master)
         os.close(self._slave)
-        self._master = self._slave = -1
+        self._master = self._slave = self._watch = -1
+        self._open_clients = 0
         self._out.clear()
+        self._room.set()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    async def close(self) -> None:
+        task = self._task
+        self.unplug()
+        if task is not None:
+            await asyncio.wait([task], timeout=2.0)
+
+    def discard(self) -> None:
+        self._out.clear()
+        self._in.clear()
+
+    # ---- towards the device --------------------------------------------------------------------
+
+    async def take(self) -> bytes | None:
+        """Bytes from the client, waiting for the first."""
+        while not self._in:
+            if not self.plugged:
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        data = bytes(self._in)
+        self._in.clear()
+        self._listen(True)
+        return data
+
+    def _listen(self, on: bool) -> None:
+        if on == self._reading or (on and not self.plugged):
+            return
+        loop = asyncio.get_running_loop()
+        self._reading = on
+        if on:
+            loop.add_reader(self._master, self._readable)
+        else:
+            loop.remove_reader(self._master)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._master, READ_BYTES)
+        except OSError:
+            return
+        self._in += data
+        if len(self._in) >= INPUT_BYTES:
+            self._listen(False)
+        self._arrived.set()
+
+    # ---- towards the client --------------------------------------------------------------------
+
+    async def put(self, data: bytes) -> None:
+        """Queue all of a reply, in pieces as room comes."""
+        at = 0
+        while at < len(data) and self.plugged:
+            piece = data[at : at + max(self.free, 0)]
+            if piece:
+                self._out += piece
+                at += len(piece)
+                self._flush()
+                continue
+            self._room.clear()
+            await self._room.wait()
 
     def send(self, data: bytes) -> bool:
-        """Queue a reply or a run of records, whole or not at all; False: lost (and counted)."""
+        """Queue a run of records, whole or not at all; False: lost (and counted)."""
         if not self.plugged or len(data) > self.free:
             self.lost_bytes += len(data)
             return False
@@ -90,32 +203,52 @@ class PtyWire:
         self._flush()
         return True
 
-    def discard(self) -> None:
-        """Empty the device's own output memory (power cycle)."""
-        self._out.clear()
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._master, READ_BYTES)
-        except OSError:
-            return
-        if data:
-            self._received(data)
-
     def _flush(self) -> None:
-        loop, master = self._loop, self._master
-        if loop is None or master < 0:
+        if self._master < 0:
             return
+        loop = asyncio.get_running_loop()
         while self._out:
             try:
-                done = os.write(master, self._out[: 1 << 14])
+                done = os.write(self._master, self._out[: 1 << 14])
             except BlockingIOError:
-                loop.add_writer(master, self._writable)
-                return
+                loop.add_writer(self._master, self._flush)
+                break
             del self._out[:done]
-        loop.remove_writer(master)
+        else:
+            loop.remove_writer(self._master)
+        if self.free > 0:
+            self._room.set()
 
-    def _writable(self) -> None:
-        self._flush()
-        if not self._out and self._drained is not None:
-            self._drained()
+    # ---- clients that come and go --------------------------------------------------------------
+
+    def _watch_clients(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        self._watch = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._watch < 0:
+            return  # no inotify left: what a client leaves behind stays, nothing else is lost
+        mask = IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
+        _libc.inotify_add_watch(self._watch, name.encode(), mask)
+        loop.add_reader(self._watch, self._client_event)
+
+    def _client_event(self) -> None:
+        try:
+            events = os.read(self._watch, 4096)
+        except OSError:
+            return
+        for at in range(0, len(events) - _EVENT.size + 1, _EVENT.size):
+            mask = _EVENT.unpack_from(events, at)[1]
+            self._open_clients += 1 if mask & IN_OPEN else -1
+        if self._open_clients <= 0:
+            self._open_clients = 0
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """The last client has closed: what it set on the line ends with it."""
+        with contextlib.suppress(OSError, termios.error):
+            fcntl.ioctl(self._slave, termios.TIOCNXCL)
+            tty.setraw(self._slave, termios.TCSANOW)
+            termios.tcflush(self._slave, termios.TCIFLUSH)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.result()

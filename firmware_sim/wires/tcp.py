@@ -9,21 +9,62 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-LINE_LIMIT = 1 << 16  # bytes a client may send without a line end before it is cut off
+from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve
+
+READ_BYTES = 1 << 14
+BACKLOG = 16
+
+
+class StreamSession:
+    """One connection."""
+
+    boundaries = False
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.state: Any = None
+
+    async def read(self) -> bytes | None:
+        try:
+            return await self._reader.read(READ_BYTES) or None
+        except OSError:
+            return None
+
+    async def write(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            return
+        self._writer.write(data)
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    def send(self, data: bytes) -> bool:
+        if len(data) > self.free or self._writer.transport.is_closing():
+            return False
+        self._writer.write(data)
+        return True
+
+    @property
+    def free(self) -> int:
+        return OUTPUT_BYTES - self._writer.transport.get_write_buffer_size()
 
 
 class StreamWire:
     """Common to both: listen, serve, unplug (clients see a reset), plug again."""
+
+    scheme = "tcp"
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._replug: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        raise NotImplementedError
 
     async def _listen(self) -> asyncio.Server:
         raise NotImplementedError
@@ -42,11 +83,9 @@ class StreamWire:
             self._server = await self._listen()
 
     def plug_soon(self) -> None:
-        """As :meth:`plug`, from code that cannot wait."""
         self._replug = asyncio.get_running_loop().create_task(self.plug())
 
     def unplug(self) -> None:
-        """Pull the cable: connections are reset at once, new ones refused."""
         if self._replug is not None:
             self._replug.cancel()
             self._replug = None
@@ -57,8 +96,10 @@ class StreamWire:
             task.cancel()
             writer.transport.abort()
 
+    def discard(self) -> None:
+        """The kernel holds a connection's output; a power cycle cuts the connection anyway."""
+
     async def close(self) -> None:
-        """Unplug and wait until no client task is left."""
         tasks = list(self._clients)
         self.unplug()
         if tasks:
@@ -71,7 +112,7 @@ class StreamWire:
             return
         self._clients[task] = writer
         try:
-            await self._serve(reader, writer)
+            await self._talk(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client left or the cable was pulled: both are everyday events here
         finally:
@@ -80,17 +121,24 @@ class StreamWire:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(StreamSession(reader, writer))
+
 
 class TcpWire(StreamWire):
     """A listening TCP port; port 0 is chosen once and then kept over unplug and plug."""
 
-    def __init__(self, host: str, port: int, serve: Serve) -> None:
+    def __init__(self, serve: Serve, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(serve)
         self.host, self.port = host, port
 
+    @property
+    def address(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
     async def _listen(self) -> asyncio.Server:
         server = await asyncio.start_server(
-            self._accept, self.host, self.port, limit=LINE_LIMIT, reuse_address=True
+            self._accept, self.host, self.port, reuse_address=True, backlog=BACKLOG
         )
         self.port = server.sockets[0].getsockname()[1]
         return server
@@ -99,15 +147,25 @@ class TcpWire(StreamWire):
 class UnixWire(StreamWire):
     """A Unix stream socket, removed from the file system while unplugged."""
 
-    def __init__(self, path: Path, serve: Serve) -> None:
+    scheme = "unix"
+
+    def __init__(self, serve: Serve, path: Path) -> None:
         super().__init__(serve)
         self.path = path
+
+    @property
+    def address(self) -> str:
+        return f"unix://{self.path}"
 
     async def _listen(self) -> asyncio.Server:
         self.path.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.bind(str(self.path))
-        return await asyncio.start_unix_server(self._accept, sock=sock, limit=LINE_LIMIT)
+        try:
+            sock.bind(str(self.path))
+        except BaseException:
+            sock.close()
+            raise
+        return await asyncio.start_unix_server(self._accept, sock=sock, backlog=BACKLOG)
 
     def unplug(self) -> None:
         super().unplug()

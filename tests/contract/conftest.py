@@ -19,10 +19,10 @@ BENCH = """
 name = "contract"
 seed = 7
 [devices]
-pump = { model = "toptica-dlc-pro", port = "pump" }
-alice-tagger = { model = "sfifteen-tdc1", port = "alice.tagger" }
-bob-tagger = { model = "picoquant-multiharp150", port = "bob.tagger" }
-alice-spd-h = { model = "sfifteen-irspd1", port = "alice.h" }
+pump = { model = "toptica-dlc-pro", place = "pump" }
+alice-tagger = { model = "sfifteen-tdc1", place = "alice.tagger" }
+bob-tagger = { model = "picoquant-multiharp150", place = "bob.tagger" }
+alice-spd-h = { model = "sfifteen-irspd1", place = "alice.h" }
 """
 
 DRIVERS = {

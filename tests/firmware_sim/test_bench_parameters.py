@@ -17,9 +17,9 @@ from photonlink.firmware_sim.config import (
     default_bench,
     parse_bench,
 )
-from photonlink.firmware_sim.faults import Schedule
 from photonlink.firmware_sim.optical_table import SETTABLE, OpticalTable, ParameterError
 from photonlink.firmware_sim.places import DetectorPlace, PumpPlace, TaggerPlace
+from photonlink.firmware_sim.schedule import Schedule
 
 LIT = {"source.pump_power_mw": 32.0}
 
@@ -152,14 +152,14 @@ def test_a_bench_file_with_unknown_keys_is_refused_by_name() -> None:
         ("[alice.detectors.x]\nefficiency = 0.1", r"alice\.detectors\.x: unknown key"),
         ("seed = -1", "seed"),
         ("name = ", "not TOML"),
-        ('[devices]\nx = { model = "y", port = "pump" }', "unknown model 'y'"),
-        ('[devices]\nx = { model = "sfifteen-tdc1", port = "pump" }', "cannot sit on"),
-        ('[devices]\nx = { model = "sfifteen-tdc1", port = "bob.q" }', "no port"),
-        ('[devices]\n"../x" = { model = "toptica-dlc-pro", port = "pump" }', "pattern"),
+        ('[devices]\nx = { model = "y", place = "pump" }', "unknown model 'y'"),
+        ('[devices]\nx = { model = "sfifteen-tdc1", place = "pump" }', "cannot stand at"),
+        ('[devices]\nx = { model = "sfifteen-tdc1", place = "bob.q" }', "no place"),
+        ('[devices]\n"../x" = { model = "toptica-dlc-pro", place = "pump" }', "pattern"),
         (
-            '[devices]\na = { model = "toptica-dlc-pro", port = "pump" }\n'
-            'b = { model = "toptica-dlc-pro", port = "pump" }',
-            "both on port",
+            '[devices]\na = { model = "toptica-dlc-pro", place = "pump" }\n'
+            'b = { model = "toptica-dlc-pro", place = "pump" }',
+            "both stand at",
         ),
         ('[[faults]]\nat_s = 1\ndevice = "nobody"', "names no device"),
     ]:
@@ -179,7 +179,7 @@ def rate(bench: OpticalTable, name: str, slices: int = 25) -> float:
 
 def test_light_follows_the_pump_within_a_slice() -> None:
     bench = OpticalTable(BenchConfig())
-    pump: PumpPlace = bench.plug("pump")  # type: ignore[assignment]
+    pump: PumpPlace = bench.stand("pump")  # type: ignore[assignment]
     pump.set_optical_power_mw(20.0)
     assert rate(bench, "bob.h") > 10_000
     pump.set_optical_power_mw(0.0)
@@ -189,7 +189,7 @@ def test_light_follows_the_pump_within_a_slice() -> None:
 
 def test_a_plugged_diode_is_dark_until_it_has_bias() -> None:
     bench = lit()
-    port: DetectorPlace = bench.plug("alice.v")  # type: ignore[assignment]
+    port: DetectorPlace = bench.stand("alice.v")  # type: ignore[assignment]
     assert rate(bench, "alice.v") == 0.0
     port.set_excess_bias_v(2.0)
     full = rate(bench, "alice.v")
@@ -207,7 +207,7 @@ def test_a_plugged_diode_is_dark_until_it_has_bias() -> None:
 
 def test_taggers_are_ports() -> None:
     bench = lit()
-    port: TaggerPlace = bench.plug("bob.tagger")  # type: ignore[assignment]
+    port: TaggerPlace = bench.stand("bob.tagger")  # type: ignore[assignment]
     port.configure(inputs=8, resolution_ps=80.0)
     assert (port.inputs, port.resolution_ps, port.running) == (8, 80.0, False)
     bench.advance()

@@ -18,6 +18,7 @@ import pytest
 
 from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
 from photonlink.firmware_sim.control import ask
+from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.program import Program
 
 COMMAND = [sys.executable, "-m", "photonlink.firmware_sim"]
@@ -26,8 +27,8 @@ TABLE = """
 pump_power_mw = 10.0
 
 [devices]
-alice-tagger = { model = "sfifteen-tdc1", port = "alice.tagger" }
-pump = { model = "toptica-dlc-pro", port = "pump" }
+alice-tagger = { model = "sfifteen-tdc1", place = "alice.tagger" }
+pump = { model = "toptica-dlc-pro", place = "pump" }
 """
 LIMIT_S = 20.0
 
@@ -181,7 +182,7 @@ def test_control_from_the_command_line(start: Callable[..., Running]) -> None:
     [
         ("[bob]\nlos_db = 1\n", "bob.los_db: unknown key"),
         ("[[[", "not TOML"),
-        ('[devices.p]\nmodel = "sfifteen-tdc1"\nport = "bob.tagger"\nsettings = {zz = 1}', "zz"),
+        ('[devices.p]\nmodel = "sfifteen-tdc1"\nplace = "bob.tagger"\nsettings = {zz = 1}', "zz"),
     ],
 )
 def test_a_wrong_bench_file_is_named(start: Callable[..., Running], table: str, says: str) -> None:
@@ -195,7 +196,7 @@ def test_print_default_is_the_default() -> None:
     done = subprocess.run([*COMMAND, "--print-default"], capture_output=True, timeout=LIMIT_S)
     assert done.stdout.decode() == default_bench()
     config = parse_bench(done.stdout.decode())
-    assert {d.port for d in config.devices.values()} == {
+    assert {d.place for d in config.devices.values()} == {
         "pump",
         *(f"{s}.{p}" for s in ("alice", "bob") for p in ("tagger", "h", "v", "d", "a")),
     }
@@ -225,7 +226,7 @@ async def test_a_host_that_sleeps_loses_time_loudly(
 
 async def test_bench_time_follows_the_host(tmp_path: Path) -> None:
     config = BenchConfig.model_validate({"source": {"pump_power_mw": 10.0}})
-    async with Program(config, tmp_path, speed=5.0) as program:
+    async with Program(config, tmp_path, clock=Clock(5.0)) as program:
         begin, t0 = program.bench.end_ps, time.monotonic()
         await asyncio.sleep(0.5)
         passed = (program.bench.end_ps - begin) * 1e-12
@@ -252,14 +253,17 @@ class Stubborn:
     def control(self, command: Any) -> dict[str, Any]:
         return dict(command)
 
+    def addresses(self) -> dict[str, str]:
+        return {"command": self.address}
+
 
 async def test_one_device_that_fails_does_not_keep_the_others_on(tmp_path: Path) -> None:
-    config = parse_bench('[devices]\npump = { model = "toptica-dlc-pro", port = "pump" }')
+    config = parse_bench('[devices]\npump = { model = "toptica-dlc-pro", place = "pump" }')
     program = Program(config, tmp_path)
     stubborn = Stubborn()
     program.devices = {"stubborn": stubborn, **program.devices}
     program.bench.config.devices["stubborn"] = config.devices["pump"].model_copy(
-        update={"model": "sfifteen-tdc1", "port": "bob.tagger"}
+        update={"model": "sfifteen-tdc1", "place": "bob.tagger"}
     )
     await program._start()
     program.bench.set({"source.pump_power_mw": 5.0})

@@ -21,7 +21,7 @@ FWHM = 2.3548200450309493
 
 
 @dataclass(frozen=True)
-class OpticalTable:
+class Bench:
     """pairs_hz: pairs of which both photons click. singles_*_hz: all clicks of a side, pairs
     included. offset_s: Bob's clock minus Alice's at her zero."""
 
@@ -52,7 +52,7 @@ class OpticalTable:
 class Clicks:
     alice: TagBlock
     bob: TagBlock
-    bench: OpticalTable
+    bench: Bench
     wander_ps: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
 
     def bob_clock_ps(self, t_s: float) -> float:
@@ -61,7 +61,7 @@ class Clicks:
 
 
 def bob_clock(
-    t_ps: npt.NDArray[np.float64], bench: OpticalTable, wander_ps: npt.NDArray[np.float64]
+    t_ps: npt.NDArray[np.float64], bench: Bench, wander_ps: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     t = t_ps / PS
     shift = (
@@ -74,7 +74,7 @@ def bob_clock(
     return t_ps + shift
 
 
-def generate(bench: OpticalTable) -> Clicks:
+def generate(bench: Bench) -> Clicks:
     rng = np.random.default_rng(bench.seed)
     steps = int(bench.duration_s / 0.01) + 200
     frequency = np.cumsum(rng.normal(0, 0.1 * bench.wander * PS * 0.1, steps))
@@ -100,7 +100,7 @@ def generate(bench: OpticalTable) -> Clicks:
 
 
 def _pairs(
-    rng: np.random.Generator, bench: OpticalTable, low: float, high: float
+    rng: np.random.Generator, bench: Bench, low: float, high: float
 ) -> tuple[npt.NDArray[np.float64], Uint8s, Uint8s]:
     n = rng.poisson(bench.pairs_hz * (high - low) / PS)
     t = np.sort(rng.uniform(low, high, n))
@@ -115,7 +115,7 @@ def _pairs(
 
 def _side(
     rng: np.random.Generator,
-    bench: OpticalTable,
+    bench: Bench,
     pair_t: npt.NDArray[np.float64],
     pair_d: Uint8s,
     singles_hz: float,
@@ -153,9 +153,7 @@ def _alive(t: npt.NDArray[np.float64], d: Uint8s, dead_ps: int) -> npt.NDArray[n
     return keep
 
 
-def _block(
-    t: npt.NDArray[np.float64], d: Uint8s, bench: OpticalTable, resolution_ps: int
-) -> TagBlock:
+def _block(t: npt.NDArray[np.float64], d: Uint8s, bench: Bench, resolution_ps: int) -> TagBlock:
     end = int(bench.duration_s * PS)
     ticks = np.floor(t / resolution_ps).astype(np.int64) * resolution_ps
     order = np.argsort(ticks, kind="stable")
@@ -184,5 +182,5 @@ def blocks(whole: TagBlock, length_ps: int, lost: tuple[LostInterval, ...] = ())
     return pieces
 
 
-def at_seed(bench: OpticalTable, seed: int) -> OpticalTable:
+def at_seed(bench: Bench, seed: int) -> Bench:
     return replace(bench, seed=seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder, dead_time
+from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.places import TaggerPlace, TagRead
 
 TTREADMAX = 1_048_576
@@ -38,9 +38,9 @@ class Acquisition:
     ``next_start`` overrules it once.
     """
 
-    def __init__(self, port: TaggerPlace, counter_start: int = 0) -> None:
-        self._port = port
-        self.resolution_ps = float(port.resolution_ps)
+    def __init__(self, place: TaggerPlace, clock: Clock, counter_start: int = 0) -> None:
+        self._place, self._clock = place, clock
+        self.resolution_ps = float(place.resolution_ps)
         if self.resolution_ps != int(self.resolution_ps) or self.resolution_ps < 1:
             raise ValueError(f"resolution must be whole picoseconds, not {self.resolution_ps}")
         self._counter_start = counter_start
@@ -73,9 +73,9 @@ class Acquisition:
         self._end_ps = tacq_ms * 10**9
         self.fifo_full = self.dropped = self._ended = False
         self.started = self._running = True
-        self.started_at_ns = time.time_ns()
-        self._started_s = time.monotonic()
-        self._port.start()
+        self.started_at_ns = round(self._clock.utc().timestamp() * 1e9)
+        self._started_s = self._clock.now_s()
+        self._place.start()
 
     def stop(self) -> None:
         """End of measurement; what the memory holds can still be read."""
@@ -91,15 +91,15 @@ class Acquisition:
 
     def _halt(self) -> None:
         self._running = False
-        self._stopped_s = time.monotonic()
-        self._port.stop()
+        self._stopped_s = self._clock.now_s()
+        self._place.stop()
 
     @property
     def active(self) -> bool:
         """Measuring: neither stopped nor expired nor ended by a full memory."""
-        late_s = time.monotonic() - self._started_s - self._end_ps * 1e-12
+        late_s = self._clock.now_s() - self._started_s - self._end_ps * 1e-12
         if self._running and late_s >= 0:
-            read = self._port.read(0)
+            read = self._place.read(0)
             self._judge(read)
             if self._running and (read.until_ps >= self._end_ps or late_s > LAG_S):
                 self._halt()
@@ -107,13 +107,13 @@ class Acquisition:
 
     @property
     def elapsed_ms(self) -> float:
-        end = time.monotonic() if self.active else self._stopped_s
+        end = self._clock.now_s() if self.active else self._stopped_s
         return min((end - self._started_s) * 1e3, self._end_ps * 1e-9)
 
     def watch(self) -> None:
         """Notice a full memory without taking anything out of it."""
         if self._running and not self.fifo_full:
-            self._judge(self._port.read(0))
+            self._judge(self._place.read(0))
 
     def _judge(self, read: TagRead) -> None:
         """What comes after a gap is no longer valid: the measurement ends there."""
@@ -139,7 +139,7 @@ class Acquisition:
         """Records that are ready, at most TTREADMAX."""
         if self._ended or not self._inputs:
             return np.empty(0, np.uint32)
-        read = self._port.read(READ_TAGS - len(self._held_tick))
+        read = self._place.read(READ_TAGS - len(self._held_tick))
         self._judge(read)
         until_ps = min(read.until_ps, self._end_ps)
         if read.lost:

@@ -1,6 +1,6 @@
 """The command language of Toptica's DeCoF firmware: a small Scheme, as far as clients use it.
 
-Grammar and replies follow the fact sheet (``facts/instruments.md`` 3.1). The *numbers* in error
+Grammar and replies follow the vendor's client (``toptica-lasersdk`` 3.3.0). The *numbers* in error
 replies are not publicly documented: those here are this emulator's and only their sign means
 anything.
 """
@@ -15,8 +15,9 @@ from typing import Protocol
 
 Value = bool | int | float | str | bytes | tuple["Value", ...]
 
-# Unverified numbers (sheet: "Real code numbers ?"; a public simulator uses -14, -3 and -1).
+# Unverified numbers (a public simulator uses -14, -3 and -1).
 E_SYNTAX, E_VALUE, E_ACCESS, E_READ_ONLY, E_COMMAND, E_STATE, E_NAME = -1, -3, -5, -6, -8, -10, -14
+E_UNAVAILABLE = -20  # recorded: ``Error: -20 unavailable on your system``
 MAX_DEPTH = 32
 INT_LIMIT = 1 << 63
 

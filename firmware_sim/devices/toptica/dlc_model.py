@@ -1,7 +1,7 @@
 """State of an emulated DLC pro with one laser head: parameters, user levels, light.
 
-The parameter names are the sheet's. Which of them a given firmware has, their limits, the level a
-write needs and the meaning of status and health numbers are not publicly documented: unverified.
+Names and types are those of :mod:`.dlc_table`. Limits, the level a write needs and the meaning of
+status and health numbers are not publicly documented: unverified.
 The figures of the diode are those of a typical 775 nm external-cavity diode laser, none measured.
 """
 
@@ -11,32 +11,43 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from photonlink.firmware_sim.devices.toptica.decof import (
     E_ACCESS,
     E_NAME,
     E_READ_ONLY,
+    E_UNAVAILABLE,
     E_VALUE,
     DecofError,
     Value,
 )
+from photonlink.firmware_sim.devices.toptica.dlc_table import (
+    DEFAULTS,
+    commands,
+    fitted,
+    parameters,
+)
+from photonlink.firmware_sim.kit.clock import Clock
+from photonlink.firmware_sim.kit.settings import DeviceSettings
 from photonlink.firmware_sim.places import PumpPlace
 
 INTERNAL, SERVICE, MAINTENANCE, NORMAL, READ_ONLY = range(5)
 
 
 @dataclass
-class DlcSettings:
-    """Settings of the bench file. Currents in mA, powers in mW, temperatures in °C.
+class DlcSettings(DeviceSettings):
+    """Currents in mA, powers in mW, temperatures in °C.
 
-    serial_number: by default made from the seed.  latency_s: added before every reply.
+    command_port, monitoring_port: 0: free ones.  echo: what every connection starts with.
+    line_end: of replies (QMI 0.54 can only read a bare LF).  serial_welcome: a banner on a serial
+    line.  latency_s: added before every reply.
     """
 
-    host: str = "127.0.0.1"
     command_port: int = 0
     monitoring_port: int = 0
-    serial_number: str = ""
+    echo: bool = False
+    line_end: str = "\r\n"
+    serial_welcome: bool = True
     firmware: str = "2.0.3"
     label: str = "pump"
     maintenance_password: str = "CAUTION"  # noqa: S105 - of an emulator; the real one is unverified
@@ -66,13 +77,12 @@ def _stored(s: DlcSettings) -> dict[str, Stored]:
     return {
         "emission-button-enabled": Stored(True),
         "system-label": Stored(s.label),
-        "echo": Stored(False),
         "buzzer:welcome": Stored(""),
         "laser1:label": Stored("pump 775"),
         "laser1:enabled": Stored(True),
         cc + "enabled": Stored(False),
         cc + "current-set": Stored(0.0, 0.0, s.clip_limit_ma),
-        cc + "current-offset": Stored(0.0, -s.clip_limit_ma, s.clip_limit_ma),
+        cc + "current-offset": Stored(0.0, 0.0, s.clip_limit_ma),
         cc + "current-clip": Stored(s.clip_ma, 0.0, s.clip_limit_ma, MAINTENANCE),
         cc + "voltage-clip": Stored(3.0, 0.0, 5.0, MAINTENANCE),
         cc + "positive-polarity": Stored(False, level=MAINTENANCE),
@@ -104,13 +114,19 @@ def _stored(s: DlcSettings) -> dict[str, Stored]:
 
 
 class DlcModel:
-    """All parameters and the light they make. Time comes from ``clock`` in seconds."""
+    """All parameters and the light they make. ``identity`` gives the serial number."""
 
     def __init__(
-        self, config: DlcSettings, port: PumpPlace, seed: int, clock: Callable[[], float]
+        self,
+        config: DlcSettings,
+        place: PumpPlace,
+        seed: int,
+        clock: Clock,
+        identity: Callable[[], str],
     ) -> None:
-        self.config, self._port, self._clock = config, port, clock
-        self.serial_number = config.serial_number or f"DLC PRO_{seed % 10**6:06}"
+        self.config, self._place, self._clock = config, place, clock
+        self._identity = identity
+        self._head_serial = f"{10_000 + seed % 90_000}"
         self._random = random.Random(seed)  # noqa: S311 - reading noise
         self.stored = _stored(config)
         self.interlock_open = self.frontkey_locked = self.tc_fault = False
@@ -123,7 +139,8 @@ class DlcModel:
     def boot(self) -> None:
         """Power-on: every setting at its default, laser current off, uptime zero."""
         self.values: dict[str, Value] = {n: s.value for n, s in self.stored.items()}
-        self._booted = self._at = self._clock()
+        self.values["laser1:dl:cc:current-offset"] = self.values["laser1:dl:cc:current-set"]
+        self._booted = self._at = self._clock.now_s()
         self._temperature = self.config.temperature_c
         self._wavelength = self.config.wavelength_nm
         self.refresh()
@@ -136,12 +153,10 @@ class DlcModel:
 
     @property
     def current_ma(self) -> float:
-        """Current through the diode without reading noise: set value plus offset, clipped."""
+        """Current through the diode without reading noise: the set value, clipped."""
         if not self.emission:
             return 0.0
-        wanted = self.number("laser1:dl:cc:current-set") + self.number(
-            "laser1:dl:cc:current-offset"
-        )
+        wanted = self.number("laser1:dl:cc:current-set")
         return min(max(wanted, 0.0), self.number("laser1:dl:cc:current-clip"))
 
     @property
@@ -177,7 +192,7 @@ class DlcModel:
 
     def refresh(self) -> None:
         """Let time pass: settle temperature and grating, trip what must trip, set the light."""
-        now = self._clock()
+        now = self._clock.now_s()
         step, self._at = max(0.0, now - self._at), now
         cooled = self.values["laser1:dl:tc:enabled"] is True and not self.tc_fault
         target = self.number("laser1:dl:tc:temp-set") if cooled else self.ambient_c
@@ -191,8 +206,8 @@ class DlcModel:
                 self.messages.append(f"{self.timestamp()} laser1 switched off: {self.status_text}")
                 del self.messages[:-100]
             self.values["laser1:dl:cc:enabled"] = False  # latched: light returns only when asked
-        self._port.set_optical_power_mw(self.power_mw)
-        self._port.set_wavelength_nm(self.wavelength_nm)
+        self._place.set_optical_power_mw(self.power_mw)
+        self._place.set_wavelength_nm(self.wavelength_nm)
 
     # -- parameters ----------------------------------------------------------------------------
 
@@ -215,7 +230,7 @@ class DlcModel:
         return self.interlock_open | self.frontkey_locked << 1 | self.tc_fault << 2
 
     def timestamp(self) -> str:
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return self._clock.utc().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
     def _noisy(self, value: float, rms: float) -> float:
         return round(value + self._random.gauss(0.0, rms), 6)
@@ -224,8 +239,8 @@ class DlcModel:
         c = self.config
         current = self._current_readings()
         return current | {
-            "serial-number": lambda: self.serial_number,
-            "system-type": lambda: "DLC pro",
+            "serial-number": self._identity,
+            "system-type": lambda: "DLCpro",
             "system-model": lambda: "DLC pro",
             "fw-ver": lambda: c.firmware,
             "ssw-ver": lambda: c.firmware,
@@ -238,7 +253,7 @@ class DlcModel:
             "system-messages:count": lambda: len(self.messages),
             "system-messages:latest-message": lambda: self.messages[-1] if self.messages else "",
             "time": self.timestamp,
-            "uptime": lambda: int(self._clock() - self._booted),
+            "uptime": lambda: int(self._clock.now_s() - self._booted),
             "uptime-txt": self._uptime_text,
             "laser1:type": lambda: "CTL",
             "laser1:product-name": lambda: "CTL 780",
@@ -246,8 +261,8 @@ class DlcModel:
             "laser1:health": lambda: self.health,
             "laser1:health-txt": lambda: "OK" if not self.health else self.status_text,
             "laser1:dl:type": lambda: "CTL",
-            "laser1:dl:serial-number": lambda: self.serial_number.replace("DLC PRO", "CTL"),
-            "laser1:dl:ontime": lambda: int(self._clock() - self._booted),
+            "laser1:dl:serial-number": lambda: self._head_serial,
+            "laser1:dl:ontime": lambda: int(self._clock.now_s() - self._booted),
             "laser1:dl:tc:temp-act": lambda: self._noisy(self._temperature, 0.0005),
             "laser1:dl:tc:ready": lambda: self.ready,
             "laser1:dl:tc:fault": lambda: self.tc_fault,
@@ -290,20 +305,36 @@ class DlcModel:
         return self._noisy(self.number("laser1:dl:pc:voltage-set") if on else 0.0, 0.002)
 
     def _uptime_text(self) -> str:
-        seconds = int(self._clock() - self._booted)
+        seconds = int(self._clock.now_s() - self._booted)
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
     def names(self) -> list[str]:
-        return sorted([*self.stored, *self._readings, "ul"])
+        """Every name that has a value."""
+        plain = (n for n in parameters() if fitted(n))
+        return sorted({*self.stored, *self._readings, *plain})
 
     def get(self, name: str) -> Value:
-        """Current value. DecofError for an unknown name."""
+        """Current value. DecofError for an unknown name, or a part that is not fitted."""
         self.refresh()
         if name in self.values:
             return self.values[name]
         if name in self._readings:
             return self._readings[name]()
-        raise DecofError(E_NAME, f"unknown parameter '{name}'")
+        return DEFAULTS[self._plain(name)[0]]
+
+    def _plain(self, name: str) -> tuple[str, bool]:
+        """Type and access of a name that has no meaning here."""
+        known = parameters().get(name)
+        if known is None:
+            raise DecofError(E_NAME, f"unknown parameter '{name}'")
+        if not fitted(name):
+            raise DecofError(E_UNAVAILABLE, "unavailable on your system")
+        return known
+
+    def check_command(self, name: str) -> None:
+        """DecofError for a command of the vendor's list that does nothing here."""
+        if name in commands():
+            raise DecofError(E_UNAVAILABLE, "unavailable on your system")
 
     def set(self, name: str, value: Value, level: int, *, dry: bool = False) -> int:
         """Write a parameter at user level ``level``; status ≥ 0. DecofError when refused.
@@ -312,9 +343,7 @@ class DlcModel:
         """
         if name in self._readings:
             raise DecofError(E_READ_ONLY, f"'{name}' is read-only")
-        if name not in self.stored:
-            raise DecofError(E_NAME, f"unknown parameter '{name}'")
-        limits = self.stored[name]
+        limits = self.stored.get(name) or self._plain_setting(name)
         if level > limits.level:
             raise DecofError(E_ACCESS, f"'{name}' needs user level {limits.level}")
         if isinstance(limits.value, float) and type(value) is int:
@@ -332,6 +361,12 @@ class DlcModel:
             self.refresh()
         return 0
 
+    def _plain_setting(self, name: str) -> Stored:
+        letter, writable = self._plain(name)
+        if not writable:
+            raise DecofError(E_READ_ONLY, f"'{name}' is read-only")
+        return Stored(DEFAULTS[letter])
+
     def _range(self, name: str, limits: Stored) -> tuple[float, float]:
         """Limits, narrowed by the min and max parameters where the device has them."""
         if name in ("laser1:dl:tc:temp-set", "laser1:dl:pc:voltage-set"):
@@ -340,7 +375,11 @@ class DlcModel:
         return limits.low, limits.high
 
     def _follow(self, name: str) -> None:
-        """Keep the two descriptions of the scan range (ends; middle and width) equal."""
+        """Keep the two descriptions of the scan range (ends; middle and width) equal, and the
+        current's: ``current-offset`` determines ``current-set``, it is not added to it."""
+        cc = "laser1:dl:cc:current-"
+        if name in (cc + "set", cc + "offset"):
+            self.values[cc + "set"] = self.values[cc + "offset"] = self.values[name]
         scan = "laser1:scan:"
         if name in (scan + "start", scan + "end"):
             first, last = self.number(scan + "start"), self.number(scan + "end")

@@ -1,35 +1,28 @@
 """Emulated Toptica DLC pro: command line and monitoring line over TCP (ports 1998 and 1999 on the
-real instrument; the bench file may ask for them, otherwise free ports are taken).
+real instrument), or the command line on a serial port.
 
-Command language: :mod:`~photonlink.firmware_sim.devices.toptica.decof`; parameters and light:
-:mod:`~photonlink.firmware_sim.devices.toptica.dlc_model`. Written from ``facts/instruments.md`` 3.1
-(evidence: manual level only). Left out: USB serial line and UDP discovery.
+Command language: :mod:`.decof`; parameters and light: :mod:`.dlc_model`. Line ends, the echo, the
+``0`` line of ``param-disp`` and ``-20 unavailable`` are those of printed output of a real unit in a
+public notebook (2020); everything else is from clients (``toptica-lasersdk`` 3.3.0). Evidence:
+manual. Left out: UDP discovery.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photonlink.firmware_sim.devices.common import Cable, ReplyFaults, settings, unknown
 from photonlink.firmware_sim.devices.toptica.decof import (
     E_ACCESS,
     E_COMMAND,
     E_SYNTAX,
     E_VALUE,
     DecofError,
-    Quoted,
-    Symbol,
     Value,
     encode,
     execute,
-    parse,
 )
 from photonlink.firmware_sim.devices.toptica.dlc_model import (
     NORMAL,
@@ -37,35 +30,42 @@ from photonlink.firmware_sim.devices.toptica.dlc_model import (
     DlcModel,
     DlcSettings,
 )
-from photonlink.firmware_sim.places import PumpPlace
+from photonlink.firmware_sim.devices.toptica.dlc_monitor import Monitor
+from photonlink.firmware_sim.kit.line import LineDevice
+from photonlink.firmware_sim.kit.registration import Registration
+from photonlink.firmware_sim.wires.session import Session, Wire
 from photonlink.firmware_sim.wires.tcp import TcpWire
 
-TICK_S = 0.02
-DEFAULT_INTERVAL_S = 0.1
-MAX_SUBSCRIPTIONS = 200
-MONITOR_BACKLOG = 1 << 16  # bytes a slow monitoring client may owe before pushes are dropped
-STREAM_COMMANDS = ("service-script", "system-service-report:add-info")
+MONITOR_BACKLOG = 1 << 14  # bytes of room a monitoring client must have left to be sent updates
+STREAM_COMMANDS = tuple(
+    f"(exec '{name})".encode() for name in ("service-script", "system-service-report:add-info")
+)
+BANNER = b"\r\nWelcome to the emulated DLC pro\r\nDeCoF Command Line"
+ATTENTION = b"\x12\x03"  # what the vendor's client sends first on a serial line
 
 
 class Client:
-    """One client's view of the device: shared parameters, its own user level."""
+    """One client's view of the device: shared parameters, its own user level and echo."""
 
     def __init__(self, device: DlcPro) -> None:
         self.device = device
         self.level = NORMAL
+        self.echo = bool(device.config.echo)
         self.stream = b""
 
     def get(self, name: str) -> Value:
-        return self.level if name == "ul" else self.device.model.get(name)
+        own = {"ul": self.level, "echo": self.echo}
+        return own[name] if name in own else self.device.model.get(name)
 
     def get_set_value(self, name: str) -> Value:
         """The value that was asked for; of a reading: the reading itself."""
         return self.get(name)
 
     def display(self, name: str) -> str:
-        """``name = value``; of a node: one line for each parameter below it (form unverified)."""
+        """``name = value``; of a node: one line for each parameter below it; then ``0``."""
         names = [n for n in self.device.model.names() if n == name or n.startswith(name + ":")]
-        return "\n".join(f"{n} = {encode(self.get(n))}" for n in names or [self._known(name)])
+        lines = [f"{n} = {encode(self.get(n))}" for n in names or [self._known(name)]]
+        return "\n".join([*lines, "0"])
 
     def _known(self, name: str) -> str:
         self.get(name)
@@ -78,7 +78,13 @@ class Client:
             if self.change_level(value, "") != value:
                 raise DecofError(E_ACCESS, "this user level needs a password")
             return 0
-        return self.device.model.set(name, value, self.level, dry=self.device.faults.ignore_sets)
+        if name == "echo":
+            if not isinstance(value, bool):
+                raise DecofError(E_VALUE, "echo must be a boolean")
+            self.echo = value
+            return 0
+        dry = self.device.faults.use("ignore-sets")
+        return self.device.model.set(name, value, self.level, dry=dry)
 
     def change_level(self, level: Value, password: Value) -> int:
         """Levels 3 and 4 are free; lower ones need their password. Returns the level now held."""
@@ -114,125 +120,147 @@ class Client:
                 return ["()"]
             case "buzzer:play", [str()]:
                 return ["()"]
+        model.check_command(name)
         raise DecofError(E_COMMAND, f"unknown command '{name}' with {len(args)} arguments")
 
 
-@dataclass(slots=True)
-class Subscription:
-    """One monitored parameter: at most every ``interval_s``, changed by at least ``threshold``."""
+class DlcPro(LineDevice):
+    """The instrument: two lines, any number of clients on each."""
 
-    interval_s: float
-    threshold: float
-    sent: Value | None = None
-    due_s: float = 0.0
+    Settings = DlcSettings
+    WIRES = ("tcp", "serial")
+    WORLD = (
+        ("interlock_open", bool),
+        ("frontkey_locked", bool),
+        ("tc_fault", bool),
+        ("ambient_c", float),
+    )
+    TERMINATORS = b"\n"
+    BLANK_LINES = True
+    TICK_S = 0.02
 
-    def wants(self, value: Value) -> bool:
-        if self.sent is None:
-            return True
-        if self.threshold and isinstance(value, int | float) and isinstance(self.sent, int | float):
-            return abs(value - self.sent) >= self.threshold
-        return value != self.sent
-
-
-class Monitor:
-    """One client of the monitoring line."""
-
-    def __init__(self, device: DlcPro, writer: asyncio.StreamWriter) -> None:
-        self._client = Client(device)
-        self._writer = writer
-        self._subscriptions: dict[str, Subscription] = {}
-
-    def request(self, text: str) -> None:
-        """``(add 'name [interval_ms [threshold]])``, ``(remove 'name)``, ``(change-ul …)``."""
-        name = ""
-        try:
-            match parse(text):
-                case [Symbol("add"), Quoted("'", Symbol(name)), *rest] if len(rest) <= 2:
-                    self._add(name, rest)
-                case [Symbol("remove"), Quoted("'", Symbol(name))]:
-                    self._subscriptions.pop(name, None)
-                case [Symbol("change-ul"), int() as level, str() as password]:
-                    self._client.change_level(level, password)
-                case _:
-                    raise DecofError(E_SYNTAX, "unknown monitoring command")
-        except DecofError as error:
-            self._push_error(name, error)
-
-    def _add(self, name: str, rest: list[Any]) -> None:
-        for item in rest:
-            if isinstance(item, bool) or not isinstance(item, int | float) or item < 0:
-                raise DecofError(E_VALUE, "interval and threshold must be numbers")
-        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS and name not in self._subscriptions:
-            raise DecofError(E_VALUE, "too many subscriptions")
-        self._client.get(name)
-        interval_s = rest[0] / 1000 if rest else DEFAULT_INTERVAL_S
-        self._subscriptions[name] = Subscription(interval_s, rest[1] if len(rest) > 1 else 0.0)
-        self.push(time.monotonic())
-
-    def push(self, now: float) -> None:
-        """Send what has changed and is due; a client that does not read misses updates."""
-        if self._writer.transport.get_write_buffer_size() > MONITOR_BACKLOG:
-            return
-        for name, sub in self._subscriptions.items():
-            if now < sub.due_s:
-                continue
-            value = self._client.get(name)
-            if sub.wants(value):
-                stamp = self._client.device.model.timestamp()
-                self._writer.write(f"({stamp} '{name} {encode(value)})\r\n".encode())
-                sub.sent, sub.due_s = value, now + sub.interval_s
-
-    def _push_error(self, name: str, error: DecofError) -> None:
-        stamp = self._client.device.model.timestamp()
-        text = f"(Error: {error.code} ({stamp} '{name}) {error.args[0]})\r\n"
-        self._writer.write(text.encode("utf-8", "replace"))
-
-
-class DlcPro:
-    """The instrument: two TCP ports, any number of clients on each."""
-
-    def __init__(self, name: str, config: DlcSettings, port: PumpPlace, seed: int) -> None:
-        self.name = name
-        self.address = ""
-        self._config = config
-        self.model = DlcModel(config, port, seed, time.monotonic)
-        self.faults = ReplyFaults(seed)
-        self._cable = Cable(self._unplug, self._plug)
-        self._command = TcpWire(config.host, config.command_port, self._serve_command)
-        self._monitoring = TcpWire(config.host, config.monitoring_port, self._serve_monitor)
+    def setup(self) -> None:
+        self.model = DlcModel(self.config, self.place, self.seed, self.clock, self._identity)
         self._monitors: set[Monitor] = set()
-        self._ticker: asyncio.Task[None] | None = None
+        self._command: Wire | None = None
+        self._monitoring: Wire | None = None
+
+    def make_serial(self, seed: int) -> str:
+        return f"DLC PRO_{seed % 10**6:06}"
+
+    def _identity(self) -> str:
+        return self.serial_number
+
+    # ---- lines ---------------------------------------------------------------------------------
+
+    def make_wires(self, run_dir: Path) -> dict[str, Wire]:
+        lines = super().make_wires(run_dir)
+        self._command = lines["command"]
+        if isinstance(self._command, TcpWire):
+            if self.config.command_port:
+                self._command.port = self.config.command_port
+            self._monitoring = TcpWire(
+                self.serve_monitor, self._command.host, self.config.monitoring_port
+            )
+        return lines
 
     async def start(self, run_dir: Path) -> None:
-        await self._command.plug()
-        if not self._config.monitoring_port:
-            self._monitoring.port = self._command.port + 1
-        with contextlib.suppress(OSError):  # next to the command line, if that is free
-            await self._monitoring.plug()
-        if not self._monitoring.plugged:
-            self._monitoring.port = self._config.monitoring_port
-            await self._monitoring.plug()
-        self.address = f"tcp://{self._command.host}:{self._command.port}"
-        self._ticker = asyncio.create_task(self._tick())
+        await super().start(run_dir)
+        monitoring, command = self._monitoring, self._command
+        if not isinstance(monitoring, TcpWire) or not isinstance(command, TcpWire):
+            return
+        if not self.config.monitoring_port:
+            monitoring.port = command.port + 1
+            with contextlib.suppress(OSError):  # next to the command line, if that is free
+                await monitoring.plug()
+            if not monitoring.plugged:
+                monitoring.port = 0
+        await monitoring.plug()
+        self.lines["monitoring"] = monitoring
 
-    async def stop(self) -> None:
-        self._cable.cancel()
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
-        await self._command.close()
-        await self._monitoring.close()
+    def greeting(self, session: Session) -> bytes:
+        """A client on TCP is greeted; on a serial line nobody knows when one comes."""
+        session.state = Client(self)
+        return BANNER + self.prompt if isinstance(self._command, TcpWire) else b""
+
+    @property
+    def prompt(self) -> bytes:
+        return f"{self.config.line_end}> ".encode()
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Lines; a command that takes a stream comes with it, up to ``#``."""
+        pieces: list[bytes] = []
+        data = data.replace(ATTENTION, b"\x12\n\x03\n")
+        while (end := data.find(b"\n")) >= 0:
+            if data[:end].strip() in STREAM_COMMANDS:
+                end = data.find(b"#", end)
+                if end < 0:
+                    break
+            pieces.append(data[:end])
+            data = data[end + 1 :]
+        return [*pieces, data]
+
+    async def obey(self, line: str, session: Session) -> None:
+        client = session.state
+        if self.config.latency_s:
+            await self.clock.sleep(self.config.latency_s)
+        if line in ("\x12", "\x03"):
+            hello = BANNER if line == "\x12" and self.config.serial_welcome else b""
+            await session.write(hello + self.prompt)
+            return
+        command, _, stream = line.partition("\n")
+        client.stream = stream.encode()
+        if len(line) >= self.COMMAND_LIMIT:
+            reply = str(DecofError(E_SYNTAX, "line too long"))
+        else:
+            reply = execute(command, client) if command else ""
+        end = self.config.line_end
+        echo = f"{command}{end}" if client.echo else ""
+        text = (echo + reply.replace("\n", end)).encode("utf-8", "replace")
+        request = f"{command}{end}".encode("utf-8", "replace")
+        whole = await self.faults.through(text + self.prompt, request, f"note{end}".encode())
+        if whole:
+            await session.write(whole)
+
+    async def serve_monitor(self, session: Session) -> None:
+        """The monitoring line: subscriptions of one client."""
+        monitor = Monitor(Client(self), session, MONITOR_BACKLOG)
+        self._monitors.add(monitor)
+        try:
+            async for text in self.commands(session):
+                if text:
+                    self.guard(lambda text=text: monitor.request(text))  # type: ignore[misc]
+        finally:
+            self._monitors.discard(monitor)
+
+    # ---- life ----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        self.model.refresh()
+        for monitor in list(self._monitors):
+            monitor.push(self.clock.now_s())
+
+    def applied(self, name: str) -> None:
+        for key, _ in self.WORLD:
+            if hasattr(self, key):
+                setattr(self.model, key, getattr(self, key))
+        self.model.refresh()
 
     def safe_off(self) -> None:
         self.model.values["laser1:dl:cc:enabled"] = False
         self.model.refresh()
 
-    def status(self) -> dict[str, Any]:
+    def reboot(self) -> None:
+        """Power-on values; connections are cut and the lines come back after a moment."""
+        self.model.boot()
+        self.unplug()
+        self.clock.call_later(0.1, self.replug)
+
+    def state(self) -> dict[str, Any]:
         model = self.model
         model.refresh()
+        monitoring = self._monitoring
         return {
-            "serial_number": model.serial_number,
             "emission": model.emission,
             "power_mw": model.power_mw,
             "current_ma": model.current_ma,
@@ -240,103 +268,16 @@ class DlcPro:
             "temperature_ready": model.ready,
             "interlock_open": model.interlock_open,
             "frontkey_locked": model.frontkey_locked,
-            "plugged": self._command.plugged,
-            "clients": self.client_count(),
-            "monitoring_port": self._monitoring.port,
+            "monitoring_port": monitoring.port if isinstance(monitoring, TcpWire) else 0,
         }
 
-    def control(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Reply and cable faults, ``reboot``; set: interlock_open, frontkey_locked, tc_fault
-        (bool), ambient_c (float), serial_number (another unit answers)."""
-        if self._cable.control(command) or self.faults.arm(command):
-            pass
-        elif command.get("fault") == "reboot":
-            self.model.boot()
-            self._cable.control({"fault": "unplug", "for_s": command.get("for_s", 0.1)})
-        elif isinstance(command.get("set"), Mapping):
-            for key, value in command["set"].items():
-                if key in ("interlock_open", "frontkey_locked", "tc_fault"):
-                    setattr(self.model, key, bool(value))
-                elif key == "ambient_c":
-                    self.model.ambient_c = float(value)
-                elif key == "serial_number":
-                    self.model.serial_number = str(value)
-                else:
-                    raise unknown(self.name, command, "see the documentation of DlcPro")
-            self.model.refresh()
-        else:
-            raise unknown(self.name, command, "fault (reply, cable, reboot) and set")
-        return self.status()
-
     def client_count(self) -> int:
-        return self._command.clients + self._monitoring.clients
+        return sum(wire.clients for wire in self.lines.values())
 
     def connections(self) -> list[str]:
-        return [f"command {self._command.clients}", f"monitoring {self._monitoring.clients}"]
-
-    def _unplug(self) -> None:
-        self._command.unplug()
-        self._monitoring.unplug()
-
-    def _plug(self) -> None:
-        self._command.plug_soon()
-        self._monitoring.plug_soon()
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self.model.refresh()
-            now = time.monotonic()
-            for monitor in self._monitors:
-                monitor.push(now)
-
-    async def _serve_command(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        client = Client(self)
-        writer.write(b"\r\nWelcome to the emulated DLC pro\r\nDeCoF Command Line\r\n> ")
-        while True:
-            try:
-                line = await reader.readline()
-            except ValueError:  # longer than any request
-                writer.write(f"{DecofError(E_SYNTAX, 'line too long')}\n> ".encode())
-                return
-            if not line.endswith(b"\n"):
-                return
-            if self._config.latency_s:
-                await asyncio.sleep(self._config.latency_s)
-            text = line.decode("utf-8", "replace").strip()
-            if any(f"(exec '{c})" == text for c in STREAM_COMMANDS):
-                try:
-                    client.stream = (await reader.readuntil(b"#"))[:-1]
-                except asyncio.LimitOverrunError:
-                    return
-            reply = (execute(text, client) + "\n> " if text else "> ").encode("utf-8", "replace")
-            if client.get("echo") is True:
-                writer.write(line)
-            self.faults.send(reply, line, writer.write)
-            await writer.drain()
-
-    async def _serve_monitor(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        monitor = Monitor(self, writer)
-        self._monitors.add(monitor)
-        try:
-            while True:
-                try:
-                    line = await reader.readline()
-                except ValueError:
-                    return
-                if not line.endswith(b"\n"):
-                    return
-                if text := line.decode("utf-8", "replace").strip():
-                    monitor.request(text)
-                await writer.drain()
-        finally:
-            self._monitors.discard(monitor)
+        return [f"{name} {wire.clients}" for name, wire in self.lines.items()]
 
 
-def create(name: str, config: Mapping[str, Any], port: Any, seed: int) -> DlcPro:
-    """Factory for the bench. ValueError names an unknown setting."""
-    return DlcPro(name, settings(DlcSettings, name, config), port, seed)
+REGISTRATION = Registration(
+    "toptica-dlc-pro", "pump", DlcPro, "Toptica DLC pro with one CTL laser head"
+)

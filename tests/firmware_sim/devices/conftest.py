@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photonlink.firmware_sim.places import DEVICES, Device, TagRead
+from photonlink.firmware_sim.kit.device import EmulatedDevice
+from photonlink.firmware_sim.kit.registration import models
+from photonlink.firmware_sim.places import TagRead
 from photonlink.firmware_sim.tagger import TagMemory
 
 SLICE_PS = 20 * 10**9
@@ -137,13 +139,13 @@ class Emulator:
 
     def __init__(self, model: str, run_dir: Path, config: dict[str, Any]) -> None:
         self.run_dir = run_dir
-        self.port: Any = FAKES[DEVICES[model].kind]()
+        self.port: Any = FAKES[models()[model].kind]()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         try:
-            self.device: Device = self.call(
-                lambda: DEVICES[model].factory()("unit", config, self.port, 7)
+            self.device: EmulatedDevice = self.call(
+                lambda: models()[model].create("unit", config, self.port, 7)
             )
             self.wait(self.device.start(run_dir))
         except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import serial
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from photonlink.firmware_sim.devices.sfifteen.words import HALF, WordPacker, coincidences
@@ -284,23 +283,6 @@ def test_reboot_ignored_sets_and_reply_faults(terminal: Terminal, unit: Any) -> 
     assert terminal.port.readline() == b"1\r\n"
     with pytest.raises(ValueError, match="known"):
         unit.control(fault="explode")
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.binary(max_size=60), max_size=5))
-def test_no_bytes_kill_it(noise: list[bytes]) -> None:
-    """The parser alone: every command but the ones that start a measurement."""
-    from photonlink.firmware_sim.devices.sfifteen.tdc1 import Tdc1, Tdc1Settings
-
-    class Port:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *a, **k: None
-
-    device = Tdc1("x", Tdc1Settings(), Port(), 1)  # type: ignore[arg-type]
-    with contextlib.suppress(RuntimeError):  # a lucky "counts?" needs a running loop
-        for data in noise:
-            device._received(data)
-    assert len(device._input) <= 1024
 
 
 # -- words ---------------------------------------------------------------------------------------

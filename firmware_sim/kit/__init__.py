@@ -1,0 +1,1 @@
+"""What every emulated instrument is made of: see docs/instruments/emulators.md."""

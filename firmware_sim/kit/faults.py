@@ -1,0 +1,157 @@
+"""Faults on demand: the same list for every instrument, plus those it declares itself.
+
+``{"fault": NAME, "count": n, "for_s": t, …}`` arms one: ``count`` uses of it (0: until healed), or
+the next ``for_s`` seconds. ``{"fault": "none"}`` heals everything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from photonlink.firmware_sim.kit.clock import Clock
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+COMMON = {
+    "silent": "no reply",
+    "late": "the reply comes after delay_s",
+    "garbled": "one bit of the reply is flipped",
+    "truncated": "the second half of the reply (and its end) is missing",
+    "echo": "the command comes back before the reply",
+    "extra": "a line that nobody asked for comes before the reply",
+    "wrong-identity": "another unit's serial number is reported",
+    "ignore-sets": "settings are accepted and not executed",
+    "drift": "readings move by per_s (relative, per second)",
+    "reboot": "power-on values; light and bias off",
+    "unplug": "the cable is pulled (back after for_s)",
+    "replug": "the cable is in again",
+    "none": "everything above heals",
+}
+REPLY = ("silent", "late", "garbled", "truncated", "echo", "extra")
+KEYS = {"fault", "count", "for_s", "delay_s", "per_s"}
+
+
+def fault(name: str, doc: str, *keys: str) -> Callable[[F], F]:
+    """Declare a fault of one model: the method ``(self, command)`` arms it; what it returns (a
+    callable, or None) heals it. ``keys``: what the command may carry beside the common keys."""
+
+    def mark(function: F) -> F:
+        function.kit_fault = (name, doc, keys)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def declared(cls: type[Any]) -> dict[str, tuple[str, str, tuple[str, ...]]]:
+    """name → (attribute, doc, keys) of the faults a class declares."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        for attribute, member in vars(base).items():
+            if hasattr(member, "kit_fault"):
+                name, doc, keys = member.kit_fault
+                found[name] = (attribute, doc, keys)
+    return found
+
+
+def only(command: Mapping[str, Any], *known: str) -> None:
+    """ValueError that names the first key of ``command`` that is not ``known``."""
+    for key in command:
+        if key not in known:
+            raise ValueError(f"unknown key {key!r}; known: {', '.join(sorted(known))}")
+
+
+@dataclass(slots=True)
+class _Armed:
+    left: int  # uses; 0: until healed
+    heal: Callable[[], object] | None = None
+    delay_s: float = 1.0
+    per_s: float = 0.01
+    since_s: float = 0.0
+
+
+class Faults:
+    """What is armed on one device."""
+
+    def __init__(self, seed: int, clock: Clock) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - faults, no secrets
+        self._clock = clock
+        self._armed: dict[str, _Armed] = {}
+        self._timers: list[Any] = []
+
+    def arm(self, command: Mapping[str, Any], heal: Callable[[], object] | None = None) -> None:
+        """Arm ``command["fault"]``; ValueError for a count or time that is none."""
+        name = str(command["fault"])
+        count, for_s = int(command.get("count", 0)), command.get("for_s")
+        if count < 0 or (for_s is not None and not float(for_s) > 0):
+            raise ValueError(f"{name}: count must be 0 or more, for_s more than 0")
+        if name in REPLY:
+            for other in REPLY:  # one fault of the replies at a time
+                self.heal(other)
+        self.heal(name)
+        self._armed[name] = _Armed(
+            count,
+            heal,
+            float(command.get("delay_s", 1.0)),
+            float(command.get("per_s", 0.01)),
+            self._clock.now_s(),
+        )
+        if for_s is not None:
+            self._timers.append(self._clock.call_later(float(for_s), lambda: self.heal(name)))
+
+    def heal(self, name: str = "") -> None:
+        """Heal one fault, or all of them."""
+        for each in [name] if name else list(self._armed):
+            gone = self._armed.pop(each, None)
+            if gone is not None and gone.heal is not None:
+                gone.heal()
+
+    def cancel(self) -> None:
+        """No timer fires any more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def armed(self, name: str) -> bool:
+        return name in self._armed
+
+    def use(self, name: str) -> bool:
+        """True when the fault strikes now; counts one use."""
+        armed = self._armed.get(name)
+        if armed is None:
+            return False
+        if armed.left:
+            armed.left -= 1
+            if not armed.left:
+                self.heal(name)
+        return True
+
+    def drift(self, value: float) -> float:
+        """A reading, moved when ``drift`` is armed."""
+        armed = self._armed.get("drift")
+        if armed is None:
+            return value
+        return value * (1.0 + armed.per_s * (self._clock.now_s() - armed.since_s))
+
+    async def through(self, reply: bytes, request: bytes, extra: bytes) -> bytes:
+        """What is left of a reply after the armed fault; waits when it is late."""
+        name = next((n for n in REPLY if n in self._armed), "")
+        if not reply or not name:
+            return reply
+        delay_s = self._armed[name].delay_s
+        self.use(name)
+        if name == "silent":
+            return b""
+        if name == "late":
+            await self._clock.sleep(delay_s)
+        elif name == "garbled":
+            spoilt = bytearray(reply)
+            spoilt[self._random.randrange(len(spoilt))] ^= 1 << self._random.randrange(8)
+            return bytes(spoilt)
+        elif name == "truncated":
+            return reply[: len(reply) // 2]
+        elif name in ("echo", "extra"):
+            return (request if name == "echo" else extra) + reply
+        return reply

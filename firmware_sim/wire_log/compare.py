@@ -1,0 +1,79 @@
+"""Play the host's side of a cassette against a device or emulator; show what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+from photonlink.firmware_sim.wire_log.cassette import Cassette, Exchange
+from photonlink.firmware_sim.wire_log.host import Host, connect
+
+QUIET_S = 0.15  # so long without a byte: the answer has ended
+PATIENCE_S = 2.0  # beyond the time that the recorded device took
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One question that is answered otherwise. line: of the cassette."""
+
+    line: int
+    question: bytes
+    recorded: bytes
+    answered: bytes
+
+    def __str__(self) -> str:
+        return (
+            f"line {self.line}: {self.question!r}\n"
+            f"  recorded: {self.recorded!r}\n  answered: {self.answered!r}"
+        )
+
+
+def alike(a: bytes, b: bytes, noise: re.Pattern[bytes] | None) -> bool:
+    """Equal but for what is declared as noise."""
+    if a == b:
+        return True
+    return noise is not None and noise.sub(b"\0", a) == noise.sub(b"\0", b)
+
+
+async def compare(
+    cassette: Cassette, address: str, noise: re.Pattern[bytes] | None
+) -> tuple[int, list[Difference]]:
+    """(questions asked, differences). OSError when nobody is at ``address``."""
+    found: list[Difference] = []
+    asked = 0
+    for exchanges in cassette.sessions():
+        host = await connect(address)
+        try:
+            for exchange in exchanges:
+                if exchange.question:
+                    await host.write(exchange.question)
+                answered = await _answer(host, exchange)
+                asked += 1
+                if not alike(exchange.answer, answered, noise):
+                    found.append(
+                        Difference(exchange.line, exchange.question, exchange.answer, answered)
+                    )
+        finally:
+            await host.close()
+    return asked, found
+
+
+async def _answer(host: Host, exchange: Exchange) -> bytes:
+    """What comes, until it is as long as the recorded answer and nothing follows."""
+    loop = asyncio.get_running_loop()
+    answered = b""
+    deadline = loop.time() + exchange.wait_s + (PATIENCE_S if exchange.answer else QUIET_S)
+    while True:
+        enough = len(answered) >= len(exchange.answer)
+        wait_s = QUIET_S / 3 if enough else deadline - loop.time()
+        if answered and not enough:
+            wait_s = min(wait_s, max(QUIET_S, exchange.wait_s))
+        try:
+            async with asyncio.timeout(max(wait_s, 0.0)):
+                data = await host.read()
+        except TimeoutError:
+            return answered
+        if not data:
+            return answered
+        answered += data
