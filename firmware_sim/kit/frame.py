@@ -65,7 +65,7 @@ class Apt:
         if len(data) < 6:
             return MORE
         more = struct.unpack_from("<H", data, 2)[0] if data[4] & 0x80 else 0
-        if more > self.LONGEST or data[4] & 0x7F not in (0x11, 0x21, 0x22, 0x50):
+        if more > self.LONGEST or data[4] & 0x7F not in (0x01, 0x11, 0x21, 0x22, 0x50):
             return WRONG
         return 6 + more if len(data) >= 6 + more else MORE
 
@@ -105,7 +105,8 @@ class Stx:
     def frame(self, body: bytes) -> bytes:
         """A whole frame around ``body``."""
         inner = bytes([len(body)]) + body
-        return bytes([self.start]) + inner + self.check(inner).to_bytes(self.check_size, "big")
+        total: int = self.check(inner)
+        return bytes([self.start]) + inner + total.to_bytes(self.check_size, "big")
 
 
 def crc16(data: bytes, polynomial: int = 0x1021, initial: int = 0xFFFF) -> int:

@@ -88,6 +88,8 @@ class LineDevice(EmulatedDevice):
                         queue.get_nowait()
                         queue.task_done()
                 await queue.put(line)
+                if session.boundaries:  # one message is answered before the next is read
+                    await queue.join()
             with contextlib.suppress(TimeoutError):  # what a client sent before it closed counts
                 async with asyncio.timeout(FINISH_S):
                     await queue.join()

@@ -64,7 +64,8 @@ class SerialHost:
         termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
 
     async def read(self) -> bytes:
-        return await self._when_ready("reader", lambda: os.read(self._fd, READ_BYTES))
+        data: bytes = await self._when_ready("reader", lambda: os.read(self._fd, READ_BYTES))
+        return data
 
     async def write(self, data: bytes) -> None:
         while data:
@@ -74,7 +75,7 @@ class SerialHost:
     async def _when_ready(self, side: str, act: Any) -> Any:
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
-        getattr(loop, f"add_{side}")(self._fd, lambda: ready.done() or ready.set_result(None))
+        getattr(loop, f"add_{side}")(self._fd, functools.partial(_done, ready))
         try:
             await ready
             return act()
@@ -113,6 +114,11 @@ class ZmqHost:
     async def close(self) -> None:
         self._socket.close(0)
         self._context.term()
+
+
+def _done(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 async def connect(address: str) -> Host:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 OUTPUT_BYTES = 1 << 16  # a device's memory towards one client
@@ -30,7 +30,7 @@ class Session(Protocol):
         """Bytes that :meth:`send` would take now."""
 
 
-Serve = Callable[[Session], Awaitable[None]]
+Serve = Callable[[Session], Coroutine[Any, Any, None]]
 
 
 class Wire(Protocol):

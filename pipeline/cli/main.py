@@ -17,6 +17,7 @@ import typer
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli import check as cli_check
+from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import recordings as cli_recordings
@@ -44,6 +45,7 @@ app.add_typer(cli_key.app, name="key")
 app.command()(cli_recordings.analyze)
 app.command()(cli_recordings.replay)
 app.command()(cli_keyrate.keyrate)
+cli_emulators.add(app)
 app.command()(cli_keyrate.plan)
 app.command()(cli_keyrate.claim)
 

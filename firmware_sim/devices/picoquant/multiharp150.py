@@ -394,13 +394,13 @@ class MultiHarp150(LibraryDevice):
 
     def _rates(self) -> list[int]:
         """Rates of the inputs, then of sync (before its divider)."""
-        rates = [int(r) for r in self.place.rates_hz()]
+        rates: list[int] = [int(r) for r in self.place.rates_hz()]
         rates += [0] * (self.config.inputs + 1 - len(rates))
         return rates
 
     @command("MH_GetSyncRate")
     def _sync_rate(self, _: int) -> int:
-        return self._rates()[self.config.inputs]
+        return self._rates()[-1]
 
     @command("MH_GetSyncPeriod")
     def _sync_period(self, _: int) -> float:
@@ -421,7 +421,7 @@ class MultiHarp150(LibraryDevice):
     def _warnings(self, _: int) -> int:
         rates = self._rates()
         sync, total = rates[self.config.inputs], sum(rates[: self.config.inputs])
-        word = 0x2 * (0 < sync < 100) | 0x10 * (total == 0) | 0x40 * (total > MAX_RATE_HZ)
+        word: int = 0x2 * (0 < sync < 100) | 0x10 * (total == 0) | 0x40 * (total > MAX_RATE_HZ)
         return word | 0x200 * (self._sync_div > 1) | 0x2000 * self._acquisition.dropped
 
     @command("MH_GetWarningsText")

@@ -133,7 +133,7 @@ class Irspd1(LineDevice):
         if not self.registers["loop"]:
             return float(self.registers["pvolt"])
         drive_v = (self.ambient_c - self._temperature_c) / COOLING_K_PER_V
-        return min(max(drive_v, 0.0), PELTIER_MAX_V)
+        return float(min(max(drive_v, 0.0), PELTIER_MAX_V))
 
     @effect("delay")
     def _hold_off(self) -> None:
