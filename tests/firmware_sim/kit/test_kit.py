@@ -148,7 +148,7 @@ async def test_frames_resynchronise_and_count_what_they_skip(tmp_path: Path) -> 
     try:
         host, port = device.address.removeprefix("tcp://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(bytes([255, 0x77]) + bytes.fromhex("b00b0000"))  # AEA read behind noise
+        writer.write(bytes([0x55, 0x70]) + bytes.fromhex("b00b0000"))  # AEA read behind noise
         async with asyncio.timeout(5):
             reply = await reader.readexactly(4)
         assert reply[1:] == bytes.fromhex("0b1234")
