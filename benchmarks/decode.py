@@ -11,7 +11,7 @@ import numpy.typing as npt
 from benchmarks.measure import Effort, Row, against, medians, peer
 from benchmarks.streams import OTHERS, Format, Tags, channels, poissonian, ptu_file, t2_records
 from photonlink.hal.decoders import NativeDecoder, decoder_for, merge
-from photonlink.hal.instruments import WireChunk, WireFormat
+from photonlink.hal.tags import WireChunk, WireFormat
 
 PIECE = 1 << 18  # bytes
 T2_RESOLUTION_PS, T2_TIMES = 5, 8

@@ -38,8 +38,14 @@ import numpy.typing as npt
 
 from photonlink.hal._decode import ffi, lib
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.instruments import TagDecoder, WireChunk, WireFormat
-from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+from photonlink.hal.tags import (
+    LostInterval,
+    Provenance,
+    TagBlock,
+    TagDecoder,
+    WireChunk,
+    WireFormat,
+)
 
 _FORMATS = {
     "tdc1": lib.PL_FORMAT_TDC1,

@@ -65,6 +65,10 @@ class InstrumentError(PhotonlinkError):
     """The instrument answered, and its answer is a refusal or makes no sense."""
 
 
+class DriverFault(InstrumentError):
+    """A driver or a vendor's package raised what it should not; ``__cause__`` is the original."""
+
+
 class ReadbackMismatch(InstrumentError):
     """A setting was accepted but reads back as something else."""
 

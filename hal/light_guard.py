@@ -18,7 +18,7 @@ from typing import Any
 
 from photonlink.hal import light_guard_program
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.instruments import Instrument
+from photonlink.hal.facets import Instrument
 from photonlink.hal.links.address import Address
 
 LEASE_S = 5.0

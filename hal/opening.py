@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from photonlink.hal.errors import (
     BenchError,
@@ -22,18 +22,14 @@ from photonlink.hal.errors import (
     PhotonlinkError,
     StationError,
 )
-from photonlink.hal.instruments import (
-    Identity,
-    Instrument,
-    Laser,
-    SafetyStep,
-    SinglePhotonDetector,
-    TimeTagger,
-)
+from photonlink.hal.facets import Facet, Identity, Instrument, SafetyStep, StreamsTags
+from photonlink.hal.foreign import ours
 from photonlink.hal.params import Value
 from photonlink.hal.registry import load_driver
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, InstrumentEntry, Match
 from photonlink.hal.tags import Provenance
+
+F = TypeVar("F", bound=Facet)
 
 BenchTap = Callable[[str, str, bytes], None]
 """Called with the instrument's name, the direction (``">"`` to it, ``"<"`` from it), the bytes."""
@@ -79,28 +75,26 @@ class Bench:
     resolutions: dict[str, Resolution]
     entries: dict[str, InstrumentEntry] = field(default_factory=dict)
 
-    @property
-    def lasers(self) -> dict[str, Laser]:
-        return {k: v for k, v in self.instruments.items() if isinstance(v, Laser)}
+    def having(self, facet: type[F]) -> dict[str, F]:
+        """The instruments that have a facet, by name: ``bench.having(Emits)``."""
+        found = {name: i for name, i in self.instruments.items() if isinstance(i, facet)}
+        return cast(dict[str, F], found)
 
     @property
-    def detectors(self) -> dict[str, SinglePhotonDetector]:
-        return {k: v for k, v in self.instruments.items() if isinstance(v, SinglePhotonDetector)}
-
-    @property
-    def taggers(self) -> dict[str, TimeTagger]:
-        return {k: v for k, v in self.instruments.items() if isinstance(v, TimeTagger)}
-
-    @property
-    def tagger(self) -> TimeTagger:
+    def tagger_name(self) -> str:
         """The one time tagger; StationError when there is none or more than one."""
-        taggers = self.taggers
+        taggers = self.having(StreamsTags)
         if len(taggers) != 1:
             raise StationError(
                 f"a node needs exactly one time tagger, the station names {len(taggers)}",
                 seen=", ".join(taggers),
             )
-        return next(iter(taggers.values()))
+        return next(iter(taggers))
+
+    @property
+    def tagger(self) -> StreamsTags:
+        """As ``tagger_name``, the instrument."""
+        return self.having(StreamsTags)[self.tagger_name]
 
     @property
     def emulated(self) -> bool:
@@ -110,20 +104,22 @@ class Bench:
     async def snapshot(self) -> dict[str, Mapping[str, Value]]:
         """Readings of every instrument. One that fails says so and hides no other."""
 
-        async def one(instrument: Instrument) -> Mapping[str, Value]:
+        async def one(name: str) -> Mapping[str, Value]:
             try:
-                return await instrument.snapshot()
-            except PhotonlinkError as error:
-                return {"error": str(error)}
+                return await self.instruments[name].snapshot()
+            except Exception as error:  # noqa: BLE001 - the other instruments are read too
+                return {"error": str(ours(error, name, "snapshot"))}
 
         names = list(self.instruments)
-        values = await asyncio.gather(*(one(self.instruments[name]) for name in names))
+        values = await asyncio.gather(*(one(name) for name in names))
         return dict(zip(names, values, strict=True))
 
     async def safe_state(self) -> tuple[SafetyStep, ...]:
-        """Light off, then bias off. Every step runs even when an earlier one fails."""
+        """Every instrument made safe, rank by rank (light first), whatever it is; those of one
+        rank at once. Every step runs even when an earlier one fails."""
         steps: list[SafetyStep] = []
-        for group in (self.lasers, self.detectors, self.taggers):
+        for rank in sorted({i.safety_rank for i in self.instruments.values()}):
+            group = {n: i for n, i in self.instruments.items() if i.safety_rank == rank}
             done = await asyncio.gather(*(_make_safe(n, i) for n, i in group.items()))
             steps += [step for one in done for step in one]
         return tuple(steps)
@@ -163,8 +159,8 @@ async def open_bench(station: BenchStation, *, tap: BenchTap | None = None) -> B
     async def one(name: str, entry: InstrumentEntry) -> None:
         try:
             instrument, resolution = await _open_one(name, entry, tap)
-        except PhotonlinkError as error:
-            failures[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - one tree names every instrument that failed
+            failures[name] = str(ours(error, name, "open"))
         else:
             bench.instruments[name], bench.resolutions[name] = instrument, resolution
 
@@ -198,7 +194,8 @@ async def _open_one(
         begin = time.monotonic()
         try:
             identity = await open_and_match(instrument, entry.match, name, entry.open_timeout_s)
-        except PhotonlinkError as error:
+        except Exception as caught:  # noqa: BLE001 - named with its address below
+            error = ours(caught, name, "open")
             ms = (time.monotonic() - begin) * 1e3
             attempts.append(Attempt(address, type(error).__name__, str(error), ms))
             if isinstance(error, ABSENT_OR_SILENT):
@@ -207,8 +204,7 @@ async def _open_one(
         ms = (time.monotonic() - begin) * 1e3
         attempts.append(Attempt(address, "opened", "", ms))
         try:
-            async with asyncio.timeout(entry.open_timeout_s):
-                await instrument.configure()
+            await configure(instrument, name, entry.open_timeout_s)
         except BaseException:
             await _close_quietly(instrument)
             raise
@@ -238,6 +234,7 @@ async def open_and_match(
         async with asyncio.timeout(timeout_s):
             identity = await instrument.open()
     except TimeoutError as error:
+        await _close_quietly(instrument)
         if isinstance(error, PhotonlinkError):
             raise
         raise LinkTimeout(f"did not open within {timeout_s:g} s", where=name) from None
@@ -253,3 +250,14 @@ async def open_and_match(
                 hint="Are two devices swapped? Correct the address or the match",
             )
     return identity
+
+
+async def configure(instrument: Instrument, name: str, timeout_s: float) -> None:
+    """Apply the station's settings. LinkTimeout when that hangs."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await instrument.configure()
+    except TimeoutError as error:
+        if isinstance(error, PhotonlinkError):
+            raise
+        raise LinkTimeout(f"was not configured within {timeout_s:g} s", where=name) from None

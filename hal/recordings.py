@@ -11,8 +11,8 @@ from typing import cast
 
 from photonlink.hal.decoders import DecoderInfo
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import TimeTagger, WireFormat
-from photonlink.hal.tags import LostInterval, TagBlock
+from photonlink.hal.facets import Instrument, StreamsTags
+from photonlink.hal.tags import LostInterval, TagBlock, WireFormat
 
 BLOCK_RECORDS = 1 << 17
 _READERS = "photonlink.drivers.recordings"  # met by name: hal imports no driver
@@ -56,8 +56,8 @@ class Summary:
         return (self.last_ps - self.first_ps) / 1e12
 
 
-class Recording(TimeTagger):
-    """A recorded run. ``blocks`` reads it plainly; as a TimeTagger it can sit in a station.
+class Recording(Instrument, StreamsTags):
+    """A recorded run. ``blocks`` reads it plainly; as a StreamsTags it can sit in a station.
 
     Damage never hides what is readable: that is handed out first, then ``error`` says what is
     wrong at which byte (``chunks`` raises it at that point).

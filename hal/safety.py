@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from photonlink.hal.errors import InstrumentError
-from photonlink.hal.instruments import Instrument, Laser, SafetyStep
+from photonlink.hal.facets import Emits, Instrument, SafetyStep
 from photonlink.hal.opening import Bench
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Lease:
 
 @contextlib.asynccontextmanager
 async def arm(
-    laser: Laser,
+    laser: Emits,
     reason: str,
     max_s: float,
     *,

@@ -75,7 +75,7 @@ class InstrumentEntry(StationModel):
 class BenchStation(StationModel):
     """The instruments of one place. The node's station file adds its own tables to it."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     name: str
     instruments: dict[str, InstrumentEntry]
 
@@ -98,6 +98,8 @@ def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
         line = at.group(1) if at else "?"
         raise StationError(f"this is not TOML: {error}", where=f"{where}:{line}") from error
     lines = key_lines(text)
+    if data.get("schema") == 1:
+        raise _old(data, lines, where)
     problems: list[tuple[int, str]] = []
     station: M | None = None
     try:
@@ -111,6 +113,31 @@ def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
         listing = [f"{where}:{line}: {what}" for line, what in sorted(set(problems))]
         raise StationError("the station file is wrong:\n  " + "\n  ".join(listing))
     return station
+
+
+def _old(data: dict[str, Any], lines: dict[Path_, int], where: str) -> StationError:
+    """The edits that a file of schema 1 needs, with their lines."""
+    edits = [(lines.get(("schema",), 1), "write schema = 2")]
+    instruments = data.get("instruments")
+    for name, entry in instruments.items() if isinstance(instruments, dict) else ():
+        settings = entry.get("settings") if isinstance(entry, dict) else None
+        if not isinstance(settings, dict):
+            continue
+        place: Path_ = ("instruments", name, "settings")
+        for key, edit in (
+            ("channels", "move this to a table of its own: [channels], H = 1, V = 2, …"),
+            ("detector", "delete this: which input is which state says [channels]"),
+            ("call_timeout_s", "call it reply_timeout_s"),
+            ("emission_timeout_s", "call it settle_s"),
+            ("offsets_ps", "name inputs by number, not by letter"),
+        ):
+            if key in settings:
+                line = lines.get((*place, key)) or lines.get(place) or 1
+                edits.append((line, f"{name}: settings.{key}: {edit}"))
+    listing = [f"{where}:{line}: {what}" for line, what in sorted(edits)]
+    return StationError(
+        "this station file is of schema 1; it needs these edits:\n  " + "\n  ".join(listing)
+    )
 
 
 def _settings_problems(

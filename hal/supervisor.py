@@ -20,21 +20,15 @@ from dataclasses import dataclass
 from photonlink.hal.errors import (
     AcquisitionError,
     IdentityError,
-    InstrumentError,
     LinkError,
     PhotonlinkError,
 )
-from photonlink.hal.instruments import (
-    AcquisitionStart,
-    Condition,
-    Identity,
-    Instrument,
-    TimeTagger,
-    WireChunk,
-)
-from photonlink.hal.opening import Bench, open_and_match
+from photonlink.hal.facets import Condition, Identity, Instrument, StreamsTags
+from photonlink.hal.foreign import ours
+from photonlink.hal.opening import Bench, configure, open_and_match
 from photonlink.hal.params import Value
 from photonlink.hal.station import Match
+from photonlink.hal.tags import AcquisitionStart, WireChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +119,14 @@ class Supervisor:
         self.readings: dict[str, Mapping[str, Value]] = {}
         """The last snapshot of each instrument that is there; a lost one has none."""
         self.lost: dict[str, str] = {}
-        self._conditions: dict[str, dict[str, Condition]] = {}
         """Instruments that are lost now, and why."""
+        self._conditions: dict[str, dict[str, Condition]] = {}
 
     async def run(self) -> None:
-        """Watch lasers and detectors until cancelled."""
+        """Watch everything but time taggers until cancelled; those are watched by their stream."""
         async with asyncio.TaskGroup() as group:
             for name, instrument in self._bench.instruments.items():
-                if not isinstance(instrument, TimeTagger):
+                if not isinstance(instrument, StreamsTags):
                     group.create_task(self._watch(name, instrument), name=f"watch {name}")
                     group.create_task(self._listen(name, instrument), name=f"hear {name}")
 
@@ -146,8 +140,8 @@ class Supervisor:
                 return
             except LinkError:
                 await asyncio.sleep(next(waits))  # that it is lost, the watch reports
-            except InstrumentError as error:
-                self._on_event(Notice(name, str(error)))
+            except Exception as error:  # noqa: BLE001 - a broken instrument never ends the node
+                self._on_event(Notice(name, str(ours(error, name, "notices"))))
                 return
 
     async def _watch(self, name: str, instrument: Instrument) -> None:
@@ -170,20 +164,24 @@ class Supervisor:
         """(readings, why the instrument counts as lost or "", whether one look is enough)."""
         try:
             readings = await instrument.snapshot()
+            if _uptime(readings) < _uptime(self.readings.get(name, {})):
+                return readings, "it restarted by itself", True
+            # Once is no proof: a setting may have been changed while it was read.
+            return readings, instrument.deviation(readings), False
         except LinkError as error:
             return {}, str(error), not error.retryable  # the link resynchronises before a retry
-        except InstrumentError as error:
-            return {"error": str(error)}, "", True
-        if _uptime(readings) < _uptime(self.readings.get(name, {})):
-            return readings, "it restarted by itself", True
-        # Once is no proof: a setting may have been changed while it was read.
-        return readings, instrument.deviation(readings), False
+        except Exception as error:  # noqa: BLE001 - a broken instrument never ends the node
+            return {"error": str(ours(error, name, "snapshot"))}, "", True
 
     def _compare_conditions(
         self, name: str, instrument: Instrument, readings: Mapping[str, Value]
     ) -> None:
         before = self._conditions.get(name, {})
-        now = {c.code: c for c in instrument.conditions(readings)}
+        try:
+            now = {c.code: c for c in instrument.conditions(readings)}
+        except Exception as error:  # noqa: BLE001 - a broken instrument never ends the node
+            fault = ours(error, name, "conditions")
+            now = {"driver_fault": Condition("driver_fault", fault.what)}
         self._conditions[name] = now
         for code, condition in now.items():
             if code not in before:
@@ -211,13 +209,12 @@ class Supervisor:
             await asyncio.sleep(wait_s)
             try:
                 identity = await open_and_match(instrument, match, name, entry.open_timeout_s)
-                async with asyncio.timeout(entry.open_timeout_s):
-                    await instrument.configure()
+                await configure(instrument, name, entry.open_timeout_s)
             except IdentityError as error:
                 if error.seen + error.what not in told:
                     told.add(error.seen + error.what)
                     self._on_event(WrongDevice(name, str(error)))
-            except (PhotonlinkError, TimeoutError):
+            except Exception:  # noqa: BLE001, S110
                 pass  # still away, or not ready yet: the next attempt will tell
             else:
                 return identity
@@ -229,8 +226,7 @@ class Supervisor:
 
         A tagger that stopped by itself is started anew; one that is lost is looked for first.
         """
-        tagger = self._bench.tagger
-        name = next(k for k, v in self._bench.instruments.items() if v is tagger)
+        tagger, name = self._bench.tagger, self._bench.tagger_name
         try:
             while True:
                 try:
@@ -244,19 +240,19 @@ class Supervisor:
                     await self._stop_or_find(name, tagger)
                 except PhotonlinkError as error:
                     yield Lost(name, str(error))
-                    await self._lose_and_find(name, tagger, str(error))
+                    await self._lose_and_find(name, self._bench.instruments[name], str(error))
         finally:
             await _stop(tagger)
 
-    async def _stop_or_find(self, name: str, tagger: TimeTagger) -> None:
+    async def _stop_or_find(self, name: str, tagger: StreamsTags) -> None:
         try:
             await tagger.stop()
             await asyncio.sleep(self._back_off.first_s)
         except PhotonlinkError as error:
-            await self._lose_and_find(name, tagger, str(error))
+            await self._lose_and_find(name, self._bench.instruments[name], str(error))
 
 
-async def _generator(tagger: TimeTagger) -> AsyncGenerator[WireChunk, None]:
+async def _generator(tagger: StreamsTags) -> AsyncGenerator[WireChunk, None]:
     # Closed as soon as the consumer leaves, and with it the driver's own generator.
     chunks = tagger.chunks()
     try:
@@ -278,6 +274,6 @@ async def _close(instrument: Instrument) -> None:
             await instrument.close()
 
 
-async def _stop(tagger: TimeTagger) -> None:
+async def _stop(tagger: StreamsTags) -> None:
     with contextlib.suppress(Exception):  # closing the bench reports what matters
         await tagger.stop()

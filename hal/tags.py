@@ -1,9 +1,15 @@
-"""TagBlock: the one shape in which every time tagger hands out its events."""
+"""TagBlock: the one shape in which every time tagger hands out its events; and what it is made of.
+
+A tagger hands out the bytes of its wire (:class:`WireChunk`) and the name of the decoder that reads
+them (:class:`WireFormat`), kept apart so that a session can be recorded and replayed bit for bit.
+"""
 
 from __future__ import annotations
 
+import abc
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -83,3 +89,48 @@ class TagBlock:
         """Overwrite the events. The arrays must be writable and owned by this block."""
         self.time_ps.fill(0)
         self.channel.fill(0)
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerCapabilities:
+    """channels: numbers a TagBlock may carry. resolution_ps: size of one time bin."""
+
+    channels: tuple[int, ...]
+    resolution_ps: float
+    max_rate_hz: float
+
+
+@dataclass(frozen=True, slots=True)
+class WireFormat:
+    """Names a decoder of ``hal.decode`` and its parameters: enough to read the bytes again."""
+
+    name: str
+    parameters: Mapping[str, float | int | bool | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WireChunk:
+    """Bytes as they came from the tagger, with what the driver knows beside them.
+
+    lost: gaps known from outside the records (FIFO flags, reconnects), in the tagger's clock;
+          a gap whose end is not known yet ends at -1 and is closed by the next decoded record.
+    """
+
+    data: bytes = field(repr=False)  # of a key-making run: raw key
+    lost: tuple[LostInterval, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AcquisitionStart:
+    """host_time_s: UNIX time at which the tagger's time zero lies, good to ``uncertainty_s``."""
+
+    host_time_s: float
+    uncertainty_s: float
+
+
+class TagDecoder(abc.ABC):
+    """Wire bytes in, TagBlocks out; rollovers and loss are kept between calls."""
+
+    @abc.abstractmethod
+    def feed(self, chunk: WireChunk) -> TagBlock:
+        """Decode a chunk (a record may be split over chunks). The block may be empty."""

@@ -14,9 +14,11 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "system")]
 
 import brokers  # noqa: E402
+from leaks import _no_task_is_left, no_task_is_left, nothing_is_left_open  # noqa: E402
 
 from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed  # noqa: E402
 
+__all__ = ["_no_task_is_left", "no_task_is_left", "nothing_is_left_open"]
 UNLOCKED = go_unlocked_if_needed()
 
 

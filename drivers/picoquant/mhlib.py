@@ -1,45 +1,53 @@
 """The part of PicoQuant's MHLib that the driver uses: prototypes, modes, flags, warnings.
 
-Interface facts from the shared fact sheet, section 2.5. Nothing here comes from the vendor's
-header or package, whose licence ties it to bought hardware.
+Names and signatures as in QMI's wrapper (``QuTech-Delft/QMI: qmi/instruments/picoquant``). Nothing
+here comes from the vendor's header or package, whose licence ties it to bought hardware.
 """
 
 from __future__ import annotations
 
 import enum
 
-DECLARATIONS = """
-int MH_GetLibraryVersion(char *version);
-int MH_GetErrorString(char *text, int code);
-int MH_OpenDevice(int device, char *serial);
-int MH_CloseDevice(int device);
-int MH_Initialize(int device, int mode, int reference);
-int MH_GetHardwareInfo(int device, char *model, char *part, char *version);
-int MH_GetBaseResolution(int device, double *resolution_ps, int *binning_steps);
-int MH_GetNumOfInputChannels(int device, int *inputs);
-int MH_SetInputEdgeTrg(int device, int input, int level_mv, int edge);
-int MH_SetInputChannelOffset(int device, int input, int offset_ps);
-int MH_SetInputDeadTime(int device, int input, int on, int dead_time_ps);
-int MH_SetInputChannelEnable(int device, int input, int enable);
-int MH_StartMeas(int device, int duration_ms);
-int MH_StopMeas(int device);
-int MH_CTCStatus(int device, int *finished);
-int MH_GetFlags(int device, int *flags);
-int MH_GetElapsedMeasTime(int device, double *elapsed_ms);
-int MH_ReadFiFo(int device, unsigned int *records, int *count);
-int MH_GetSyncRate(int device, int *rate_hz);
-int MH_GetCountRate(int device, int input, int *rate_hz);
-int MH_GetWarnings(int device, int *warnings);
-"""
+from photonlink.hal.links.prototypes import Function, Prototypes
+
+_DEVICE = "int device"
+PROTOTYPES = Prototypes(
+    (
+        Function("MH_GetLibraryVersion", "out text[16384] version"),
+        Function("MH_GetErrorString", "out text[16384] text, int code"),
+        # the vendor says 8 bytes of serial number; a larger buffer costs nothing, cannot overrun
+        Function("MH_OpenDevice", f"{_DEVICE}, out text[64] serial"),
+        Function("MH_CloseDevice", _DEVICE),
+        Function("MH_Initialize", f"{_DEVICE}, int mode, int reference"),
+        Function(
+            "MH_GetHardwareInfo",
+            f"{_DEVICE}, out text[16384] model, out text[16384] part, out text[16384] version",
+        ),
+        Function("MH_GetBaseResolution", f"{_DEVICE}, out double ps, out int binning_steps"),
+        Function("MH_GetNumOfInputChannels", f"{_DEVICE}, out int inputs"),
+        Function("MH_SetInputEdgeTrg", f"{_DEVICE}, int input, int level_mv, int edge"),
+        Function("MH_SetInputChannelOffset", f"{_DEVICE}, int input, int offset_ps"),
+        Function("MH_SetInputDeadTime", f"{_DEVICE}, int input, int on, int dead_time_ps"),
+        Function("MH_SetInputChannelEnable", f"{_DEVICE}, int input, int enable"),
+        Function("MH_StartMeas", f"{_DEVICE}, int duration_ms"),
+        Function("MH_StopMeas", _DEVICE),
+        Function("MH_CTCStatus", f"{_DEVICE}, out int finished"),
+        Function("MH_GetFlags", f"{_DEVICE}, out int flags"),
+        Function("MH_GetElapsedMeasTime", f"{_DEVICE}, out double elapsed_ms"),
+        Function("MH_ReadFiFo", f"{_DEVICE}, unsigned int *records, out int count"),
+        Function("MH_GetSyncRate", f"{_DEVICE}, out int rate_hz"),
+        Function("MH_GetCountRate", f"{_DEVICE}, int input, out int rate_hz"),
+        Function("MH_GetWarnings", f"{_DEVICE}, out int warnings"),
+    ),
+    error_text="MH_GetErrorString",
+)
 
 MAX_DEVICES = 8
-TEXT_BYTES = 16_384
-SERIAL_BYTES = 64  # the sheet says 8; a larger buffer costs nothing and cannot overrun
 READ_RECORDS = 1_048_576
 MODE_T2 = 2
 REFERENCE = {"internal": 0, "external": 1}
 OFFSET_LIMIT_PS = 99_999
-LONGEST_MS = 360_000_000  # 100 h: the vendor's stated maximum, not in our sheet, unverified
+LONGEST_MS = 360_000_000  # 100 h: the vendor's stated maximum, unverified here
 
 
 class Flag(enum.IntFlag):

@@ -1,111 +1,112 @@
 """PicoQuant MultiHarp 150: time tagger, through the vendor's library ``libmh150.so``.
 
-Facts: shared fact sheet, section 2.5. Not verified on hardware: whether COUNTS_DROPPED stays set
-until the next start (handled either way), and the longest measurement time. Channels are numbered
-as in T2 records, **0-based**: the input labelled 1 on the front is channel 0.
+Calls as in QMI's wrapper (``QuTech-Delft/QMI``). Not verified on hardware: whether COUNTS_DROPPED
+stays set until the next start (handled either way), and the longest measurement time. Channels are
+numbered as in T2 records, **0-based**: the input labelled 1 on the front is channel 0.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from photonlink.drivers.picoquant.mhlib import (
-    DECLARATIONS,
     LONGEST_MS,
     MAX_DEVICES,
     MODE_T2,
     OFFSET_LIMIT_PS,
+    PROTOTYPES,
     READ_RECORDS,
     REFERENCE,
-    SERIAL_BYTES,
-    TEXT_BYTES,
     Flag,
     warning_texts,
 )
+from photonlink.hal.driver import Driver
 from photonlink.hal.errors import (
     AcquisitionError,
     IdentityError,
     InstrumentError,
     LimitError,
     LinkNotFound,
+    PhotonlinkError,
 )
-from photonlink.hal.instruments import (
+from photonlink.hal.facets import Identity, StreamsTags
+from photonlink.hal.links import Address, Tap
+from photonlink.hal.links.vendor_library import VendorLibrary
+from photonlink.hal.params import Value
+from photonlink.hal.registry import Registration
+from photonlink.hal.settings import DriverSettings
+from photonlink.hal.tags import (
     AcquisitionStart,
-    Identity,
+    LostInterval,
     TaggerCapabilities,
-    TimeTagger,
     WireChunk,
     WireFormat,
 )
-from photonlink.hal.links import Address, Tap
-from photonlink.hal.links.vendor_library import VendorLibrary
-from photonlink.hal.params import Limits, Value
-from photonlink.hal.registry import DriverSettings
-from photonlink.hal.tags import LostInterval, Provenance
+
+INSTRUMENT = Registration(
+    id="picoquant.multiharp150",
+    title="PicoQuant MultiHarp 150: time tagger, T2 mode",
+    driver="MultiHarp150",
+    facets=("StreamsTags",),
+    transports=("lib",),
+    usb=("0e0d:0013",),
+    evidence="manual",
+    emulator="picoquant-multiharp150",
+    case={"place": "bob.tagger", "reply_timeout_s": 2.0},
+)
 
 CHUNK_EVERY_S = 0.05
 DROPPED_TOO_LONG_S = 10.0
 """Counts dropped for this long: the flag may be one that stays, so the acquisition starts anew."""
 
 PS_PER_MS = 1_000_000_000
-Letter = Literal["H", "V", "D", "A"]
 
 
-def _error_text(library: VendorLibrary, code: int) -> str:
-    text = library.ffi.new("char[]", TEXT_BYTES)
-    if library.status("MH_GetErrorString", text, code) < 0:
-        return f"error {code}"
-    return f"{library.ffi.string(text).decode('latin-1')} ({code})"
-
-
-class MultiHarp150(TimeTagger):
+class MultiHarp150(Driver, StreamsTags):
     """One MultiHarp 150 in T2 mode. All library calls run in the library's own thread."""
 
-    evidence = "manual"
-
     class Settings(DriverSettings):
-        """channels: detector letter → input, 0-based. level_mv and edge hold for all inputs."""
+        """A MultiHarp's settings; level and edge hold for all inputs."""
 
-        channels: dict[Letter, int] = Field(default_factory=dict)
-        level_mv: int = Field(default=-50, ge=-1200, le=1200)
-        edge: Literal["falling", "rising"] = "falling"
-        offsets_ps: dict[Letter, int] = Field(default_factory=dict)
-        dead_time_ps: int | None = Field(default=None, ge=0, le=1_000_000)
-        reference: Literal["internal", "external"] = "internal"
-        call_timeout_s: float = Field(default=5.0, gt=0, le=60)
+        reply_timeout_s: float = Field(default=5.0, gt=0, le=60)
+        inputs: tuple[int, ...] = Field(
+            default=(), description="inputs that are switched on, 0-based; none: all of them"
+        )
+        level_mv: int = Field(
+            default=-50, ge=-1200, le=1200, description="trigger level of all inputs, mV"
+        )
+        edge: Literal["falling", "rising"] = Field(default="falling", description="or `rising`")
+        offsets_ps: dict[int, int] = Field(
+            default_factory=dict, description="input → delay, ±99 999 ps"
+        )
+        dead_time_ps: int | None = Field(
+            default=None,
+            ge=0,
+            le=1_000_000,
+            description="programmable dead time of all inputs; none leaves it as it is",
+        )
+        reference: Literal["internal", "external"] = Field(
+            default="internal", description="or `external` (10 MHz)"
+        )
 
-    def __init__(
-        self,
-        name: str,
-        address: str,
-        settings: Settings,
-        *,
-        limits: Mapping[str, Limits] | None = None,
-        tap: Tap | None = None,
-    ) -> None:
-        if limits:
-            raise LimitError("this driver has nothing that limits could narrow", where=name)
-        self.name, self.settings = name, settings
-        self._address = Address.parse(address).only("serial", "index")
+    _device = -1
+    _inputs = 0
+    _resolution_ps = 0.0
+    _running = False
+    _elapsed_ps = 0
+    _dropping_since: float | None = None
+    _records: Any = None
+
+    def make_codec(self, address: str, tap: Tap | None) -> VendorLibrary:
         # Records go to the tap as bytes, not as calls: see chunks().
-        self._library = VendorLibrary(self._address, DECLARATIONS, _error_text)
         self._tap = tap
-        self._device = -1
-        self._inputs = 0
-        self._resolution_ps = 0.0
-        self._running = False
-        self._elapsed_ps = 0
-        self._dropping_since: float | None = None
-        self._records: Any = None
-
-    @property
-    def provenance(self) -> Provenance:
-        return self._library.provenance
+        self._place = Address.parse(address).only("serial", "index")
+        return VendorLibrary(self._place, PROTOTYPES, timeout_s=self.settings.reply_timeout_s)
 
     @property
     def capabilities(self) -> TaggerCapabilities:
@@ -115,56 +116,43 @@ class MultiHarp150(TimeTagger):
     def wire_format(self) -> WireFormat:
         return WireFormat("t2", {"resolution_ps": self._resolution_ps})
 
-    async def _run(self, work: Callable[[], Any]) -> Any:
-        return await self._library.run(work, self.settings.call_timeout_s)
-
-    async def open(self) -> Identity:
+    async def identify(self) -> Identity:
         self._running = False
-        await self._library.open(self.settings.call_timeout_s)
-        try:
-            identity: Identity = await self._run(self._open)
-        except BaseException:
-            await self._library.close()
-            raise
+        identity: Identity = await self.codec.run(self._open)
         return identity
 
     def _open(self) -> Identity:
-        lib, ffi = self._library, self._library.ffi
-        self._device, serial = self._find()
+        lib = self.codec
+        device, serial = self._find()
         try:
-            lib.invoke("MH_Initialize", self._device, MODE_T2, REFERENCE[self.settings.reference])
-            model, part, version = (ffi.new("char[]", TEXT_BYTES) for _ in range(3))
-            lib.invoke("MH_GetHardwareInfo", self._device, model, part, version)
-            resolution, steps, inputs = ffi.new("double *"), ffi.new("int *"), ffi.new("int *")
-            lib.invoke("MH_GetBaseResolution", self._device, resolution, steps)
-            lib.invoke("MH_GetNumOfInputChannels", self._device, inputs)
-            if not 0.1 <= resolution[0] <= 1e6 or not 1 <= inputs[0] <= 64:
+            lib.invoke("MH_Initialize", device, MODE_T2, REFERENCE[self.settings.reference])
+            model, _, version = lib.invoke("MH_GetHardwareInfo", device)
+            resolution_ps, _ = lib.invoke("MH_GetBaseResolution", device)
+            inputs = lib.invoke("MH_GetNumOfInputChannels", device)
+            if not 0.1 <= resolution_ps <= 1e6 or not 1 <= inputs <= 64:
                 raise InstrumentError(
                     "resolution or number of inputs cannot be",
                     where=self.name,
-                    seen=f"{resolution[0]} ps, {inputs[0]} inputs",
+                    seen=f"{resolution_ps} ps, {inputs} inputs",
                 )
         except BaseException:
-            lib.status("MH_CloseDevice", self._device)
+            lib.status("MH_CloseDevice", device)
             raise
-        self._resolution_ps, self._inputs = float(resolution[0]), int(inputs[0])
-        self._records = ffi.new("unsigned int[]", READ_RECORDS)
-        texts = [ffi.string(text).decode("latin-1") for text in (model, part, version)]
-        return Identity("PicoQuant", texts[0] or "MultiHarp", serial, texts[2])
+        self._device, self._resolution_ps, self._inputs = device, float(resolution_ps), int(inputs)
+        self._records = lib.ffi.new("unsigned int[]", READ_RECORDS)
+        return Identity("PicoQuant", model or "MultiHarp", serial, version)
 
     def _find(self) -> tuple[int, str]:
         """Open the device that the address names, by serial number or by place."""
-        wanted = self._address.options.get("serial")
-        place = self._address.options.get("index")
-        lib, serial, seen = self._library, self._library.ffi.new("char[]", SERIAL_BYTES), []
-        places = range(MAX_DEVICES) if place is None else [self._address.number("index", 0)]
-        reason = ""
+        wanted = self._place.options.get("serial")
+        place = self._place.options.get("index")
+        lib, seen, reason = self.codec, [], ""
+        places = range(MAX_DEVICES) if place is None else [self._place.number("index", 0)]
         for device in places:
-            status = lib.status("MH_OpenDevice", device, serial)
+            status, (found,) = lib.attempt("MH_OpenDevice", device)
             if status < 0:
-                reason = reason or _error_text(lib, status)
+                reason = reason or lib.error_text(status)
                 continue
-            found = lib.ffi.string(serial).decode("latin-1").strip()
             if wanted is None or found == wanted:
                 return device, found
             lib.status("MH_CloseDevice", device)
@@ -175,83 +163,82 @@ class MultiHarp150(TimeTagger):
             )
         raise LinkNotFound(
             f"the library finds no MultiHarp: {reason}",
-            where=self._address.uri,
+            where=self.address,
             hint="Is it plugged in and switched on, and may this user open it (udev rules)?",
         )
 
     async def configure(self) -> None:
-        known = range(self._inputs)
-        for letter, channel in self.settings.channels.items():
-            if channel not in known:
+        await super().configure()
+        named = {"inputs": self.settings.inputs, "offsets_ps": tuple(self.settings.offsets_ps)}
+        for setting, numbers in named.items():
+            for number in numbers:
+                if number not in range(self._inputs):
+                    raise LimitError(
+                        f"{setting} names input {number}, but inputs are 0…{self._inputs - 1}",
+                        where=self.name,
+                        hint="Inputs are numbered from 0, as in T2 records",
+                    )
+        for number, offset in self.settings.offsets_ps.items():
+            if abs(offset) > OFFSET_LIMIT_PS:
                 raise LimitError(
-                    f"channel {letter} = {channel}, but inputs are 0…{self._inputs - 1}",
-                    where=self.name,
-                    hint="Inputs are numbered from 0, as in T2 records",
+                    f"offset of input {number} = {offset} ps is outside ±99999 ps", where=self.name
                 )
-        for letter, offset in self.settings.offsets_ps.items():
-            if letter not in self.settings.channels or abs(offset) > OFFSET_LIMIT_PS:
-                raise LimitError(
-                    f"offset {letter} = {offset} ps needs a channel {letter} and ±99999 ps",
-                    where=self.name,
-                )
-        await self._run(self._configure)
+        await self.codec.run(self._configure)
 
     def _configure(self) -> None:
-        lib, settings, device = self._library, self.settings, self._device
-        used = set(settings.channels.values()) or set(range(self._inputs))
-        offsets = {settings.channels[k]: ps for k, ps in settings.offsets_ps.items()}
+        lib, settings, device = self.codec, self.settings, self._device
+        used = set(settings.inputs) or set(range(self._inputs))
         for channel in range(self._inputs):
             lib.invoke("MH_SetInputChannelEnable", device, channel, int(channel in used))
             if channel not in used:
                 continue
             edge = int(settings.edge == "rising")
             lib.invoke("MH_SetInputEdgeTrg", device, channel, settings.level_mv, edge)
-            lib.invoke("MH_SetInputChannelOffset", device, channel, offsets.get(channel, 0))
+            offset = settings.offsets_ps.get(channel, 0)
+            lib.invoke("MH_SetInputChannelOffset", device, channel, offset)
             if settings.dead_time_ps is not None:
                 lib.invoke("MH_SetInputDeadTime", device, channel, 1, settings.dead_time_ps)
 
-    async def close(self) -> None:
-        if self._library.is_open and self._device >= 0:
-            try:
-                await self._run(self._close)
-            except (InstrumentError, OSError):
-                self._running = False  # a device that is gone cannot be told to stop
-        self._device = -1
-        await self._library.close()
+    async def release(self) -> None:
+        try:
+            if self.is_open and self._device >= 0:
+                await self.codec.run(self._close)
+        except PhotonlinkError:
+            self._running = False  # a device that is gone cannot be told to stop
+        finally:
+            self._device = -1
+            await super().release()
 
     def _close(self) -> None:
-        self._library.status("MH_StopMeas", self._device)
-        self._library.status("MH_CloseDevice", self._device)
+        self.codec.status("MH_StopMeas", self._device)
+        self.codec.status("MH_CloseDevice", self._device)
         self._running = False
 
     async def snapshot(self) -> Mapping[str, Value]:
         """Rates in Hz per input and the library's warnings in words."""
-        values: Mapping[str, Value] = await self._run(self._snapshot)
+        values: Mapping[str, Value] = await self.codec.run(self._snapshot)
         return values
 
     def _snapshot(self) -> dict[str, Value]:
-        lib, number = self._library, self._library.ffi.new("int *")
+        lib, device = self.codec, self._device
         values: dict[str, Value] = {"streaming": self._running}
-        lib.invoke("MH_GetSyncRate", self._device, number)
-        values["sync_rate_hz"] = int(number[0])
+        values["sync_rate_hz"] = int(lib.invoke("MH_GetSyncRate", device))
         for channel in range(self._inputs):
-            lib.invoke("MH_GetCountRate", self._device, channel, number)
-            values[f"rate_{channel}_hz"] = int(number[0])
+            values[f"rate_{channel}_hz"] = int(lib.invoke("MH_GetCountRate", device, channel))
         # The library computes warnings from the rates read just before.
-        lib.invoke("MH_GetWarnings", self._device, number)
-        values["warnings"] = warning_texts(int(number[0]))
+        values["warnings"] = warning_texts(int(lib.invoke("MH_GetWarnings", device)))
         return values
 
     async def start(self) -> AcquisitionStart:
         """Start a measurement: its time zero lies within the call, stamped around it."""
         if self._running:
             raise InstrumentError("the measurement already runs", where=self.name)
-        stamp: AcquisitionStart = await self._run(self._start)
+        stamp: AcquisitionStart = await self.codec.run(self._start)
         return stamp
 
     def _start(self) -> AcquisitionStart:
         before = time.time()
-        self._library.invoke("MH_StartMeas", self._device, LONGEST_MS)
+        self.codec.invoke("MH_StartMeas", self._device, LONGEST_MS)
         after = time.time()
         self._running, self._elapsed_ps, self._dropping_since = True, 0, None
         return AcquisitionStart((before + after) / 2, max(0.0, after - before) / 2 + 0.001)
@@ -261,7 +248,7 @@ class MultiHarp150(TimeTagger):
         if not self._running:
             raise InstrumentError("the tagger was not started", where=self.name)
         while self._running:
-            chunk, failure = await self._run(self._read)
+            chunk, failure = await self.codec.run(self._read)
             if self._tap is not None:
                 self._tap("<", chunk.data)
             yield chunk
@@ -273,24 +260,20 @@ class MultiHarp150(TimeTagger):
 
     def _read(self) -> tuple[WireChunk, AcquisitionError | None]:
         """One read of the FIFO, then the flags: what they say holds up to the time they show."""
-        lib, ffi = self._library, self._library.ffi
-        count, number, elapsed = ffi.new("int *"), ffi.new("int *"), ffi.new("double *")
-        lib.invoke("MH_ReadFiFo", self._device, self._records, count)
-        if not 0 <= count[0] <= READ_RECORDS:
+        lib, device = self.codec, self._device
+        count = lib.invoke("MH_ReadFiFo", device, self._records)
+        if not 0 <= count <= READ_RECORDS:
             raise InstrumentError("impossible number of records", where=self.name)
-        data = bytes(ffi.buffer(self._records)[: 4 * count[0]])
-        lib.invoke("MH_GetFlags", self._device, number)
-        flags = Flag(int(number[0]))
-        lib.invoke("MH_GetElapsedMeasTime", self._device, elapsed)
-        since, self._elapsed_ps = self._elapsed_ps, int(elapsed[0] * PS_PER_MS)
+        data = bytes(lib.ffi.buffer(self._records)[: 4 * count])
+        flags = Flag(int(lib.invoke("MH_GetFlags", device)))
+        elapsed_ms = lib.invoke("MH_GetElapsedMeasTime", device)
+        since, self._elapsed_ps = self._elapsed_ps, int(elapsed_ms * PS_PER_MS)
         lost, failure = self._judge(flags, max(0, since - PS_PER_MS))
-        if failure is None and not data:
-            lib.invoke("MH_CTCStatus", self._device, number)
-            if number[0] != 0:
-                failure = AcquisitionError("the measurement time is over", where=self.name)
+        if failure is None and not data and lib.invoke("MH_CTCStatus", device) != 0:
+            failure = AcquisitionError("the measurement time is over", where=self.name)
         if failure is not None:
             # A measurement that ended by itself still has to be stopped before the next start.
-            lib.status("MH_StopMeas", self._device)
+            lib.status("MH_StopMeas", device)
         return WireChunk(data, lost), failure
 
     def _judge(
@@ -326,6 +309,4 @@ class MultiHarp150(TimeTagger):
     async def stop(self) -> None:
         if self._running:
             self._running = False
-            await self._library.call(
-                "MH_StopMeas", self._device, timeout_s=self.settings.call_timeout_s
-            )
+            await self.codec.call("MH_StopMeas", self._device)

@@ -19,14 +19,15 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import (
+from photonlink.hal.facets import Identity
+from photonlink.hal.tags import (
     AcquisitionStart,
-    Identity,
+    LostInterval,
+    Provenance,
     TaggerCapabilities,
     WireChunk,
     WireFormat,
 )
-from photonlink.hal.tags import LostInterval, Provenance
 
 MAGIC = b"PLTAGS\r\n"
 VERSION = 1

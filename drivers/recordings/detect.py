@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from photonlink.drivers.recordings import container, ptu
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import WireFormat
+from photonlink.hal.tags import WireFormat
 
 QUTAG_HEADER = 40
 _LOOKS = (65_536, 4_096)  # bytes judged: fewer when damage further on spoils the picture

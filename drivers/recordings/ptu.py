@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import WireFormat
+from photonlink.hal.tags import WireFormat
 
 MAGIC = b"PQTTTR\0\0"
 _VERSION = b"1.0.00\0\0"

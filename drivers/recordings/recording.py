@@ -23,15 +23,17 @@ from photonlink.hal.decoders import (
     record_size,
 )
 from photonlink.hal.errors import PhotonlinkError, RecordingError
-from photonlink.hal.instruments import (
+from photonlink.hal.facets import Identity
+from photonlink.hal.recordings import BLOCK_RECORDS, Recording, Summary
+from photonlink.hal.tags import (
     AcquisitionStart,
-    Identity,
+    LostInterval,
+    Provenance,
+    TagBlock,
     TaggerCapabilities,
     WireChunk,
     WireFormat,
 )
-from photonlink.hal.recordings import BLOCK_RECORDS, Recording, Summary
-from photonlink.hal.tags import LostInterval, Provenance, TagBlock
 
 _LOST_KEPT = 10_000
 _FINE_RECORDS = 512

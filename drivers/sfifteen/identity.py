@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from photonlink.hal.errors import IdentityError
-from photonlink.hal.instruments import Identity
+from photonlink.hal.facets import Identity
 
 _SERIAL = re.compile(r"(?:\bS/?N|\bserial(?: number)?)[\s:#=]*([\w-]+)", re.IGNORECASE)
 

@@ -1,6 +1,6 @@
 """S-Fifteen TDC1: four-input time tagger, 2 ns bins, over its USB serial line.
 
-Protocol: shared fact sheet, section 2.6 (verified there against ``s15lib``; not on hardware).
+Dialect: the vendor's ``s15lib`` 0.3.0 and ``Timestamp_TDC1`` (dd85370); not verified on hardware.
 Events leave here as the bytes of the wire; ``hal.decode`` reads them (format ``tdc1``).
 """
 
@@ -10,28 +10,32 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 
 from photonlink.drivers.sfifteen.identity import identify
-from photonlink.hal.codecs.text import LineCodec
-from photonlink.hal.errors import (
-    InstrumentError,
-    LinkTimeout,
-    ReadbackMismatch,
+from photonlink.hal.codecs.lines import LineCodec, Nonce
+from photonlink.hal.driver import Driver
+from photonlink.hal.errors import InstrumentError, LinkTimeout, ReadbackMismatch
+from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts, StreamsTags
+from photonlink.hal.params import Param, Value
+from photonlink.hal.registry import Registration
+from photonlink.hal.settings import DriverSettings
+from photonlink.hal.tags import AcquisitionStart, TaggerCapabilities, WireChunk, WireFormat
+
+INSTRUMENT = Registration(
+    id="sfifteen.tdc1",
+    title="S-Fifteen TDC1: time tagger, four inputs, 2 ns",
+    driver="Tdc1",
+    facets=("CountsPhotons", "StreamsTags"),
+    transports=("serial",),
+    usb=("name:S-Fifteen_Instruments*",),
+    evidence="manual",
+    emulator="sfifteen-tdc1",
+    case={"place": "alice.tagger", "steady": ("integration_ms", 1000)},
 )
-from photonlink.hal.instruments import (
-    AcquisitionStart,
-    Identity,
-    TaggerCapabilities,
-    TimeTagger,
-    WireChunk,
-    WireFormat,
-)
-from photonlink.hal.links import Tap, make_link
-from photonlink.hal.params import Limits, Param, Parameters, Value
-from photonlink.hal.registry import DriverSettings
 
 TICK_S = 2e-9
 ROLLOVER_S = 2**27 * TICK_S
@@ -42,155 +46,130 @@ CHUNK_EVERY_S = 0.05
 SILENCE_S = 4 * ROLLOVER_S
 """Without any event, dummies included, for this long the tagger has stopped."""
 
-MODES = {0: "singles", 1: "pairs", 3: "timestamp"}
-REFERENCE_CLOCKS = {"auto": 0, "external": 1, "internal": 2}
-
 PARAMS = (
     Param("mode", int, "0 singles, 1 pairs, 3 timestamp", "MODE?", plausible=(0, 3)),
     Param("threshold_v", float, "input threshold", "LEVEL?", unit="V", plausible=(-10, 10)),
-    Param("reference_clock", int, "0 auto, 1 external, 2 internal", "REFCLK?", plausible=(0, 2)),
+    Param("reference_clock", str, "which clock it follows", "REFCLK?", "REFCLK {}",
+          choices={"auto": "0", "external": "1", "internal": "2"}, setting="reference_clock"),
     Param("external_clock", str, "external clock present, in the tagger's words", "ECLOCK?"),
-    Param(
-        "integration_ms",
-        int,
-        "gate of a count; 0 is endless in timestamp mode",
-        "TIME?",
-        "TIME {}",
-        unit="ms",
-        limits=(0, 65_535),
-    ),
-)
+    Param("integration_ms", int, "gate of a count; 0 is endless in timestamp mode", "TIME?",
+          "TIME {}", "ms", limits=(0, 65_535)),
+)  # fmt: skip
 
 
-class Tdc1(TimeTagger):
+class Tdc1(Driver, CountsPhotons, StreamsTags):
     """One TDC1. Channels are 1 to 4 as printed on its panel (bits 0 to 3 of an event)."""
 
-    evidence = "manual"
+    PARAMS = PARAMS
+    CODEC = partial(
+        LineCodec,
+        leading=True,
+        abort="abort",
+        quiet_s=0.1,
+        resync=Nonce(set="TIME {}", get="TIME?", param="integration_ms", default=1000),
+    )
 
     class Settings(DriverSettings):
-        """channels: detector letter → input 1…4. threshold: NIM, TTL or volts (sign = edge)."""
+        """A TDC1's settings beside its parameters."""
 
-        channels: dict[Literal["H", "V", "D", "A"], int] = Field(default_factory=dict)
-        threshold: Literal["NIM", "TTL"] | float = "NIM"
-        reference_clock: Literal["auto", "external", "internal"] = "auto"
-        reply_timeout_s: float = Field(default=1.0, gt=0, le=30)
-
-    def __init__(
-        self,
-        name: str,
-        address: str,
-        settings: Settings,
-        *,
-        limits: Mapping[str, Limits] | None = None,
-        tap: Tap | None = None,
-    ) -> None:
-        self.name, self.settings = name, settings
-        self._integration_ms = 1000
-        self._streaming = False
-        self._first = b""
-        self._link = make_link(address, tap=tap)
-        self._codec = LineCodec(
-            self._link,
-            nonce_set="TIME {}",
-            nonce_get="TIME?",
-            restore=lambda: f"TIME {self._integration_ms}",
-            abort="abort",
-            timeout_s=settings.reply_timeout_s,
+        threshold: Literal["NIM", "TTL"] | float = Field(
+            default="NIM", description="`NIM`, `TTL` or volts; the sign of volts is the edge"
         )
-        self._params = Parameters(PARAMS, self._read, self._write, where=name, limits=limits)
+        reference_clock: Literal["auto", "external", "internal"] = Field(
+            default="auto", description="which clock it follows"
+        )
+
+    _streaming = False
+    _first = b""
 
     @property
     def capabilities(self) -> TaggerCapabilities:
         return TaggerCapabilities(channels=(1, 2, 3, 4), resolution_ps=2000.0, max_rate_hz=4e6)
 
     @property
+    def count_channels(self) -> tuple[int, ...]:
+        return (1, 2, 3, 4)
+
+    @property
     def wire_format(self) -> WireFormat:
         return WireFormat("tdc1")
 
-    async def _read(self, param: Param) -> Value:
+    async def read(self, param: Param) -> Value:
         self._not_streaming("be asked")
-        return await self._codec.ask(param.get, lambda text: self._parse(param, text))
+        value: Value = await self.codec.ask(param.get, partial(self._parse, param))
+        return value
 
     def _parse(self, param: Param, text: str) -> Value:
-        value = param.parse(text if param.kind is str else (text.split() or [""])[0], self.name)
+        value: Value = self.codec.value(param, text)
         if param.name == "integration_ms" and int(value) < 0:
             return int(value) + 65_536  # some firmware prints it as a signed 16-bit number
         return value
 
-    async def _write(self, param: Param, value: Value) -> None:
+    async def write(self, param: Param, value: Value) -> None:
         self._not_streaming("be set")
-        await self._codec.tell(param.set.format(value))
+        await super().write(param, value)
 
     def _not_streaming(self, what: str) -> None:
         if self._streaming:
             raise InstrumentError(f"the tagger cannot {what} while it streams", where=self.name)
 
-    async def open(self) -> Identity:
-        timeout_s = self.settings.reply_timeout_s
+    async def connect(self) -> None:
         self._streaming = False
-        await self._link.open(timeout_s)
-        try:
-            # An earlier owner may have died with the stream on: those bytes are nobody's reply.
-            self._link.private = True
-            await self._link.write(b"\r\nabort\r\n", timeout_s)
-            await self._link.drain(0.1, timeout_s + 1.0)
-            identity = await self._codec.ask("*IDN?", self._identity)
-            self._link.private = False
-            return identity
-        except BaseException:
-            await self._link.close()
-            raise
+        # An earlier owner may have died with the stream on: those bytes are nobody's reply.
+        self.codec.link.private = True
+        await super().connect()
 
-    def _identity(self, text: str) -> Identity:
-        where = f"{self.name} ({self._link.uri})"
-        return identify(text, key="TDC1", model="TDC1", where=where)
+    async def identify(self) -> Identity:
+        where = f"{self.name} ({self.address})"
+        key = partial(identify, key="TDC1", model="TDC1", where=where)
+        identity: Identity = await self.codec.ask("*IDN?", key)
+        self.codec.link.private = False
+        return identity
 
     async def configure(self) -> None:
+        await super().configure()
         threshold = self.settings.threshold
         if isinstance(threshold, str):
-            await self._codec.tell(threshold)
+            await self.codec.tell(threshold)
         else:
-            await self._codec.tell(f"{'NEG' if threshold < 0 else 'POS'} {threshold}")
-        level = await self._params.get_float("threshold_v")
-        expected = threshold if isinstance(threshold, float) else None
-        if expected is not None and abs(level - expected) > 0.05:
+            await self.codec.tell(f"{'NEG' if threshold < 0 else 'POS'} {threshold}")
+        level = await self.params.get_float("threshold_v")
+        if not isinstance(threshold, str) and abs(level - threshold) > 0.05:
             raise ReadbackMismatch(
                 f"threshold {threshold} V reads back as {level} V", where=self.name
             )
-        clock = REFERENCE_CLOCKS[self.settings.reference_clock]
-        await self._codec.tell(f"REFCLK {clock}")
-        if await self._params.get("reference_clock") != clock:
-            raise ReadbackMismatch("the reference clock was not taken", where=self.name)
 
-    async def close(self) -> None:
-        if self._link.is_open and self._streaming:
-            await self._quietly_stop()
-        await self._link.close()
+    async def release(self) -> None:
+        try:
+            if self.is_open and self._streaming:
+                await self._quietly_stop()
+        finally:
+            await super().release()
 
     async def snapshot(self) -> Mapping[str, Value]:
         """Settings read back; while it streams the tagger cannot be asked and says only that."""
         if self._streaming:
             return {"streaming": True}
-        return {"streaming": False, **await self._params.snapshot()}
+        return {"streaming": False, **await self.params.snapshot()}
 
-    async def counts(self, gate_s: float) -> tuple[int, int, int, int]:
+    async def count(self, gate_s: float) -> PhotonCounts:
         """Clicks per input within ``gate_s`` (1 ms to 65 s), counted by the tagger itself."""
         self._not_streaming("count")
-        gate_ms = round(gate_s * 1000)
-        self._params.table["integration_ms"].check(gate_ms, (1, 65_535), where=self.name)
-        self._integration_ms = gate_ms
-        return await self._codec.ask(
+        param = self.params["integration_ms"]
+        gate_ms = param.whole(gate_s * 1000, (1, 65_535), where=self.name)
+        self.params.wanted["integration_ms"] = gate_ms
+        counts = await self.codec.ask(
             f"singles;TIME {gate_ms};counts?",
             self._four_counts,
             timeout_s=gate_ms / 1000 + 0.6 + self.settings.reply_timeout_s,
         )
+        return PhotonCounts(dict(enumerate(counts, 1)), gate_ms / 1000)
 
-    def _four_counts(self, text: str) -> tuple[int, int, int, int]:
+    def _four_counts(self, text: str) -> tuple[int, ...]:
         words = text.split()
         if len(words) != 4 or not all(word.isdecimal() for word in words):
             raise InstrumentError("four counts were expected", where=self.name, seen=text[:80])
-        first, second, third, fourth = map(int, words)
-        return first, second, third, fourth
+        return tuple(map(int, words))
 
     async def start(self) -> AcquisitionStart:
         """Start the stream. Time zero is the counter's zero before the first event.
@@ -202,15 +181,15 @@ class Tdc1(TimeTagger):
         """
         self._not_streaming("start")
         timeout_s = self.settings.reply_timeout_s
-        await self._codec.tell("timestamp")
-        if await self._params.get("mode") != 3:
+        await self.codec.tell("timestamp")
+        if await self.get("mode") != 3:
             raise ReadbackMismatch("timestamp mode was not taken", where=self.name)
-        async with self._link.transaction(self._codec.resync):
-            self._link.private = True
+        async with self.codec.link.transaction(self.codec.resync):
+            self.codec.link.private = True
             sent = time.time()
-            await self._link.write(b"INPKT;TIME 0;counts?\r\n", timeout_s)
+            await self.codec.link.write(b"INPKT;TIME 0;counts?\r\n", timeout_s)
             self._streaming = True
-            self._first = await self._link.read_exactly(4, timeout_s + 2 * ROLLOVER_S)
+            self._first = await self.codec.link.read_exactly(4, timeout_s + 2 * ROLLOVER_S)
             arrived = time.time()
         counter_s = (struct.unpack("<I", self._first)[0] >> 5) * TICK_S
         return AcquisitionStart(arrived - counter_s, max(0.0, arrived - sent) + 0.01)
@@ -224,14 +203,14 @@ class Tdc1(TimeTagger):
         last = loop.time()
         while self._streaming:
             await asyncio.sleep(CHUNK_EVERY_S)
-            if self._link.pending or not self._link.is_open:
-                data += await self._link.read_some(CHUNK_BYTES, CHUNK_EVERY_S)
+            if self.codec.link.pending or not self.codec.link.is_open:
+                data += await self.codec.link.read_some(CHUNK_BYTES, CHUNK_EVERY_S)
             if data:
                 last = loop.time()
             elif loop.time() - last > SILENCE_S:
                 raise LinkTimeout(
                     f"no event and no dummy event for {SILENCE_S:.1f} s",
-                    where=f"{self.name} ({self._link.uri})",
+                    where=f"{self.name} ({self.address})",
                 )
             yield WireChunk(data)
             data = b""
@@ -243,9 +222,9 @@ class Tdc1(TimeTagger):
 
     async def _quietly_stop(self) -> None:
         self._streaming = False
-        self._link.dirty = True  # the next question aborts, drains and proves the line clean
+        self.codec.link.dirty = True  # the next question aborts, drains and proves the line clean
         try:
-            async with self._link.transaction(self._codec.resync):
+            async with self.codec.link.transaction(self.codec.resync):
                 pass
         finally:
-            self._link.private = False
+            self.codec.link.private = False

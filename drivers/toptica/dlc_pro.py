@@ -1,7 +1,8 @@
-"""Toptica DLC pro: controller of a diode laser, over its TCP command line (port 1998).
+"""Toptica DLC pro: controller of a diode laser, over its command line (TCP port 1998, or USB).
 
-Protocol: shared fact sheet, section 3.1, proved there with the vendor's SDK against a stub; this
-driver has not met hardware. Currents are in mA, temperatures in °C, as the controller says them.
+Dialect: the vendor's ``toptica-lasersdk`` 3.3.0, QMI's ``toptica/dlc.py``, and a printed session
+with a real controller (echo, CR LF, extra lines; see ``docs/instruments/dlc_pro.md``). This driver
+has not met hardware. Currents are in mA, temperatures in °C, as the controller says them.
 """
 
 from __future__ import annotations
@@ -9,126 +10,119 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 
 from photonlink.drivers.toptica import decof, monitoring
-from photonlink.hal.codecs.text import PromptCodec
-from photonlink.hal.errors import InstrumentError, PhotonlinkError, ReadbackMismatch
-from photonlink.hal.instruments import Condition, DarkCommand, Identity, Laser, SafetyStep
-from photonlink.hal.links import Address, Tap, make_link
-from photonlink.hal.params import Limits, Param, Parameters, Value
-from photonlink.hal.registry import DriverSettings
+from photonlink.hal.codecs.prompt import PromptCodec
+from photonlink.hal.driver import Driver, Off
+from photonlink.hal.errors import InstrumentError, LinkDesync, PhotonlinkError
+from photonlink.hal.facets import Condition, Emits, HasTemperature, Identity
+from photonlink.hal.links import Address, make_stream
+from photonlink.hal.params import Param, Value
+from photonlink.hal.registry import Registration
+from photonlink.hal.settings import DriverSettings
 
-PROMPT = b"\n> "
+INSTRUMENT = Registration(
+    id="toptica.dlc_pro",
+    title="Toptica DLC pro: diode laser controller",
+    driver="DlcPro",
+    facets=("Emits", "HasTemperature"),
+    transports=("tcp", "serial"),
+    evidence="manual",
+    emulator="toptica-dlc-pro",
+    settings={"current_ma": 80.0},
+    case={"place": "pump", "steady": ("current_set_ma", 80.0)},
+)
+
+_INTERLOCK = "the interlock is open: there is no light. Close it, then ask for light again"
+_KEY = "the key switch is locked: there is no light. Turn it, then ask for light again"
+_WORDS = {
+    ("emission", False): "emission is off",
+    ("emission", True): "emission is ON",
+    ("interlock_open", True): "the interlock opened",
+    ("interlock_open", False): "the interlock is closed",
+    ("front_key_locked", True): "the key switch was locked",
+    ("front_key_locked", False): "the key switch is unlocked",
+}
+"""What the monitoring line says, in sentences."""
 
 
 def params(head: str) -> tuple[Param, ...]:
     """The parameters of one laser head (``laser1`` or ``laser2``) and of the controller."""
     cc, tc = f"{head}:dl:cc", f"{head}:dl:tc"
     return (
-        Param("emission", bool, "light leaves the head", get=f"{head}:emission"),
-        Param(
-            "drive_enabled",
-            bool,
-            "current source on",
-            f"{cc}:enabled",
-            f"{cc}:enabled",
-            trips=True,
-        ),
-        Param(
-            "current_set_ma",
-            float,
-            "diode current asked for",
-            f"{cc}:current-set",
-            f"{cc}:current-set",
-            unit="mA",
-            limits=(0.0, 10_000.0),
-            plausible=(-1.0, 10_000.0),
-            tolerance=0.05,
-        ),
+        Param("emission", bool, "light leaves the head", f"{head}:emission", settle_s=5.0),
+        Param("drive_enabled", bool, "current source on", f"{cc}:enabled", f"{cc}:enabled",
+              trips=True),
+        Param("current_set_ma", float, "diode current asked for", f"{cc}:current-set",
+              f"{cc}:current-set", "mA", limits=(0.0, 10_000.0), plausible=(-1.0, 10_000.0),
+              tolerance=0.05, setting="current_ma"),
         Param("current_act_ma", float, "diode current measured", f"{cc}:current-act", unit="mA"),
-        Param(
-            "current_clip_ma",
-            float,
-            "the head's own limit of the current",
-            f"{cc}:current-clip",
-            unit="mA",
-            plausible=(0.0, 10_000.0),
-        ),
+        Param("current_clip_ma", float, "the head's own limit of the current",
+              f"{cc}:current-clip", unit="mA", plausible=(0.0, 10_000.0)),
         Param("voltage_act_v", float, "diode voltage", f"{cc}:voltage-act", unit="V"),
         Param("monitor_diode_ma", float, "current of the photodiode", f"{cc}:pd", unit="mA"),
         Param("drive_status", str, "the current source in words", f"{cc}:status-txt"),
-        Param(
-            "temperature_set_c",
-            float,
-            "diode temperature asked for",
-            f"{tc}:temp-set",
-            f"{tc}:temp-set",
-            unit="°C",
-            limits=(5.0, 60.0),
-            tolerance=0.01,
-        ),
+        Param("temperature_set_c", float, "diode temperature asked for", f"{tc}:temp-set",
+              f"{tc}:temp-set", "°C", limits=(5.0, 60.0), tolerance=0.01,
+              setting="temperature_c"),
         Param("temperature_act_c", float, "diode temperature", f"{tc}:temp-act", unit="°C"),
         Param("temperature_ready", bool, "temperature settled", f"{tc}:ready"),
-        Param("interlock_open", bool, "interlock circuit open", "interlock-open"),
-        Param("front_key_locked", bool, "key switch locked", "frontkey-locked"),
+        Param("interlock_open", bool, "interlock circuit open", "interlock-open",
+              stops={True: _INTERLOCK}),
+        Param("front_key_locked", bool, "key switch locked", "frontkey-locked", stops={True: _KEY}),
         Param("emission_button", bool, "emission button enabled", "emission-button-enabled"),
         Param("health", int, "0 is well", "system-health"),
         Param("health_text", str, "health in words", "system-health-txt"),
         Param("uptime_s", int, "seconds since power-on", "uptime", unit="s", plausible=(0, 1e10)),
-    )
+    )  # fmt: skip
 
 
-class DlcPro(Laser):
+class DlcPro(Driver, Emits, HasTemperature):
     """One laser head of a DLC pro. ``open`` switches emission off."""
 
-    evidence = "manual"
+    PARAMS = params("laser1")
+    OFF = (
+        Off("drive_enabled", False, "current off"),
+        Off("emission", False, "emission off", "Turn the key switch off NOW"),
+    )
+    # The USB line does not greet by itself; the vendor's SDK opens it with these two bytes.
+    CODEC = partial(PromptCodec, prompt="> ", wake=b"\x12\x03")
+    OPTIONS = ("monitor",)
 
     class Settings(DriverSettings):
-        """current_ma: applied before emission may be asked for; None leaves the head's own."""
+        """A DLC pro's settings beside its parameters."""
 
-        current_ma: float | None = Field(default=None, ge=0)
-        temperature_c: float | None = None
-        head: Literal["laser1", "laser2"] = "laser1"
         reply_timeout_s: float = Field(default=2.0, gt=0, le=30)
-        emission_timeout_s: float = Field(default=5.0, gt=0, le=60)
-
-    def __init__(
-        self,
-        name: str,
-        address: str,
-        settings: Settings,
-        *,
-        limits: Mapping[str, Limits] | None = None,
-        tap: Tap | None = None,
-    ) -> None:
-        self.name, self.settings = name, settings
-        self._link = make_link(address, tap=tap)
-        self._address = Address.parse(address).only("monitor", "baud")
-        greet = self._greet_serial if self._address.scheme == "serial" else None
-        self._codec = PromptCodec(
-            self._link, PROMPT, timeout_s=settings.reply_timeout_s, greet=greet
-        )
-        self._params = Parameters(
-            params(settings.head), self._read, self._write, where=name, limits=limits
+        head: Literal["laser1", "laser2"] = Field(
+            default="laser1", description="the laser head, when the controller has two"
         )
 
-    async def _greet_serial(self) -> None:
-        # The USB line does not greet by itself; the vendor's SDK opens it with these two bytes.
-        await self._link.write(b"\x12\x03", self.settings.reply_timeout_s)
-        await self._link.read_until(PROMPT, self.settings.reply_timeout_s)
+    def parameters(self) -> tuple[Param, ...]:
+        return params(self.settings.head)
 
-    async def _ask(self, question: str, what: str) -> decof.DecofValue:
-        reply = await self._codec.ask(question, lambda text: decof.parse(text, self.name))
+    async def _ask(self, question: str, what: str, *, last: bool = False) -> decof.DecofValue:
+        reply = await self.codec.ask(question, partial(self._parse, last=last))
         if isinstance(reply, decof.Refusal):
             raise InstrumentError(
                 f"{what} was refused: {reply.words}", where=self.name, seen=reply.code
             )
-        return reply
+        answer: decof.DecofValue = reply
+        return answer
 
-    async def _read(self, param: Param) -> Value:
+    def _parse(self, text: str, *, last: bool) -> decof.DecofValue | decof.Refusal:
+        """The whole reply or, where lines may stand before it, its last line."""
+        lines = [line for line in text.splitlines() if line.strip()]
+        with contextlib.suppress(LinkDesync):
+            return decof.parse(text, self.name)
+        if last and len(lines) > 1:
+            return decof.parse(lines[-1], self.name)
+        return decof.parse(text, self.name)
+
+    async def read(self, param: Param) -> Value:
         value = await self._ask(f"(param-ref '{param.get})", param.name)
         if param.kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
@@ -138,93 +132,77 @@ class DlcPro(Laser):
             )
         return value
 
-    async def _write(self, param: Param, value: Value) -> None:
-        value = float(value) if param.kind is float else value
+    async def write(self, param: Param, value: Value) -> None:
         what = f"{param.name} = {value}"
-        status = await self._ask(f"(param-set! '{param.set} {decof.render(value)})", what)
+        status = await self._ask(_set(param, value), what, last=True)
         if isinstance(status, bool) or not isinstance(status, int) or status < 0:
             raise InstrumentError(f"{what} was refused", where=self.name, seen=repr(status))
 
-    async def open(self) -> Identity:
-        self._params.wanted.clear()
-        try:
-            await self._codec.connect(self.settings.reply_timeout_s)
-            identity = Identity(
-                vendor="Toptica",
-                model=await self._text("system-type"),
-                serial=await self._text("serial-number"),
-                firmware=await self._text("fw-ver"),
-            )
-            await self.set_emission(False)
-        except BaseException:
-            await self._link.close()
-            raise
-        return identity
+    def command_bytes(self, param: Param, value: Value) -> bytes:
+        return _set(param, value).encode("ascii") + b"\n"
+
+    def conditions(self, readings: Mapping[str, Value]) -> tuple[Condition, ...]:
+        found = super().conditions(readings)
+        if self.params.wanted.get("drive_enabled") is True and readings.get("emission") is False:
+            text = "emission ended by itself. Find out why, then ask for light again"
+            found += (Condition("emission_ended", text),)
+        return found
+
+    async def identify(self) -> Identity:
+        return Identity(
+            vendor="Toptica",
+            model=await self._text("system-type"),
+            serial=await self._text("serial-number"),
+            firmware=await self._text("fw-ver"),
+        )
 
     async def _text(self, parameter: str) -> str:
-        return str(await self._read(Param(parameter, str, "", get=parameter)))
-
-    async def configure(self) -> None:
-        if self.settings.temperature_c is not None:
-            await self._params.set("temperature_set_c", self.settings.temperature_c)
-        if self.settings.current_ma is not None:
-            await self.set_current_ma(self.settings.current_ma)
-
-    async def close(self) -> None:
-        if self._link.is_open:
-            await self.safe_state()
-        await self._link.close()
-
-    def deviation(self, readings: Mapping[str, Value]) -> str:
-        return self._params.deviation(readings)
-
-    async def snapshot(self) -> Mapping[str, Value]:
-        return await self._params.snapshot()
+        return str(await self._ask(f"(param-ref '{parameter})", parameter))
 
     async def notices(self) -> AsyncIterator[str]:
         """Interlock, key, emission and health, within 0.1 s of their change.
 
-        Needs ``?monitor=1999`` in the address; without it there is nothing to hear.
+        Needs ``?monitor=1999`` in the address; without it there is nothing to hear, and the
+        next look at the readings tells it.
         """
-        port = self._address.number("monitor", 0)
+        address = Address.parse(self.address)
+        port = address.number("monitor", 0)
         if not port:
             return
-        emission = f"{self.settings.head}:emission"
-        names = (emission, "interlock-open", "frontkey-locked", "system-health-txt")
-        link = make_link(f"tcp://{self._address.host}:{port}")
-        words = {
-            (emission, False): "emission is off",
-            (emission, True): "emission is ON",
-            ("interlock-open", True): "the interlock opened",
-            ("interlock-open", False): "the interlock is closed",
-            ("frontkey-locked", True): "the key switch was locked",
-            ("frontkey-locked", False): "the key switch is unlocked",
-        }
+        told = {self.params[name].get: name for name, _ in _WORDS}
+        link = make_stream(f"tcp://{address.host}:{port}")
         timeout_s, known = self.settings.reply_timeout_s, set[str]()
+        names = (*told, "system-health-txt")
         pushes = monitoring.changes(link, names, interval_ms=100, timeout_s=timeout_s)
         async with contextlib.aclosing(pushes):
             async for name, value in pushes:
                 if name not in known:
                     known.add(name)  # the state it is in now: no change
-                elif isinstance(value, bool):
-                    yield words[name, value]
+                elif name in told and isinstance(value, bool):
+                    yield _WORDS[told[name], value]
                 elif isinstance(value, str):
                     yield f"health: {value}"
 
     async def emission(self) -> bool:
-        return bool(await self._params.get("emission"))
+        return bool(await self.get("emission"))
 
-    async def set_current_ma(self, value: float) -> None:
-        """Diode current in mA, within the station's limits and the head's own clip."""
-        clip = await self._params.get_float("current_clip_ma")
-        await self._params.set("current_set_ma", value, (0.0, clip))
+    async def temperature_c(self, channel: int = 1) -> float:
+        return await self.params.get_float("temperature_act_c")
+
+    async def set(self, name: str, value: Value) -> None:
+        """As every driver's; the current also within the head's own clip."""
+        if name == "current_set_ma":
+            clip = await self.params.get_float("current_clip_ma")
+            await self.params.set(name, value, (0.0, clip))
+        else:
+            await super().set(name, value)
 
     async def set_emission(self, on: bool) -> None:
         """Switch the current source, then wait until the light really follows."""
         if on:
             await self._may_emit()
         try:
-            await self._params.set("drive_enabled", on)
+            await self.params.set("drive_enabled", on)
             await self._emission_becomes(on)
         except BaseException:
             if on:
@@ -232,63 +210,25 @@ class DlcPro(Laser):
             raise
 
     async def _may_emit(self) -> None:
-        if await self._params.get("interlock_open"):
+        if await self.get("interlock_open"):
             raise InstrumentError(
                 "the interlock is open", where=self.name, hint="Close it; then ask again"
             )
-        if await self._params.get("front_key_locked"):
+        if await self.get("front_key_locked"):
             raise InstrumentError(
                 "the key switch is locked", where=self.name, hint="Turn the key; then ask again"
             )
 
     async def _emission_becomes(self, on: bool) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.emission_timeout_s
-        while await self.emission() != on:
-            if loop.time() > deadline:
-                status = await self._params.get("drive_status")
-                raise ReadbackMismatch(
-                    f"emission stays {'off' if on else 'ON'}",
-                    where=self.name,
-                    seen=str(status),
-                    hint="Is the emission button on the front pressed?"
-                    if on
-                    else "Turn the key switch off NOW",
-                )
-            await asyncio.sleep(0.05)
-
-    async def safe_state(self) -> tuple[SafetyStep, ...]:
-        steps = []
+        hint = "Is the emission button on the front pressed?" if on else self.OFF[1].hint
         try:
-            await self._params.set("drive_enabled", False)
-            steps.append(SafetyStep(f"{self.name}: current off", True, "off"))
+            await self.params.becomes("emission", on, hint=hint)
         except PhotonlinkError as error:
-            steps.append(SafetyStep(f"{self.name}: current off", False, str(error)))
-        try:
-            await self._emission_becomes(False)
-            steps.append(SafetyStep(f"{self.name}: emission off", True, "off"))
-        except PhotonlinkError as error:
-            steps.append(SafetyStep(f"{self.name}: emission off", False, str(error)))
-        return tuple(steps)
+            if on:
+                error.seen = str(await self.get("drive_status"))
+            raise
 
-    def _off(self) -> bytes:
-        return f"(param-set! '{self.settings.head}:dl:cc:enabled #f)\n".encode("ascii")
 
-    def dark_command(self) -> DarkCommand:
-        return DarkCommand(self._link.uri, self._off())
-
-    def conditions(self, readings: Mapping[str, Value]) -> tuple[Condition, ...]:
-        found = []
-        if readings.get("interlock_open") is True:
-            text = "the interlock is open: there is no light. Close it, then ask for light again"
-            found.append(Condition("interlock_open", text))
-        if readings.get("front_key_locked") is True:
-            text = "the key switch is locked: there is no light. Turn it, then ask for light again"
-            found.append(Condition("key_locked", text))
-        if self._params.wanted.get("drive_enabled") is True and readings.get("emission") is False:
-            text = "emission ended by itself. Find out why, then ask for light again"
-            found.append(Condition("emission_ended", text))
-        return tuple(found)
-
-    def emergency_off(self) -> None:
-        self._link.send_blocking(self._off())
+def _set(param: Param, value: Value) -> str:
+    value = float(value) if param.kind is float else value
+    return f"(param-set! '{param.set} {decof.render(value)})"

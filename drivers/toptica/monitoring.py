@@ -10,9 +10,9 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 
 from photonlink.drivers.toptica import decof
-from photonlink.hal.codecs.text import decode_text
+from photonlink.hal.codecs.base import decode_text
 from photonlink.hal.errors import InstrumentError, LinkDesync, LinkTimeout
-from photonlink.hal.links import Link
+from photonlink.hal.links import StreamLink
 
 _PUSH = re.compile(r"^(?:>\s*)*\((\S+Z)\s+'(\S+)\s+(.*)\)\s*$")
 _ERROR = re.compile(r"^(?:>\s*)*\(Error:\s*(.*)\)\s*$", re.IGNORECASE)
@@ -20,7 +20,7 @@ _LISTEN_S = 3600.0  # nothing may change for hours: silence is no fault here
 
 
 async def changes(
-    link: Link, names: Sequence[str], *, interval_ms: int, timeout_s: float
+    link: StreamLink, names: Sequence[str], *, interval_ms: int, timeout_s: float
 ) -> AsyncGenerator[tuple[str, decof.DecofValue], None]:
     """(parameter, value) whenever one changes, beginning with what they are now.
 

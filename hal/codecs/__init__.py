@@ -1,0 +1,1 @@
+"""How commands look on a link: lines, command lines with a prompt, SCPI, frames, JSON-RPC."""

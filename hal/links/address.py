@@ -4,6 +4,9 @@
 * ``serial:///dev/serial/by-id/…?baud=115200``: a serial port (``serial:COM3`` on Windows)
 * ``lib:///opt/…/libmh150.so#serial=1045678``: a vendor library and one of its devices, by serial
   number or by place (``#index=0``)
+* ``package:Swabian.TimeTagger#serial=…``: a vendor's Python package, or by absolute path a module
+  with the same names (``package:///opt/…/stand_in.py``)
+* ``zmq://host:port``, ``udp://host:port?local=port``, ``http://host:port/path``: messages
 * ``visa:USB0::0x1313::0x8078::P0012::INSTR``: a VISA resource (``?lib=@py`` is the default)
 
 Addresses never carry credentials: they are shown and logged.
@@ -18,7 +21,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from photonlink.hal.errors import StationError
 
-SCHEMES = ("tcp", "serial", "lib", "visa")
+SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http")
+_HOST_AND_PORT = ("tcp", "zmq", "udp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class Address:
             raise StationError(
                 "this is no address of an instrument",
                 where=uri,
-                hint="Write tcp://host:port, serial:///dev/…, lib:///…/lib.so#serial=… or visa:…",
+                hint="Write tcp://host:port, serial:///dev/…, lib:///…/lib.so#serial=… or another "
+                f"of {', '.join(SCHEMES)}",
             )
         if scheme == "visa":
             resource, _, query = rest.partition("?")
@@ -67,6 +72,14 @@ class Address:
             )
         return self
 
+    def without(self, *options: str) -> Address:
+        """The address without these options: they are the driver's own, not the link's."""
+        rest, mark, fragment = self.uri.partition("#")
+        head, _, query = rest.partition("?")
+        parts = [part for part in query.split("&") if part.partition("=")[0] not in options]
+        query = "&".join(part for part in parts if part)
+        return Address.parse(head + (f"?{query}" if query else "") + mark + fragment)
+
     def number(self, option: str, default: int) -> int:
         """An integer option of the address."""
         text = self.options.get(option)
@@ -82,8 +95,12 @@ class Address:
 
 def _checked(address: Address) -> Address:
     missing = ""
-    if address.scheme == "tcp" and not (address.host and address.port):
+    if address.scheme in _HOST_AND_PORT and not (address.host and address.port):
         missing = "host and port"
+    elif address.scheme == "http" and not address.host:
+        missing = "host"
+    elif address.scheme == "package" and (address.host or not address.path):
+        missing = "the name of the package, or an absolute path of a module (three slashes)"
     elif address.scheme == "serial" and (address.host or not address.path):
         missing = "an absolute port name (three slashes: serial:///dev/ttyACM0)"
     elif address.scheme == "lib" and (address.host or not PurePath(address.path).is_absolute()):

@@ -1,4 +1,4 @@
-"""The Link contract, and the receive buffer that TCP and serial lines share.
+"""The contracts of links: streams of bytes, and messages; and the receive buffer of streams.
 
 A link ends every operation in one of: a result, ``LinkTimeout``, ``LinkClosed``, ``LinkDesync``,
 ``LinkBusy``, ``LinkPermission``, ``LinkNotFound``. Whoever asks a question does so inside
@@ -31,7 +31,11 @@ def printable(data: bytes | bytearray) -> str:
 
 
 class Link(abc.ABC):
-    """Bytes to and from one instrument. One owner at a time, through ``transaction``."""
+    """The way to one instrument. One owner at a time, through ``transaction``.
+
+    pace_s: shortest time from the end of one transaction to the begin of the next, for
+    instruments that lose what comes faster.
+    """
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
         self.address = address
@@ -39,7 +43,9 @@ class Link(abc.ABC):
         self.dirty = False
         self.private = False
         """True while the bytes are events: they are then kept out of every message."""
+        self.pace_s = 0.0
         self._lock = asyncio.Lock()
+        self._free_at = 0.0
 
     @property
     def uri(self) -> str:
@@ -53,7 +59,7 @@ class Link(abc.ABC):
     @property
     @abc.abstractmethod
     def pending(self) -> int:
-        """Bytes that came and were not read yet. Before a question: nobody's reply."""
+        """Bytes or messages that came and were not read yet. Before a question: nobody's reply."""
 
     @abc.abstractmethod
     async def open(self, timeout_s: float) -> None:
@@ -63,38 +69,9 @@ class Link(abc.ABC):
     async def close(self) -> None:
         """Give the device back. Never raises; safe to call twice."""
 
-    @abc.abstractmethod
-    async def write(self, data: bytes, timeout_s: float) -> None:
-        """Hand all of ``data`` to the operating system."""
-
-    @abc.abstractmethod
-    async def read_exactly(self, count: int, timeout_s: float) -> bytes:
-        """``count`` bytes; on a timeout what came stays in the buffer for ``drain``."""
-
-    @abc.abstractmethod
-    async def read_some(self, limit: int, timeout_s: float) -> bytes:
-        """At least one and at most ``limit`` bytes, as soon as there are any."""
-
-    @abc.abstractmethod
-    async def read_until(self, terminator: bytes, timeout_s: float, limit: int = 65_536) -> bytes:
-        """Bytes up to and including ``terminator``; more than ``limit`` without it: LinkDesync."""
-
     def send_blocking(self, data: bytes) -> None:
         """Last resort without the event loop, for ``Instrument.emergency_off`` only."""
         raise LinkError("this link cannot send without the event loop", where=self.uri)
-
-    async def drain(self, quiet_s: float, timeout_s: float) -> int:
-        """Throw away input until none came for ``quiet_s``. Returns the number of bytes."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        thrown = 0
-        while (left := deadline - loop.time()) > 0:
-            try:
-                thrown += len(await self.read_some(65_536, min(quiet_s, left)))
-            except LinkTimeout:
-                if quiet_s <= left:
-                    return thrown
-        raise LinkDesync(f"the line did not fall silent within {timeout_s:g} s", where=self.uri)
 
     @contextlib.asynccontextmanager
     async def transaction(
@@ -113,12 +90,76 @@ class Link(abc.ABC):
                 if resync is None:
                     raise LinkDesync("an earlier reply is still outstanding", where=self.uri)
                 await resync()
+            loop = asyncio.get_running_loop()
+            if self.pace_s and (wait_s := self._free_at - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
             self.dirty = True
-            yield
+            try:
+                yield
+            finally:
+                self._free_at = loop.time() + self.pace_s
             self.dirty = False
 
 
-class ByteLink(Link):
+class StreamLink(Link):
+    """Bytes without boundaries: ``tcp``, ``serial``."""
+
+    @abc.abstractmethod
+    async def write(self, data: bytes, timeout_s: float) -> None:
+        """Hand all of ``data`` to the operating system."""
+
+    @abc.abstractmethod
+    async def read_exactly(self, count: int, timeout_s: float) -> bytes:
+        """``count`` bytes; on a timeout what came stays in the buffer for ``drain``."""
+
+    @abc.abstractmethod
+    async def read_some(self, limit: int, timeout_s: float) -> bytes:
+        """At least one and at most ``limit`` bytes, as soon as there are any."""
+
+    @abc.abstractmethod
+    async def read_until(self, terminator: bytes, timeout_s: float, limit: int = 65_536) -> bytes:
+        """Bytes up to and including ``terminator``; more than ``limit`` without it: LinkDesync."""
+
+    async def drain(self, quiet_s: float, timeout_s: float) -> int:
+        """Throw away input until none came for ``quiet_s``. Returns the number of bytes."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        thrown = 0
+        while (left := deadline - loop.time()) > 0:
+            try:
+                thrown += len(await self.read_some(65_536, min(quiet_s, left)))
+            except LinkTimeout:
+                if quiet_s <= left:
+                    return thrown
+        raise LinkDesync(f"the line did not fall silent within {timeout_s:g} s", where=self.uri)
+
+
+class MessageLink(Link):
+    """Whole messages: ``zmq``, ``udp``, ``visa``, ``http``. Nothing has to be searched for an end.
+
+    A message longer than ``MAX_BYTES`` is refused: LinkDesync.
+    """
+
+    MAX_BYTES = 64 << 20
+
+    @abc.abstractmethod
+    async def send(self, message: bytes, timeout_s: float) -> None:
+        """Hand one message over."""
+
+    @abc.abstractmethod
+    async def receive(self, timeout_s: float) -> bytes:
+        """The next message, whole."""
+
+    async def drain(self) -> int:
+        """Throw away what came already. Returns the number of messages."""
+        thrown = 0
+        while self.pending:
+            await self.receive(0.1)
+            thrown += 1
+        return thrown
+
+
+class ByteLink(StreamLink):
     """A link whose bytes arrive by event: a bounded buffer, and waiting with a deadline."""
 
     HIGH_WATER = 4 << 20

@@ -19,7 +19,7 @@ class SerialPosixLink(ByteLink):
     """``serial:///dev/…?baud=115200``."""
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
-        super().__init__(address, tap=tap)
+        super().__init__(address.only("baud"), tap=tap)
         self._port: serial.Serial | None = None
         self._fd = -1
         self._loop: asyncio.AbstractEventLoop | None = None

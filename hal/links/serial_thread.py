@@ -26,7 +26,7 @@ class SerialThreadLink(ByteLink):
     """``serial:COM3?baud=115200``; also works on POSIX, where ``SerialPosixLink`` is better."""
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
-        super().__init__(address, tap=tap)
+        super().__init__(address.only("baud"), tap=tap)
         self._port: serial.Serial | None = None
         self._writer = OwnerThread(f"write {address.uri}")
         self._reader: threading.Thread | None = None
@@ -34,7 +34,11 @@ class SerialThreadLink(ByteLink):
 
     async def open(self, timeout_s: float) -> None:
         await self.close()
-        port = await self._writer.run(lambda: open_port(self.address), timeout_s)
+        try:
+            port = await self._writer.run(lambda: open_port(self.address), timeout_s)
+        except BaseException:
+            self._writer.stop()
+            raise
         port.timeout = _TURN_S
         self._port = port
         self._begin()

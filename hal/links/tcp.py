@@ -47,7 +47,7 @@ class TcpLink(ByteLink):
     """``tcp://host:port``."""
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
-        super().__init__(address, tap=tap)
+        super().__init__(address.only(), tap=tap)
         self._transport: asyncio.Transport | None = None
         self._protocol: _Protocol | None = None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import cffi
 
@@ -26,35 +26,34 @@ from photonlink.hal.errors import (
 from photonlink.hal.links.address import Address
 from photonlink.hal.links.base import Tap
 from photonlink.hal.links.owner_thread import OwnerThread
+from photonlink.hal.links.prototypes import TEXT_BYTES, Call, Prototypes
 from photonlink.hal.tags import Provenance
 
-ErrorText = Callable[["VendorLibrary", int], str]
+T = TypeVar("T")
 
 
 class VendorLibrary:
     """``lib:///abs/path/libX.so#serial=…``: one library, one thread, errors in its own words.
 
-    declarations: C prototypes of the functions used; all of them must exist in the library.
-    error_text:   called in the library's thread with a negative status.
+    All functions of the table must exist in the library.
     """
 
     def __init__(
         self,
         address: Address,
-        declarations: str,
-        error_text: ErrorText,
+        prototypes: Prototypes,
         *,
         tap: Tap | None = None,
+        timeout_s: float = 5.0,
     ) -> None:
         if address.scheme != "lib":
             raise StationError("a vendor library needs lib:///…", where=address.uri)
         self.address = address
         self.ffi: Any = cffi.FFI()
-        self.ffi.cdef(declarations)
-        self._functions = _function_names(declarations)
+        self.prototypes, self.timeout_s = prototypes, timeout_s
+        self.ffi.cdef(prototypes.declarations)
         # Exported by stand-in libraries only: provenance cannot lie by a wrong station file.
         self.ffi.cdef("int SIM_IsEmulator(void);")
-        self._error_text = error_text
         self._thread = OwnerThread(address.uri)
         self._lib: Any = None
         self.tap = tap
@@ -68,9 +67,13 @@ class VendorLibrary:
     def is_open(self) -> bool:
         return self._lib is not None
 
-    async def open(self, timeout_s: float) -> None:
+    async def connect(self) -> None:
         """Load the library and look up every function."""
-        self._lib = await self.run(self._load, timeout_s)
+        try:
+            self._lib = await self.run(self._load)
+        except BaseException:
+            self._thread.stop()
+            raise
 
     def _load(self) -> Any:
         path = self.address.path
@@ -86,7 +89,7 @@ class VendorLibrary:
             lib = self.ffi.dlopen(path)
         except OSError as error:
             raise LinkNotFound(f"the library cannot be loaded: {error}", where=self.uri) from error
-        missing = [name for name in self._functions if not _has(lib, name)]
+        missing = [f.name for f in self.prototypes.functions if not _has(lib, f.name)]
         if missing:
             raise LinkError(
                 f"the library lacks {', '.join(missing)}",
@@ -102,34 +105,63 @@ class VendorLibrary:
         self._lib = None
         self._thread.stop()
 
-    async def run(self, function: Callable[[], Any], timeout_s: float) -> Any:
+    async def run(self, function: Callable[[], T], timeout_s: float | None = None) -> T:
         """Run Python code in the library's thread (several calls in one go)."""
+        limit = self.timeout_s if timeout_s is None else timeout_s
         try:
-            return await self._thread.run(function, timeout_s)
+            return await self._thread.run(function, limit)
         except LinkTimeout as error:
             raise LinkTimeout(error.what, where=self.uri, hint="The library may hang") from None
 
-    def invoke(self, name: str, *args: Any) -> int:
-        """Call a function *in the library's thread*. Negative status: InstrumentError."""
-        if self._lib is None:
-            raise LinkClosed("the library is not open", where=self.uri)
-        status = int(getattr(self._lib, name)(*args))
-        if self.tap is not None:
-            self.tap(">", f"{name} -> {status}\n".encode())
-        if status < 0:
-            text = self._error_text(self, status)
-            raise InstrumentError(f"{name}: {text}", where=self.uri, seen=str(status))
-        return status
+    def attempt(self, name: str, *args: Any) -> tuple[int, tuple[Any, ...]]:
+        """Call a function *in the library's thread*: its status whatever it is, and its outputs."""
+        result, call = self._call(name, args)
+        return int(result), call.values()
 
     def status(self, name: str, *args: Any) -> int:
-        """Like ``invoke``, but hands the status back whatever it is."""
+        """Call a function *in the library's thread* and hand its status back whatever it is."""
+        return int(self._call(name, args)[0])
+
+    def invoke(self, name: str, *args: Any) -> Any:
+        """Call a function *in the library's thread*. A status that means failure: InstrumentError.
+
+        Hands back the value or the tuple of values that the function writes; without any, what it
+        returns.
+        """
+        result, call = self._call(name, args)
+        function = self.prototypes.named(name)
+        if not function.value:
+            fails = function.fails or self.prototypes.fails
+            if fails(int(result)):
+                text = self.error_text(int(result))
+                raise InstrumentError(f"{name}: {text}", where=self.uri, seen=str(result))
+        values = call.values()
+        return result if not values else values[0] if len(values) == 1 else values
+
+    def _call(self, name: str, args: tuple[Any, ...]) -> tuple[Any, Call]:
         if self._lib is None:
             raise LinkClosed("the library is not open", where=self.uri)
-        return int(getattr(self._lib, name)(*args))
+        call = Call(self.ffi, self.prototypes.named(name), args)
+        result = getattr(self._lib, name)(*call.arguments)
+        if self.tap is not None:
+            self.tap(">", f"{name} -> {result}\n".encode())
+        return result, call
 
-    async def call(self, name: str, *args: Any, timeout_s: float = 5.0) -> int:
-        """One call, from the event loop."""
-        return int(await self.run(lambda: self.invoke(name, *args), timeout_s))
+    def error_text(self, code: int) -> str:
+        """A status in the library's own words."""
+        name = self.prototypes.error_text
+        if name and self._lib is not None:
+            text = self.ffi.new("char[]", TEXT_BYTES)
+            args = (code, text) if self.prototypes.code_first else (text, code)
+            getattr(self._lib, name)(*args)
+            words = self.ffi.string(text).decode("latin-1").strip()
+            if words:
+                return f"{words} ({code})"
+        return f"error {code}"
+
+    async def call(self, name: str, *args: Any, timeout_s: float | None = None) -> Any:
+        """``invoke``, from the event loop."""
+        return await self.run(lambda: self.invoke(name, *args), timeout_s)
 
 
 def _has(lib: Any, name: str) -> bool:
@@ -138,9 +170,3 @@ def _has(lib: Any, name: str) -> bool:
     except AttributeError:
         return False
     return True
-
-
-def _function_names(declarations: str) -> list[str]:
-    """The names before the parentheses: ``int MH_OpenDevice(int, char *);`` → MH_OpenDevice."""
-    heads = (line.partition("(")[0].split() for line in declarations.split(";"))
-    return [head[-1].lstrip("*") for head in heads if len(head) > 1]

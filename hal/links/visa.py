@@ -11,12 +11,12 @@ No instrument of this kind was at hand: tested against a scripted resource only.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from photonlink.hal.errors import (
     LinkBusy,
     LinkClosed,
+    LinkDesync,
     LinkError,
     LinkNotFound,
     LinkPermission,
@@ -24,7 +24,7 @@ from photonlink.hal.errors import (
     StationError,
 )
 from photonlink.hal.links.address import Address
-from photonlink.hal.links.base import ByteLink, Tap
+from photonlink.hal.links.base import MessageLink, Tap, printable
 from photonlink.hal.links.owner_thread import OwnerThread
 
 _CHUNK = 1 << 16
@@ -50,24 +50,45 @@ def visa_or_native(address: Address) -> Address:
     return address
 
 
-class VisaLink(ByteLink):
-    """``visa:USB0::0x1313::0x8078::P0012::INSTR?lib=@py``. Messages become bytes in a buffer."""
+class VisaLink(MessageLink):
+    """``visa:USB0::0x1313::0x8078::P0012::INSTR?lib=@py``. A message ends where the bus says so."""
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
         super().__init__(address.only("lib"), tap=tap)
         self._thread = OwnerThread(address.uri)
         self._manager: Any = None
         self._resource: Any = None
+        self._failure = "the link is not open"
+        self._last = b"", b""
+
+    @property
+    def is_open(self) -> bool:
+        return not self._failure
+
+    @property
+    def pending(self) -> int:
+        """Nothing arrives unasked."""
+        return 0
+
+    def _lost(self, reason: str) -> None:
+        self._failure = self._failure or reason
+
+    def _error(self, kind: type[LinkError], what: str) -> LinkError:
+        sent, received = self._last
+        seen = f"sent {printable(sent)!r}, received {printable(received)!r}"
+        return kind(what, where=self.uri, seen="" if self.private else seen)
 
     async def open(self, timeout_s: float) -> None:
         await self.close()
         try:
             await self._thread.run(lambda: self._open(timeout_s), timeout_s + 1.0)
         except LinkError:
+            self._thread.stop()
             raise
         except Exception as error:
+            self._thread.stop()
             raise self._named(error, opening=True) from error
-        self._begin()
+        self._failure, self.dirty = "", False
 
     def _open(self, timeout_s: float) -> None:
         import pyvisa
@@ -91,21 +112,25 @@ class VisaLink(ByteLink):
             self._failure = f"{self._failure} (close: {error})"
         self._thread.stop()
 
-    async def write(self, data: bytes, timeout_s: float) -> None:
-        self._check_open()
-        self._sent(data)
-        await self._call(lambda r: r.write_raw(data), timeout_s)
+    async def send(self, message: bytes, timeout_s: float) -> None:
+        self._last = message, b""
+        if self.tap is not None:
+            self.tap(">", message)
+        await self._call(lambda r: r.write_raw(message), timeout_s)
 
-    async def _more(self, deadline: float, timeout_s: float) -> None:
-        """There are no events in VISA: ask for the next message, within the deadline."""
-        self._check_open()
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0:
-            raise self._error(LinkTimeout, f"no complete reply within {timeout_s:g} s")
-        self._received(bytes(await self._call(lambda r: r.read_raw(_CHUNK), left)))
+    async def receive(self, timeout_s: float) -> bytes:
+        message = bytes(await self._call(lambda r: r.read_raw(_CHUNK), timeout_s))
+        if len(message) > self.MAX_BYTES:
+            raise self._error(LinkDesync, f"a message of more than {self.MAX_BYTES} bytes")
+        self._last = self._last[0], message
+        if self.tap is not None:
+            self.tap("<", message)
+        return message
 
     async def _call(self, work: Any, timeout_s: float) -> Any:
         resource = self._resource
+        if self._failure:
+            raise self._error(LinkClosed, self._failure)
 
         def in_thread() -> Any:
             resource.timeout = max(1, round(timeout_s * 1000))
@@ -138,9 +163,3 @@ class VisaLink(ByteLink):
         if opening or code in _ABSENT:
             return self._error(LinkNotFound, f"the resource cannot be opened: {error}")
         return self._error(LinkClosed, f"the resource went away: {error}")
-
-    def _pause(self) -> None:
-        """Nothing arrives unasked."""
-
-    def _resume(self) -> None:
-        """Nothing arrives unasked."""

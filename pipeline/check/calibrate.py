@@ -175,7 +175,8 @@ def _described(
             f"the tagger lost {own.lost_s * 1e3:.1f} ms", where=station.name, hint="less light"
         )
     channels = detector_map(station, bench).channels
-    return _Described(options.operator, instruments_of(bench), {x: channels[x] for x in LETTERS})
+    instruments = instruments_of(bench, station.channels.detectors)
+    return _Described(options.operator, instruments, {x: channels[x] for x in LETTERS})
 
 
 def _compute(

@@ -15,9 +15,10 @@ import numpy as np
 
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import LinkError, PhotonlinkError
-from photonlink.hal.instruments import AcquisitionStart, TimeTagger
+from photonlink.hal.facets import Biased, Emits, StreamsTags
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
+from photonlink.hal.tags import AcquisitionStart
 from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.node.emission import emitting
@@ -79,14 +80,14 @@ async def measure_own(
     station: NodeStation, bench: Bench, seconds: float, peer: CheckPeer | None
 ) -> SideClicks:
     """In step with the peer: everything dark, count; light on, record."""
-    for laser in bench.lasers.values():
+    for laser in bench.having(Emits).values():
         await laser.set_emission(False)
-    await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
+    await asyncio.gather(*(d.set_bias(True) for d in bench.having(Biased).values()))
     await asyncio.sleep(SETTLE_S)
     dark_hz: dict[str, float] = {}
     if peer is not None:
         await peer.in_step("dark")
-    if peer is not None or bench.lasers:
+    if peer is not None or bench.having(Emits):
         dark_hz = (await _record(station, bench, DARK_S)).rates_hz()
     if peer is not None:
         await peer.in_step("light")
@@ -125,7 +126,7 @@ def _host_start_s(start: AcquisitionStart) -> float:
     return start.host_time_s
 
 
-async def _collect(tagger: TimeTagger, seconds: float) -> tuple[Int64s, Uint8s, float]:
+async def _collect(tagger: StreamsTags, seconds: float) -> tuple[Int64s, Uint8s, float]:
     decoder = decoder_for(tagger.wire_format)
     blocks, lost_ps, end = [], 0, round(seconds * 1e12)
     deadline = time.monotonic() + 3 * seconds + STEP_TIMEOUT_S

@@ -26,7 +26,12 @@ driver = "sfifteen.tdc1"
 backend = "auto"
 address = "serial:///dev/photonlink/absent-tdc1"
 emulator = "sim:alice-tagger"
-settings = { channels = { H = 1, V = 2, D = 3, A = 4 } }
+
+[channels]
+H = { input = 1, detector = "spd-h" }
+V = { input = 2, detector = "spd-v" }
+D = { input = 3, detector = "spd-d" }
+A = { input = 4, detector = "spd-a" }
 
 """,
     "bob": """\
@@ -35,7 +40,12 @@ driver = "picoquant.multiharp150"
 backend = "auto"
 address = "lib:///opt/photonlink/absent/libmh150.so"
 emulator = "sim:bob-tagger"
-settings = { channels = { H = 0, V = 1, D = 2, A = 3 } }
+
+[channels]
+H = { input = 0, detector = "spd-h" }
+V = { input = 1, detector = "spd-v" }
+D = { input = 2, detector = "spd-d" }
+A = { input = 3, detector = "spd-a" }
 
 """,
 }
@@ -46,12 +56,12 @@ driver = "sfifteen.irspd1"
 backend = "auto"
 address = "serial:///dev/photonlink/absent-{side}-spd-{letter}"
 emulator = "sim:{side}-spd-{letter}"
-settings = {{ detector = "{upper}", bias_v = {bias_v} }}
+settings = {{ bias_v = {bias_v} }}
 
 """
 
 _NODE = """\
-schema = 1
+schema = 2
 name = "{side}"
 
 [node]
@@ -101,7 +111,7 @@ def write_demo_files(
         text += _PUMP if side == "alice" else ""
         text += _TAGGERS[side]
         for letter in "hvda":
-            text += _DETECTOR.format(side=side, letter=letter, upper=letter.upper(), bias_v=62.0)
+            text += _DETECTOR.format(side=side, letter=letter, bias_v=62.0)
         stations[side] = folder / f"{side}.toml"
         stations[side].write_text(text, encoding="utf-8")
     emulators = ["-m", "photonlink.firmware_sim", "--run-dir", str(folder / "run")]

@@ -26,7 +26,9 @@ def calibrated(station: NodeStation, bench: Bench) -> Calibration:
     with contextlib.closing(load_psk(station.node.psk)) as psk:
         found = load(station.calibration_path, psk)
     inputs = dict(detector_map(station, bench).channels)
-    found.require(station.node.role, instruments_of(bench), inputs, time.time())
+    found.require(
+        station.node.role, instruments_of(bench, station.channels.detectors), inputs, time.time()
+    )
     return found
 
 

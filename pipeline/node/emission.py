@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.instruments import SafetyStep
+from photonlink.hal.facets import Emits, SafetyStep
 from photonlink.hal.light_guard import BEAT_S, LightGuard, LightGuardError
 from photonlink.hal.opening import Bench
 from photonlink.hal.safety import Lease, LeaseExpired, arm
@@ -51,11 +51,12 @@ class Emission:
         """These lasers (all) emit, each under a fresh lease; what a laser refuses is raised."""
         async with self._turn:
             await self.start_guard()
-            for name in self._bench.lasers if names is None else names:
+            for name in self._bench.having(Emits) if names is None else names:
                 await self._release(name)
                 stack = contextlib.AsyncExitStack()
+                laser = self._bench.having(Emits)[name]
                 lease = await stack.enter_async_context(
-                    arm(self._bench.lasers[name], "key distribution", math.inf, report=self._report)
+                    arm(laser, "key distribution", math.inf, report=self._report)
                 )
                 self._leases[name] = (lease, stack)
             for code in ("light_guard_lost", "light_lease_expired"):
@@ -64,11 +65,11 @@ class Emission:
     async def off(self, names: Iterable[str] | None = None) -> None:
         """Emission of these lasers (all) off and read back."""
         async with self._turn:
-            for name in self._bench.lasers if names is None else names:
+            for name in self._bench.having(Emits) if names is None else names:
                 held = name in self._leases
                 await self._release(name)
                 if not held:
-                    self._report(await self._bench.lasers[name].safe_state())
+                    self._report(await self._bench.instruments[name].safe_state())
 
     async def _release(self, name: str) -> None:
         lease = self._leases.pop(name, None)
@@ -94,7 +95,7 @@ class Emission:
     async def switch(self, *, on: bool) -> list[dict[str, Any]]:
         """As somebody asked: on or off, each laser read back; a refusal is its read-back."""
         steps = []
-        for name, laser in self._bench.lasers.items():
+        for name, laser in self._bench.having(Emits).items():
             action = {"instrument": f"{name}: emission"}
             try:
                 await (self.on([name]) if on else self.off([name]))
@@ -163,5 +164,5 @@ async def emitting(bench: Bench) -> AsyncIterator[None]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            steps = [s for laser in bench.lasers.values() for s in await laser.safe_state()]
+            steps = [s for laser in bench.having(Emits).values() for s in await laser.safe_state()]
             emission.closed(tuple(steps))

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import BenchError, PhotonlinkError
-from photonlink.hal.instruments import SafetyStep, TagDecoder, TimeTagger, WireChunk
+from photonlink.hal.facets import Biased, SafetyStep
 from photonlink.hal.opening import Bench, BenchTap, open_bench
-from photonlink.hal.registry import load_driver
+from photonlink.hal.registry import registry
 from photonlink.hal.safety import guard
 from photonlink.hal.supervisor import (
     ConditionChanged,
@@ -35,6 +35,7 @@ from photonlink.hal.supervisor import (
     Supervisor,
     WrongDevice,
 )
+from photonlink.hal.tags import TagDecoder, WireChunk
 from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.keys.psk import load_psk
@@ -155,10 +156,11 @@ class Node:
         if recorder is None:
             return None
         # asked once: a tagger's wire calls the tap for every chunk
+        drivers = registry().drivers
         quiet = {
             name
             for name, entry in self._station.instruments.items()
-            if issubclass(cast(type, load_driver(entry.driver)), TimeTagger)
+            if "StreamsTags" in drivers[entry.driver].facets
         }
 
         def tap(instrument: str, direction: str, data: bytes) -> None:
@@ -341,7 +343,7 @@ class Node:
     async def _light_up(self, bench: Bench, emission: Emission) -> None:
         """Bias on, then emission: only now, when the session is there to use the light."""
         await emission.start_guard()
-        await asyncio.gather(*(d.set_bias(True) for d in bench.detectors.values()))
+        await asyncio.gather(*(d.set_bias(True) for d in bench.having(Biased).values()))
         await emission.on()
 
     def _light_alarm(self, code: str, text: str, active: bool = True) -> None:

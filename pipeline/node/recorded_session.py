@@ -12,15 +12,15 @@ import time
 from typing import Any, Self
 
 from photonlink.hal.errors import StationError
-from photonlink.hal.instruments import (
+from photonlink.hal.opening import Bench
+from photonlink.hal.tags import (
     AcquisitionStart,
+    Provenance,
     TagDecoder,
     TaggerCapabilities,
     WireChunk,
     WireFormat,
 )
-from photonlink.hal.opening import Bench
-from photonlink.hal.tags import Provenance
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.keys.store import DirectoryStore
@@ -158,13 +158,18 @@ class NodeSession:
 
 
 def detector_map(station: NodeStation, bench: Bench) -> DetectorMap:
-    """The tagger's channel of each detector, from the station file."""
-    (name,) = bench.taggers
-    channels = dict(station.instruments[name].settings.get("channels", {}))
-    if not channels:
-        raise StationError(
-            "the time tagger has no channel map",
-            where=f"instruments.{name}.settings",
-            hint="add channels = { H = 1, V = 2, D = 3, A = 4 }",
-        )
+    """The tagger's input of each detector, from ``[channels]`` of the station file.
+
+    StationError for an input that this tagger does not have.
+    """
+    known = bench.tagger.capabilities.channels
+    channels = station.channels.inputs
+    for letter, channel in channels.items():
+        if channel not in known:
+            raise StationError(
+                f"{letter} = {channel}, but the time tagger has the inputs "
+                f"{', '.join(map(str, known))}",
+                where="channels",
+                hint="Correct the number in the station file",
+            )
     return DetectorMap(channels)

@@ -8,7 +8,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from photonlink.hal.errors import StationError
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
@@ -42,6 +49,51 @@ class NodeSection(Section):
     state_dir: Path
     calibration: Path | None = None
     allow_emulated_keys: bool = False
+
+
+class ChannelEntry(Section):
+    """input: of the time tagger, numbered as the tagger does. detector: the instrument whose clicks
+    arrive there, when it has a driver."""
+
+    input: Annotated[int, Field(ge=0, le=255, strict=True)]
+    detector: str | None = None
+
+
+def _entry(value: object) -> object:
+    return {"input": value} if isinstance(value, int) else value
+
+
+Channel = Annotated[ChannelEntry, BeforeValidator(_entry)]
+
+
+class ChannelsSection(Section):
+    """Which detector sits behind which analyser output: ``H = 1``, or
+    ``H = { input = 1, detector = "spd-h" }``."""
+
+    H: Channel
+    V: Channel
+    D: Channel
+    A: Channel
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for what, values in (
+            ("input", list(self.inputs.values())),
+            ("detector", [e.detector for _, e in self if e.detector is not None]),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"two states cannot have one {what}")
+        return self
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Letter → input of the tagger."""
+        return {letter: entry.input for letter, entry in self}
+
+    @property
+    def detectors(self) -> dict[str, str]:
+        """Instrument → letter, of the detectors that have a driver."""
+        return {entry.detector: letter for letter, entry in self if entry.detector is not None}
 
 
 class PeerSection(Section):
@@ -119,6 +171,7 @@ class NodeStation(BenchStation):
     """A whole node. Relative paths are relative to the folder of the file."""
 
     node: NodeSection
+    channels: ChannelsSection
     peer: PeerSection
     mqtt: MqttSection | None = None
     protocol: ProtocolSection = ProtocolSection()
@@ -128,6 +181,16 @@ class NodeStation(BenchStation):
     def calibration_path(self) -> Path:
         """Where ``photonlink check --calibrate`` writes and the node reads."""
         return self.node.calibration or self.node.state_dir / FILE_NAME
+
+    @model_validator(mode="after")
+    def _detectors_are_instruments(self) -> Self:
+        for name, letter in self.channels.detectors.items():
+            if name not in self.instruments:
+                raise ValueError(
+                    f"channels.{letter}: there is no instrument {name!r}; "
+                    f"known: {', '.join(self.instruments)}"
+                )
+        return self
 
     @property
     def site(self) -> str:

@@ -10,8 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
-from photonlink.hal.tags import Provenance, TagBlock
+from photonlink.hal.tags import AcquisitionStart, Provenance, TagBlock, TaggerCapabilities
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.policy import is_marked
 from photonlink.pipeline.keys.store import KeyStore, StoreError

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.instruments import WireFormat
 from photonlink.hal.recordings import Recording, Summary, open_recording
+from photonlink.hal.tags import WireFormat
 from photonlink.pipeline.native.correlate import StreamCorrelator
 
 MAX_BINS = 10_000_000

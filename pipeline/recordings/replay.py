@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
-from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+from photonlink.hal.tags import (
+    AcquisitionStart,
+    LostInterval,
+    Provenance,
+    TagBlock,
+    TaggerCapabilities,
+)
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.policy import is_emulated
 from photonlink.pipeline.keys.psk import PreSharedKey

@@ -18,14 +18,15 @@ from typing import Any
 
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import (
+from photonlink.hal.tags import (
     AcquisitionStart,
+    LostInterval,
+    Provenance,
     TagDecoder,
     TaggerCapabilities,
     WireChunk,
     WireFormat,
 )
-from photonlink.hal.tags import LostInterval, Provenance
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import load_psk
 from photonlink.pipeline.keys.store import DirectoryStore

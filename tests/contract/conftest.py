@@ -11,26 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract_cases import BENCH, CASES, settings_text
 
 from photonlink.firmware_sim.control import ask
 from photonlink.hal.station import BenchStation, parse_station
-
-BENCH = """
-name = "contract"
-seed = 7
-[devices]
-pump = { model = "toptica-dlc-pro", place = "pump" }
-alice-tagger = { model = "sfifteen-tdc1", place = "alice.tagger" }
-bob-tagger = { model = "picoquant-multiharp150", place = "bob.tagger" }
-alice-spd-h = { model = "sfifteen-irspd1", place = "alice.h" }
-"""
-
-DRIVERS = {
-    "pump": ("toptica.dlc_pro", "current_ma = 80.0\nreply_timeout_s = 0.5"),
-    "alice-tagger": ("sfifteen.tdc1", "reply_timeout_s = 0.5"),
-    "bob-tagger": ("picoquant.multiharp150", "call_timeout_s = 2.0"),
-    "alice-spd-h": ("sfifteen.irspd1", "bias_v = 62.0\nreply_timeout_s = 0.5"),
-}
 
 
 class EmulatorProgram:
@@ -91,13 +75,12 @@ class EmulatorProgram:
 
     def station(self, *names: str, **extra: str) -> BenchStation:
         """A station with these instruments, every one at its emulator's address."""
-        text = 'schema = 1\nname = "contract"\n'
+        text = 'schema = 2\nname = "contract"\n'
         for name in names:
-            driver, settings = DRIVERS[name]
             text += (
-                f'[instruments.{name}]\ndriver = "{driver}"\nbackend = "emulator"\n'
+                f'[instruments.{name}]\ndriver = "{CASES[name].id}"\nbackend = "emulator"\n'
                 f'emulator = "{self.addresses[name]}"\nopen_timeout_s = 3.0\n'
-                f"[instruments.{name}.settings]\n{settings}\n{extra.get(name, '')}\n"
+                f"[instruments.{name}.settings]\n{settings_text(name)}\n{extra.get(name, '')}\n"
             )
         return parse_station(text, BenchStation)
 

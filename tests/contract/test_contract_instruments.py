@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from contract_cases import CASES
 
 from photonlink.hal.errors import (
     InstrumentError,
@@ -18,17 +19,14 @@ from photonlink.hal.errors import (
     PhotonlinkError,
     ReadbackMismatch,
 )
-from photonlink.hal.instruments import Instrument, Laser, SinglePhotonDetector
+from photonlink.hal.facets import Biased, CountsPhotons, Emits, Instrument
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.tags import Provenance
 
-ALL = ("pump", "alice-tagger", "bob-tagger", "alice-spd-h")
-TEXT = ("pump", "alice-tagger", "alice-spd-h")  # instruments that are asked in words
-STEADY = {  # a reading that does not change by itself: the right answer is known
-    "pump": ("current_set_ma", 80.0),
-    "alice-tagger": ("integration_ms", 1000),
-    "alice-spd-h": ("gate_ms", 1000),
-}
+ALL = tuple(CASES)
+STEADY = {name: e.case["steady"] for name, e in CASES.items() if "steady" in e.case}
+"""Parameter and value: a reading that does not change by itself."""
+TEXT = tuple(STEADY)  # instruments that are asked in words
 
 
 @contextlib.asynccontextmanager
@@ -122,13 +120,13 @@ async def test_unplugged_is_closed_at_once(program: Any, name: str) -> None:
 
 
 async def test_a_command_accepted_but_not_executed_is_found_out(program: Any) -> None:
-    async with opened(program, "pump", "alice-spd-h") as bench:
-        laser, detector = bench.lasers["pump"], bench.detectors["alice-spd-h"]
-        detector.settings = detector.settings.model_copy(update={"settle_s": 0.3})
+    async with opened(program, "pump", "alice-h") as bench:
+        laser, detector = bench.having(Emits)["pump"], bench.having(Biased)["alice-h"]
+        laser.params._settle_s = detector.params._settle_s = 0.3
         program.fault("pump", "ignore-sets")
-        program.fault("alice-spd-h", "ignore-sets")
+        program.fault("alice-h", "ignore-sets")
         with pytest.raises(ReadbackMismatch, match=r"60.* reads back"):
-            await laser.set_current_ma(60.0)
+            await laser.set("current_set_ma", 60.0)
         with pytest.raises(ReadbackMismatch):
             await laser.set_emission(True)
         with pytest.raises(ReadbackMismatch, match="bias"):
@@ -137,13 +135,13 @@ async def test_a_command_accepted_but_not_executed_is_found_out(program: Any) ->
 
 async def test_the_laser_refuses_what_it_should(program: Any) -> None:
     async with opened(program, "pump") as bench:
-        laser: Laser = bench.lasers["pump"]
+        laser: Any = bench.having(Emits)["pump"]
         for wrong in (1e6, -1.0, float("nan")):
             with pytest.raises(LimitError):
-                await laser.set_current_ma(wrong)
+                await laser.set("current_set_ma", wrong)
         clip = (await laser.snapshot())["current_clip_ma"]
         with pytest.raises(LimitError, match="outside"):
-            await laser.set_current_ma(float(clip) + 0.5)
+            await laser.set("current_set_ma", float(clip) + 0.5)
         assert (await laser.snapshot())["current_set_ma"] == 80.0, "nothing was changed"
         for setting, words in (("interlock_open", "interlock"), ("frontkey_locked", "key")):
             program.ask(device="pump", set={setting: True})
@@ -158,58 +156,58 @@ async def test_the_laser_refuses_what_it_should(program: Any) -> None:
 
 
 async def test_closing_leaves_light_and_bias_off(program: Any) -> None:
-    async with opened(program, "pump", "alice-spd-h") as bench:
-        await bench.lasers["pump"].set_emission(True)
-        await bench.detectors["alice-spd-h"].set_bias(True)
+    async with opened(program, "pump", "alice-h") as bench:
+        await bench.having(Emits)["pump"].set_emission(True)
+        await bench.having(Biased)["alice-h"].set_bias(True)
         assert program.status("pump")["emission"]
-        assert program.status("alice-spd-h")["bias"]
+        assert program.status("alice-h")["bias"]
     assert not program.status("pump")["emission"]
-    assert not program.status("alice-spd-h")["bias"]
+    assert not program.status("alice-h")["bias"]
 
 
 async def test_opening_takes_light_and_bias_off(program: Any) -> None:
-    left_on = await open_bench(program.station("pump", "alice-spd-h"))
-    await left_on.lasers["pump"].set_emission(True)
-    await left_on.detectors["alice-spd-h"].set_bias(True)
+    left_on = await open_bench(program.station("pump", "alice-h"))
+    await left_on.having(Emits)["pump"].set_emission(True)
+    await left_on.having(Biased)["alice-h"].set_bias(True)
     for instrument in left_on.instruments.values():
-        await instrument._link.close()  # as a killed process leaves them
-    async with opened(program, "pump", "alice-spd-h"):
+        await instrument.codec.close()  # as a killed process leaves them
+    async with opened(program, "pump", "alice-h"):
         assert not program.status("pump")["emission"]
-        assert not program.status("alice-spd-h")["bias"]
+        assert not program.status("alice-h")["bias"]
 
 
 async def test_emergency_off_works_past_the_event_loop(program: Any) -> None:
-    async with opened(program, "pump", "alice-spd-h") as bench:
-        await bench.lasers["pump"].set_emission(True)
-        await bench.detectors["alice-spd-h"].set_bias(True)
+    async with opened(program, "pump", "alice-h") as bench:
+        await bench.having(Emits)["pump"].set_emission(True)
+        await bench.having(Biased)["alice-h"].set_bias(True)
         for instrument in bench.instruments.values():
             instrument.emergency_off()  # blocks this loop: nothing of it can help
         for _ in range(40):
             await asyncio.sleep(0.05)
-            if not (program.status("pump")["emission"] or program.status("alice-spd-h")["bias"]):
+            if not (program.status("pump")["emission"] or program.status("alice-h")["bias"]):
                 break
         assert not program.status("pump")["emission"]
-        assert not program.status("alice-spd-h")["bias"]
+        assert not program.status("alice-h")["bias"]
 
 
 async def test_a_detector_counts_what_its_diode_clicks(program: Any) -> None:
-    async with opened(program, "alice-spd-h") as bench:
-        detector: SinglePhotonDetector = bench.detectors["alice-spd-h"]
-        assert (await detector.count(0.05)).counts == 0, "without bias there are no clicks"
+    async with opened(program, "alice-h") as bench:
+        detector: Any = bench.having(CountsPhotons)["alice-h"]
+        assert (await detector.count(0.05)).total == 0, "without bias there are no clicks"
         await detector.set_bias(True)
-        before = program.status("alice-spd-h")["clicks_total"]
+        before = program.status("alice-h")["clicks_total"]
         reading = await detector.count(0.5)
-        after = program.status("alice-spd-h")["clicks_total"]
+        after = program.status("alice-h")["clicks_total"]
         assert reading.gate_s == 0.5
-        assert 0 < reading.counts <= after - before
-        assert reading.counts > 0.5 * (after - before)
+        assert 0 < reading.total <= after - before
+        assert reading.total > 0.5 * (after - before)
         for wrong in (0.0, 66.0, float("nan")):
             with pytest.raises((LimitError, ValueError)):
                 await detector.count(wrong)
 
 
 async def test_concurrent_questions_get_their_own_answers(program: Any) -> None:
-    async with opened(program, "pump", "alice-spd-h") as bench:
+    async with opened(program, "pump", "alice-h") as bench:
 
         async def twenty(instrument: Instrument) -> list[Any]:
             return await asyncio.gather(*(instrument.snapshot() for _ in range(20)))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from photonlink.hal.errors import BenchError, LinkError
+from photonlink.hal.facets import Biased, Emits
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.station import BenchStation, parse_station
 from photonlink.hal.supervisor import BackOff, Found, Lost, Notice, Supervisor, WrongDevice
@@ -37,12 +38,12 @@ async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", ["pump", "alice-spd-h"])
+@pytest.mark.parametrize("name", ["pump", "alice-h"])
 async def test_unplugged_named_once_found_again_still_off(program: Any, name: str) -> None:
-    bench = await open_bench(program.station("pump", "alice-spd-h"))
+    bench = await open_bench(program.station("pump", "alice-h"))
     async with supervised(bench) as (supervisor, events):
-        await bench.lasers["pump"].set_emission(True)
-        await bench.detectors["alice-spd-h"].set_bias(True)
+        await bench.having(Emits)["pump"].set_emission(True)
+        await bench.having(Biased)["alice-h"].set_bias(True)
         program.fault(name, "unplug")
         await until(lambda: bool(events))
         await asyncio.sleep(0.5)  # several attempts fail meanwhile
@@ -56,13 +57,13 @@ async def test_unplugged_named_once_found_again_still_off(program: Any, name: st
         assert isinstance(events[1], Found)
         assert supervisor.lost == {}
         if name == "pump":
-            assert not await bench.lasers["pump"].emission()
+            assert not await bench.having(Emits)["pump"].emission()
             assert not program.status("pump")["emission"]
-            assert (await bench.lasers["pump"].snapshot())["current_set_ma"] == 80.0
-            await bench.lasers["pump"].set_emission(True)
+            assert (await bench.having(Emits)["pump"].snapshot())["current_set_ma"] == 80.0
+            await bench.having(Emits)["pump"].set_emission(True)
             assert program.status("pump")["emission"], "light comes when it is asked for"
         else:
-            assert not program.status("alice-spd-h")["bias"]
+            assert not program.status("alice-h")["bias"]
         await asyncio.sleep(0.3)
         assert len(events) == 2
 
@@ -73,39 +74,39 @@ async def test_a_laser_that_restarted_by_itself_is_configured_again(program: Any
         await until(lambda: float(supervisor.readings.get("pump", {}).get("uptime_s", 0)) >= 1)
         program.fault("pump", "reboot")
         await until(lambda: any(isinstance(event, Found) for event in events))
-        assert (await bench.lasers["pump"].snapshot())["current_set_ma"] == 80.0
+        assert (await bench.having(Emits)["pump"].snapshot())["current_set_ma"] == 80.0
         assert [type(event) for event in events] == [Lost, Found]
 
 
 async def test_a_detector_that_lost_its_settings_is_configured_again(program: Any) -> None:
-    bench = await open_bench(program.station("alice-spd-h", **{"alice-spd-h": "threshold_v=0.07"}))
+    bench = await open_bench(program.station("alice-h", **{"alice-h": "threshold_v=0.07"}))
     async with supervised(bench) as (_, events):
-        await bench.detectors["alice-spd-h"].set_bias(True)
-        await bench.detectors["alice-spd-h"].count(0.05)
+        await bench.having(Biased)["alice-h"].set_bias(True)
+        await bench.having(Biased)["alice-h"].count(0.05)
         await asyncio.sleep(0.3)
         assert events == [], "its own changes are no restart"
-        program.fault("alice-spd-h", "reboot")
+        program.fault("alice-h", "reboot")
         await until(lambda: any(isinstance(event, Found) for event in events))
         assert [type(event) for event in events] == [Lost, Found]
-        assert (await bench.detectors["alice-spd-h"].snapshot())["threshold_v"] == 0.07
-        assert not program.status("alice-spd-h")["bias"]
+        assert (await bench.having(Biased)["alice-h"].snapshot())["threshold_v"] == 0.07
+        assert not program.status("alice-h")["bias"]
 
 
 async def test_killed_emulator_comes_back_at_the_same_place(
     own_program: Any, restart: Callable[[], Any]
 ) -> None:
-    bench = await open_bench(own_program.station("alice-spd-h", "alice-tagger"))
+    bench = await open_bench(own_program.station("alice-h", "alice-tagger"))
     async with supervised(bench) as (_, events):
-        await bench.detectors["alice-spd-h"].set_bias(True)
+        await bench.having(Biased)["alice-h"].set_bias(True)
         own_program.kill()
         await until(lambda: bool(events))
         with pytest.raises(LinkError):
-            await bench.detectors["alice-spd-h"].snapshot()
+            await bench.having(Biased)["alice-h"].snapshot()
         again = restart()
         try:
             await until(lambda: len(events) > 1)
             assert [type(event) for event in events] == [Lost, Found]
-            assert not again.status("alice-spd-h")["bias"]
+            assert not again.status("alice-h")["bias"]
         finally:
             again.kill()
 
@@ -125,7 +126,7 @@ async def test_another_serial_number_is_left_alone_and_named_once(program: Any) 
 
 def _auto_station(program: Any, real: str, backend: str = "auto") -> BenchStation:
     return parse_station(
-        'schema = 1\nname = "t"\n[instruments.pump]\ndriver = "toptica.dlc_pro"\n'
+        'schema = 2\nname = "t"\n[instruments.pump]\ndriver = "toptica.dlc_pro"\n'
         f'backend = "{backend}"\naddress = "{real}"\nemulator = "{program.addresses["pump"]}"\n'
         "open_timeout_s = 2.0\nsettings = { reply_timeout_s = 0.3 }\n",
         BenchStation,
@@ -167,10 +168,10 @@ async def test_auto_says_why_it_took_the_emulator_and_real_never_does(program: A
 async def test_all_failures_come_back_as_one_tree_and_the_rest_is_closed(
     program: Any, tmp_path: Path
 ) -> None:
-    station = program.station("pump", "alice-spd-h", "alice-tagger")
+    station = program.station("pump", "alice-h", "alice-tagger")
     text = station.model_dump(mode="json", by_alias=True)
     text["instruments"]["alice-tagger"]["emulator"] = f"serial://{tmp_path}/absent"
-    text["instruments"]["alice-spd-h"]["emulator"] = program.addresses["alice-tagger"]
+    text["instruments"]["alice-h"]["emulator"] = program.addresses["alice-tagger"]
     with pytest.raises(BenchError) as caught:
         await open_bench(BenchStation.model_validate(text))
     message = str(caught.value)
@@ -184,7 +185,7 @@ async def test_all_failures_come_back_as_one_tree_and_the_rest_is_closed(
 async def test_a_real_address_that_is_an_emulator_is_called_one(program: Any) -> None:
     """A stand-in library at a *real* address still says what it is."""
     text = (
-        'schema = 1\nname = "t"\n[instruments.tagger]\ndriver = "picoquant.multiharp150"\n'
+        'schema = 2\nname = "t"\n[instruments.tagger]\ndriver = "picoquant.multiharp150"\n'
         f'address = "{program.addresses["bob-tagger"]}"\n'
     )
     bench = await open_bench(parse_station(text, BenchStation))
@@ -202,18 +203,18 @@ async def test_what_the_laser_says_by_itself_is_heard(program: Any) -> None:
     bench = await open_bench(BenchStation.model_validate(station))
     async with supervised(bench) as (_, events):
         await asyncio.sleep(0.3)
-        await bench.lasers["pump"].set_emission(True)
+        await bench.having(Emits)["pump"].set_emission(True)
         await until(lambda: Notice("pump", "emission is ON") in events)
         program.ask(device="pump", set={"interlock_open": True})
         await until(lambda: Notice("pump", "the interlock opened") in events)
         await until(lambda: Notice("pump", "emission is off") in events)
-        assert not await bench.lasers["pump"].emission()
+        assert not await bench.having(Emits)["pump"].emission()
         program.ask(device="pump", set={"interlock_open": False})
         await until(lambda: Notice("pump", "the interlock is closed") in events)
-        assert not await bench.lasers["pump"].emission(), "it stays off until asked"
+        assert not await bench.having(Emits)["pump"].emission(), "it stays off until asked"
         program.fault("pump", "unplug", for_s=0.3)
         await until(lambda: any(isinstance(event, Found) for event in events))
         assert sum(isinstance(event, Lost) for event in events) == 1
         await asyncio.sleep(0.5)  # the monitoring line is back too
-        await bench.lasers["pump"].set_emission(True)
+        await bench.having(Emits)["pump"].set_emission(True)
         await until(lambda: events.count(Notice("pump", "emission is ON")) == 2)

@@ -12,7 +12,7 @@ import pytest
 
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import AcquisitionError, InstrumentError, PhotonlinkError
-from photonlink.hal.instruments import TimeTagger
+from photonlink.hal.facets import Emits, StreamsTags
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.supervisor import BackOff, Lost, Started, Supervisor
 
@@ -21,7 +21,7 @@ FIRST_INPUT = {"alice-tagger": 1, "bob-tagger": 0}
 SIDE = {"alice-tagger": "alice", "bob-tagger": "bob"}
 
 
-async def take(tagger: TimeTagger, seconds: float) -> tuple[np.ndarray, np.ndarray, int, int]:
+async def take(tagger: StreamsTags, seconds: float) -> tuple[np.ndarray, np.ndarray, int, int]:
     """(time_ps, channel, horizon_ps, lost intervals) of an acquisition of about ``seconds``."""
     decoder = decoder_for(tagger.wire_format)
     times, channels, lost, end, last = [], [], 0, 0, time.monotonic()
@@ -43,7 +43,7 @@ async def take(tagger: TimeTagger, seconds: float) -> tuple[np.ndarray, np.ndarr
 async def lit(program: Any, *names: str) -> Bench:
     """A bench with these instruments; diodes without a driver are at nominal bias anyway."""
     bench = await open_bench(program.station("pump", *names))
-    await bench.lasers["pump"].set_emission(True)
+    await bench.having(Emits)["pump"].set_emission(True)
     return bench
 
 
@@ -51,7 +51,7 @@ async def lit(program: Any, *names: str) -> Bench:
 async def test_events_arrive_whole_in_order_and_at_the_right_rate(program: Any, name: str) -> None:
     bench = await lit(program, name)
     try:
-        tagger = bench.taggers[name]
+        tagger = bench.having(StreamsTags)[name]
         before = time.time()
         start = await tagger.start()
         after = time.time()
@@ -77,12 +77,12 @@ async def test_events_arrive_whole_in_order_and_at_the_right_rate(program: Any, 
 async def test_no_light_no_clicks_but_time_goes_on(program: Any, name: str) -> None:
     bench = await lit(program, name)
     try:
-        tagger = bench.taggers[name]
+        tagger = bench.having(StreamsTags)[name]
         await tagger.start()
         bright, _, end, _ = await take(tagger, 0.5)
         await tagger.stop()
         bright_rate = len(bright) / (end / 1e12)
-        await bench.lasers["pump"].set_emission(False)
+        await bench.having(Emits)["pump"].set_emission(False)
         await asyncio.sleep(0.1)
         await tagger.start()
         dark, _, end, _ = await take(tagger, 0.5)
@@ -97,7 +97,7 @@ async def test_no_light_no_clicks_but_time_goes_on(program: Any, name: str) -> N
 async def test_stop_and_start_again_is_a_new_time_zero(program: Any, name: str) -> None:
     bench = await lit(program, name)
     try:
-        tagger, starts = bench.taggers[name], []
+        tagger, starts = bench.having(StreamsTags)[name], []
         for _ in range(3):
             starts.append(await tagger.start())
             _, _, end, lost = await take(tagger, 0.25)
@@ -118,16 +118,16 @@ async def test_stop_and_start_again_is_a_new_time_zero(program: Any, name: str) 
 async def test_a_tagger_s_own_counts_agree_with_its_events(program: Any) -> None:
     bench = await lit(program, "alice-tagger")
     try:
-        tagger: Any = bench.taggers["alice-tagger"]
-        counts = await tagger.counts(0.5)
+        tagger: Any = bench.having(StreamsTags)["alice-tagger"]
+        counts = (await tagger.count(0.5)).counts
         await tagger.start()
         with pytest.raises(InstrumentError, match="while it streams"):
-            await tagger.counts(0.1)
+            await tagger.count(0.1)
         _, channels, end, _ = await take(tagger, 1.0)
         await tagger.stop()
         for place in range(4):
             rate = np.count_nonzero(channels == 1 + place) / (end / 1e12)
-            assert counts[place] / 0.5 == pytest.approx(rate, rel=0.15, abs=500)
+            assert counts[1 + place] / 0.5 == pytest.approx(rate, rel=0.15, abs=500)
     finally:
         await bench.close()
 
@@ -140,7 +140,7 @@ async def test_losses_told_beside_the_records_are_reported(
 ) -> None:
     bench = await lit(program, "bob-tagger")
     try:
-        tagger = bench.taggers["bob-tagger"]
+        tagger = bench.having(StreamsTags)["bob-tagger"]
         await tagger.start()
         program.ask(device="bob-tagger", **fault)
         _, _, _, lost = await take(tagger, 0.6)
@@ -153,7 +153,7 @@ async def test_losses_told_beside_the_records_are_reported(
 async def test_a_full_fifo_ends_the_acquisition_with_a_gap(program: Any) -> None:
     bench = await lit(program, "bob-tagger")
     try:
-        tagger, gaps = bench.taggers["bob-tagger"], []
+        tagger, gaps = bench.having(StreamsTags)["bob-tagger"], []
 
         async def read_on() -> None:
             async for chunk in tagger.chunks():
@@ -187,7 +187,7 @@ async def test_unplugged_while_streaming_is_found_again(program: Any, name: str)
                 async for item in stream:
                     if isinstance(item, Started):
                         seen.append("started")
-                        decoder, tags = decoder_for(bench.taggers[name].wire_format), 0
+                        decoder, tags = decoder_for(bench.having(StreamsTags)[name].wire_format), 0
                     elif isinstance(item, Lost):
                         seen.append("lost")
                     else:
@@ -200,7 +200,7 @@ async def test_unplugged_while_streaming_is_found_again(program: Any, name: str)
         kinds = [type(event).__name__ for event in events]
         assert kinds == ["Lost", "Found"]
         assert events[1].identity == bench.resolutions[name].identity
-        assert await bench.taggers[name].snapshot()
+        assert await bench.having(StreamsTags)[name].snapshot()
     finally:
         await bench.close()
 
@@ -208,7 +208,7 @@ async def test_unplugged_while_streaming_is_found_again(program: Any, name: str)
 async def test_a_silent_stream_is_not_waited_for_forever(program: Any) -> None:
     bench = await lit(program, "alice-tagger")
     try:
-        tagger = bench.taggers["alice-tagger"]
+        tagger = bench.having(StreamsTags)["alice-tagger"]
         await tagger.start()
         program.ask(device="alice-tagger", fault="reboot")
         async with asyncio.timeout(5):

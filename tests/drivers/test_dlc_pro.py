@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from wire_peers import TcpPeer, tcp_peer
+from wire_peers import TcpPeer, pty_peer, tcp_peer
 
 from photonlink.drivers.toptica import decof
 from photonlink.drivers.toptica.dlc_pro import DlcPro
@@ -20,10 +21,11 @@ from photonlink.hal.errors import (
     ReadbackMismatch,
     StationError,
 )
+from photonlink.hal.testing import expected_dialogue
 
 
 class Controller:
-    """Answers as section 3.1 of the fact sheet says; ``replies`` overrides single parameters."""
+    """Answers as the vendor's SDK expects it; ``values`` overrides single parameters."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {
@@ -103,12 +105,12 @@ async def test_limits_of_instrument_head_and_station() -> None:
         controller.heard.clear()
         for wrong in (120.5, -0.1, float("inf")):
             with pytest.raises(LimitError):
-                await driver.set_current_ma(wrong)
+                await driver.set("current_set_ma", wrong)
         controller.values["laser1:dl:cc:current-clip"] = "90.0"
         with pytest.raises(LimitError, match=r"0…90"):
-            await driver.set_current_ma(100.0)
+            await driver.set("current_set_ma", 100.0)
         assert not [line for line in controller.heard if "param-set" in line]
-        await driver.set_current_ma(90.0)
+        await driver.set("current_set_ma", 90.0)
         await driver.close()
 
 
@@ -117,7 +119,7 @@ async def test_refusals_are_named_and_the_line_stays_clean() -> None:
         await driver.open()
         controller.set_status = "-3"
         with pytest.raises(InstrumentError, match=r"current_set_ma = 60\.0 was refused"):
-            await driver.set_current_ma(60.0)
+            await driver.set("current_set_ma", 60.0)
         controller.set_status = "0"
         values = await driver.snapshot()
         assert "unknown parameter" in str(values["health_error"])
@@ -140,9 +142,9 @@ async def test_nonsense_is_refused_not_believed() -> None:
         ):
             controller.values["laser1:dl:cc:current-clip"] = reply
             with pytest.raises(error):
-                await driver.set_current_ma(10.0)
+                await driver.set("current_set_ma", 10.0)
         controller.values["laser1:dl:cc:current-clip"] = "150.0"
-        await driver.set_current_ma(10.0)
+        await driver.set("current_set_ma", 10.0)
 
 
 async def test_a_set_that_does_not_take_is_found_out() -> None:
@@ -150,20 +152,20 @@ async def test_a_set_that_does_not_take_is_found_out() -> None:
         await driver.open()
         controller.set_status = "1"  # accepted, but nothing happens
         with pytest.raises(ReadbackMismatch, match="reads back 50"):
-            await driver.set_current_ma(60.0)
+            await driver.set("current_set_ma", 60.0)
 
 
 async def test_light_that_does_not_come_is_taken_back() -> None:
-    async with laser(emission_timeout_s=0.2) as (driver, controller, _):
+    async with laser(settle_s=0.2) as (driver, controller, _):
         await driver.open()
         controller.follow = False
-        with pytest.raises(ReadbackMismatch, match=r"emission stays off.*button"):
+        with pytest.raises(ReadbackMismatch, match=r"emission should become True.*button"):
             await driver.set_emission(True)
         assert controller.values["laser1:dl:cc:enabled"] == "#f"
 
 
 async def test_light_that_does_not_go_is_said_loudly() -> None:
-    async with laser(emission_timeout_s=0.2) as (driver, controller, _):
+    async with laser(settle_s=0.2) as (driver, controller, _):
         await driver.open()
         await driver.set_emission(True)
         assert await driver.emission()
@@ -257,3 +259,106 @@ def test_errors_in_either_case() -> None:
 def test_rendering(value: Any, text: str) -> None:
     assert decof.render(value) == text
     assert decof.parse(text) == value
+
+
+BANNER = r"""
+< \r\nWelcome to DLC PRO_012345\r\nDeCoF Command Line\r\n>\s
+"""
+OPENING = r"""
+> (param-ref 'system-type)\n
+< "DLCpro"\n>\s
+> (param-ref 'serial-number)\n
+< 21643\n>\s
+> (param-ref 'fw-ver)\n
+< "2.0.3"\n>\s
+> (param-set! 'laser1:dl:cc:enabled #f)\n
+< 0\n>\s
+> (param-ref 'laser1:dl:cc:enabled)\n
+< #f\n>\s
+> (param-ref 'laser1:emission)\n
+< #f\n>\s
+"""
+
+
+async def test_opening_as_a_dialogue() -> None:
+    async with expected_dialogue(DlcPro, BANNER + OPENING, reply_timeout_s=0.5) as driver:
+        identity = await driver.open()
+        assert (identity.model, identity.serial) == ("DLCpro", "21643"), "a serial may be a number"
+
+
+async def test_echoed_replies_with_cr_lf_are_read() -> None:
+    """As recorded from a real controller: the command comes back, lines end in CR LF."""
+    talk = (
+        BANNER
+        + r"""
+    > (param-ref 'laser1:dl:cc:current-set)\n
+    < (param-ref 'laser1:dl:cc:current-set)\r\n69.85\r\n>\s
+    > (param-set! 'laser1:dl:tc:temp-set 21.0)\n
+    < (param-set! 'laser1:dl:tc:temp-set 21.0)\r\n0\r\n>\s
+    > (param-ref 'laser1:dl:tc:temp-set)\n
+    < (param-ref 'laser1:dl:tc:temp-set)\r\n21.0\r\n>\s
+    """
+    )
+    async with expected_dialogue(DlcPro, talk, reply_timeout_s=0.5) as driver:
+        await driver.connect()
+        assert await driver.get("current_set_ma") == 69.85
+        await driver.set("temperature_set_c", 21.0)
+
+
+async def test_extra_lines_before_a_set_s_status_are_passed_over() -> None:
+    talk = (
+        BANNER
+        + r"""
+    > (param-set! 'laser1:dl:tc:temp-set 21.0)\n
+    < note: the loop is open\n0\n>\s
+    > (param-ref 'laser1:dl:tc:temp-set)\n
+    < 21.0\n>\s
+    > (param-set! 'laser1:dl:tc:temp-set 22.0)\n
+    < note: the loop is open\n-3\n>\s
+    """
+    )
+    async with expected_dialogue(DlcPro, talk, reply_timeout_s=0.5) as driver:
+        await driver.connect()
+        await driver.set("temperature_set_c", 21.0)
+        with pytest.raises(InstrumentError, match="refused"):
+            await driver.set("temperature_set_c", 22.0)
+
+
+async def test_an_unavailable_parameter_is_left_out() -> None:
+    talk = (
+        BANNER
+        + r"""
+    > (param-ref 'laser1:dl:cc:pd)\n
+    < Error: -20 unavailable on your system\n>\s
+    """
+    )
+    async with expected_dialogue(DlcPro, talk, reply_timeout_s=0.5) as driver:
+        await driver.connect()
+        with pytest.raises(InstrumentError, match="unavailable on your system") as caught:
+            await driver.get("monitor_diode_ma")
+        assert caught.value.seen == "-20"
+
+
+@pytest.mark.parametrize("greeting", ["> ", "\r\nWelcome\r\nDeCoF Command Line\r\n> ", "\n> \n> "])
+async def test_a_welcome_or_a_plain_prompt_over_the_usb_line(tmp_path: Path, greeting: str) -> None:
+    def answer(question: bytes) -> bytes:
+        if question.startswith(b"\x12"):
+            return greeting.encode()
+        return b"50.0\n> "
+
+    with pty_peer(tmp_path / "dlc", answer, ends=b"\x03\n") as peer:
+        driver = DlcPro("pump", peer.uri, DlcPro.Settings(reply_timeout_s=0.5))
+        await driver.connect()
+        assert await driver.get("current_set_ma") == 50.0
+        await driver.release()
+
+
+async def test_an_interlock_that_opens_is_a_condition() -> None:
+    async with laser() as (driver, controller, _):
+        await driver.open()
+        await driver.set_emission(True)
+        assert driver.conditions(await driver.snapshot()) == ()
+        controller.values |= {"interlock-open": "#t", "laser1:emission": "#f"}
+        found = {c.code: c.text for c in driver.conditions(await driver.snapshot())}
+        assert found.keys() == {"interlock_open", "emission_ended"}
+        assert "ask for light again" in found["interlock_open"]

@@ -16,13 +16,14 @@ from photonlink.hal.errors import (
     IdentityError,
     InstrumentError,
     LimitError,
+    LinkDesync,
     LinkTimeout,
     ReadbackMismatch,
 )
 
 
 class Detector:
-    """Answers as section 4.1 of the fact sheet says."""
+    """Answers as the vendor's ``s15lib`` expects it."""
 
     def __init__(self) -> None:
         self.idn = "S-Fifteen SPD serial: 7"
@@ -112,7 +113,7 @@ async def test_count_is_one_write_and_waits_for_its_gate(tmp_path: Path) -> None
         await driver.open()
         peer.raw.clear()
         reading = await driver.count(0.25)
-        assert (reading.counts, reading.gate_s) == (1234, 0.25)
+        assert (reading.total, reading.gate_s) == (1234, 0.25)
         assert bytes(peer.raw) == b"time 250;counts?;"
         for nonsense in ("-5", "12.5", "many"):
             device.counts = nonsense
@@ -150,3 +151,22 @@ async def test_a_threshold_that_does_not_take(tmp_path: Path) -> None:
         device.frozen.add("threshvolt")
         with pytest.raises(ReadbackMismatch, match=r"threshold_v was set to 0\.2"):
             await driver.configure()
+
+
+async def test_an_echoed_question_is_no_reply(tmp_path: Path) -> None:
+    async with detector(tmp_path) as (driver, _, peer):
+        await driver.open()
+        answer = peer.answer
+        peer.answer = lambda q: None if (a := answer(q)) is None else q + b"\r\n" + a
+        assert await driver.get("temperature_act_c") == -19.8
+
+
+async def test_a_garbled_reply_is_never_credited_to_the_next_question(tmp_path: Path) -> None:
+    async with detector(tmp_path) as (driver, device, _):
+        await driver.open()
+        device.values["hvolt"] = "\x80"
+        with pytest.raises(LinkDesync):
+            await driver.get("bias_v")
+        device.values["hvolt"] = "0.0"
+        assert await driver.get("bias_v") == 0.0
+        assert device.values["time"] == "1000", "the register is restored"

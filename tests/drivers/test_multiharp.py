@@ -42,7 +42,7 @@ class FakeLibrary(VendorLibrary):
         self.refuse: dict[str, int] = {}
         self.count: int | None = None
 
-    async def open(self, timeout_s: float) -> None:
+    async def connect(self) -> None:
         self._lib = self
 
     def __getattr__(self, name: str) -> Any:
@@ -111,7 +111,7 @@ async def harp(
     monkeypatch.setattr(multiharp150, "CHUNK_EVERY_S", 0.001)
     driver = MultiHarp150("tagger", address, MultiHarp150.Settings(**settings))
     try:
-        yield driver, driver._library
+        yield driver, driver.codec
     finally:
         await driver.close()
 
@@ -129,8 +129,8 @@ async def gather(driver: MultiHarp150) -> tuple[bytes, list[LostInterval], Instr
 
 async def test_the_sequence_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {
-        "channels": {"H": 0, "V": 2},
-        "offsets_ps": {"V": -40},
+        "inputs": (0, 2),
+        "offsets_ps": {2: -40},
         "dead_time_ps": 3000,
         "edge": "rising",
         "level_mv": 120,
@@ -193,12 +193,12 @@ async def test_refusals_carry_the_library_s_words(monkeypatch: pytest.MonkeyPatc
                 await driver.open()
 
 
-async def test_channels_and_offsets_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_inputs_and_offsets_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     for settings, words in (
-        ({"channels": {"H": 4}}, "inputs are 0…3"),
-        ({"channels": {"H": -1}}, "inputs are 0…3"),
-        ({"channels": {"H": 0}, "offsets_ps": {"H": 100_000}}, "99999"),
-        ({"channels": {"H": 0}, "offsets_ps": {"V": 1}}, "needs a channel V"),
+        ({"inputs": (4,)}, "inputs are 0…3"),
+        ({"inputs": (-1,)}, "inputs are 0…3"),
+        ({"offsets_ps": {0: 100_000}}, "99999"),
+        ({"offsets_ps": {7: 1}}, "names input 7"),
     ):
         async with harp(monkeypatch, **settings) as (driver, library):
             await driver.open()

@@ -15,16 +15,17 @@ import pytest
 from photonlink.drivers.recordings import RecordingWriter, open_recording, write_ptu
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import PhotonlinkError, RecordingError
-from photonlink.hal.instruments import (
+from photonlink.hal.facets import Identity
+from photonlink.hal.recordings import Recording
+from photonlink.hal.recordings import open_recording as open_through_hal
+from photonlink.hal.tags import (
     AcquisitionStart,
-    Identity,
+    LostInterval,
+    Provenance,
     TaggerCapabilities,
     WireChunk,
     WireFormat,
 )
-from photonlink.hal.recordings import Recording
-from photonlink.hal.recordings import open_recording as open_through_hal
-from photonlink.hal.tags import LostInterval, Provenance
 
 
 def everything(recording: Recording, **options: int) -> tuple[np.ndarray, np.ndarray]:

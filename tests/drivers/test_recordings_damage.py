@@ -9,7 +9,7 @@ import pytest
 
 from photonlink.drivers.recordings import open_recording, write_ptu
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import WireFormat
+from photonlink.hal.tags import WireFormat
 
 N = 200_000
 JUMP_PS = 60 * 10**12

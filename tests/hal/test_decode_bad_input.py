@@ -11,8 +11,7 @@ import pytest
 
 from photonlink.hal._decode import ffi, lib
 from photonlink.hal.decoders import DecodeError, decoder_for, kernel_level, record_size
-from photonlink.hal.instruments import WireChunk, WireFormat
-from photonlink.hal.tags import TagBlock
+from photonlink.hal.tags import TagBlock, WireChunk, WireFormat
 
 T3 = {"resolution_ps": 25.0, "sync_period_ps": 12_500.0}
 FORMATS = [

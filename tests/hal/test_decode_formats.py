@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photonlink.hal.decoders import DecodeError, decoder_for, kernel_level, record_size
-from photonlink.hal.instruments import WireChunk, WireFormat
+from photonlink.hal.tags import WireChunk, WireFormat
 
 Event = tuple[int, int]
 

@@ -12,8 +12,7 @@ import pytest
 
 from photonlink.hal._decode import lib
 from photonlink.hal.decoders import DecodeError, NativeDecoder, decoder_for, merge
-from photonlink.hal.instruments import WireChunk, WireFormat
-from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+from photonlink.hal.tags import LostInterval, Provenance, TagBlock, WireChunk, WireFormat
 
 T2 = WireFormat("t2", {"resolution_ps": 80.0})
 OVERFLOW = 33554432

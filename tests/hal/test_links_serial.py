@@ -11,7 +11,8 @@ import pytest
 import serial
 from wire_peers import PtyPeer, pty_peer
 
-from photonlink.hal.codecs.text import LineCodec
+from photonlink.hal.codecs import lines
+from photonlink.hal.codecs.lines import LineCodec, Nonce
 from photonlink.hal.errors import (
     InstrumentError,
     LinkBusy,
@@ -35,6 +36,7 @@ LINK: type[ByteLink] = SerialPosixLink
 @pytest.fixture(autouse=True, params=[SerialPosixLink, SerialThreadLink])
 def _both_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "LINK", request.param)
+    monkeypatch.setattr(lines, "make_stream", lambda uri, tap: make_link(uri))
 
 
 def make_link(uri: str) -> ByteLink:
@@ -67,11 +69,12 @@ class Register:
 
 def codec(link_uri: str) -> LineCodec:
     return LineCodec(
-        make_link(link_uri),
-        nonce_set="time {}",
-        nonce_get="time?",
-        restore=lambda: "time 1000",
+        link_uri,
+        tap=None,
+        where="dev",
         timeout_s=0.3,
+        wanted=lambda name: None,
+        resync=Nonce(set="time {}", get="time?", param="gate_ms", default=1000),
     )
 
 

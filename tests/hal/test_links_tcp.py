@@ -8,7 +8,7 @@ import socket
 import pytest
 from wire_peers import TcpPeer, tcp_peer
 
-from photonlink.hal.codecs.text import PromptCodec
+from photonlink.hal.codecs.prompt import PromptCodec
 from photonlink.hal.errors import (
     LinkClosed,
     LinkDesync,
@@ -193,9 +193,15 @@ class Delayed:
             writer.write(b"re:" + line.strip() + b"\n> ")
 
 
+def _closed_codec(peer: TcpPeer, timeout_s: float = 1.0) -> PromptCodec:
+    return PromptCodec(
+        peer.uri, tap=None, where="dev", timeout_s=timeout_s, wanted=lambda _: None, prompt="> "
+    )
+
+
 async def _codec(peer: TcpPeer) -> PromptCodec:
-    codec = PromptCodec(make_link(peer.uri), b"\n> ", timeout_s=1.0)
-    await codec.connect(1.0)
+    codec = _closed_codec(peer)
+    await codec.connect()
     return codec
 
 
@@ -240,8 +246,7 @@ async def test_a_duplicated_reply_is_not_credited_to_the_next_question() -> None
             writer.write((b"re:" + line.strip() + b"\n> ") * 2)
 
     async with tcp_peer(twice) as peer:
-        codec = PromptCodec(make_link(peer.uri), b"\n> ", timeout_s=1.0)
-        await codec.connect(1.0)
+        codec = await _codec(peer)
         for turn in range(4):
             assert await codec.ask(f"q{turn}", str) == f"re:q{turn}"
             await asyncio.sleep(0.02)  # the duplicate is here before the next question
@@ -266,9 +271,9 @@ async def test_a_reply_that_is_no_text_is_refused(junk: bytes) -> None:
 
 async def test_a_port_without_prompt_is_named() -> None:
     async with tcp_peer(silent) as peer:
-        codec = PromptCodec(make_link(peer.uri), b"\n> ", timeout_s=0.1)
+        codec = _closed_codec(peer, 0.1)
         with pytest.raises(LinkTimeout, match="no prompt"):
-            await codec.connect(0.1)
+            await codec.connect()
         await codec.link.close()
 
 
@@ -277,7 +282,7 @@ async def test_a_port_without_prompt_is_named() -> None:
     [
         ("", "no address"),
         ("10.0.0.5:1998", "no address"),
-        ("http://host:1", "no address"),
+        ("ftp://host:1", "no address"),
         ("tcp://host", "host and port"),
         ("tcp://:1998", "host and port"),
         ("tcp://host:99999", "port"),

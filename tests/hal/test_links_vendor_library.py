@@ -21,6 +21,7 @@ from photonlink.hal.errors import (
 )
 from photonlink.hal.links.address import Address
 from photonlink.hal.links.owner_thread import OwnerThread
+from photonlink.hal.links.prototypes import Function, Prototypes, nonzero_fails
 from photonlink.hal.links.vendor_library import VendorLibrary
 from photonlink.hal.tags import Provenance
 
@@ -29,15 +30,26 @@ SOURCE = """
 #include <unistd.h>
 int X_Add(int a, int b) { return a + b; }
 int X_Sleep(int ms) { usleep(1000 * ms); return 0; }
+int X_Fill(const char *name, int count, double *total, int *squares) {
+  *total = strlen(name) + 0.5;
+  for (int i = 0; i < count; i++) squares[i] = i * i;
+  return 0;
+}
+int X_Version(void) { return -42; }
+int X_Busy(void) { return 7; }
 int X_Text(char *text, int code) { strcpy(text, code == -7 ? "no device" : "?"); return 0; }
 """
-DECLARATIONS = "int X_Add(int a, int b); int X_Sleep(int ms); int X_Text(char *text, int code);"
-
-
-def text_of(library: VendorLibrary, code: int) -> str:
-    text = library.ffi.new("char[]", 64)
-    library.status("X_Text", text, code)
-    return str(library.ffi.string(text).decode())
+PROTOTYPES = Prototypes(
+    (
+        Function("X_Add", "int a, int b"),
+        Function("X_Sleep", "int ms"),
+        Function("X_Text", "out text[64] text, int code"),
+        Function("X_Fill", "in text name, int count, out double total, out int[4] squares"),
+        Function("X_Version", value=True),
+        Function("X_Busy", fails=nonzero_fails),
+    ),
+    error_text="X_Text",
+)
 
 
 def build(folder: Path, extra: str = "") -> Path:
@@ -52,15 +64,33 @@ def build(folder: Path, extra: str = "") -> Path:
     return library
 
 
-def open_at(path: Path | str, declarations: str = DECLARATIONS) -> VendorLibrary:
-    return VendorLibrary(Address.parse(f"lib://{path}"), declarations, text_of)
+def open_at(path: Path | str, prototypes: Prototypes = PROTOTYPES) -> VendorLibrary:
+    return VendorLibrary(Address.parse(f"lib://{path}"), prototypes)
+
+
+async def test_outputs_strings_arrays_and_status_rules_are_declared(tmp_path: Path) -> None:
+    library = open_at(build(tmp_path))
+    await library.connect()
+    assert await library.call("X_Fill", "seven..", 3) == (7.5, [0, 1, 4, 0])
+    assert await library.call("X_Text", -7) == "no device"
+    assert await library.call("X_Version") == -42, "a value, no status"
+    with pytest.raises(InstrumentError, match=r"X_Busy: \? \(7\)"):
+        await library.call("X_Busy")
+    assert await library.run(lambda: library.attempt("X_Text", 0)) == (0, ("?",))
+    await library.close()
+
+
+@pytest.mark.parametrize("text", ["int", "out text[n] name", "out", "int a b[3]"])
+def test_an_unreadable_argument_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="unreadable argument"):
+        _ = Function("X", text).prototype
 
 
 async def test_calls_errors_and_provenance(tmp_path: Path) -> None:
     library = open_at(build(tmp_path))
     with pytest.raises(LinkClosed):
         await library.call("X_Add", 1, 2)
-    await library.open(5.0)
+    await library.connect()
     assert await library.call("X_Add", 1, 2) == 3
     assert library.provenance is Provenance.REAL
     with pytest.raises(InstrumentError, match="X_Add: no device") as caught:
@@ -72,27 +102,28 @@ async def test_calls_errors_and_provenance(tmp_path: Path) -> None:
 
 async def test_a_stand_in_cannot_pass_for_real(tmp_path: Path) -> None:
     library = open_at(build(tmp_path, "int SIM_IsEmulator(void) { return 1; }"))
-    await library.open(5.0)
+    await library.connect()
     assert library.provenance is Provenance.EMULATED
     await library.close()
 
 
 async def test_missing_library_wrong_file_missing_function(tmp_path: Path) -> None:
     with pytest.raises(LinkNotFound, match="no such library"):
-        await open_at(tmp_path / "libnone.so").open(5.0)
+        await open_at(tmp_path / "libnone.so").connect()
     (tmp_path / "text.so").write_text("no library")
     with pytest.raises(LinkNotFound, match="cannot be loaded"):
-        await open_at(tmp_path / "text.so").open(5.0)
-    more = DECLARATIONS + "int X_New(int a); int X_Newer(void);"
+        await open_at(tmp_path / "text.so").connect()
+    newer = (Function("X_New", "int a"), Function("X_Newer"))
+    more = Prototypes((*PROTOTYPES.functions, *newer))
     library = open_at(build(tmp_path), more)
     with pytest.raises(LinkError, match="lacks X_New, X_Newer"):
-        await library.open(5.0)
+        await library.connect()
     await library.close()
 
 
 async def test_a_hanging_call_ends_at_its_deadline_and_the_loop_goes_on(tmp_path: Path) -> None:
     library = open_at(build(tmp_path))
-    await library.open(5.0)
+    await library.connect()
     turns = 0
 
     async def ticks() -> None:

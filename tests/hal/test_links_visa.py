@@ -90,8 +90,8 @@ async def test_questions_and_answers_from_one_thread(resource: Resource) -> None
 
     async def ask(number: int) -> bytes:
         async with link.transaction():
-            await link.write(b"q%d\n" % number, 1.0)
-            return await link.read_until(b"\n", 1.0)
+            await link.send(b"q%d\n" % number, 1.0)
+            return await link.receive(1.0)
 
     replies = await asyncio.gather(*(ask(n) for n in range(100)))
     assert replies == [b"re:q%d\n" % n for n in range(100)]
@@ -118,7 +118,7 @@ async def test_every_error_has_one_name(
     await link.open(1.0)
     resource.fail = error
     with pytest.raises(kind):
-        await link.read_until(b"\n", 0.2)
+        await link.receive(0.2)
     assert link.dirty
     assert link.is_open == (kind is LinkTimeout)
     await link.close()
@@ -144,7 +144,7 @@ async def test_a_library_that_hangs_does_not_hang_us(resource: Resource) -> None
     resource.hang_s = 1.2
     begin = asyncio.get_running_loop().time()
     with pytest.raises(LinkTimeout, match="hangs"):
-        await link.write(b"q\n", 0.1)
+        await link.send(b"q\n", 0.1)
     assert asyncio.get_running_loop().time() - begin < 1.1
     resource.hang_s = 0.0
     await link.close()

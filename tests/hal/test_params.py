@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from photonlink.hal.errors import InstrumentError, LimitError, ReadbackMismatch
@@ -11,7 +14,7 @@ BIAS = Param(
     "bias_v", float, "bias", "b?", "b {}", "V", limits=(0, 70), plausible=(-1, 99), tolerance=0.5
 )
 LOOP = Param("loop", bool, "loop closed", "l?", "l {}")
-DRIVE = Param("drive", bool, "on", "d?", "d {}", trips=True)
+DRIVE = Param("drive", bool, "on", "d?", "d {}", trips=True, stops={False: "no drive"})
 LABEL = Param("label", str, "name", "n?")
 
 
@@ -114,4 +117,95 @@ def test_unreadable(param: Param, text: str) -> None:
 
 
 def test_describe_is_a_table() -> None:
-    assert describe([BIAS]).splitlines()[-1] == "| `bias_v` | V | read/set | 0…70 | bias |"
+    assert describe([BIAS]).splitlines()[-1] == "| `bias_v` | V | read/set | 0…70 |  | bias |"
+
+
+def test_a_choice_has_our_word_and_the_instrument_s() -> None:
+    clock = Param("clock", str, "which", "c?", "c {}", choices={"internal": "2", "auto": "0"})
+    assert clock.text("internal") == "2"
+    assert clock.parse("0") == "auto"
+    with pytest.raises(LimitError, match="one of internal, auto"):
+        clock.check("extern")
+    with pytest.raises(InstrumentError, match="unreadable"):
+        clock.parse("7")
+
+
+def test_a_scale_is_between_our_unit_and_the_wire_s() -> None:
+    current = Param("current_a", float, "current", "i?", "i {}", "A", scale=1000.0)
+    assert current.text(0.12) == "120.0"
+    assert current.parse("120") == pytest.approx(0.12)
+
+
+async def test_one_parameter_per_channel() -> None:
+    each = Param("level_{ch}_v", float, "of {ch}", "l{ch}?", "l{ch} {{}}", "V", channels=(1, 2))
+    asked: list[str] = []
+
+    async def read(param: Param) -> Value:
+        asked.append(param.get)
+        return 0.0
+
+    async def write(param: Param, value: Value) -> None:
+        raise AssertionError(param.set)
+
+    parameters = Parameters((each,), read, write, where="dev")
+    assert await parameters.snapshot() == {"level_1_v": 0.0, "level_2_v": 0.0}
+    assert asked == ["l1?", "l2?"]
+    assert "| `level_1…2_v` |" in describe([each])
+
+
+async def test_settling_is_waited_for_and_ends() -> None:
+    device = Device()
+    slow = Param("bias_v", float, "bias", "b?", "b {}", "V", tolerance=0.5, settle_s=5.0)
+    reads = iter([0.0, 30.0, 60.0])
+
+    async def read(param: Param) -> Value:
+        return next(reads, 60.0)
+
+    await Parameters((slow,), read, device.write, where="dev").set("bias_v", 60.0)
+    with pytest.raises(ReadbackMismatch):
+        await Parameters((slow,), read, device.write, where="dev", settle_s=0.1).set("bias_v", 9.0)
+
+
+async def test_what_seldom_changes_is_seldom_asked() -> None:
+    asked: list[str] = []
+    table = (
+        Param("serial", str, "number", "s?", poll="once"),
+        Param("hours", int, "on", "h?", poll="slow"),
+        Param("now", int, "now", "n?"),
+    )
+
+    async def read(param: Param) -> Value:
+        asked.append(param.name)
+        return "x" if param.kind is str else 1
+
+    async def write(param: Param, value: Value) -> None: ...
+
+    parameters = Parameters(table, read, write, where="dev")
+    for _ in range(3):
+        assert (await parameters.snapshot()) == {"serial": "x", "hours": 1, "now": 1}
+    assert sorted(asked) == ["hours", "now", "now", "now", "serial"]
+    parameters.forget()
+    await parameters.snapshot()
+    assert asked.count("serial") == 2, "it was opened anew: perhaps another device"
+
+
+async def test_a_reading_that_stops_the_light_is_a_condition() -> None:
+    parameters = table(Device())
+    assert parameters.conditions(await parameters.snapshot()) == (("drive", "no drive"),)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"get": "", "set": ""}, "neither read nor set"),
+        ({"unit": "mA"}, "ending of its unit"),
+        ({"limits": (2.0, 1.0)}, "wrong way round"),
+        ({"doc": ""}, "no meaning"),
+        ({"set": "", "setting": "bias_v"}, "cannot be set"),
+        ({"channels": (1, 2)}, "no {ch}"),
+    ],
+)
+def test_a_declaration_that_cannot_be_is_refused(wrong: dict[str, Any], words: str) -> None:
+    good: dict[str, Any] = {"name": "bias_v", "kind": float, "doc": "bias", "get": "b?"}
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Param(**{**good, "set": "b {}", "unit": "V", **wrong})

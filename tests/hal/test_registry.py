@@ -1,36 +1,45 @@
-"""The registry: all drivers are uniform, listing imports none, third parties join by name."""
+"""The registry: every driver says what it is in one place, and is complete or named as not."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from photonlink.hal import registry
+from photonlink.hal import pages, registry
 from photonlink.hal.errors import LimitError, StationError
-from photonlink.hal.instruments import Instrument
-from photonlink.hal.params import Param, describe
-from photonlink.hal.registry import DriverSettings, driver_targets, load_driver
+from photonlink.hal.facets import Emits, Facet, Instrument, facets_of
+from photonlink.hal.params import UNITS, expand
+from photonlink.hal.registry import Registration, check_driver, declaration, load_driver
+from photonlink.hal.settings import DriverSettings
 
-ADDRESS = {
-    "toptica.dlc_pro": "tcp://host:1998",
-    "sfifteen.tdc1": "serial:///dev/x",
-    "sfifteen.irspd1": "serial:///dev/x",
-    "picoquant.multiharp150": "lib:///opt/libmh150.so",
-}
-SETTINGS = {"sfifteen.irspd1": {"bias_v": 60.0}}
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "instruments"
+ROOT = Path(__file__).resolve().parents[2]
+DRIVERS = registry.registry().drivers
+ALL = pytest.mark.parametrize("entry", DRIVERS.values(), ids=list(DRIVERS))
+EXAMPLE = {
+    "tcp": "tcp://host:1998", "serial": "serial:///dev/x", "lib": "lib:///opt/x.so",
+    "visa": "visa:USB0::0x1313::0x8078::P1::INSTR", "zmq": "zmq://host:5555",
+    "udp": "udp://host:10502", "http": "http://host:8050/json-rpc", "package": "package:vendor",
+}  # fmt: skip
+
+
+def make(entry: Registration, **more: Any) -> Any:
+    driver = load_driver(entry.id)
+    settings = driver.Settings.model_validate(entry.settings)
+    return driver(entry.id, EXAMPLE[entry.transports[0]], settings, **more)
 
 
 def test_listing_imports_no_driver() -> None:
     code = (
-        "import sys; from photonlink.hal.registry import driver_targets; names = driver_targets();"
-        "assert names; bad = [m for m in sys.modules if m.startswith('photonlink.drivers.')"
-        " or m in ('serial', 'cffi', 'pyvisa')]; print(bad); sys.exit(bool(bad))"
+        "import sys; from photonlink.hal.registry import registry; found = registry();"
+        "assert found.drivers; bad = [m for m in sys.modules if m.startswith('photonlink.drivers.')"
+        " or m in ('serial', 'cffi', 'pyvisa', 'zmq')]; print(bad); sys.exit(bool(bad))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
@@ -38,56 +47,86 @@ def test_listing_imports_no_driver() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(ADDRESS))
-def test_every_driver_is_like_the_others(name: str) -> None:
-    driver = load_driver(name)
+def _driver_modules() -> set[str]:
+    """Modules below drivers/ with a class whose base is Driver: found in the source, not asked."""
+    found = set()
+    for path in (ROOT / "drivers").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                if "Driver" in bases:
+                    parts = path.relative_to(ROOT).with_suffix("").parts
+                    found.add(".".join(("photonlink", *parts)))
+    return found
+
+
+def _emulators() -> set[str]:
+    """Model names of all emulators, as the emulator program knows them."""
+    from photonlink.firmware_sim.ports import DEVICES
+
+    return set(DEVICES)
+
+
+def test_every_place_has_every_driver_and_nothing_else() -> None:
+    """Registration, driver modules, emulators, pages, contract cases: ``==``, not ``>=``."""
+    from contract_cases import CASES
+
+    entries = DRIVERS.values()
+    assert registry.registry().problems == ()
+    assert {e.module for e in entries} == _driver_modules()
+    assert {e.emulator for e in entries} == _emulators()
+    written = {p.name for p in (ROOT / "docs" / "instruments").glob("*.md")}
+    assert {e.page_name for e in entries} == written - {"README.md", "emulators.md"}
+    assert {e.id for e in CASES.values()} == set(DRIVERS)
+    assert len(CASES) == len(DRIVERS)
+
+
+def test_a_driver_that_is_missing_somewhere_is_noticed() -> None:
+    modules = _driver_modules()
+    one = next(iter(DRIVERS.values()))
+    assert {e.module for e in DRIVERS.values() if e is not one} != modules
+    found = registry.registry(frozenset({one.emulator}))
+    assert set(found.drivers) == {one.id}
+    assert len(found.problems) == len(DRIVERS) - 1
+    assert all("does not exist" in problem.what for problem in found.problems)
+
+
+@ALL
+def test_what_is_written_from_the_registration_is_up_to_date(entry: Registration) -> None:
+    for path, text in pages.files(ROOT, DRIVERS):
+        assert path.read_text(encoding="utf-8") == text, "run: python -m photonlink.hal.pages ."
+
+
+@ALL
+def test_every_driver_is_like_the_others(entry: Registration) -> None:
+    assert check_driver(entry) == []
+    driver: Any = load_driver(entry.id)
     assert issubclass(driver, Instrument)
-    assert not inspect.isabstract(driver)
     assert issubclass(driver.Settings, DriverSettings)
-    assert driver.evidence == "manual", "nothing here has met hardware"
-    settings = driver.Settings.model_validate(SETTINGS.get(name, {}))
-    before = driver(name, ADDRESS[name], settings)  # no I/O, no event loop
-    assert before.name == name
+    assert entry.evidence == "manual", "nothing here has met hardware"
+    before = make(entry)  # no I/O, no event loop
+    assert before.name == entry.id
     with pytest.raises(LimitError):
-        driver(name, ADDRESS[name], settings, limits={"no_such_parameter": (0, 1)})
-    for member in (driver, driver.open, driver.Settings):
-        text = member.__doc__ or Instrument.__doc__
-        assert text
-        assert text.strip()
+        make(entry, limits={"no_such_parameter": (0, 1)})
+    for member in (driver, driver.Settings, inspect.getmodule(driver)):
+        assert (member.__doc__ or "").strip()
+    for name, field in driver.Settings.model_fields.items():
+        assert field.description or name in DriverSettings.model_fields, f"{name} has no meaning"
 
 
-@pytest.mark.parametrize("name", sorted(ADDRESS))
-def test_every_driver_has_a_page_that_says_what_it_was_proved_against(name: str) -> None:
-    page = DOCS / f"{name.split('.')[1]}.md"
+@ALL
+def test_every_parameter_is_declared_with_unit_and_meaning(entry: Registration) -> None:
+    for param in expand(getattr(load_driver(entry.id), "PARAMS", ())):
+        assert param.doc
+        assert param.name.endswith(UNITS.get(param.unit, ""))
+
+
+@ALL
+def test_every_page_says_what_it_was_proved_against(entry: Registration) -> None:
+    page = ROOT / "docs" / "instruments" / entry.page_name
     text = " ".join(page.read_text(encoding="utf-8").split())
     assert "Evidence: `manual`" in text
     assert "has not met hardware" in text
-    assert name in text
-    for key in load_driver(name).Settings.model_fields:
-        assert f"`{key}`" in text, f"{page.name} does not mention {key}"
-
-
-@pytest.mark.parametrize("name", ["toptica.dlc_pro", "sfifteen.tdc1", "sfifteen.irspd1"])
-def test_the_page_s_parameters_are_those_of_the_driver(name: str) -> None:
-    settings = load_driver(name).Settings.model_validate(SETTINGS.get(name, {}))
-    parameters = load_driver(name)(name, ADDRESS[name], settings)._params
-    page = (DOCS / f"{name.split('.')[1]}.md").read_text(encoding="utf-8")
-    assert describe(list(parameters.table.values())) in page, "regenerate with params.describe()"
-
-
-@pytest.mark.parametrize("name", ["toptica.dlc_pro", "sfifteen.tdc1", "sfifteen.irspd1"])
-def test_every_parameter_is_declared_with_unit_and_meaning(name: str) -> None:
-    settings = load_driver(name).Settings.model_validate(SETTINGS.get(name, {}))
-    parameters = load_driver(name)(name, ADDRESS[name], settings)._params
-    for param in parameters.table.values():
-        assert isinstance(param, Param)
-        assert param.doc
-        suffixes = {"mA": "_ma", "V": "_v", "°C": "_c", "ms": "_ms", "s": "_s", "": ""}
-        assert param.name.endswith(suffixes[param.unit])
-
-
-def test_the_table_is_complete() -> None:
-    assert set(driver_targets()) >= set(ADDRESS)
 
 
 def test_unknown_driver_names_the_nearest() -> None:
@@ -97,16 +136,114 @@ def test_unknown_driver_names_the_nearest() -> None:
         load_driver("zzz")
 
 
-def test_third_parties_join_but_do_not_replace(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = EntryPoints(
-        [
-            EntryPoint("acme.tagger", "json:JSONDecoder", registry.GROUP),
-            EntryPoint("acme.gone", "no_such_module:X", registry.GROUP),
-            EntryPoint("toptica.dlc_pro", "json:JSONDecoder", registry.GROUP),
-        ]
-    )
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
-    assert load_driver("acme.tagger").__name__ == "JSONDecoder"
+GOOD = """
+from photonlink.hal.facets import Emits, Identity, Instrument
+from photonlink.hal.registry import Registration
+
+INSTRUMENT = Registration(
+    id="acme.one", title="Acme One: laser", driver="One", facets=("Emits",),
+    transports=("tcp",), evidence="manual", emulator="acme-one",
+)
+
+class One(Instrument, Emits):
+    async def open(self): return Identity("acme", "one", "1")
+    async def close(self): ...
+    async def snapshot(self): return {}
+    async def set_emission(self, on): ...
+    async def emission(self): return False
+    async def safe_state(self): return ()
+"""
+
+
+def others(monkeypatch: pytest.MonkeyPatch, folder: Path, **sources: str) -> registry.Registry:
+    """The registry with third-party modules in it, each with an entry point."""
+    monkeypatch.syspath_prepend(str(folder))
+    points = []
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        points.append(EntryPoint(f"acme.{name}", name, registry.GROUP))
+    points.append(EntryPoint("acme.gone", "no_such_module_at_all", registry.GROUP))
+    group = EntryPoints(points)
+    monkeypatch.setattr(registry, "entry_points", lambda group: group_of(group))
+
+    def group_of(name: str) -> EntryPoints:
+        return group.select(group=name)
+
+    return registry.registry()
+
+
+def test_third_parties_join_but_do_not_replace(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    thief = GOOD.replace("acme.one", "toptica.dlc_pro")
+    found = others(monkeypatch, tmp_path, good=GOOD, thief=thief)
+    assert set(found.drivers) == {*DRIVERS, "acme.one"}
+    assert load_driver("acme.one").__name__ == "One"
     assert load_driver("toptica.dlc_pro").__name__ == "DlcPro"
-    with pytest.raises(StationError, match="cannot be loaded"):
-        load_driver("acme.gone")
+    texts = [str(problem) for problem in found.problems]
+    assert any(t.startswith("thief: id 'toptica.dlc_pro' is already that of") for t in texts)
+    assert any(t.startswith("no_such_module_at_all: cannot be read") for t in texts)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("import Registration", "import Registration ((", "line 3: "),
+        ('id="acme.one"', 'id="Acme One"', "is not vendor.model"),
+        ('"tcp",', '"tpc",', "unknown transport 'tpc'"),
+        ('evidence="manual"', 'evidence="trust me"', "'trust me' is none of manual"),
+        ('emulator="acme-one"', 'emulator=""', "no emulator"),
+        ('facets=("Emits",)', "facets=()", "no facets"),
+        ("facets=", "fascets=", "unknown key 'fascets'; did you mean 'facets'?"),
+        ('title="Acme One: laser"', "title=TITLE", "title is no literal"),
+        ('evidence="manual", ', "", "missing 1 required positional argument: 'evidence'"),
+        ('emulator="acme-one"', 'emulator="acme-one", usb=("0403",)', "unreadable usb entry"),
+    ],
+)
+def test_a_broken_registration_is_named_and_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert old in GOOD
+    found = others(monkeypatch, tmp_path, broken=GOOD.replace(old, new, 1))
+    assert set(found.drivers) == set(DRIVERS)
+    told = [problem.what for problem in found.problems if problem.where == "broken"]
+    assert told
+    assert any(words in what for what in told), told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('facets=("Emits",)', 'facets=("Emits", "Biased")', "declares Biased, which"),
+        ("One(Instrument, Emits)", "One(Instrument)", "declares Emits, which"),
+        ("async def emission(self)", "async def emision(self)", "does not implement emission"),
+        ("    async def safe_state(self): return ()\n", "", "how it is switched off"),
+        ("class One", "class Two", "no attribute 'One'"),
+        ("class One(", "1 / 0\nclass One(", "ZeroDivisionError"),
+        ("class One(Instrument, Emits):", "class One:", "is no Instrument"),
+    ],
+)
+def test_what_only_importing_shows_is_named_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert old in GOOD
+    name = f"wrong_{abs(hash(new))}"
+    found = others(monkeypatch, tmp_path, **{name: GOOD.replace(old, new, 1)})
+    problems = check_driver(found.drivers["acme.one"])
+    assert any(words in what for what in problems), problems
+
+
+def test_a_module_without_a_registration_is_no_driver() -> None:
+    assert declaration("x = 1", "m") is None
+    assert declaration("# INSTRUMENT", "m") is None
+
+
+def test_a_facet_that_nobody_has_heard_of_is_walked_like_the_others() -> None:
+    class Glows(Facet):
+        safety_rank = 5
+
+    class Lamp(Instrument, Glows, Emits): ...  # type: ignore[misc]
+
+    assert [facet.__name__ for facet in facets_of(Lamp)] == ["Emits", "Glows"]
+    assert Lamp.safety_rank == 5, "the earliest of its facets"

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 import pytest
 
 from photonlink.hal.errors import InstrumentError
-from photonlink.hal.instruments import Identity, Laser, SafetyStep
+from photonlink.hal.facets import Emits, Identity, Instrument, SafetyStep
 from photonlink.hal.opening import Bench
 from photonlink.hal.safety import LeaseExpired, Watchdog, arm, guard
 
 
-class FakeLaser(Laser):
+class FakeLaser(Instrument, Emits):
     def __init__(self, *, fail_off: bool = False) -> None:
         self.on = False
         self.fail_off = fail_off

@@ -16,7 +16,7 @@ from photonlink.hal.station import (
 )
 
 GOOD = """\
-schema = 1
+schema = 2
 name = "alice"
 
 [instruments.pump]
@@ -32,7 +32,7 @@ current_ma = 100.0
 [instruments.tagger]
 driver = "sfifteen.tdc1"
 address = "serial:///dev/photonlink/tdc1"
-settings = { channels = { H = 1, V = 2, D = 3, A = 4 } }
+settings = { threshold = "NIM" }
 """
 
 
@@ -60,8 +60,9 @@ def test_a_good_file_is_typed(tmp_path: Path) -> None:
         ("backend =", "backand =", ["alice.toml:6:", "'instruments.pump.backand'", "'backend'?"]),
         ("name = ", "nmae = ", ["alice.toml:2:", "unknown key 'nmae'", "'name'", "is missing"]),
         ("current_ma", "curent_ma", ["alice.toml:12:", "did you mean 'current_ma'?"]),
-        ("{ H = 1,", "{ X = 1,", ["alice.toml:17:", "'H', 'V', 'D' or 'A'"]),
-        ("{ channels", "{ chanels", ["alice.toml:17:", "did you mean 'channels'?"]),
+        ('"NIM"', '"MIN"', ["alice.toml:17:", "'NIM' or 'TTL'"]),
+        ("{ threshold", "{ treshold", ["alice.toml:17:", "did you mean 'threshold'?"]),
+        ("current_ma = 100.0", "current_ma = true", ["alice.toml:12:", "valid number"]),
         ("{ serial", "{ serail", ["alice.toml:9:", "did you mean 'serial'?"]),
         ("sfifteen.tdc1", "sfifteen.tcd1", ["alice.toml:15:", "Did you mean 'sfifteen.tdc1'?"]),
         ("100.0", '"much"', ["alice.toml:12:", "'instruments.pump.settings.current_ma'", "number"]),
@@ -72,7 +73,7 @@ def test_a_good_file_is_typed(tmp_path: Path) -> None:
         ("tcp://127.0.0.1:1998", "tcp://127.0.0.1:1998?moniter=1", ["alice.toml:8:", "'moniter'"]),
         ("serial:///dev/photonlink/tdc1", "lib:///opt/x.so", ["alice.toml:16:", "no bytes"]),
         ("current_set_ma = [", "curent = [", ["alice.toml:10:", "unknown parameter 'curent'"]),
-        ("schema = 1", "schema = 2", ["alice.toml:1:", "'schema'"]),
+        ("schema = 2", "schema = 3", ["alice.toml:1:", "'schema'"]),
     ],
 )
 def test_what_is_wrong_is_named(old: str, new: str, expected: list[str]) -> None:
@@ -83,7 +84,7 @@ def test_what_is_wrong_is_named(old: str, new: str, expected: list[str]) -> None
 
 
 def test_all_mistakes_at_once() -> None:
-    message = refused(GOOD.replace("backend =", "backand =").replace("schema = 1", "schema = 7"))
+    message = refused(GOOD.replace("backend =", "backand =").replace("schema = 2", "schema = 7"))
     assert "alice.toml:1:" in message
     assert "alice.toml:6:" in message
 
@@ -103,7 +104,7 @@ def test_what_is_missing_is_named_with_its_table(remove: str, words: str) -> Non
 
 
 def test_no_toml_and_no_file(tmp_path: Path) -> None:
-    assert "alice.toml:2:" in refused("schema = 1\nname = \n")
+    assert "alice.toml:2:" in refused("schema = 2\nname = \n")
     with pytest.raises(StationError, match="cannot be read"):
         load_station(tmp_path / "none.toml", BenchStation)
     (tmp_path / "latin.toml").write_bytes(b"name = '\xff'")
@@ -133,3 +134,17 @@ def test_lines_of_keys() -> None:
     assert lines["a", "b c", "x", "y"] == 3
     assert lines["a", "b c", "q r"] == 4
     assert (lines["l", 0, "k"], lines["l", 1, "k"]) == (6, 8)
+
+
+def test_an_old_file_is_told_what_to_edit() -> None:
+    old = GOOD.replace("schema = 2", "schema = 1").replace(
+        '{ threshold = "NIM" }', "{ channels = { H = 1, V = 2, D = 3, A = 4 } }"
+    )
+    message = refused(
+        old + '[instruments.h]\ndriver = "sfifteen.irspd1"\naddress = "serial:///dev/x"\n'
+        'settings = { detector = "H", bias_v = 62.0 }\n'
+    )
+    assert "alice.toml:1: write schema = 2" in message
+    assert "alice.toml:17: tagger: settings.channels: move this" in message
+    assert "[channels], H = 1" in message
+    assert "alice.toml:21: h: settings.detector: delete this" in message

@@ -17,23 +17,22 @@ from photonlink.hal.errors import (
     LinkNotFound,
     LinkTimeout,
 )
-from photonlink.hal.instruments import (
-    AcquisitionStart,
-    Identity,
-    TaggerCapabilities,
-    TimeTagger,
-    WireChunk,
-    WireFormat,
-)
+from photonlink.hal.facets import Identity, Instrument, StreamsTags
 from photonlink.hal.opening import Bench, Resolution
 from photonlink.hal.station import InstrumentEntry
 from photonlink.hal.supervisor import BackOff, Found, Lost, Started, Supervisor, WrongDevice
-from photonlink.hal.tags import Provenance
+from photonlink.hal.tags import (
+    AcquisitionStart,
+    Provenance,
+    TaggerCapabilities,
+    WireChunk,
+    WireFormat,
+)
 
 ME = Identity("v", "m", "serial-1")
 
 
-class FakeTagger(TimeTagger):
+class FakeTagger(Instrument, StreamsTags):
     """Yields ``script``: numbers are chunks, exceptions are raised; ``openings`` likewise."""
 
     def __init__(self, script: list[Any], openings: list[Any] | None = None) -> None:
@@ -151,9 +150,14 @@ async def test_a_stream_that_merely_ends_is_no_silent_end() -> None:
     assert [type(i) for i in items] == [Started, WireChunk, Lost, Started]
 
 
-async def test_a_fault_of_the_program_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError):
-        await stream(FakeTagger([1, ZeroDivisionError()]), 9)
+async def test_a_fault_of_a_driver_is_a_loss_and_keeps_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    items, events = await stream(FakeTagger([1, ZeroDivisionError("by zero"), 2]), 4)
+    assert [type(i) for i in items] == [Started, WireChunk, Lost, Started]
+    assert "ZeroDivisionError: by zero" in items[2].reason
+    assert [type(e) for e in events] == [Lost, Found]
+    assert "Traceback" in caplog.text
 
 
 class NotTagger:

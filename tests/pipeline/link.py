@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from clicks import MAP, Bench, blocks, generate
 
-from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
-from photonlink.hal.tags import TagBlock
+from photonlink.hal.tags import AcquisitionStart, TagBlock, TaggerCapabilities
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import KeyStore, MemoryStore

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from photonlink.drivers.recordings import RecordingWriter
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import WireChunk, WireFormat
-from photonlink.hal.tags import LostInterval
+from photonlink.hal.tags import LostInterval, WireChunk, WireFormat
 from photonlink.pipeline.native.base import NativeArgumentError
 from photonlink.pipeline.native.correlate import StreamCorrelator, correlate_into
 from photonlink.pipeline.recordings.analyze import (

@@ -11,8 +11,7 @@ import pytest
 from clicks import MAP, Bench, generate
 
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import AcquisitionStart
-from photonlink.hal.tags import LostInterval, Provenance, TagBlock
+from photonlink.hal.tags import AcquisitionStart, LostInterval, Provenance, TagBlock
 from photonlink.pipeline.recordings.replay import PS, ReplayResult, cut, replay_pair
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.events import DetectorMap

@@ -52,7 +52,12 @@ def test_emulators_that_do_not_run_keep_their_names(station: Path) -> None:
         ('listen = "127.0.0.1:7101"', 'listen = "nowhere"', ("host:port",)),
         ('link = "demo"', 'link = "Demo Link/1"', ("link",)),
         ("current_ma = 120.0", "curent_ma = 120.0", ("curent_ma", "current_ma")),
-        ('detector = "H"', 'detector = "X"', ("detector",)),
+        ('detector = "spd-h"', 'detector = "spd-x"', ("spd-x", "spd-h", "no instrument")),
+        ("input = 2", "input = 1", ("channels", "one input")),
+        ('detector = "spd-v"', 'detector = "spd-h"', ("channels", "one detector")),
+        ("input = 2", "input = true", ("channels.V.input",)),
+        ("V = { input", "W = { input", ("channels.W", "channels.V")),
+        ("schema = 2", "schema = 1", ("write schema = 2",)),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(

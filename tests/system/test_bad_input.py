@@ -221,7 +221,7 @@ def test_files_in_the_way_are_named_without_a_traceback(
 
 def test_unknown_key_is_refused_on_the_command_line(tmp_path: Path) -> None:
     station = tmp_path / "alice.toml"
-    station.write_text('schema = 1\nname = "a"\n[node]\nroll = "alice"\n')
+    station.write_text('schema = 2\nname = "a"\n[node]\nroll = "alice"\n')
     done = subprocess.run(
         [*PHOTONLINK, "node", str(station)], capture_output=True, text=True, check=False, timeout=60
     )

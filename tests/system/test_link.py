@@ -211,7 +211,7 @@ def test_check_finds_a_dark_detector(tmp_path: Path) -> None:
     with emulated_bench(tmp_path) as (files, _):
         station = files.stations["alice"]
         text = station.read_text()
-        start = text.index('detector = "V"')
+        start = text.index("[instruments.spd-v]")
         station.write_text(text[:start] + text[start:].replace("bias_v = 62.0", "bias_v = 50.0", 1))
         result = _photonlink_json(
             "check", str(station), str(files.stations["bob"]), "--seconds", "1", "--json"

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photonlink.hal.instruments import AcquisitionStart
-from photonlink.hal.tags import Provenance
+from photonlink.hal.tags import AcquisitionStart, Provenance
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.stages.agreed import AgreedParameters

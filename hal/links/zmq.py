@@ -1,0 +1,102 @@
+"""ZeroMQ REQ/REP: one message out, one message back. Needs ``pyzmq`` (extra ``zmq``)."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import Any
+
+from photonlink.hal.errors import LinkClosed, LinkDesync, LinkError, LinkNotFound, LinkTimeout
+from photonlink.hal.links.address import Address
+from photonlink.hal.links.base import MessageLink, Tap, printable
+
+
+class ZmqLink(MessageLink):
+    """``zmq://host:port``.
+
+    ZeroMQ connects in the background and tells nobody when there is no other end, so ``open``
+    first reaches the port by a plain TCP connection. A REQ socket that missed its reply refuses
+    the next question: resynchronising is ``open`` again, a fresh socket.
+    """
+
+    def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
+        super().__init__(address.only(), tap=tap)
+        self._socket: Any = None
+        self._context: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    @property
+    def pending(self) -> int:
+        """A REQ socket takes no message that was not asked for."""
+        return 0
+
+    async def open(self, timeout_s: float) -> None:
+        await self.close()
+        zmq = _package()
+        host, port = self.address.host, self.address.port
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, writer = await asyncio.open_connection(host, port)
+        except TimeoutError:
+            raise LinkTimeout(f"no connection within {timeout_s:g} s", where=self.uri) from None
+        except OSError as error:
+            raise LinkNotFound(f"nothing answers there: {error}", where=self.uri) from None
+        writer.close()
+        self._context = zmq.asyncio.Context(io_threads=1)
+        socket = self._context.socket(zmq.REQ)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, self.MAX_BYTES)
+        socket.connect(f"tcp://{host}:{port}")
+        self._socket, self.dirty = socket, False
+
+    async def close(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close(linger=0)
+            self._context.destroy(linger=0)
+
+    async def send(self, message: bytes, timeout_s: float) -> None:
+        if self.tap is not None:
+            self.tap(">", message)
+        await self._within(self._open_socket().send(message), timeout_s, "send")
+
+    async def receive(self, timeout_s: float) -> bytes:
+        parts = await self._within(
+            self._open_socket().recv_multipart(), timeout_s, "complete reply"
+        )
+        if len(parts) != 1:
+            seen = "" if self.private else printable(b" ".join(parts))
+            raise LinkDesync("a reply in several parts", where=self.uri, seen=seen)
+        message = bytes(parts[0])
+        if self.tap is not None:
+            self.tap("<", message)
+        return message
+
+    def _open_socket(self) -> Any:
+        if self._socket is None:
+            raise LinkClosed("the link is not open", where=self.uri)
+        return self._socket
+
+    async def _within(self, work: Any, timeout_s: float, what: str) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await work
+        except TimeoutError:
+            self.dirty = True
+            raise LinkTimeout(f"no {what} within {timeout_s:g} s", where=self.uri) from None
+        except _package().ZMQError as error:
+            self.dirty = True
+            raise LinkClosed(f"ZeroMQ: {error}", where=self.uri) from error
+
+
+def _package() -> Any:
+    try:
+        importlib.import_module("zmq.asyncio")
+        return importlib.import_module("zmq")
+    except ImportError as error:
+        raise LinkError(
+            f"ZeroMQ is not installed: {error}", hint="pip install 'photonlink[zmq]'"
+        ) from error

@@ -1,0 +1,114 @@
+"""What is written from the registration: the table of instruments, their pages' reference part,
+the udev rules.
+
+``python -m photonlink.hal.pages ROOT`` writes them into a checkout; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from photonlink.hal.params import Param, describe
+from photonlink.hal.registry import Registration, load_driver, registry
+from photonlink.hal.settings import describe_settings
+
+BEGIN, END = "<!-- from the registration: begin -->", "<!-- from the registration: end -->"
+RULES_BEGIN, RULES_END = "# from the registration: begin", "# from the registration: end"
+_ACCESS = 'MODE="0660", GROUP="photonlink", TAG+="uaccess"'
+_LINE = f'{_ACCESS}, \\\n  ENV{{ID_MM_DEVICE_IGNORE}}="1", SYMLINK+="photonlink/$env{{ID_SERIAL}}"'
+
+
+def instrument_table(drivers: Iterable[Registration]) -> str:
+    """Every instrument in one row, as Markdown."""
+    rows = [
+        "| driver | instrument | can | wire | emulator | evidence |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| [`{d.id}`]({d.page_name}) | {d.title} | {', '.join(d.facets)} "
+        f"| {', '.join(d.transports)} | `{d.emulator}` | `{d.evidence}` |"
+        for d in drivers
+    ]
+    return "\n".join(rows)
+
+
+def reference(entry: Registration) -> str:
+    """The reference part of an instrument's page: what it is, its settings, its parameters."""
+    kind: Any = load_driver(entry.id)
+    table: tuple[Param, ...] = getattr(kind, "PARAMS", ())
+    usb = ", ".join(f"`{usb}`" for usb in entry.usb) or "not known"
+    facts = [
+        f"**{entry.title}.** Driver `{entry.id}`, emulator `{entry.emulator}`, evidence "
+        f"`{entry.evidence}`. Can: {', '.join(entry.facets)}. Wire: {', '.join(entry.transports)}. "
+        f"USB: {usb}.",
+        "## Settings\n\n" + describe_settings(kind.Settings, table),
+    ]
+    if table:
+        facts.append("## Parameters\n\n" + describe(table))
+    return "\n\n".join(facts)
+
+
+def udev_rules(drivers: Iterable[Registration]) -> tuple[str, str]:
+    """(rules for USB devices, rules for serial lines), one per kind of device."""
+    usb: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
+    for entry in drivers:
+        serial = "serial" in entry.transports
+        for device in entry.usb:
+            rule = f"{_matches(device, serial)}, {_LINE if serial else _ACCESS}"
+            (lines if serial else usb).setdefault(rule, []).append(entry.title.partition(":")[0])
+    return tuple(  # type: ignore[return-value]
+        "\n".join(f"# {', '.join(titles)}\n{rule}" for rule, titles in found.items())
+        for found in (usb, lines)
+    )
+
+
+def _matches(device: str, serial: bool) -> str:
+    if device.startswith("name:"):
+        return f'ENV{{ID_SERIAL}}=="{device.removeprefix("name:")}"'
+    numbers, *more = device.split(" ")
+    key = "ATTRS" if serial else "ATTR"
+    vendor, product = numbers.split(":")
+    keys = {"idVendor": vendor, "idProduct": product}
+    keys |= {k: v for k, _, v in (part.partition("=") for part in more)}
+    return ", ".join(f'{key}{{{k}}}=="{v}"' for k, v in keys.items())
+
+
+def between(text: str, begin: str, end: str, new: str, where: str) -> str:
+    """``text`` with what stands between two marks replaced. ValueError when a mark is missing."""
+    head, found, rest = text.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found and found_end):
+        raise ValueError(f"{where}: the marks {begin!r} and {end!r} are missing")
+    return f"{head}{begin}\n{new}\n{end}{tail}"
+
+
+def files(root: Path, drivers: Mapping[str, Registration]) -> Iterator[tuple[Path, str]]:
+    """Every file that is written from the registration, and what stands in it."""
+    docs = root / "docs" / "instruments"
+    readme = docs / "README.md"
+    table = "\n" + instrument_table(drivers.values()) + "\n"
+    yield readme, between(readme.read_text(encoding="utf-8"), BEGIN, END, table, readme.name)
+    for entry in drivers.values():
+        page = docs / entry.page_name
+        text = page.read_text(encoding="utf-8")
+        yield page, between(text, BEGIN, END, f"\n{reference(entry)}\n", page.name)
+    rules = root / "udev" / "70-photonlink.rules"
+    text = rules.read_text(encoding="utf-8")
+    for kind, new in zip(("USB", "serial"), udev_rules(drivers.values()), strict=True):
+        text = between(text, f"{RULES_BEGIN} ({kind})", f"{RULES_END} ({kind})", new, rules.name)
+    yield rules, text
+
+
+def main() -> None:
+    """Write them below the folder given."""
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    for path, text in files(root, registry().drivers):
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

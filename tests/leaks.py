@@ -1,0 +1,87 @@
+"""Fails a test that leaves a task, a thread or an open descriptor behind.
+
+What a fixture of a wider scope holds was there before and counts for nobody. A test that leaves
+something on purpose says so: ``@pytest.mark.leaks("why")``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+GRACE_S = 2.0
+"""A thread that was told to end, or a child's pipe, may need a moment."""
+_FDS = Path("/proc/self/fd")
+
+
+def descriptors() -> dict[int, str]:
+    """Open descriptors and what they are; empty where the system does not tell."""
+    found = {}
+    for name in os.listdir(_FDS) if _FDS.is_dir() else ():
+        try:
+            found[int(name)] = os.readlink(_FDS / name)
+        except OSError:
+            continue  # the one that listed the folder
+    return found
+
+
+def _new_descriptors(before: dict[int, str]) -> list[str]:
+    return sorted(
+        what
+        for number, what in descriptors().items()
+        if before.get(number) != what and not what.startswith(("/dev/null", "/dev/urandom"))
+    )
+
+
+def _new_threads(before: set[threading.Thread]) -> list[str]:
+    return sorted(t.name for t in threading.enumerate() if t not in before and t.is_alive())
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads and descriptors are those from before the test."""
+    if request.node.get_closest_marker("leaks"):
+        yield
+        return
+    threads, fds = set(threading.enumerate()), descriptors()
+    yield
+    end = time.monotonic() + GRACE_S
+    while (left := _new_threads(threads)) or _new_descriptors(fds):
+        gc.collect()
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    assert not left, f"threads left behind: {', '.join(left)}"
+    open_ = _new_descriptors(fds)
+    assert not open_, f"descriptors left open: {', '.join(open_)}"
+
+
+@pytest.fixture
+async def _no_task_is_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = [t for t in asyncio.all_tasks() - before if t is not asyncio.current_task()]
+    if left:  # cancelled ones may be on their way out
+        await asyncio.wait(left, timeout=0.2)
+    names = sorted(f"{t.get_name()} ({t.get_coro()})" for t in left if not t.done())
+    assert not names, f"tasks left behind: {', '.join(names)}"
+
+
+@pytest.fixture(autouse=True)
+def no_task_is_left(request: pytest.FixtureRequest, nothing_is_left_open: None) -> None:
+    """For tests that are coroutines."""
+    wanted = inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+    function = getattr(request, "function", None)
+    if (wanted or inspect.iscoroutinefunction(function)) and not request.node.get_closest_marker(
+        "leaks"
+    ):
+        request.getfixturevalue("_no_task_is_left")
