@@ -62,9 +62,9 @@ def _driver_modules() -> set[str]:
 
 def _emulators() -> set[str]:
     """Model names of all emulators, as the emulator program knows them."""
-    from photonlink.firmware_sim.ports import DEVICES
+    from photonlink.firmware_sim.kit.registration import models
 
-    return set(DEVICES)
+    return set(models())
 
 
 def test_every_place_has_every_driver_and_nothing_else() -> None:
