@@ -1,4 +1,4 @@
-"""The numeric vectors of the security facts, each through the function it belongs to."""
+"""Numeric vectors (``tests/vectors``), each through the function it belongs to."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.native.hashing import PolyMac, toeplitz, toeplitz_modified
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages import finite_key as fk
+from photonlink.pipeline.stages.finite_key.bbm92 import tlgr2012_mu
 from photonlink.pipeline.stages.finite_key.decoy import DecoyKeyLength
 
 Inputs = dict[str, Any]
@@ -41,14 +42,28 @@ def run_file(path: Path) -> list[Case]:
         every = json.loads(path.read_text(encoding="utf-8"))["vectors"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VectorFileError("no vectors", where=str(path), seen=str(error)) from error
+    fields = {"id", "function", "inputs", "expected"}
+    if not isinstance(every, list) or not every:
+        raise VectorFileError("no vectors: the list is empty", where=str(path))
+    for vector in every:
+        if not isinstance(vector, dict) or not fields <= vector.keys():
+            raise VectorFileError(
+                f"a vector needs {', '.join(sorted(fields))}", where=str(path), seen=repr(vector)
+            )
     return [run(vector) for vector in every]
 
 
 def run(vector: dict[str, Any]) -> Case:
+    """A vector that expects nothing, that nothing runs, or whose inputs are refused, differs."""
     function, expected = vector["function"], vector["expected"]
     if function not in RUNNERS:
         return Case(vector["id"], function, (f"nothing runs {function}",))
-    found = RUNNERS[function](vector["inputs"])
+    if not expected:
+        return Case(vector["id"], function, ("it expects nothing",))
+    try:
+        found = RUNNERS[function](vector["inputs"])
+    except (fk.ParameterError, KeyError, TypeError) as error:
+        return Case(vector["id"], function, (f"it cannot run: {error!r}",))
     tolerance = TOLERANCE.get(function, 1e-9)
     wrong = []
     for name, wanted in expected.items():
@@ -100,7 +115,8 @@ def _decoy(r: DecoyKeyLength) -> Inputs:
 
 def _tlgr2012(i: Inputs) -> Inputs:
     r = fk.tlgr2012(i["n"], i["k"], i["Q_tol"], *_charges(i))
-    return {"mu": r.phi - i["Q_tol"], "phi": r.phi, "ell_real": r.length_real, "ell": r.length}
+    mu = tlgr2012_mu(i["n"], i["k"], i["eps_sec"])
+    return {"mu": mu, "phi": r.phi, "ell_real": r.length_real, "ell": r.length}
 
 
 def _lim2021(i: Inputs) -> Inputs:

@@ -2,7 +2,7 @@
 
 n bits of the key basis are kept, k bits of the test basis are all disclosed. The threshold
 ``q_tol`` is agreed *before* the block; a block above it is refused, and an accepted one is
-charged as if it had reached it. Formulas: security facts, section 1.3.
+charged as if it had reached it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ def make_account(
     penalty_bits: float,
     refused: str | None = None,
 ) -> KeyLength:
-    """l = floor(n [1 - h(phi)] - leak - penalties), or 0 with the reason it was refused for."""
+    """l = floor(n [1 - h(phi)] - leak - penalties), or 0 with the reason it was refused for.
+
+    A bound on the phase error above one half says no more than one half.
+    """
+    phi = min(0.5, phi)
     phase = n * entropy_of_bound(phi)
     real = n - phase - leak_bits - penalty_bits
     length = max(0, math.floor(real))
@@ -73,11 +77,17 @@ def make_account(
     return KeyLength(bound, n, k, length, real, phi, phase, leak_bits, penalty_bits, reason)
 
 
-def _checked(n: float, k: float, leak_ec: float, eps_sec: float, eps_cor: float) -> tuple[int, int]:
-    inputs.not_negative("leak_ec", leak_ec)
-    inputs.epsilon("eps_sec", eps_sec)
-    inputs.epsilon("eps_cor", eps_cor)
-    return inputs.count("n", n), inputs.count("k", k)
+def checked_block(
+    n: float, k: float, leak_ec: float, eps_sec: float, eps_cor: float
+) -> tuple[int, int, float, float, float]:
+    """The five as plain numbers, or ParameterError."""
+    return (
+        inputs.count("n", n),
+        inputs.count("k", k),
+        inputs.not_negative("leak_ec", leak_ec),
+        inputs.epsilon("eps_sec", eps_sec, parts=4),
+        inputs.epsilon("eps_cor", eps_cor),
+    )
 
 
 def tag_bits(eps_cor: float) -> int:
@@ -89,15 +99,16 @@ def tlgr2012(
     n: int, k: int, q_tol: float, leak_ec: float, eps_sec: float, eps_cor: float
 ) -> KeyLength:
     """Tomamichel, Lim, Gisin, Renner, Nat. Commun. 3, 634 (2012), Eqs. 1 and 2."""
-    n, k = _checked(n, k, leak_ec, eps_sec, eps_cor)
+    n, k, leak_ec, eps_sec, eps_cor = checked_block(n, k, leak_ec, eps_sec, eps_cor)
     q_tol = inputs.rate("q_tol", q_tol)
-    if n == 0 or k == 0:
-        phi = 0.5
-    else:
-        mu = math.sqrt((n + k) / (n * k) * (k + 1) / k * (math.log(4) - math.log(eps_sec)))
-        phi = q_tol + mu
+    phi = q_tol + tlgr2012_mu(n, k, eps_sec) if n and k else 0.5
     penalty = 1 - 2 * math.log2(eps_sec) - math.log2(eps_cor)
     return make_account("tlgr2012", n, k, phi, leak_ec, penalty)
+
+
+def tlgr2012_mu(n: int, k: int, eps_sec: float) -> float:
+    """mu of Eq. 2: what the errors of the n kept bits may exceed those of the k disclosed by."""
+    return math.sqrt((n + k) / (n * k) * (k + 1) / k * (math.log(4) - math.log(eps_sec)))
 
 
 def bbm92_exact(
@@ -109,7 +120,7 @@ def bbm92_exact(
     distance); l = floor(n [1 - h(E_max / n)] - leak - t + 2 log2(2 eps_pa)) with a verification
     tag of t = ceil(log2 1/eps_cor) bits.
     """
-    n, k = _checked(n, k, leak_ec, eps_sec, eps_cor)
+    n, k, leak_ec, eps_sec, eps_cor = checked_block(n, k, leak_ec, eps_sec, eps_cor)
     observed = inputs.count("observed", observed, at_most=k)
     share = eps_sec / 3
     phi = max_errors_unseen_log(observed, k, n, 2 * math.log(share)) / n if n and k else 0.5
@@ -132,7 +143,7 @@ def bbm92_key_length(
     charged when longer than the t of the formula.
     """
     q_tol = inputs.rate("q_tol", q_tol, at_most=0.5)
-    n, k = _checked(n, k, leak_bits, eps_sec, eps_cor)
+    n, k, leak_bits, eps_sec, eps_cor = checked_block(n, k, leak_bits, eps_sec, eps_cor)
     tag = inputs.count("verification_bits", verification_bits)
     result = bbm92_exact(n, k, math.floor(q_tol * k), leak_bits, eps_sec, eps_cor)
     extra = max(0, tag - tag_bits(eps_cor))

@@ -12,8 +12,8 @@ from photonlink.pipeline.stages.finite_key import inputs
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
 Bound = Literal["hoeffding", "chernoff"]
-# below this size the exact tail is cheap; above it single-photon errors are never few
-_EXACT_UP_TO = 20_000_000
+# how seldom an honest channel leaves a brighter intensity silent where a dimmer one clicked
+_CONTRADICTION = 1e-3
 # what no attenuator or modulator sets; it keeps every formula finite
 MAX_MU = 100.0
 MIN_STEP = 1e-9
@@ -22,7 +22,7 @@ MIN_PROBABILITY = 1e-12
 
 def delta_hoeffding(n: float, eps: float) -> float:
     """sqrt(n/2 ln(1/eps)): Lim et al. 2014, Eqs. A1 and A2; n = total of the basis."""
-    return math.sqrt(inputs.not_negative("n", n) / 2 * math.log(1 / inputs.epsilon("eps", eps)))
+    return math.sqrt(inputs.not_negative("n", n) / 2 * -math.log(inputs.epsilon("eps", eps)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,10 @@ def chernoff_bounds(x: float, eps: float) -> Interval:
     """Expectation behind an observed count, multiplicative Chernoff, each side failing with eps.
 
     b = ln(1/eps): [x - b/2 - sqrt(2 b x + b^2/4), x + b + sqrt(2 b x + b^2)]; Yin et al. 2020,
-    Sci. Rep. 10, 14312 (from memory, re-derived in the security facts, 1.1).
+    Sci. Rep. 10, 14312 (from memory; re-derived from Chernoff's bounds exp(-d^2 m / (2 + d))
+    and exp(-d^2 m / 2)).
     """
-    x, b = inputs.not_negative("x", x), math.log(1 / inputs.epsilon("eps", eps))
+    x, b = inputs.not_negative("x", x), -math.log(inputs.epsilon("eps", eps))
     return Interval(
         x - b / 2 - math.sqrt(2 * b * x + b * b / 4), x + b + math.sqrt(2 * b * x + b * b)
     )
@@ -45,10 +46,9 @@ def chernoff_bounds(x: float, eps: float) -> Interval:
 
 def fluctuated(counts: Sequence[float], eps: float, bound: Bound) -> list[Interval]:
     """Each count's expectation: Hoeffding with the basis' total, or Chernoff on its own."""
+    inputs.choice("bound", bound, ("hoeffding", "chernoff"))
     if bound == "chernoff":
         return [chernoff_bounds(c, eps) for c in counts]
-    if bound != "hoeffding":
-        raise inputs.ParameterError("bound", "must be 'hoeffding' or 'chernoff'", bound)
     d = delta_hoeffding(sum(counts), eps)
     return [Interval(c - d, c + d) for c in counts]
 
@@ -56,13 +56,12 @@ def fluctuated(counts: Sequence[float], eps: float, bound: Bound) -> list[Interv
 def gamma(eps_sec: float, rate: float, c: float, d: float, const: float = 21.0) -> float:
     """Lim et al. 2014, Eq. 5: what the phase error may exceed the observed rate by.
 
-    Vanishes at rate 0, where it is unsound (security facts, 1.7): see ``phase_error``.
+    Vanishes at rate 0, where it is unsound (docs/claim.md): see ``phase_error``.
     """
     inputs.epsilon("eps_sec", eps_sec)
     b = inputs.rate("rate", rate)
     for name, value in (("c", c), ("d", d), ("const", const)):
-        if inputs.number(name, value) <= 0:
-            raise inputs.ParameterError(name, "must be positive", value)
+        inputs.positive(name, value)
     variance = (1 - b) * b
     if variance == 0.0:
         return 0.0
@@ -89,30 +88,25 @@ def phase_error(
     """Bound on the phase error of the single photons of the key basis.
 
     printed: rate + gamma, as in the papers. exact (default): the larger of that and the exact
-    hypergeometric bound at gamma's own failure probability, since gamma is too small below some
-    30 errors. strict: the exact bound at the *squared* failure probability.
+    hypergeometric bound at gamma's own failure probability, at every size: gamma is a normal
+    approximation and too small where few errors are expected among the bits seen *or* kept.
+    strict: the exact bound at the *squared* failure probability.
     """
-    if guard not in ("exact", "strict", "printed"):
-        raise inputs.ParameterError("guard", "must be 'exact', 'strict' or 'printed'", guard)
+    inputs.choice("guard", guard, ("exact", "strict", "printed"))
     for name, value in (("v_test", v_test), ("s_test", s_test), ("s_key", s_key)):
         inputs.not_negative(name, value)
+    inputs.positive("const", const)
     inputs.epsilon("eps_sec", eps_sec)
-    if s_test <= 0 or s_key <= 0:
+    k, n = math.floor(s_test), math.floor(s_key)
+    if k == 0 or n == 0:  # less than one single photon proved
         return PhaseError(1.0, None, 0.5)
     rate = min(0.5, v_test / s_test)
     printed = gamma(eps_sec, rate, s_test, s_key, const)
     phi = rate + printed
-    k, n = math.floor(s_test), math.floor(s_key)
-    if guard == "printed":
-        return PhaseError(rate, printed, min(0.5, phi))
-    if k == 0 or n == 0:
-        return PhaseError(rate, printed, 0.5)
-    log_failure = math.log(eps_sec) - math.log(const)
-    # gamma exceeds the exact bound from 1.2 ln(1/failure) errors on (security facts, 1.7)
-    few = v_test < max(100.0, -4 * log_failure)
-    if guard == "strict" or few or n + k <= _EXACT_UP_TO:
-        errors = min(k, math.ceil(v_test))
+    if guard != "printed":
+        log_failure = math.log(eps_sec) - math.log(const)
         share = 2 * log_failure if guard == "strict" else log_failure
+        errors = min(k, math.ceil(v_test))
         phi = max(phi, max_errors_unseen_log(errors, k, n, share) / n)
     return PhaseError(rate, printed, min(0.5, phi))
 
@@ -153,10 +147,25 @@ def check_errors(name: str, errors: Sequence[int], of: str, detections: Sequence
             raise inputs.ParameterError(name, f"exceeds {of}", (m, n))
 
 
-def check_detections(name: str, detections: Sequence[int]) -> None:
-    """Every intensity clicked, or the basis is empty: a silent intensity is a missing one."""
-    if any(detections) and not all(detections):
-        raise inputs.ParameterError(name, "has no detection in one intensity", tuple(detections))
+def check_silence(name: str, source: Source, detections: Sequence[int]) -> None:
+    """No intensity is silent where dimmer ones clicked often.
+
+    A silent intensity is legal: vacuum and quiet detectors. But e^mu times the detection
+    probability is a power series in mu with positive terms, whatever the channel does to n
+    photons; so of the events of two intensities the brighter one has at least the share
+    p_b e^-mu_b of p_b e^-mu_b + p_d e^-mu_d. Counts that contradict it with less than 1e-3 are
+    refused: two intensities were mixed up, or one was never sent.
+    """
+    for i, brighter in enumerate(detections):
+        if brighter:
+            continue
+        for j in range(i + 1, len(detections)):
+            share = source.scales[j] / (source.scales[i] + source.scales[j])
+            if detections[j] * math.log1p(-share) < math.log(_CONTRADICTION):
+                raise inputs.ParameterError(
+                    name, "is silent in an intensity brighter than one that clicked",
+                    tuple(detections),
+                )  # fmt: skip
 
 
 def checked_source(mus: Sequence[float], ps: Sequence[float], wanted: int) -> Source:

@@ -110,11 +110,13 @@ class Charges:
         guard: Guard,
     ) -> Charges:
         """ParameterError for a leak or an epsilon no block can have."""
-        inputs.not_negative("leak_ec", leak_ec)
-        inputs.epsilon("eps_sec", eps_sec)
-        inputs.epsilon("eps_cor", eps_cor)
-        if inputs.number("gconst", gconst) < 1:
+        leak_ec, gconst = inputs.not_negative("leak_ec", leak_ec), inputs.number("gconst", gconst)
+        if gconst < 1:
             raise inputs.ParameterError("gconst", "must be at least 1", gconst)
+        eps_sec = inputs.epsilon("eps_sec", eps_sec, parts=max(terms, gconst))
+        eps_cor = inputs.epsilon("eps_cor", eps_cor)
+        clip_v = inputs.flag("clip_v", clip_v)
+        inputs.choice("guard", guard, ("exact", "strict", "printed"))
         return cls(leak_ec, eps_sec, eps_cor, terms, gconst, clip_v, guard)
 
     @property

@@ -8,6 +8,7 @@ from photonlink.pipeline.stages.finite_key import inputs
 from photonlink.pipeline.stages.finite_key.bbm92 import (
     KeyLength,
     bbm92_key_length,
+    checked_block,
     make_account,
     tlgr2012,
 )
@@ -37,15 +38,16 @@ def pair_key_length(
     """
     if not isinstance(thresholds, PairThresholds):
         raise inputs.ParameterError("thresholds", "must be agreed before the block", thresholds)
-    errors = inputs.count("errors", errors, at_most=inputs.count("k", k))
+    n, k, leak_ec, eps_sec, eps_cor = checked_block(n, k, leak_ec, eps_sec, eps_cor)
+    errors = inputs.count("errors", errors, at_most=k)
     q = thresholds.q_tol
+    inputs.choice("bound", bound, ("exact", "tlgr2012", "lim2021"))
+    tag = inputs.count("verification_bits", verification_bits)
     if bound == "exact":
-        r = bbm92_key_length(n, k, q, leak_ec, verification_bits, eps_sec, eps_cor)
+        r = bbm92_key_length(n, k, q, leak_ec, tag, eps_sec, eps_cor)
     elif bound == "tlgr2012":
         r = tlgr2012(n, k, q, leak_ec, eps_sec, eps_cor)
-    elif bound == "lim2021":
-        r = lim2021(n, k, q, leak_ec, eps_sec, eps_cor).key
     else:
-        raise inputs.ParameterError("bound", "must be exact, tlgr2012 or lim2021", bound)
+        r = lim2021(n, k, q, leak_ec, eps_sec, eps_cor).key
     refused = thresholds.refusal(r.n, r.k, errors)
     return make_account(r.bound, r.n, r.k, r.phi, leak_ec, r.penalty_bits, refused)

@@ -1,7 +1,7 @@
 """Small blocks: Lim, Xu, Pan, Ekert, PRL 126, 100501 (2021), arXiv:2009.04882.
 
-The formula is from memory of the paper and was validated numerically (security facts, 1.3):
-re-read the paper before quoting a claim made with it.
+The formula is from memory of the paper and was checked by numbers (docs/claim.md): re-read the
+paper before quoting a claim made with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from scipy.optimize import minimize_scalar
 
 from photonlink.pipeline.stages.finite_key import inputs
-from photonlink.pipeline.stages.finite_key.bbm92 import KeyLength, make_account, tag_bits
+from photonlink.pipeline.stages.finite_key.bbm92 import (
+    KeyLength,
+    checked_block,
+    make_account,
+    tag_bits,
+)
+
+# of eps_sec that the optimiser may give to parameter estimation
+_LARGEST_SHARE = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +89,14 @@ def lim2021(
 
     eps_pe = eps_pa = eps_sec / 3, or with ``optimise`` the split that gives most key.
     """
-    inputs.not_negative("leak_ec", leak_ec)
-    inputs.epsilon("eps_sec", eps_sec)
-    inputs.epsilon("eps_cor", eps_cor)
-    n, k = inputs.count("n", n), inputs.count("k", k)
+    n, k, leak_ec, eps_sec, eps_cor = checked_block(n, k, leak_ec, eps_sec, eps_cor)
+    inputs.epsilon("eps_sec", eps_sec, parts=2 / (1 - _LARGEST_SHARE))
     q_tol = inputs.rate("q_tol", q_tol, at_most=0.5)
-    if not optimise:
+    if not inputs.flag("optimise", optimise):
         return _length(n, k, q_tol, leak_ec, eps_sec, eps_cor, 2 / 3)
     found = minimize_scalar(
         lambda s: -_length(n, k, q_tol, leak_ec, eps_sec, eps_cor, s).key.length_real,
-        bounds=(0.01, 1 - 1e-6),
+        bounds=(0.01, _LARGEST_SHARE),
         method="bounded",
         options={"xatol": 1e-9},
     )

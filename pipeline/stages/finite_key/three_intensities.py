@@ -46,8 +46,8 @@ def lim2014(
         raise inputs.ParameterError("mus", "needs mu_1 > mu_2 + mu_3", tuple(mus))
     n_key, n_test = inputs.counts("n_key", n_key, 3), inputs.counts("n_test", n_test, 3)
     m_test = inputs.counts("m_test", m_test, 3)
-    counts.check_detections("n_key", n_key)
-    counts.check_detections("n_test", n_test)
+    counts.check_silence("n_key", source, n_key)
+    counts.check_silence("n_test", source, n_test)
     counts.check_errors("m_test", m_test, "n_test", n_test)
     charges = Charges.checked(
         leak_ec, eps_sec, eps_cor, terms=TERMS, gconst=TERMS, clip_v=clip_v, guard=guard

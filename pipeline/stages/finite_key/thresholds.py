@@ -34,12 +34,18 @@ class DecoyThresholds:
     n_test: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        inputs.not_negative("thresholds.s_key_1", self.s_key_1)
-        inputs.not_negative("thresholds.s_key_0", self.s_key_0)
-        inputs.rate("thresholds.phi", self.phi, at_most=0.5)
+        agreed: dict[str, object] = {
+            "s_key_1": inputs.not_negative("thresholds.s_key_1", self.s_key_1),
+            "s_key_0": inputs.not_negative("thresholds.s_key_0", self.s_key_0),
+            "phi": inputs.rate("thresholds.phi", self.phi, at_most=0.5),
+        }
         for name, values in (("n_key", self.n_key), ("n_test", self.n_test)):
-            for value in values:
-                inputs.count(f"thresholds.{name}", value)
+            where = f"thresholds.{name}"
+            agreed[name] = tuple(
+                inputs.count(where, value) for value in inputs.ordered(where, values, "count")
+            )
+        for name, value in agreed.items():
+            object.__setattr__(self, name, value)
 
     def refusal(
         self,
@@ -77,9 +83,10 @@ class PairThresholds:
     k: int = 1
 
     def __post_init__(self) -> None:
-        inputs.rate("thresholds.q_tol", self.q_tol, at_most=0.5)
-        inputs.count("thresholds.n", self.n)
-        inputs.count("thresholds.k", self.k)
+        q_tol = inputs.rate("thresholds.q_tol", self.q_tol, at_most=0.5)
+        object.__setattr__(self, "q_tol", q_tol)
+        object.__setattr__(self, "n", inputs.count("thresholds.n", self.n))
+        object.__setattr__(self, "k", inputs.count("thresholds.k", self.k))
 
     def refusal(self, n: int, k: int, errors: int) -> str | None:
         """The first threshold this block misses, as a reason; None when it meets all."""
@@ -96,7 +103,7 @@ def agreed(
     """The thresholds, or None for OBSERVED. Refused when nothing was agreed."""
     if isinstance(thresholds, DecoyThresholds):
         return thresholds
-    if thresholds == OBSERVED:
+    if isinstance(thresholds, str) and thresholds == OBSERVED:
         return None
     raise inputs.ParameterError(
         "thresholds",
