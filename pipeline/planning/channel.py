@@ -16,7 +16,7 @@ EARTH_RADIUS_M = 6_371_000.0
 ATTENUATION_DB_PER_KM = {"C": 0.20, "O": 0.33}
 
 # SatQuMA's published table, a 500 km pass through the zenith: seconds from zenith, loss in dB with
-# the system's own (security facts, section 3)
+# the system's own
 ZENITH_PASS_DB = (
     (0.0, 27.0), (40.0, 28.3), (80.0, 30.9), (120.0, 33.3), (160.0, 35.4), (200.0, 37.1),
     (240.0, 38.6), (320.0, 41.0),
@@ -73,7 +73,7 @@ class SatelliteGeometry:
     """A satellite seen at an elevation: slant range, diffraction, air, pointing.
 
     eta = [1 - exp(-2 a^2 / w^2)] eta_zenith^(1 / sin e) eta_pointing, w: beam radius at the
-    receiver, a: telescope radius (security facts, section 3).
+    receiver, a: telescope radius.
     """
 
     altitude_m: float

@@ -3,7 +3,7 @@
 Detection of intensity k: D_k = 1 - (1 - 2 b) exp(-eta mu_k) for the two detectors of a basis, b the
 background per detector and gate; errors: b + e (1 - exp(-eta mu_k)) (Lim et al. 2014, Sec. IV,
 but with afterpulses as a background common to all intensities: b = p_dark + p_ap <D> / 2, because
-they follow the average past rate and not the present pulse; security facts, 1.7).
+they follow the average past rate and not the present pulse; an event-level simulation agrees).
 """
 
 from __future__ import annotations

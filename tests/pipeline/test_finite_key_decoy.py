@@ -32,7 +32,8 @@ RUSCA: dict[str, Any] = {
         ({"n_key": [10, 10]}, "n_key"), ({"n_key": [10, 0, 10]}, "n_key"),
         ({"n_key": [10.5, 1, 1]}, "n_key"), ({"n_key": [math.nan, 1, 1]}, "n_key"),
         ({"n_key": [math.inf, 1, 1]}, "n_key"), ({"n_key": [True, 1, 1]}, "n_key"),
-        ({"n_key": [2**60, 1, 1]}, "n_key"), ({"n_test": [100, 100, 0]}, "n_test"),
+        ({"n_key": [2**60, 1, 1]}, "n_key"), ({"n_test": [0, 100, 9]}, "n_test"),
+        ({"n_test": [100, 100, 0]}, "m_test"), ({"n_key": [0, 0, 10]}, "n_key"),
         ({"n_test": ["7", 9, 9]}, "n_test"), ({"m_test": [1838, 137, 31]}, "m_test"),
         ({"m_test": None}, "m_test"), ({"leak_ec": -1}, "leak_ec"),
         ({"leak_ec": math.nan}, "leak_ec"), ({"eps_sec": 0}, "eps_sec"),
@@ -54,7 +55,7 @@ def test_impossible_inputs_are_named(change: dict[str, Any], named: str) -> None
         ({"mus": [0.5, 0.0]}, "mus"), ({"m_key": [1, 4_000_000]}, "m_key"),
         ({"m_key": [1, -4]}, "m_key"), ({"vacuum": 2}, "vacuum"), ({"gconst": 0.0}, "gconst"),
         ({"gconst": math.nan}, "gconst"), ({"thresholds": None}, "thresholds"),
-        ({"n_test": [5, 0], "m_test": [0, 0]}, "n_test"),
+        ({"n_test": [0, 15], "m_test": [0, 0]}, "n_test"),
     ],
 )  # fmt: skip
 def test_impossible_inputs_with_one_decoy_are_named(change: dict[str, Any], named: str) -> None:
@@ -124,7 +125,7 @@ def test_a_pair_block_is_charged_its_threshold_or_refused_by_name() -> None:
 
 
 def test_gamma_alone_would_be_unsound_at_few_errors() -> None:
-    """Security facts, 1.7: k = 10,000, n = 100,000, no error seen: gamma says 0, exact 0.27 %."""
+    """k = 10,000, n = 100,000, no error seen: gamma says 0, exact 0.27 %."""
     common: tuple[float, float, float] = (1e4, 1e5, 21e-12)
     printed = fk.phase_error(0, *common, const=21, guard="printed")
     assert printed.phi == 0.0

@@ -1,4 +1,4 @@
-"""All vectors of the security facts: lengths and tags exactly, reals to the digits they ask for."""
+"""All vectors: lengths and tags exactly, reals to the digits they ask for."""
 
 from __future__ import annotations
 

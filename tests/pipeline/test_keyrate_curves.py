@@ -88,7 +88,7 @@ def test_a_pixel_is_dead_alone() -> None:
 
 
 def test_afterpulses_are_the_same_for_every_intensity() -> None:
-    """Security facts, 1.7: the vacuum clicks follow the average rate, not their own."""
+    """The vacuum clicks follow the average rate, not their own."""
     with_it = LINK.replace("dark_per_gate = 1e-6", "dark_per_gate = 1e-6\nafterpulse = 0.05")
     counts = Planned.of(model.parse_link(with_it, "test")).expected()
     clean = Planned.of(model.parse_link(LINK, "test")).expected()
@@ -98,7 +98,7 @@ def test_afterpulses_are_the_same_for_every_intensity() -> None:
     assert added[2] > 100 * clean.n_key[2]
 
 
-def test_raman_is_that_of_the_facts() -> None:
+def test_raman_is_that_of_the_closed_forms() -> None:
     """0 dBm, 50 km, 0.2 nm, rho 2e-9: 2.0e-12 W, 1.6e7 photons a second forwards."""
     raman = channel.Raman(1e-3, 2e-9, 0.2, 1550.0)
     assert raman.power_w(50, 0.2, counter=False) == pytest.approx(2.0e-12, rel=0.02)

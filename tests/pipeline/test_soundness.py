@@ -21,7 +21,7 @@ def test_no_bound_is_violated_more_often_than_allowed(verdicts: list[soundness.V
 
 
 def test_gamma_as_printed_is_caught_at_few_errors(verdicts: list[soundness.Verdict]) -> None:
-    """The simulation can fail: without its guard the papers' gamma is unsound (facts, 1.7)."""
+    """The simulation can fail: without its guard the papers' gamma is unsound."""
     gamma = [v for v in verdicts if v.formula == "gamma as printed"]
     assert not gamma[0].sound
     assert gamma[0].violations > 10 * gamma[0].allowed * gamma[0].runs
@@ -37,7 +37,7 @@ def test_a_bound_without_its_fluctuation_is_caught() -> None:
     assert not any(v.sound for v in tally.verdicts() if v.bound.endswith("_1"))
 
 
-def test_tightness_is_that_of_the_facts(verdicts: list[soundness.Verdict]) -> None:
+def test_chernoff_is_the_tightest(verdicts: list[soundness.Verdict]) -> None:
     """Lim-Chernoff beats Lim-Hoeffding; no lower bound above the truth, no upper bound below."""
     tight = {
         v.formula: v.tightness
