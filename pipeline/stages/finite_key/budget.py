@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class EpsilonBudget:
         return self.eps_sec + self.eps_cor + self.eps_auth
 
     def after(self, blocks: int) -> float:
-        """Bound on any failure in ``blocks`` blocks: the bounds add, up to 1."""
+        """Bound on any failure in ``blocks`` attempted blocks: the bounds add, up to 1."""
         return min(1.0, inputs.count("blocks", blocks) * self.block)
 
 
@@ -55,3 +56,36 @@ def net_key(secret_bits: int, message_bits: Sequence[int], tag_bits: int) -> Net
     """Key a block really adds, when these messages were authenticated with one pad each."""
     cost = authentication_cost(message_bits, tag_bits)
     return NetKey(inputs.count("secret_bits", secret_bits), cost.otp_bits, cost.eps_auth)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Blocks counted by how far they came; what may have failed up to now is charged.
+
+    announced: blocks whose bases were announced, whatever became of them (secrecy). verified: of
+    them, those that came to error verification (correctness). tagged: those for which one-time
+    tags were sent. A block counts before the act, so a crash leaves it counted.
+    """
+
+    announced: int = 0
+    verified: int = 0
+    tagged: int = 0
+
+    def __post_init__(self) -> None:
+        announced = inputs.count("attempts.announced", self.announced)
+        verified = inputs.count("attempts.verified", self.verified, at_most=announced)
+        inputs.count("attempts.tagged", self.tagged, at_most=verified)
+
+    def epsilon(self, budget: EpsilonBudget) -> float:
+        """announced eps_sec + verified eps_cor + tagged eps_auth, at most 1."""
+        return min(
+            1.0,
+            self.announced * budget.eps_sec
+            + self.verified * budget.eps_cor
+            + self.tagged * budget.eps_auth,
+        )
+
+    def left(self, budget: EpsilonBudget, allowed: float) -> int:
+        """How many further blocks may be attempted before the sum exceeds ``allowed``."""
+        rest = inputs.rate("allowed", allowed) - self.epsilon(budget)
+        return min(inputs.LARGEST_COUNT, max(0, math.floor(rest / budget.block)))

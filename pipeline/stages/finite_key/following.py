@@ -1,0 +1,102 @@
+"""Thresholds that follow the link: error rates agreed from earlier blocks, never from the block.
+
+Both ends hold the same public list of earlier blocks (accepted or not; the errors of a block that
+was thrown away may be told freely) and compute the same threshold. Security does not depend on how it
+was chosen: any threshold fixed before the block will do. What depends on it is how often an honest
+block is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import ndtri, stdtrit
+
+from photonlink.pipeline.stages.finite_key import inputs
+
+# steps of a threshold: what two machines' last digits may differ by does not matter
+GRID = 2.0**-16
+# of earlier blocks that count, so that an old state of the link is forgotten
+MEMORY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierBlock:
+    """Errors among the bits of one basis of an earlier block."""
+
+    errors: int
+    bits: int
+
+    def __post_init__(self) -> None:
+        bits = inputs.count("earlier.bits", self.bits)
+        object.__setattr__(self, "bits", bits)
+        errors = inputs.count("earlier.errors", self.errors, at_most=bits)
+        object.__setattr__(self, "errors", errors)
+
+
+def threshold_from(
+    earlier: Sequence[EarlierBlock], bits: int, abort_probability: float, *, first: float
+) -> float:
+    """Error rate that a block of ``bits`` exceeds with ``abort_probability`` if the link goes on
+    as in ``earlier`` (oldest first; the last ``MEMORY`` count).
+
+    Mean and slope: where the line through the blocks' rates stands one block on (the mean alone with
+    fewer than four blocks, or a falling line). Spread: binomial of the block, that of the estimate,
+    and what the blocks scatter beyond the binomial. first: with no earlier block. In [GRID, 1/2], a
+    multiple of GRID, rounded up.
+    """
+    first = inputs.rate("first", first, at_most=0.5)
+    bits = inputs.count("bits", bits)
+    refused = inputs.epsilon("abort_probability", abort_probability)
+    if isinstance(earlier, str | bytes) or not isinstance(earlier, Sequence):
+        raise inputs.ParameterError("earlier", "must be a list of EarlierBlock", earlier)
+    if not all(isinstance(b, EarlierBlock) for b in earlier):
+        raise inputs.ParameterError("earlier", "must be a list of EarlierBlock", type(earlier))
+    known = [b for b in earlier if b.bits > 0][-MEMORY:]
+    if not known or bits == 0:
+        return _on_grid(first)
+    total = sum(b.bits for b in known)
+    mean = sum(b.errors for b in known) / total
+    # one error more: a link that never erred may still do so
+    variance = max(mean, 1 / (total + 1)) * (1 - mean)
+    scatter = _scatter(known, mean, variance)
+    ahead, doubt = _trend(known, mean, variance, scatter)
+    spread = math.sqrt(variance / bits + scatter + doubt)
+    # a spread that is itself estimated from few blocks has Student's tail
+    z = -float(stdtrit(len(known) - 1, refused) if scatter > 0 else ndtri(refused))
+    # Cornish-Fisher: few errors have a longer upper tail
+    skew = (z * z - 1) / (6 * bits) if z > 1 else 0.0
+    return _on_grid(ahead + max(0.0, z) * spread + skew)
+
+
+def _scatter(known: Sequence[EarlierBlock], mean: float, variance: float) -> float:
+    """Variance of the rate between blocks beyond the binomial one; 0 with one block."""
+    if len(known) < 2:
+        return 0.0
+    seen = math.fsum((b.errors / b.bits - mean) ** 2 for b in known) / (len(known) - 1)
+    expected = math.fsum(variance / b.bits for b in known) / len(known)
+    return max(0.0, seen - expected)
+
+
+def _trend(
+    known: Sequence[EarlierBlock], mean: float, variance: float, scatter: float
+) -> tuple[float, float]:
+    """Rate expected of the next block, and the variance of that expectation."""
+    m = len(known)
+    doubt = (scatter + math.fsum(variance / b.bits for b in known) / m) / m
+    if m < 4:
+        return mean, doubt
+    centre = (m - 1) / 2
+    inertia = math.fsum((i - centre) ** 2 for i in range(m))
+    rates = [b.errors / b.bits for b in known]
+    slope = math.fsum((i - centre) * r for i, r in enumerate(rates)) / inertia
+    noise = math.sqrt(m * doubt / inertia)
+    if slope <= 2 * noise:  # a rise that is no accident
+        return mean, doubt
+    return mean + slope * (m - centre), doubt * (1 + m * (m - centre) ** 2 / inertia)
+
+
+def _on_grid(rate: float) -> float:
+    return min(0.5, max(GRID, math.ceil(rate / GRID - 1e-9) * GRID))
