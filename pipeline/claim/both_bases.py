@@ -1,8 +1,8 @@
 """Key from both bases against simulated truth: does any attack hide phase errors from both?
 
-A pair carries a Pauli error that Eve chose: a flip of Z values (seen in Z), of X values (seen in X), both,
-or none. Phase errors of the key of Z are the flips of X values on pairs measured in Z, and the
-other way round. A block is accepted when both bases meet their thresholds.
+A pair carries a Pauli error that Eve chose: a flip of Z values (seen in Z), of X values (seen in
+X), both, or none. Phase errors of the key of Z are the flips of X values on pairs measured in Z,
+and the other way round. A block is accepted when both bases meet their thresholds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def check_mismatch(
     ratio: float, eps: float, runs: int, rng: np.random.Generator, *, charged_ratio: float | None,
     pairs: int = 8000,
 ) -> Verdict:  # fmt: skip
-    """Detectors that differ by ``ratio`` and the states that exploit it best, at the error rate that
+    """Detectors that differ by ``ratio``, the states that exploit it best, at the error rate that
     hides them best. charged_ratio: what the bound was told; None: the truth."""
     log_eps, half = math.log(eps), pairs // 2
     told = ratio if charged_ratio is None else charged_ratio
@@ -107,11 +107,9 @@ def _exploiting_state(x: float, ratio: float) -> np.ndarray:
 
 
 def check_all(runs: int, seed: int) -> list[Verdict]:
-    """Every attack at 1e-2 and 1e-3; detectors that differ, with and without their ratio charged."""
+    """At 1e-2 and 1e-3: every attack; detectors that differ, their ratio charged and not."""
     rng = np.random.default_rng(seed)
-    verdicts = [
-        check_attack(attack, eps, runs, rng) for eps in (1e-2, 1e-3) for attack in ATTACKS
-    ]
+    verdicts = [check_attack(attack, eps, runs, rng) for eps in (1e-2, 1e-3) for attack in ATTACKS]
     for eps in (1e-2, 1e-3):
         verdicts.append(check_mismatch(1.1, eps, runs, rng, charged_ratio=None))
         verdicts.append(check_mismatch(1.1, eps, runs, rng, charged_ratio=1.0))

@@ -1,12 +1,12 @@
 """When may a block close? The sampling step against an Eve who stops when she likes.
 
-Pairs come slot by slot; each falls to the key or the test basis with probability 1/2. Eve marks the
-pairs she disturbs: each shows an error in either basis. She keeps the number of marks at every slot where
-the bound is weakest, and goes dark when it suits her.
+Pairs come slot by slot; each falls to the key or the test basis with probability 1/2. Eve marks
+the pairs she disturbs: each shows an error in either basis. She keeps the number of marks at every
+slot where the bound is weakest, and goes dark when it suits her.
 
-"slot by slot": bases are public after each slot, so she sees which of her marks fell where, and stops
-at the first slot at which an accepted block holds more phase errors than charged. "times": bases are told
-when the block has closed; she stops knowing her marks alone.
+"slot by slot": bases are public after each slot, so she sees which of her marks fell where, and
+stops at the first slot at which an accepted block holds more phase errors than charged. "times":
+bases are told when the block has closed; she stops knowing her marks alone.
 """
 
 from __future__ import annotations

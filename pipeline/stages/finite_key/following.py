@@ -1,9 +1,9 @@
 """Thresholds that follow the link: error rates agreed from earlier blocks, never from the block.
 
 Both ends hold the same public list of earlier blocks (accepted or not; the errors of a block that
-was thrown away may be told freely) and compute the same threshold. Security does not depend on how it
-was chosen: any threshold fixed before the block will do. What depends on it is how often an honest
-block is refused.
+was thrown away may be told freely) and compute the same threshold. Security does not depend on how
+it was chosen: any threshold fixed before the block will do. What depends on it is how often an
+honest block is refused.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def threshold_from(
     """Error rate that a block of ``bits`` exceeds with ``abort_probability`` if the link goes on
     as in ``earlier`` (oldest first; the last ``MEMORY`` count).
 
-    Mean and slope: where the line through the blocks' rates stands one block on (the mean alone with
-    fewer than four blocks, or a falling line). Spread: binomial of the block, that of the estimate,
-    and what the blocks scatter beyond the binomial. first: with no earlier block. In [GRID, 1/2], a
-    multiple of GRID, rounded up.
+    Mean and slope: where the line through the blocks' rates stands one block on (the mean alone
+    with fewer than four blocks, or no clear rise). Spread: binomial of the block, that of the
+    estimate, and what the blocks scatter beyond the binomial. first: with no earlier block. In
+    [GRID, 1/2], a multiple of GRID, rounded up.
     """
     first = inputs.rate("first", first, at_most=0.5)
     bits = inputs.count("bits", bits)

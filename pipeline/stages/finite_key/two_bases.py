@@ -4,11 +4,11 @@ Z and X are the two bases; each makes key, and the errors of either, which error
 bound the phase errors of the other. No bit is disclosed for a test.
 
 Statement. Let both ends have corrected and verified both strings, and let the block be accepted
-only if errors_Z <= floor(q_z n_Z) and errors_X <= floor(q_x n_X), thresholds agreed before. Then K_Z
-is 2 eps_pe + eps_pa close to uniform and independent of Eve *and of both strings X*; K_X likewise,
-given both strings Z. K_X is a function of the strings X and public seeds, so by the triangle
-inequality (K_Z, K_X) together are within the sum of the two of a perfect pair of keys. No chain
-rule between the keys is used.
+only if errors_Z <= floor(q_z n_Z) and errors_X <= floor(q_x n_X), thresholds agreed before. Then
+K_Z is 2 eps_pe + eps_pa close to uniform and independent of Eve *and of both strings X*; K_X
+likewise, given both strings Z. K_X is a function of the strings X and public seeds, so by the
+triangle inequality (K_Z, K_X) together are within the sum of the two of a perfect pair of keys. No
+chain rule between the keys is used.
 
 * Phase errors of the n_Z bits: errors that measuring X would have shown on these pairs. Whether a
   pair falls to Z or X is decided by each end's splitter, so the X pairs are a random sample
@@ -22,8 +22,8 @@ rule between the keys is used.
 * A basis that misses its threshold gives no key *in either basis*: acceptance is one event, and
   each bound holds for the sub-normalised state of that event.
 
-Sources: entropic uncertainty with a test sample, Tomamichel, Lim, Gisin, Renner, Nat. Commun. 3, 634
-(2012); sampling by the exact tail, Mannalath, Zapatero, Curty, arXiv:2410.04095 (abstract read).
+Sources: entropic uncertainty with a test sample, Tomamichel, Lim, Gisin, Renner, Nat. Commun. 3,
+634 (2012); sampling by the exact tail, Mannalath, Zapatero, Curty, arXiv:2410.04095 (abstract read).
 The composition of the two keys is ours, above.
 """
 
@@ -101,7 +101,9 @@ class TwoBasisThresholds:
         if not all(t is None or isinstance(t, PhaseErrorTest) for t in tests):
             raise inputs.ParameterError("thresholds.test_z", "must be a PhaseErrorTest", tests)
         if (self.test_z is None) != (self.test_x is None):
-            raise inputs.ParameterError("thresholds.test_x", "is needed in both bases or none", tests)
+            raise inputs.ParameterError(
+                "thresholds.test_x", "is needed in both bases or none", tests
+            )
 
     def refusal(self, z: BasisString, x: BasisString) -> str | None:
         """The first threshold that a block misses; None when it meets all. One basis fails both."""
@@ -151,7 +153,8 @@ def two_basis_key_length(
     t = ceil(log2 1/eps_cor), 1 bit for the public outcome of verification.
     """
     for name, value, kind in (
-        ("z", z, BasisString), ("x", x, BasisString), ("thresholds", thresholds, TwoBasisThresholds),
+        ("z", z, BasisString), ("x", x, BasisString),
+        ("thresholds", thresholds, TwoBasisThresholds),
     ):  # fmt: skip
         if not isinstance(value, kind):
             raise inputs.ParameterError(name, f"must be a {kind.__name__}", value)
