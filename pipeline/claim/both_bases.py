@@ -103,7 +103,8 @@ def _exploiting_state(x: float, ratio: float) -> np.ndarray:
     c, h = (1 + 1 / math.sqrt(ratio)) / 2, (1 - 1 / math.sqrt(ratio)) / 2
     hidden = max(0.0, c * math.sqrt(x) - h) ** 2
     weights = np.array([x, 1 - x, hidden, c * c * (1 - x)])
-    return weights / weights.sum()
+    cells: np.ndarray = weights / weights.sum()
+    return cells
 
 
 def check_all(runs: int, seed: int) -> list[Verdict]:

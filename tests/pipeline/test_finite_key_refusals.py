@@ -66,6 +66,57 @@ LEGAL: dict[str, dict[str, Any]] = {
     "PairThresholds": {"q_tol": 0.02, "n": 1, "k": 1},
     "DecoyThresholds": {"s_key_1": 1.0, "phi": 0.1, "s_key_0": 0.0, "n_key": (), "n_test": ()},
 }  # fmt: skip
+RESPONSE = fk.Jitter((-10.0, 0.0, 10.0), (1.0, 3.0, 1.0))
+STRING = fk.BasisString(1000, 20, 100.0)
+STATION = fk.StationCalibration(5.0, 4.0, 1.0, 300.0, (RESPONSE,) * 2, ((1.0, 1.0),) * 2)
+AGREED = fk.TwoBasisThresholds(0.03, 0.03)
+BLOCK: dict[str, Any] = {
+    "z": STRING, "x": STRING, "thresholds": AGREED,
+    "length": fk.two_basis_key_length(STRING, STRING, AGREED, 1e-10, 1e-15),
+    "coincidences": 2100, "rate_z": 0.02, "rate_x": 0.02, "lost": (("window", 90),),
+    "authentication_bits": 256, "eps_sec": 1e-10,
+}  # fmt: skip
+LEGAL |= {
+    "Attempts": {"announced": 3, "verified": 2, "tagged": 1},
+    "multi_click_bits": {"n": 1000, "share": 0.01},
+    "told_bits": {"values": 10},
+    "leak_bits": {"sent": 10, "cap": 20},
+    "EarlierBlock": {"errors": 3, "bits": 100},
+    "threshold_from": {
+        "earlier": [fk.EarlierBlock(3, 100)], "bits": 100, "abort_probability": 0.01, "first": 0.08,
+    },
+    "PhaseErrorTest": {"ratio": 1.1, "basis_ratio": 1.0, "tangent": 0.03, "lam": 0.1},
+    "phase_error_bound": {"e": 0.02, "r": 1.1},
+    "phase_errors_per_key_bit": {"y": 0.02, "r": 1.1},
+    "Jitter": {
+        "times_ps": (0.0, 1.0), "counts": (1.0, 2.0), "uncertain": 0.01, "reach_ps": 10.0,
+    },
+    "StationCalibration": {
+        "delay_uncertainty_ps": 5.0, "tick_ps": 4.0, "grid_ps": 1.0, "noise_ps": 300.0,
+        "jitter": (RESPONSE, RESPONSE), "efficiency": ((1.0, 1.0), (0.9, 1.1)),
+    },
+    "jitter_ratio": {"numerator": RESPONSE, "denominator": RESPONSE, "noise_ps": 300.0},
+    "link_ratio": {"stations": [STATION, STATION]},
+    "noise_reach_ps": {"noise_ps": 300.0, "grid_ps": 1.0, "failure": 1e-12},
+    "quiet_time_ps": {"dead_ps": 5e4, "noise_ps": 300.0, "events": 1000, "failure": 1e-12},
+    "uncertain_share": {"clicks": 1000, "failure": 1e-10, "tail": 0.01},
+    "BasisString": {
+        "bits": 1000, "errors": 20, "leak_bits": 1.0, "verification_bits": 64, "other_bits": 1.0,
+    },
+    "TwoBasisThresholds": {
+        "q_z": 0.03, "q_x": 0.03, "n_z": 1, "n_x": 1, "share": 0.5, "test_z": None, "test_x": None,
+    },
+    "agreed_share": {"n": 1000, "k": 1000, "q": 0.03, "eps_sec": 1e-10},
+    "agreed_tests": {
+        "n_z": 1000, "n_x": 1000, "q_z": 0.03, "q_x": 0.03, "eps_sec": 1e-10, "ratio": 1.02,
+        "basis_ratio": 1.0, "share": 0.5,
+    },
+    "two_basis_key_length": {
+        "z": STRING, "x": STRING, "thresholds": AGREED, "eps_sec": 1e-10, "eps_cor": 1e-15,
+    },
+    "yield_account": {"block": fk.YieldBlock(**BLOCK)},
+    "YieldBlock": BLOCK,
+}  # fmt: skip
 ODD: list[Any] = [
     None, True, False, np.True_, "7", b"7", "", [], (), {}, set(), {1, 2, 3}, {0: 1, 1: 2, 2: 3},
     b"abc", bytearray(b"abc"), memoryview(b"abc"), [None], [1, 2], [1, 2, 3], [True, 1, 1],

@@ -88,6 +88,12 @@ from photonlink.pipeline.stages.finite_key.two_bases import (
     agreed_tests,
     two_basis_key_length,
 )
+from photonlink.pipeline.stages.finite_key.yield_account import (
+    YieldAccount,
+    YieldBlock,
+    YieldRow,
+    yield_account,
+)
 
 __all__ = [
     "OBSERVED",
@@ -111,6 +117,9 @@ __all__ = [
     "StationRatio",
     "TwoBasisLength",
     "TwoBasisThresholds",
+    "YieldAccount",
+    "YieldBlock",
+    "YieldRow",
     "agreed_share",
     "agreed_tests",
     "authentication_cost",
@@ -144,4 +153,5 @@ __all__ = [
     "two_basis_key_length",
     "uncertain_share",
     "verification_tag_bits",
+    "yield_account",
 ]

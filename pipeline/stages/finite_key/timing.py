@@ -83,7 +83,9 @@ def jitter_ratio(numerator: Jitter, denominator: Jitter, noise_ps: float) -> flo
     u exp(reach / noise) g(0): added to the numerator, taken from the denominator.
     """
     b = inputs.positive("noise_ps", noise_ps)
-    for jitter in (numerator, denominator):
+    for name, jitter in (("numerator", numerator), ("denominator", denominator)):
+        if not isinstance(jitter, Jitter):
+            raise inputs.ParameterError(name, "must be a Jitter", jitter)
         if jitter.reach_ps > 300 * b:
             raise inputs.ParameterError(
                 "jitter.reach_ps", "is beyond 300 times the noise: no bound", jitter.reach_ps
@@ -200,7 +202,10 @@ class StationCalibration:
 def link_ratio(stations: Sequence[StationCalibration]) -> float:
     """r: the product over both stations. The acceptance of a pair is Lipschitz in each time with
     the other held fixed, so the ratios multiply."""
-    return math.prod(station.ratio().total for station in stations)
+    both = tuple(stations) if isinstance(stations, list | tuple) else ()
+    if not both or not all(isinstance(s, StationCalibration) for s in both):
+        raise inputs.ParameterError("stations", "must be a list of StationCalibration", stations)
+    return float(math.prod(station.ratio().total for station in both))
 
 
 def noise_reach_ps(noise_ps: float, grid_ps: float, failure: float) -> float:

@@ -23,8 +23,8 @@ chain rule between the keys is used.
   each bound holds for the sub-normalised state of that event.
 
 Sources: entropic uncertainty with a test sample, Tomamichel, Lim, Gisin, Renner, Nat. Commun. 3,
-634 (2012); sampling by the exact tail, Mannalath, Zapatero, Curty, arXiv:2410.04095 (abstract read).
-The composition of the two keys is ours, above.
+634 (2012); sampling by the exact tail, Mannalath, Zapatero, Curty, arXiv:2410.04095 (abstract
+read). The composition of the two keys is ours, above.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
 # of one basis' part of eps_sec: 2 eps_pe = 2/3, eps_pa = 1/3; see ``agreed_share``
 DEFAULT_SHARE = 2 / 3
+
+
+def _checked_share(name: str, value: float) -> float:
+    share = inputs.number(name, value)
+    if not 0.001 <= share <= 0.999:
+        raise inputs.ParameterError(name, "must lie in [0.001, 0.999]", value)
+    return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +101,7 @@ class TwoBasisThresholds:
         for name in ("n_z", "n_x"):
             value = inputs.count(f"thresholds.{name}", getattr(self, name))
             object.__setattr__(self, name, value)
-        share = inputs.number("thresholds.share", self.share)
-        if not 0.001 <= share <= 0.999:
-            raise inputs.ParameterError("thresholds.share", "must lie in [0.001, 0.999]", share)
+        object.__setattr__(self, "share", _checked_share("thresholds.share", self.share))
         tests = (self.test_z, self.test_x)
         if not all(t is None or isinstance(t, PhaseErrorTest) for t in tests):
             raise inputs.ParameterError("thresholds.test_z", "must be a PhaseErrorTest", tests)
@@ -206,7 +211,8 @@ def agreed_tests(
 ) -> tuple[PhaseErrorTest, PhaseErrorTest]:  # fmt: skip
     """test_z and test_x for blocks of about n_z and n_x bits. basis_ratio: nominal probability of a
     pair in Z over that in X. Both ends compute the same from what was agreed."""
-    log_failure = 2 * math.log(share * inputs.epsilon("eps_sec", eps_sec, parts=1e4) / 4)
+    eps_pe = _checked_share("share", share) * inputs.epsilon("eps_sec", eps_sec, parts=1e4) / 4
+    log_failure = 2 * math.log(eps_pe)
     rho = inputs.positive("basis_ratio", basis_ratio)
     errors_z = math.floor(inputs.rate("q_z", q_z, at_most=0.5) * inputs.count("n_z", n_z))
     errors_x = math.floor(inputs.rate("q_x", q_x, at_most=0.5) * inputs.count("n_x", n_x))

@@ -1,0 +1,152 @@
+"""Where the asymptotic key of a block went: an account that adds up.
+
+The asymptotic key is n (1 - h(e_x) - h(e_z)) of the same-basis coincidences within a wide window.
+Two kinds of rows: coincidences that were lost on the way, each at the asymptotic rate; and what the
+length of the rest was charged, step by step from Shannon's limit to the net key.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from photonlink.pipeline.stages.finite_key import inputs
+from photonlink.pipeline.stages.finite_key.costs import binary_entropy, entropy_of_bound
+from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
+from photonlink.pipeline.stages.finite_key.two_bases import (
+    BasisString,
+    TwoBasisLength,
+    TwoBasisThresholds,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class YieldRow:
+    """name: stable; bits: negative for what was lost."""
+
+    name: str
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class YieldBlock:
+    """What a block's account is made from.
+
+    z, x, thresholds, length: as given to and by ``two_basis_key_length``. coincidences: same-basis
+    pairs in the wide window, both bases; rate_z, rate_x: their error rates. lost: pairs of these
+    that did not become sifted bits, by cause (window, multi-clicks, dead time, ...), in the order
+    of the way; what is left over is shown as "other". authentication_bits: pads spent. eps_sec:
+    of the block, to tell finite size from mismatch.
+    """
+
+    z: BasisString
+    x: BasisString
+    thresholds: TwoBasisThresholds
+    length: TwoBasisLength
+    coincidences: int
+    rate_z: float
+    rate_x: float
+    lost: tuple[tuple[str, int], ...] = ()
+    authentication_bits: int = 0
+    eps_sec: float = 1e-10
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("z", BasisString),
+            ("x", BasisString),
+            ("thresholds", TwoBasisThresholds),
+            ("length", TwoBasisLength),
+            ("lost", tuple),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise inputs.ParameterError(name, f"must be a {kind.__name__}", None)
+        inputs.count("coincidences", self.coincidences)
+        inputs.rate("rate_z", self.rate_z, at_most=0.5)
+        inputs.rate("rate_x", self.rate_x, at_most=0.5)
+        for entry in self.lost:
+            if not isinstance(entry, tuple) or len(entry) != 2 or not isinstance(entry[0], str):
+                raise inputs.ParameterError("lost", "needs pairs of a name and a count", entry)
+            inputs.count("lost", entry[1])
+        inputs.count("authentication_bits", self.authentication_bits)
+        inputs.epsilon("eps_sec", self.eps_sec, parts=1e4)
+
+
+@dataclass(frozen=True, slots=True)
+class YieldAccount:
+    """rows add up from asymptotic_bits to net_bits."""
+
+    asymptotic_bits: float
+    rows: tuple[YieldRow, ...]
+    net_bits: float
+
+    @property
+    def share(self) -> float:
+        """Net over asymptotic; 0 where there is no asymptotic key."""
+        return self.net_bits / self.asymptotic_bits if self.asymptotic_bits > 0 else 0.0
+
+    def __str__(self) -> str:
+        lines = [f"  {'asymptotic key of the coincidences':<42}{self.asymptotic_bits:>16,.0f}"]
+        for row in self.rows:
+            part = row.bits / self.asymptotic_bits if self.asymptotic_bits > 0 else 0.0
+            lines.append(f"  {row.name:<42}{row.bits:>16,.0f}{part:>9.1%}")
+        lines.append(f"  {'net':<42}{self.net_bits:>16,.0f}{self.share:>9.1%}")
+        return "\n".join(lines)
+
+
+def yield_account(block: YieldBlock) -> YieldAccount:
+    """Rows: each loss; errors beyond those of the wide window; threshold above the errors seen;
+    finite size; mismatch; correction above n h(e); multi-clicks and others charged; verification
+    and epsilon; what a refused block lost, or rounding; authentication.
+    """
+    if not isinstance(block, YieldBlock):
+        raise inputs.ParameterError("block", "must be a YieldBlock", block)
+    total = block.coincidences
+    per_pair = max(0.0, 1 - binary_entropy(block.rate_z) - binary_entropy(block.rate_x))
+    missing = total - block.z.bits - block.x.bits - sum(pairs for _, pairs in block.lost)
+    rows = [YieldRow(name, -per_pair * pairs) for name, pairs in block.lost]
+    rows.append(YieldRow("other coincidences not used", -per_pair * missing))
+    before = per_pair * (block.z.bits + block.x.bits)
+    for name, bits in _charged(block):
+        rows.append(YieldRow(name, bits - before))
+        before = bits
+    rows.append(YieldRow("refused or rounded", block.length.length - before))
+    pads = block.authentication_bits
+    rows.append(YieldRow("authentication", -float(pads)))
+    return YieldAccount(per_pair * total, tuple(rows), block.length.length - pads)
+
+
+def _charged(block: YieldBlock) -> list[tuple[str, float]]:
+    """What is left of the sifted bits after each charge, in their order; both bases summed."""
+    t = block.thresholds
+    steps: dict[str, float] = {}
+    for own, other, q, key in (
+        (block.z, block.x, t.q_x, block.length.z),
+        (block.x, block.z, t.q_z, block.length.x),
+    ):
+        n, k = own.bits, other.bits
+        e_own, e_other = (s.errors / s.bits if s.bits else 0.5 for s in (own, other))
+        shannon = n * entropy_of_bound(e_own)
+        sampled = _sampled_rate(n, k, q, t.share * block.eps_sec, key.phi)
+        left = n * (1 - entropy_of_bound(e_other)) - shannon
+        tail = n * (1 - entropy_of_bound(key.phi))
+        beside = key.penalty_bits - own.other_bits
+        for name, bits in (
+            ("errors beyond those of the wide window", left),
+            ("threshold above the error rate", n * (1 - entropy_of_bound(q)) - shannon),
+            ("finite size", n * (1 - entropy_of_bound(sampled)) - shannon),
+            ("mismatch of detectors", tail - shannon),
+            ("correction above Shannon's limit", tail - own.leak_bits),
+            ("multi-clicks and others charged", tail - own.leak_bits - own.other_bits),
+            ("verification and epsilon", tail - own.leak_bits - own.other_bits - beside),
+        ):
+            steps[name] = steps.get(name, 0.0) + bits
+    return list(steps.items())
+
+
+def _sampled_rate(n: int, k: int, q: float, eps: float, charged: float) -> float:
+    """What the bound would be for equal detectors; ``charged`` where that is smaller."""
+    if n == 0 or k == 0:
+        return charged
+    log_failure = 2 * math.log(eps / 4)
+    equal = max_errors_unseen_log(math.floor(q * k), k, n, log_failure) / n
+    return min(charged, equal)
