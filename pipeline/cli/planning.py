@@ -170,6 +170,10 @@ def _plan_text(p: Plan) -> str:
         f"  {'key basis chosen with':<28}{s.key_basis:.4f}",
         f"  {'key rate':<28}{then.bits_per_s:,.4g} bit/s (as described: {now:,.4g})",
         f"  {'asymptotic':<28}{then.asymptotic_bits_per_s:,.4g} bit/s",
+        f"  {'as described, one basis':<28}{p.bases.one_bits_per_s:,.4g} bit/s, both "
+        f"{p.bases.two_bits_per_s:,.4g}: {p.bases.better} gives more",
+        f"  {'at best, one basis':<28}{p.bases.best_one_bits_per_s:,.4g} bit/s, both "
+        f"{p.bases.best_two_bits_per_s:,.4g}",
         f"  {'block':<28}{duration(then.block_s)}, {then.length:,} secret bits expected",
         f"  {'first key after':<28}{duration(p.positive_key_s)}",
         f"  {'95 % of asymptotic after':<28}{duration(p.near_asymptotic_s)}",

@@ -178,8 +178,9 @@ class ReceiverSection(Section):
 
 
 class ProtocolSection(Section):
-    """f: planned leak over n h(QBER). bound and guard: of the decoy formulas. both_bases: key is
-    made twice, each basis testing the other, each with its own epsilon."""
+    """f: planned leak over n h(QBER). bound and guard: of the decoy formulas. both_bases: each
+    basis makes key and tests the other; of pairs with one epsilon for both keys, of decoy states
+    twice the protocol, each with its own epsilon."""
 
     kind: Kind
     f: Annotated[float, Field(ge=1, le=3)] = 1.16

@@ -16,6 +16,7 @@ from photonlink.pipeline.planning.rates import (
     KeyRate,
     Planned,
     asymptotic_rate,
+    basis_string,
     charges_of,
     decoy_bounds,
     key_rate,
@@ -28,13 +29,18 @@ from photonlink.pipeline.stages.finite_key.costs import (
     verification_tag_bits,
 )
 from photonlink.pipeline.stages.finite_key.counts import Source, phase_error
+from photonlink.pipeline.stages.finite_key.two_bases import (
+    BasisString,
+    TwoBasisThresholds,
+    two_basis_key_length,
+)
 
 FAULTS = (
     "dark counts and stray light", "afterpulses", "dead time and saturation", "misalignment",
 )  # fmt: skip
 _DRAWS = 1000
 _LONGEST_S = 3.2e8  # ten years
-Thresholds = DecoyThresholds | PairThresholds
+Thresholds = DecoyThresholds | PairThresholds | TwoBasisThresholds
 Counts = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 
@@ -47,6 +53,24 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Bases:
+    """Rates with key from one basis and from both, blocks of the same duration: as the link is
+    described, and with the settings (of them key_basis) that suit each best."""
+
+    one_bits_per_s: float
+    two_bits_per_s: float
+    best_one_bits_per_s: float
+    best_one_key_basis: float
+    best_two_bits_per_s: float
+    best_two_key_basis: float
+
+    @property
+    def better(self) -> str:
+        """As described: "one" or "both"."""
+        return "both" if self.two_bits_per_s > self.one_bits_per_s else "one"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """present, proposed: rates with the settings of the file and with ``settings``.
 
@@ -54,7 +78,8 @@ class Plan:
     rate, at these settings; None: not within ten years. limits: largest gain first. thresholds:
     to be agreed; length: what a block that meets them yields. abort_probability: share of
     simulated blocks that miss one (with its 95 % interval), counts and loss wandering as the link
-    says. Where both bases make key these three are those of the key basis: each has its own.
+    says. Where both bases of decoy states make key these three are those of the key basis: each
+    has its own. bases: what key from one basis and from both would give.
     """
 
     link: str
@@ -69,6 +94,7 @@ class Plan:
     abort_probability: float
     abort_interval: tuple[float, float]
     account: Account
+    bases: Bases
 
 
 def plan(link: Link, *, seed: int = 0, aborts: float = 0.01) -> Plan:
@@ -84,8 +110,22 @@ def plan(link: Link, *, seed: int = 0, aborts: float = 0.01) -> Plan:
         link.name, best.settings, now, then,
         _shortest(best, 0.0), _shortest(best, 0.95), _limits(best, then),
         thresholds, length, refused / _DRAWS, (float(interval.low), float(interval.high)),
-        then.accounts[0],
+        then.accounts[0], _bases(present, best, then.block_s),
     )  # fmt: skip
+
+
+def _bases(present: Planned, proposed: Planned, block_s: float) -> Bases:
+    described, best = [], []
+    for both in (False, True):
+        protocol = present.protocol.model_copy(update={"both_bases": both})
+        trials = [
+            replace(each, protocol=protocol).with_block_s(block_s) for each in (present, proposed)
+        ]
+        trials.append(optimised(trials[-1]))
+        described.append(key_rate(trials[0]).bits_per_s)
+        rates = [(key_rate(trial).bits_per_s, trial.settings.key_basis) for trial in trials]
+        best.append(max(rates))
+    return Bases(*described, *best[0], *best[1])
 
 
 def _shortest(link: Planned, share: float) -> float | None:
@@ -138,6 +178,8 @@ def _accepting(
     spread = described.channel.loss_sd_db
     first = [_draw(link, pulses, spread, rng) for _ in range(_DRAWS)]
     second = [_draw(link, pulses, spread, rng) for _ in range(_DRAWS)]
+    if link.protocol.kind == "bbm92" and link.protocol.both_bases:
+        return _accepting_both(link, first, second, aborts)
     if link.protocol.kind == "bbm92":
         return _accepting_pairs(link, first, second, aborts)
     return _accepting_decoy(link, first, second, aborts)
@@ -211,3 +253,29 @@ def _accepting_pairs(
     tag = verification_tag_bits(n, s.eps_cor).poly
     length = bbm92_key_length(n, k, agreed.q_tol, leak, tag, s.eps_sec, s.eps_cor).length
     return agreed, length, refused
+
+
+def _accepting_both(
+    link: Planned, first: list[Counts], second: list[Counts], aborts: float
+) -> tuple[Thresholds | None, int, int]:
+    if any(c[0][0] < 1 or c[2][0] < 1 for c in first):
+        return None, 0, len(second)
+    share = aborts / 4
+    rows = np.array([(c[0][0], c[2][0], c[1][0] / c[0][0], c[3][0] / c[2][0]) for c in first])
+    n_z, n_x = (max(1, math.floor(np.quantile(rows[:, i], share))) for i in (0, 1))
+    q_z, q_x = (min(0.5, float(np.quantile(rows[:, i], 1 - share))) for i in (2, 3))
+    agreed = TwoBasisThresholds(q_z, q_x, n_z, n_x)
+
+    def strings(c: Counts) -> tuple[BasisString, BasisString]:
+        z, x = (
+            basis_string(link, int(n), int(m)) for n, m in ((c[0][0], c[1][0]), (c[2][0], c[3][0]))
+        )
+        return z, x
+
+    refused = sum(agreed.refusal(*strings(c)) is not None for c in second)
+    z, x = (
+        basis_string(link, n, math.floor(float(np.mean(rows[:, i])) * n))
+        for n, i in ((n_z, 2), (n_x, 3))
+    )
+    s = link.security
+    return agreed, two_basis_key_length(z, x, agreed, s.eps_sec, s.eps_cor).length, refused

@@ -24,6 +24,11 @@ from photonlink.pipeline.stages.finite_key.costs import (
 )
 from photonlink.pipeline.stages.finite_key.counts import Source
 from photonlink.pipeline.stages.finite_key.decoy import Bounds, Charges, DecoyKeyLength, conclude
+from photonlink.pipeline.stages.finite_key.two_bases import (
+    BasisString,
+    TwoBasisThresholds,
+    two_basis_key_length,
+)
 
 Account = DecoyKeyLength | KeyLength
 # asymptotic: the same bounds where no count fluctuates (ln 1/eps = 1e-16)
@@ -101,8 +106,37 @@ def key_rate(link: Planned, *, quick: bool = False) -> KeyRate:
 def _accounts(
     link: Planned, counts: Expected, pulses: float, *, quick: bool
 ) -> tuple[Account, ...]:
+    if link.protocol.kind == "bbm92" and link.protocol.both_bases:
+        return _two_basis_accounts(link, counts, pulses)
     both = (counts, swapped(counts)) if link.protocol.both_bases else (counts,)
     return tuple(account(link, c, pulses, quick=quick) for c in both)
+
+
+def _two_basis_accounts(link: Planned, c: Expected, pulses: float) -> tuple[Account, ...]:
+    """Z is the basis called key basis, X the other; both make key from one block."""
+    strings, rates = [], []
+    for n, m in ((c.n_key[0], c.m_key[0]), (c.n_test[0], c.m_test[0])):
+        bits = math.floor(pulses * n)
+        errors = min(bits, math.floor(pulses * m))
+        strings.append(basis_string(link, bits, errors))
+        rates.append(_tolerated(pulses * m, pulses * n))
+    s, (z, x) = link.security, strings
+    agreed = TwoBasisThresholds(rates[0], rates[1])
+    length = two_basis_key_length(z, x, agreed, s.eps_sec, s.eps_cor)
+    return length.z, length.x
+
+
+def basis_string(link: Planned, bits: int, errors: int) -> BasisString:
+    """A string with the leak that the link's f makes of its errors, and the tag it needs."""
+    leak = link.protocol.f * bits * binary_entropy(errors / bits if bits else 0.0)
+    tag = verification_tag_bits(bits, link.security.eps_cor).poly
+    return BasisString(bits, errors, leak, tag)
+
+
+def _tolerated(errors: float, bits: float) -> float:
+    """The expected error rate and three standard deviations of its estimate."""
+    q = errors / bits if bits else 0.5
+    return min(0.5, q + 3 * math.sqrt(q * (1 - q) / max(bits, 1.0)))
 
 
 def swapped(c: Expected) -> Expected:
@@ -151,11 +185,8 @@ def decoy_bounds(
 
 
 def _pair_account(link: Planned, n: float, k: float, errors: float, leak: float) -> KeyLength:
-    """Threshold at the expected error rate and three standard deviations of its estimate."""
     s = link.security
-    n_bits, k_bits = math.floor(n), math.floor(k)
-    q = errors / k if k else 0.5
-    q_tol = min(0.5, q + 3 * math.sqrt(q * (1 - q) / max(k, 1.0)))
+    n_bits, k_bits, q_tol = math.floor(n), math.floor(k), _tolerated(errors, k)
     tag = verification_tag_bits(n_bits, s.eps_cor).poly
     return bbm92_key_length(n_bits, k_bits, q_tol, leak, tag, s.eps_sec, s.eps_cor)
 

@@ -8,14 +8,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from photonlink.pipeline.claim import document, published, soundness, vectors
+from photonlink.pipeline.claim import (
+    document,
+    published,
+    soundness,
+    tables,
+    vectors,
+)
 from photonlink.pipeline.cli.main import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "claim.md"
 
 
 def test_the_page_shows_the_published_links_as_computed_now() -> None:
-    assert document.published_table(published.published_links()) in PAGE.read_text("utf-8")
+    assert tables.published_table(published.published_links()) in PAGE.read_text("utf-8")
 
 
 def test_the_page_has_the_prose_and_the_account_of_its_template() -> None:

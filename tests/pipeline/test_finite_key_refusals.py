@@ -68,7 +68,7 @@ LEGAL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 RESPONSE = fk.Jitter((-10.0, 0.0, 10.0), (1.0, 3.0, 1.0))
 STRING = fk.BasisString(1000, 20, 100.0)
-STATION = fk.StationCalibration(5.0, 4.0, 1.0, 300.0, (RESPONSE,) * 2, ((1.0, 1.0),) * 2)
+STATION = fk.StationMismatch(5.0, 4.0, 1.0, 300.0, (RESPONSE,) * 2, ((1.0, 1.0),) * 2)
 AGREED = fk.TwoBasisThresholds(0.03, 0.03)
 BLOCK: dict[str, Any] = {
     "z": STRING, "x": STRING, "thresholds": AGREED,
@@ -91,7 +91,7 @@ LEGAL |= {
     "Jitter": {
         "times_ps": (0.0, 1.0), "counts": (1.0, 2.0), "uncertain": 0.01, "reach_ps": 10.0,
     },
-    "StationCalibration": {
+    "StationMismatch": {
         "delay_uncertainty_ps": 5.0, "tick_ps": 4.0, "grid_ps": 1.0, "noise_ps": 300.0,
         "jitter": (RESPONSE, RESPONSE), "efficiency": ((1.0, 1.0), (0.9, 1.1)),
     },

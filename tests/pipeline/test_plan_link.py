@@ -58,9 +58,9 @@ def test_thresholds_for_a_quiet_loss_refuse_more_when_it_wanders() -> None:
     channel = quiet.channel.model_copy(update={"loss_sd_db": 0.5})
     moving = planning.plan(quiet.model_copy(update={"channel": channel}))
     still = planning.plan(quiet)
-    assert isinstance(still.thresholds, fk.PairThresholds)
-    assert isinstance(moving.thresholds, fk.PairThresholds)
-    assert moving.thresholds.n < still.thresholds.n
+    assert isinstance(still.thresholds, fk.TwoBasisThresholds)
+    assert isinstance(moving.thresholds, fk.TwoBasisThresholds)
+    assert moving.thresholds.n_z < still.thresholds.n_z
     assert moving.length < still.length
 
 
@@ -88,3 +88,34 @@ def test_the_command_says_the_same_in_words_and_in_json() -> None:
     found = json.loads(told.stdout.strip().splitlines()[-1])
     assert f"{found['length']:,} bits" in words.stdout
     assert CliRunner().invoke(app, ["plan", "nowhere.toml"]).exit_code == 1
+
+
+def test_the_plan_says_which_of_one_and_two_bases_gives_more(plan: planning.Plan) -> None:
+    """Pairs on even splitters: both, nearly twice the key; on a biased bench: little or nothing."""
+    link = load_link("nice2022")
+
+    def bases(key_basis: float) -> planning.Bases:
+        source = link.source.model_copy(update={"key_basis": key_basis})
+        receiver = link.receiver.model_copy(update={"key_basis": key_basis})
+        described = link.model_copy(update={"source": source, "receiver": receiver})
+        return planning.plan(described).bases
+
+    even, biased = bases(0.5), bases(0.97)
+    assert even.better == "both"
+    assert even.two_bits_per_s > 1.8 * even.one_bits_per_s
+    assert biased.two_bits_per_s < 1.1 * biased.one_bits_per_s
+    for each in (even, biased, plan.bases):
+        assert each.best_one_bits_per_s >= each.one_bits_per_s
+        assert each.best_two_bits_per_s >= each.two_bits_per_s
+    assert plan.bases.best_one_bits_per_s >= plan.proposed.bits_per_s
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_thresholds_are_those_of_the_bases_that_make_key(both: bool) -> None:
+    link = load_link("nice2022")
+    protocol = link.protocol.model_copy(update={"both_bases": both})
+    found = planning.plan(link.model_copy(update={"protocol": protocol}))
+    kind = fk.TwoBasisThresholds if both else fk.PairThresholds
+    assert isinstance(found.thresholds, kind)
+    assert found.abort_probability < 0.04
+    assert 0 < found.length <= found.proposed.length * 1.02

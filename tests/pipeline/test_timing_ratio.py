@@ -30,9 +30,9 @@ def _jitter(spread: float, tail: float, shift: float = 0.0) -> fk.Jitter:
 DETECTORS = (_jitter(120, 0.02), _jitter(135, 0.05, 6), _jitter(125, 0.03), _jitter(120, 0.04, -6))
 
 
-def _station(noise_ps: float) -> fk.StationCalibration:
+def _station(noise_ps: float) -> fk.StationMismatch:
     equal = ((1.0, 1.0),) * len(DETECTORS)
-    return fk.StationCalibration(DELAY, TICK, GRID, noise_ps, DETECTORS, equal)
+    return fk.StationMismatch(DELAY, TICK, GRID, noise_ps, DETECTORS, equal)
 
 
 def _noised(rule: np.ndarray, noise_ps: float) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_uncertain_tails_are_charged() -> None:
 
 
 def test_efficiencies_shift_and_jitter_multiply() -> None:
-    calibration = fk.StationCalibration(
+    calibration = fk.StationMismatch(
         2.0, 4.0, 1.0, 300.0, DETECTORS[:2], ((0.98, 1.0), (1.0, 1.03))
     )
     ratio = calibration.ratio()
@@ -208,5 +208,5 @@ def test_calibrations_without_a_bound_are_named(change: dict[str, object], named
         "jitter": DETECTORS[:2], "efficiency": ((1.0, 1.0), (1.0, 1.0)),
     }  # fmt: skip
     with pytest.raises(fk.ParameterError) as caught:
-        fk.StationCalibration(**(legal | change)).ratio()  # type: ignore[arg-type]
+        fk.StationMismatch(**(legal | change)).ratio()  # type: ignore[arg-type]
     assert caught.value.parameter == named

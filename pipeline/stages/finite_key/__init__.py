@@ -72,7 +72,7 @@ from photonlink.pipeline.stages.finite_key.thresholds import (
 )
 from photonlink.pipeline.stages.finite_key.timing import (
     Jitter,
-    StationCalibration,
+    StationMismatch,
     StationRatio,
     jitter_ratio,
     link_ratio,
@@ -113,7 +113,7 @@ __all__ = [
     "ParameterError",
     "PhaseErrorTest",
     "SmallBlock",
-    "StationCalibration",
+    "StationMismatch",
     "StationRatio",
     "TwoBasisLength",
     "TwoBasisThresholds",

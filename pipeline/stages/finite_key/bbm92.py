@@ -42,7 +42,7 @@ class KeyLength:
             ("leaked by error correction", -self.leak_bits),
             ("epsilon and verification terms", -self.penalty_bits),
         ]
-        lines = [f"{self.bound}, {self.k:,} bits disclosed"]
+        lines = [f"{self.bound}, tested on {self.k:,} bits of the other basis"]
         lines += [f"  {what:<42}{bits:>18,.1f}" for what, bits in rows]
         lines.append(f"  {'secret':<42}{self.length:>16,}")
         if self.reason:

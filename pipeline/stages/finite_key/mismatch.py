@@ -4,7 +4,7 @@ Model. A pair that times join is a two-qubit state in Eve's choice, different fo
 dependent on all before it. A pair in which both ends chose the key basis is accepted through a
 filter F = F_A (x) F_B, diagonal in the key basis; one in the test basis through a filter diagonal
 in that. Squared eigenvalues of all filters, both bases, lie within a factor r of each other: the
-product of both stations' ratios (``timing.StationCalibration``). P projects on the states that the
+product of both stations' ratios (``timing.StationMismatch``). P projects on the states that the
 ideal test basis calls an error; a phase error of a key pair is P after F.
 
 Assumptions, named: SINGLE_PHOTONS (each pair is one photon at each end, or what a squashing map

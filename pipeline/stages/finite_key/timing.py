@@ -26,6 +26,8 @@ _BINS = 1_000_000
 class Jitter:
     """Response of one detector to a short pulse, about its calibrated delay.
 
+    A histogram of coincidences is that response blurred by the partners' jitter; it understates
+    the ratio of two detectors (a blurred g is a special g) and is no substitute.
     times_ps: rising; counts: of each time, not all 0 (a histogram as measured, or probabilities).
     uncertain: share of clicks that may lie elsewhere, but not further than ``reach_ps`` from the
     origin (tails below the background, statistics of the histogram: ``uncertain_share``); the
@@ -138,8 +140,8 @@ class StationRatio:
 
 
 @dataclass(frozen=True, slots=True)
-class StationCalibration:
-    """One station's calibration, as far as it enters the ratio.
+class StationMismatch:
+    """What makes the detectors of one station differ, from its calibration.
 
     delay_uncertainty_ps: d, each detector's residual delay. tick_ps: of the tagger; grid_ps: of the
     noised times; noise_ps: Laplace scale b. jitter and efficiency: one entry per detector, all
@@ -199,12 +201,12 @@ class StationCalibration:
         return worst
 
 
-def link_ratio(stations: Sequence[StationCalibration]) -> float:
+def link_ratio(stations: Sequence[StationMismatch]) -> float:
     """r: the product over both stations. The acceptance of a pair is Lipschitz in each time with
     the other held fixed, so the ratios multiply."""
     both = tuple(stations) if isinstance(stations, list | tuple) else ()
-    if not both or not all(isinstance(s, StationCalibration) for s in both):
-        raise inputs.ParameterError("stations", "must be a list of StationCalibration", stations)
+    if not both or not all(isinstance(s, StationMismatch) for s in both):
+        raise inputs.ParameterError("stations", "must be a list of StationMismatch", stations)
     return float(math.prod(station.ratio().total for station in both))
 
 
