@@ -125,7 +125,8 @@ def _bases(present: Planned, proposed: Planned, block_s: float) -> Bases:
         described.append(key_rate(trials[0]).bits_per_s)
         rates = [(key_rate(trial).bits_per_s, trial.settings.key_basis) for trial in trials]
         best.append(max(rates))
-    return Bases(*described, *best[0], *best[1])
+    (one, one_basis), (two, two_basis) = best
+    return Bases(described[0], described[1], one, one_basis, two, two_basis)
 
 
 def _shortest(link: Planned, share: float) -> float | None:
