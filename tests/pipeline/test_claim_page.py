@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from photonlink.pipeline.claim import (
+    both_bases,
+    closing,
     document,
     published,
     soundness,
@@ -31,26 +33,32 @@ def test_the_page_has_the_prose_and_the_account_of_its_template() -> None:
         if "$" not in paragraph:
             assert paragraph.strip() in page
     assert document.example_account() in page
+    assert tables.bounds_table() in page
+    assert tables.share_table() in page
     assert "94 of 94 agree" in page
     assert "$" not in page
 
 
-@pytest.mark.parametrize("side", ["vectors", "soundness", "published"])
+@pytest.mark.parametrize("side", ["vectors", "soundness", "closing", "both_bases", "published"])
 def test_a_side_that_fails_fails_the_command(side: str, monkeypatch: pytest.MonkeyPatch,
                                              tmp_path: Path) -> None:  # fmt: skip
     good = published.published_links()[:1]
     kept = soundness.Verdict("a", "b", "n^-_1", 100, 0, 0.01, 0.9)
     lost = dataclasses.replace(kept, violations=90)
-    cases = [vectors.Case("v-1", "gamma", ("value: 1 instead of 2",) * (side == "vectors"))]
-    rows = [dataclasses.replace(good[0], met=False)] if side == "published" else good
-    monkeypatch.setattr(vectors, "run_file", lambda _: cases)
-    monkeypatch.setattr(published, "published_links", lambda: rows)
-    monkeypatch.setattr(soundness, "check_all", lambda *_: [lost if side == "soundness" else kept])
+    cases = [vectors.Case("v-1", "gamma", ("value: 1 instead of 2",))]
+    rows = [dataclasses.replace(good[0], met=False)]
     arguments = ["claim", "--vectors", str(tmp_path), "--write", str(tmp_path / "page.md")]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 1
-    monkeypatch.undo()
-    monkeypatch.setattr(vectors, "run_file", lambda _: [])
-    monkeypatch.setattr(published, "published_links", lambda: good)
-    monkeypatch.setattr(soundness, "check_all", lambda *_: [kept])
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    for failing in (side, "none"):
+        monkeypatch.setattr(vectors, "run_file", lambda _: [])
+        monkeypatch.setattr(published, "published_links", lambda: good)
+        for module in (soundness, closing, both_bases):
+            monkeypatch.setattr(module, "check_all", lambda *_: [kept])
+        if failing == "vectors":
+            monkeypatch.setattr(vectors, "run_file", lambda _: cases)
+        elif failing == "published":
+            monkeypatch.setattr(published, "published_links", lambda: rows)
+        elif failing != "none":
+            broken = {"soundness": soundness, "closing": closing, "both_bases": both_bases}[failing]
+            monkeypatch.setattr(broken, "check_all", lambda *_: [lost])
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == (failing != "none")
