@@ -142,6 +142,7 @@ def test_optimising_never_costs_key() -> None:
     assert all(b.bits_per_s >= 0.999 * g.bits_per_s for b, g in zip(best, given, strict=True))
 
 
+@pytest.mark.leaks("matplotlib keeps its fonts open")
 def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
     file = tmp_path / "link.toml"
     file.write_text(LINK, encoding="utf-8")
