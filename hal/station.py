@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from photonlink.hal.errors import LimitError, StationError
 from photonlink.hal.links.address import Address
 from photonlink.hal.registry import load_driver
+from photonlink.hal.toml_file import TableModel, TextFileError, in_words, parse_toml, read_text
 
 M = TypeVar("M", bound=BaseModel)
 Path_ = tuple[str | int, ...]
@@ -24,10 +25,10 @@ EMULATOR_NAME = "sim:"
 """Begins an ``emulator`` entry that is a name, to be replaced by an address before opening."""
 
 
-class StationModel(BaseModel):
+class StationModel(TableModel):
     """Base of every table of a station file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class Match(StationModel):
@@ -83,20 +84,21 @@ class BenchStation(StationModel):
 def load_station(path: Path, model: type[M]) -> M:
     """Read and check a station file. StationError names file, line, key and nearest known key."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StationError(f"the station file cannot be read: {error}", where=str(path)) from error
+        text = read_text(path)
+    except TextFileError as error:
+        raise StationError(
+            f"the station file cannot be read: {error.what}", where=error.where, hint=error.hint
+        ) from error
     return parse_station(text, model, where=str(path))
 
 
 def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
     """As ``load_station``, from text."""
+    text = text.removeprefix("\ufeff")
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        at = re.search(r"line (\d+)", str(error))
-        line = at.group(1) if at else "?"
-        raise StationError(f"this is not TOML: {error}", where=f"{where}:{line}") from error
+        data = parse_toml(text, where)
+    except TextFileError as error:
+        raise StationError(error.what, where=error.where, hint=error.hint) from error
     lines = key_lines(text)
     if data.get("schema") == 1:
         raise _old(data, lines, where)
@@ -105,7 +107,7 @@ def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
     try:
         station = model.model_validate(data)
     except ValidationError as error:
-        problems += _problems(error, model, (), lines, text)
+        problems += model_problems(error, model, (), lines, text)
     if isinstance(station, BenchStation):
         for name, entry in station.instruments.items():
             problems += _settings_problems(name, entry, lines, text)
@@ -151,7 +153,7 @@ def _settings_problems(
     try:
         settings = driver.Settings.model_validate(entry.settings)
     except ValidationError as error:
-        return _problems(error, driver.Settings, (*place, "settings"), lines, text)
+        return model_problems(error, driver.Settings, (*place, "settings"), lines, text)
     problems = []
     for key, address in (("address", entry.address), ("emulator", entry.emulator)):
         if address is not None and not address.startswith(EMULATOR_NAME):
@@ -164,13 +166,14 @@ def _settings_problems(
     return problems
 
 
-def _problems(
+def model_problems(
     error: ValidationError,
     model: type[BaseModel],
     place: Path_,
     lines: dict[Path_, int],
     text: str,
 ) -> list[tuple[int, str]]:
+    """(line, what is wrong) for each mistake that the model found in a table at ``place``."""
     found = []
     for item in error.errors(include_url=False):
         loc = tuple(part for part in item["loc"] if part != "[key]")
@@ -183,7 +186,7 @@ def _problems(
         elif item["type"] == "missing":
             what = f"'{key}' is missing"
         else:
-            what = f"'{key}': {item['msg'].removeprefix('Value error, ')}"
+            what = f"'{key}' {in_words(item)}" if loc else in_words(item)
         found.append((line_of((*place, *loc), lines, text), what))
     return found
 

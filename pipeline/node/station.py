@@ -8,28 +8,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from photonlink.hal.errors import StationError
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
+from photonlink.hal.toml_file import TableModel
 from photonlink.pipeline.calibration.files import FILE_NAME
 from photonlink.pipeline.node.transport import PeerAddress
-from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.agreed import AgreedParameters, ParametersError
 
 TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
-class Section(BaseModel):
-    """A table of the file: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section(TableModel):
+    """A table of the file."""
 
 
 class NodeSection(Section):
@@ -146,8 +138,6 @@ class SimSection(Section):
 class ProtocolSection(Section):
     """What both nodes must agree on; a missing key has the default of ``AgreedParameters``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     block_sifted_bits: int | None = None
     block_max_s: float | None = None
     q_tol: float | None = None
@@ -162,6 +152,14 @@ class ProtocolSection(Section):
     bias_limit: float | None = None
     leak_factor: float | None = None
     max_rounds: int | None = None
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        try:
+            self.parameters()
+        except ParametersError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def parameters(self) -> AgreedParameters:
         return AgreedParameters(**self.model_dump(exclude_none=True))
@@ -200,8 +198,6 @@ class NodeStation(BenchStation):
 
 def load_node_station(path: Path) -> NodeStation:
     """Read a node's station file. StationError names line, key and nearest known key."""
-    if not path.is_file():
-        raise StationError("no such station file", where=str(path))
     station = load_station(path, NodeStation)
     folder = path.resolve().parent
     node = station.node.model_copy(

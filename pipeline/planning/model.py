@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.station import key_lines, model_problems
+from photonlink.hal.toml_file import TableModel, TextFileError, parse_toml, read_text
 from photonlink.pipeline.planning import channel as channels
 
 Kind = Literal["three_intensities", "one_decoy", "bbm92"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Intensity = Annotated[float, Field(ge=0, le=20)]  # photons per pulse: a weak pulse
+PowerDbm = Annotated[float, Field(ge=-120, le=60)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 OpenProbability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -29,10 +32,8 @@ class LinkFileError(PhotonlinkError, ValueError):
     """A link description that cannot be one; ``where`` names file and key."""
 
 
-class Section(BaseModel):
-    """A table of the file: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section(TableModel):
+    """A table of the file."""
 
 
 class SourceSection(Section):
@@ -40,8 +41,8 @@ class SourceSection(Section):
     first, and their probabilities (not for bbm92). key_basis: probability of Alice's key basis.
     """
 
-    rate_hz: Positive
-    mus: tuple[NotNegative, ...] = ()
+    rate_hz: Annotated[float, Field(gt=0, le=1e13)]
+    mus: tuple[Intensity, ...] = ()
     ps: tuple[OpenProbability, ...] = ()
     key_basis: OpenProbability = 0.5
 
@@ -49,8 +50,8 @@ class SourceSection(Section):
 class RamanSection(Section):
     """Data channels in the same fibre. power_dbm: launched, all channels together."""
 
-    co_dbm: float | None = None
-    counter_dbm: float | None = None
+    co_dbm: PowerDbm | None = None
+    counter_dbm: PowerDbm | None = None
     rho_per_km_nm: Positive = 2e-9
     filter_nm: Positive = 0.2
     wavelength_nm: Positive = 1550.0
@@ -93,11 +94,11 @@ class ChannelSection(Section):
     background_hz: photons per second of stray light at the receiver's input.
     """
 
-    length_km: NotNegative | None = None
+    length_km: Annotated[float, Field(ge=0, le=100_000)] | None = None
     band: Literal["C", "O"] = "C"
     db_per_km: Positive | None = None
     connectors_db: NotNegative = 0.0
-    loss_db: NotNegative | None = None
+    loss_db: Annotated[float, Field(ge=0, le=1000)] | None = None
     satellite: PassSection | None = Field(default=None, alias="pass")
     raman: RamanSection | None = None
     background_hz: NotNegative = 0.0
@@ -194,8 +195,8 @@ class SecuritySection(Section):
 
     eps_sec: OpenProbability = 1e-10
     eps_cor: OpenProbability = 1e-15
-    block_bits: Positive | None = None
-    block_s: Positive | None = None
+    block_bits: Annotated[float, Field(gt=0, le=1e18)] | None = None
+    block_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
     @model_validator(mode="after")
     def _one_block(self) -> Self:
@@ -246,17 +247,16 @@ class Link(Section):
 
 def parse_link(text: str, where: str) -> Link:
     """LinkFileError says which key is wrong and why."""
+    text = text.removeprefix("\ufeff")
     try:
-        return Link.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise LinkFileError("not TOML", where=where, seen=str(error)) from error
+        return Link.model_validate(parse_toml(text, where))
+    except TextFileError as error:
+        raise LinkFileError(error.what, where=error.where, hint=error.hint) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "link"
+        found = sorted(set(model_problems(error, Link, (), key_lines(text), text)))
+        listing = "".join(f"\n  {where}:{line}: {what}" for line, what in found)
         raise LinkFileError(
-            first["msg"],
-            where=f"{where}: {key}",
-            seen=str(first["input"])[:80],
+            f"the link file is wrong:{listing}",
             hint="photonlink keyrate --presets names complete examples",
         ) from error
 
@@ -268,12 +268,12 @@ def load_link(path: Path | str) -> Link:
         text = resources.files(__package__).joinpath("presets", f"{name}.toml").read_text("utf-8")
         return parse_link(text, name)
     try:
-        return parse_link(Path(path).read_text(encoding="utf-8"), name)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(Path(path))
+    except TextFileError as error:
         raise LinkFileError(
-            "cannot be read", where=name, seen=str(error),
-            hint=f"Presets: {', '.join(preset_names())}",
-        ) from error  # fmt: skip
+            error.what, where=error.where, hint=f"Presets: {', '.join(preset_names())}"
+        ) from error
+    return parse_link(text, name)
 
 
 def preset_names() -> list[str]:

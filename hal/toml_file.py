@@ -1,0 +1,186 @@
+"""Files that people write: read with bounds, and every mistake named with its line.
+
+For station files and link files alike. A file is read only if it is a regular file of a sane size;
+an editor's byte order mark is accepted.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+import stat
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import ErrorDetails
+
+from photonlink.hal.errors import PhotonlinkError
+
+MAX_BYTES = 1 << 20  # a thousand instruments need less
+MAX_DEPTH = 64  # nested brackets
+
+
+class TextFileError(PhotonlinkError, ValueError):
+    """A file that cannot be read as TOML; ``where`` names it and the line."""
+
+
+def read_text(path: Path) -> str:
+    """Text of a regular UTF-8 file of at most MAX_BYTES; TextFileError says what it is else."""
+    where = str(path)
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise TextFileError(f"this is {_kind(found.st_mode)}, not a file", where=where)
+        if found.st_size > MAX_BYTES:
+            raise TextFileError(
+                f"the file has {found.st_size:,} bytes", where=where,
+                hint=f"At most {MAX_BYTES:,} are read",
+            )  # fmt: skip
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise TextFileError("no such file", where=where) from None
+    except OSError as error:
+        raise TextFileError(_reason(error), where=where) from error
+    if len(data) > MAX_BYTES:
+        raise TextFileError(f"the file has more than {MAX_BYTES:,} bytes", where=where)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise TextFileError("this is UTF-16 text", where=where, hint="Save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise TextFileError(
+            f"byte 0x{data[error.start]:02x} is not UTF-8", where=f"{where}:{line}",
+            hint="Save it as UTF-8",
+        ) from error  # fmt: skip
+
+
+def _kind(mode: int) -> str:
+    for test, words in (
+        (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+    ):  # fmt: skip
+        if test(mode):
+            return words
+    return "something else"
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "its symbolic links go in a circle"
+    return error.strerror or os.strerror(error.errno or 0)
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """TOML as a dict. TextFileError names the line; deep nesting is refused, not recursed into."""
+    depth, line = 0, 1
+    for mark in re.finditer(r'"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}\n]', text):
+        found = mark.group()
+        line += found == "\n"
+        if len(found) == 1:
+            depth = max(0, depth + (found in "[{") - (found in "]}"))
+        if depth > MAX_DEPTH:
+            raise TextFileError(
+                f"more than {MAX_DEPTH} nested brackets", where=f"{where}:{line}",
+            )  # fmt: skip
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"line (\d+)", str(error))
+        number = at.group(1) if at else str(text.count("\n") + 1)
+        raise TextFileError(f"this is not TOML: {error}", where=f"{where}:{number}") from error
+    except RecursionError:
+        raise TextFileError("the brackets are nested too deeply", where=where) from None
+
+
+class TableModel(BaseModel):
+    """Base of every table that a file may hold: unknown keys are refused, numbers are numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
+        field = cls.model_fields.get(info.field_name)
+        if field is not None:
+            check_numbers(value, field.annotation)
+        return value
+
+
+def check_numbers(value: Any, annotation: Any) -> None:
+    """ValueError for ``true`` or ``"1e9"`` where the annotation wants a number."""
+    kinds = _kinds(annotation)
+    wants_number = bool(kinds & {int, float})
+    for each in value if isinstance(value, list | tuple) else (value,):
+        if wants_number and isinstance(each, bool) and bool not in kinds:
+            raise ValueError(f"must be a number, not {str(each).lower()}")
+        if wants_number and isinstance(each, str) and not kinds - {int, float, type(None)}:
+            raise ValueError(f'must be a number, not the text "{each[:40]}"')
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ValueError(f"must be a finite number, not {each}")
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _kinds(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType, tuple, list):
+        return {k for a in typing.get_args(annotation) if a is not ... for k in _kinds(a)}
+    return {annotation}
+
+
+_WORDS = {
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "path_type": "must be the name of a file",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "finite_number": "must be a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def in_words(item: ErrorDetails) -> str:
+    """What pydantic objects to, for somebody who has never heard of it."""
+    value, context = item.get("input"), item.get("ctx", {})
+    kind = item["type"]
+    if kind == "value_error":
+        return item["msg"].removeprefix("Value error, ")
+    if kind in _WORDS:
+        return f"{_WORDS[kind]}, not {_shown(value)}"
+    if kind in _BOUNDS:
+        relation, key = _BOUNDS[kind]
+        return f"must be {relation} {context[key]:g}, not {_shown(value)}"
+    if kind == "literal_error":
+        return f"must be {context.get('expected', 'another value')}, not {_shown(value)}"
+    if kind == "string_pattern_mismatch":
+        return f"must fit {context.get('pattern')}, not {_shown(value)}"
+    return f"{item['msg']}: {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)[:60]
