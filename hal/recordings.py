@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from photonlink.hal.decoders import DecoderInfo
@@ -65,6 +66,10 @@ class Recording(Instrument, StreamsTags):
 
     path: Path
     error: RecordingError | None = None
+    warnings: tuple[str, ...] = ()
+    """What was assumed, and where the header contradicts itself."""
+    numbers: Mapping[int, int] = MappingProxyType({})
+    """Channel of the blocks → its number in the recording, where the two differ."""
     damage_at: int | None = None
     """Byte of the first damaged record, once reading has come there."""
 
@@ -77,6 +82,17 @@ class Recording(Instrument, StreamsTags):
     @abc.abstractmethod
     def resolution_ps(self) -> float:
         """Size of one time bin, ps."""
+
+    @abc.abstractmethod
+    def told(self, parameters: Mapping[str, float]) -> Recording:
+        """The same recording with what its file does not say: parameters of its wire format.
+
+        RecordingError for one that the format does not have.
+        """
+
+    def channel(self, number: int) -> int:
+        """The blocks' channel of a number as the recording has it."""
+        return next((c for c, n in self.numbers.items() if n == number), number)
 
     @abc.abstractmethod
     def blocks(

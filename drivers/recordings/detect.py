@@ -8,13 +8,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.drivers.recordings import container, ptu
+from photonlink.drivers.recordings import container, ptu, words
 from photonlink.hal.errors import RecordingError
 from photonlink.hal.tags import WireFormat
 
 QUTAG_HEADER = 40
 _LOOKS = (65_536, 4_096)  # bytes judged: fewer when damage further on spoils the picture
+_SWABIAN_CHANNEL = 65_535  # virtual channels are numbered from 1001 on
 _A1_TIME_LIMIT = 256e9  # a median step above 1 s is no a1 recording
+
+
+UNIT_ASSUMED = (
+    "the file does not say its unit of time: 1 ps is assumed (a quTAU has 80.955 ps; tell it "
+    "with --unit)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class Raw:
     wire_format: WireFormat
     data_start: int
     description: str
+    text: str | None = None  # a0, a2: words as lines of text
+    assumed: str = ""  # what the file does not say
 
 
 def _backwards(times: npt.NDArray[np.int64]) -> float:
@@ -32,11 +41,11 @@ def _backwards(times: npt.NDArray[np.int64]) -> float:
     return float(np.mean(steps < 0)) if len(steps) else 1.0
 
 
-def _a1_score(words: npt.NDArray[np.uint64]) -> float:
+def _a1_score(word: npt.NDArray[np.uint64]) -> float:
     """0 for a perfect a1 stream, above 1 for one that cannot be one."""
-    low = words & np.uint64(0x1F)
-    times = (words >> np.uint64(10)).astype(np.int64)
-    status = np.unique((words >> np.uint64(6)) & np.uint64(0xF))
+    low = word & np.uint64(0x1F)
+    times = (word >> np.uint64(10)).astype(np.int64)
+    status = np.unique((word >> np.uint64(6)) & np.uint64(0xF))
     if np.mean(low == 0) > 0.01 or len(status) > 4:
         return 2.0  # words without detector; status bits that look like the bits of a time
     if len(times) > 1 and float(np.median(np.abs(np.diff(times)))) > _A1_TIME_LIMIT:
@@ -71,7 +80,7 @@ def _qutag(head: bytes, start: int) -> Raw | None:
     if _backwards(times) > 0.01 or not known[:4].all() or _backwards(times[:5]) > 0:
         return None  # the first four records of a headerless file lie where the header would
     text = "quTAG binary" if start else "quTAG raw (binary without header)"
-    return Raw(WireFormat("qutag", {"resolution_ps": 1.0}), start, text)
+    return Raw(WireFormat("qutag", {"resolution_ps": 1.0}), start, text, assumed=UNIT_ASSUMED)
 
 
 def _swabian(head: bytes) -> Raw | None:
@@ -81,9 +90,10 @@ def _swabian(head: bytes) -> Raw | None:
         return None
     channel = np.abs(rows["c"].astype(np.int64))
     if (
-        np.any(channel > 127)
-        or np.any(channel[rows["k"] == 0] == 0)
+        np.any(channel > _SWABIAN_CHANNEL)
+        or len(np.unique(channel)) > words.MAX_CHANNELS
         or np.mean(rows["k"] == 0) < 0.5
+        or not rows["t"].any()
     ):
         return None
     if _backwards(rows["t"].astype(np.int64)) > 0.01:
@@ -92,10 +102,10 @@ def _swabian(head: bytes) -> Raw | None:
 
 
 def _tdc1(head: bytes) -> Raw | None:
-    words = np.frombuffer(head[: len(head) // 4 * 4], dtype="<u4")
-    if len(words) < 16 or np.mean((words & 0x1F) == 0) > 0.01:
+    word = np.frombuffer(head[: len(head) // 4 * 4], dtype="<u4")
+    if len(word) < 16 or np.mean((word & 0x1F) == 0) > 0.01:
         return None
-    if _backwards((words >> 5).astype(np.int64)) > 0.4:
+    if _backwards((word >> 5).astype(np.int64)) > 0.4:
         return None  # random words go back half of the time, a roll-over comes every 0.27 s
     return Raw(WireFormat("tdc1"), 0, "S-Fifteen TDC1 stream")
 
@@ -105,6 +115,10 @@ def detect_raw(head: bytes, where: str) -> Raw:
 
     Most telling formats first. RecordingError when none is plausible.
     """
+    name = words.text_format(head)
+    if name is not None:
+        wire = WireFormat("a1", {"word_order": "low_first"})
+        return Raw(wire, 0, f"S-Fifteen {name} (text)", text=name)
     for look in _LOOKS:
         part = head[:look]
         found = _swabian(part) or _qutag(part, 0) or _qutag(part, QUTAG_HEADER) or _a1(part)
@@ -115,8 +129,8 @@ def detect_raw(head: bytes, where: str) -> Raw:
         "this is no recording that photonlink knows",
         where=where,
         seen=head[:16].hex(" "),
-        hint="Known are PTU, quTAG binary, S-Fifteen a1 and TDC1, Swabian 16-byte tags and our "
-        "own; bare records can be forced with the format's name",
+        hint="Known are PTU, quTAG binary, S-Fifteen a0, a1, a2 and TDC1, Swabian 16-byte tags and "
+        "our own; bare records can be named with --format",
     )
 
 

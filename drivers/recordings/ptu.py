@@ -139,8 +139,53 @@ def _picoseconds(tags: Mapping[str, TagValue], name: str, where: str) -> float:
     value = tags.get(name)
     if not isinstance(value, (int, float)) or not 0 < value < 10:
         raise RecordingError(f"the PTU tag {name} is missing or makes no sense", where=where)
+    exact = Fraction(value) * 10**12
+    if float(np.float32(value)) == value:
+        # the writer went through single precision: what was meant lies within half its last digit
+        return float(_simplest(exact * (1 - _SINGLE), exact * (1 + _SINGLE)))
     # 8.0e-11 s in binary is not exactly 80 ps: the nearest simple fraction is what was meant
-    return float((Fraction(value) * 10**12).limit_denominator(1_000_000))
+    return float(exact.limit_denominator(1_000_000))
+
+
+_SINGLE = Fraction(1, 1 << 24)  # half the last digit of a float32, relative
+
+
+def _simplest(low: Fraction, high: Fraction) -> Fraction:
+    """The fraction with the smallest denominator in [low, high], 0 < low <= high."""
+    whole = -(-low.numerator // low.denominator)
+    if whole <= high:
+        return Fraction(whole)
+    floor = low.numerator // low.denominator
+    return floor + 1 / _simplest(1 / (high - floor), 1 / (low - floor))
+
+
+def contradictions(header: PtuHeader, size: int) -> tuple[str, ...]:
+    """Tags of a header that contradict each other or its file, in words; the records win."""
+    tags, name, found = header.tags, header.wire_format.name, []
+    mode = tags.get("Measurement_Mode")
+    if mode in (2, 3) and name.startswith("t3") != (mode == 3):
+        found.append(f"Measurement_Mode says T{mode}, the record type {name}: read as {name}")
+    if header.records is not None and size - header.data_start >= 4 * (header.records + 1):
+        rest = (size - header.data_start) // 4 - header.records
+        found.append(f"{rest:,} more records than TTResult_NumberOfRecords says: they are not read")
+    unit = header.wire_format.parameters
+    rate = tags.get("TTResult_SyncRate")
+    if name.startswith("t3") and isinstance(rate, int) and rate > 0:
+        period = float(unit["sync_period_ps"])
+        if abs(period * rate / 1e12 - 1) > 0.01:
+            found.append(
+                f"MeasDesc_GlobalResolution says a sync period of {period:g} ps, "
+                f"TTResult_SyncRate {1e12 / rate:g} ps: the former is used"
+            )
+    base = tags.get("MeasDesc_Resolution")
+    if name.startswith("t2") and isinstance(base, float) and base > 0:
+        tick = float(unit["resolution_ps"])
+        if abs(base * 1e12 / tick - 1) > 1e-3 and base * 1e12 > tick:
+            found.append(
+                f"MeasDesc_GlobalResolution says {tick:g} ps, MeasDesc_Resolution "
+                f"{base * 1e12:g} ps: the former is used"
+            )
+    return tuple(found)
 
 
 def _interpret(tags: Mapping[str, TagValue], start: int, where: str) -> PtuHeader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import stat
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.drivers.recordings import container, detect, ptu
+from photonlink.drivers.recordings.words import swabian_channels, text_words, with_codes
 from photonlink.hal.decoders import (
     ABSOLUTE,
     DecodeError,
@@ -50,6 +52,9 @@ class _Layout:
     data_end: int | None = None
     cut_off: RecordingError | None = None
     header: container.Header | None = None
+    text: str | None = None
+    codes: Mapping[int, int] = field(default_factory=dict)  # number of a channel → its code
+    warnings: tuple[str, ...] = ()
     identity: Identity = field(default_factory=lambda: Identity("", "recording", ""))
 
 
@@ -60,6 +65,8 @@ class FileRecording(Recording):
         self.path = path
         self.error = None
         self._layout = layout
+        self.warnings = layout.warnings
+        self.numbers = {code: number for number, code in layout.codes.items()}
         self._stopped = False
         self._latest = 0, b""  # byte position and whole records of the chunk just decoded
 
@@ -70,6 +77,23 @@ class FileRecording(Recording):
     @property
     def wire_format(self) -> WireFormat:
         return self._layout.wire_format
+
+    def told(self, parameters: Mapping[str, float]) -> FileRecording:
+        if not parameters:
+            return self
+        known = self.wire_format.parameters
+        unknown = sorted(set(parameters) - set(known))
+        if unknown or self._layout.header is not None:
+            raise RecordingError(
+                f"{' and '.join(unknown or parameters)} cannot be told: "
+                f"{self.description} has its own", where=str(self.path),
+            )  # fmt: skip
+        wire_format = WireFormat(self.wire_format.name, {**known, **parameters})
+        decoder_for(wire_format)
+        kept = tuple(w for w in self.warnings if w != detect.UNIT_ASSUMED)
+        return FileRecording(
+            self.path, replace(self._layout, wire_format=wire_format, warnings=kept)
+        )
 
     @property
     def header(self) -> container.Header | None:
@@ -102,6 +126,9 @@ class FileRecording(Recording):
             if self._layout.header is not None:
                 container.read_header(file, str(self.path))
                 yield from container.read_chunks(file, str(self.path))
+            elif self._layout.text is not None:
+                for position, data in text_words(file, self._layout.text, records, str(self.path)):
+                    yield position, WireChunk(data)
             else:
                 yield from self._slices(file, records)
 
@@ -117,7 +144,7 @@ class FileRecording(Recording):
             data = file.read(want)
             if not data:
                 break
-            yield position, WireChunk(data)
+            yield position, WireChunk(with_codes(data, layout.codes) if layout.codes else data)
             position += len(data)
         if layout.cut_off is not None:
             raise layout.cut_off
@@ -358,6 +385,7 @@ def _ptu_layout(path: Path) -> _Layout:
         header.data_start,
         end,
         cut_off,
+        warnings=ptu.contradictions(header, size),
         identity=Identity(
             "PicoQuant", model, header.text("HW_SerialNo"), header.text("HW_Version")
         ),
@@ -393,20 +421,48 @@ def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -
     told or is told wrongly. Raises RecordingError: kind unknown, header damaged, file not readable.
     """
     path = Path(path)
-    try:
-        head = detect.head_of(path)
-    except OSError as error:
-        raise RecordingError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    if not head:
-        raise RecordingError("the file is empty", where=str(path))
+    head = _head(path)
     if wire_format is not None:
-        decoder_for(wire_format)
-        start = _FORCED_START.get(wire_format.name, 0)
-        return FileRecording(path, _Layout(f"{wire_format.name} (as told)", wire_format, start))
+        return FileRecording(path, _told_layout(path, wire_format))
     kind = detect.kind_of(head)
     if kind == "ptu":
         return FileRecording(path, _ptu_layout(path))
     if kind == "photonlink":
         return FileRecording(path, _own_layout(path))
     raw = detect.detect_raw(head, str(path))
-    return FileRecording(path, _Layout(raw.description, raw.wire_format, raw.data_start))
+    layout = _Layout(raw.description, raw.wire_format, raw.data_start, text=raw.text)
+    layout.warnings = (raw.assumed,) if raw.assumed else ()
+    if raw.wire_format.name == "swabian16":
+        layout.codes = swabian_channels(path)
+    return FileRecording(path, layout)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no file but a pipe or a device"
+            raise RecordingError(
+                f"this is {kind}", where=str(path),
+                hint="A recording is read more than once: write it to a file first",
+            )  # fmt: skip
+        head = detect.head_of(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RecordingError(f"cannot be read: {reason}", where=str(path)) from error
+    if not head:
+        raise RecordingError("the file is empty", where=str(path))
+    return head
+
+
+def _told_layout(path: Path, wire_format: WireFormat) -> _Layout:
+    """As the user says. ``a0`` and ``a2`` are a1 as text."""
+    text = wire_format.name if wire_format.name in ("a0", "a2") else None
+    if text is not None:
+        wire_format = WireFormat("a1", {"word_order": "low_first"})
+    decoder_for(wire_format)
+    start = _FORCED_START.get(wire_format.name, 0)
+    layout = _Layout(f"{text or wire_format.name} (as told)", wire_format, start, text=text)
+    if wire_format.name == "swabian16":
+        layout.codes = swabian_channels(path)
+    return layout

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli.exit_status import ExitStatus
 from photonlink.pipeline.cli.options import JsonOption
-from photonlink.pipeline.cli.terminal import console
+from photonlink.pipeline.cli.terminal import console, finite
+
+if TYPE_CHECKING:
+    from photonlink.hal.instruments import WireFormat
 
 LETTERS = "HVDA"  # of stages.window, which imports numpy; a test compares them
+FORMATS = (
+    "a0", "a1", "a2", "tdc1", "swabian16", "qutag", "qutag_compressed", "t2", "t2_hh1", "t2_ph300",
+    "t3", "t3_hh1", "t3_ph300",
+)  # fmt: skip
+FIXED_UNIT = ("a0", "a1", "a2", "tdc1", "swabian16")
 DEFAULT_MAP = "H=1,V=2,D=3,A=4"
 
 
@@ -38,12 +46,27 @@ def parse_map(text: str) -> dict[str, int]:
 
 
 def analyze(
-    file: Annotated[Path, typer.Argument(help="PTU (T2), quTAG binary, a1, TDC1 or our own.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="PTU, quTAG, S-Fifteen a0, a1, a2, TDC1, Swabian, our own."),
+    ],
     a: Annotated[int | None, typer.Option("--a", help="Start channel.")] = None,
     b: Annotated[int | None, typer.Option("--b", help="Stop channel.")] = None,
     low: Annotated[float, typer.Option("--from", help="Shortest delay, ns.")] = -200.0,
     high: Annotated[float, typer.Option("--to", help="Longest delay, ns.")] = 200.0,
-    bin_ps: Annotated[int | None, typer.Option("--bin", help="Bin, ps.", min=1)] = None,
+    bin_ps: Annotated[
+        float | None,
+        typer.Option("--bin", help="Bin, ps: whole ticks.", callback=finite),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help=f"Read bare records as: {', '.join(FORMATS)}.")
+    ] = None,
+    unit_ps: Annotated[
+        float | None, typer.Option("--unit", help="Unit of time (tick), ps.", callback=finite)
+    ] = None,
+    sync_period_ps: Annotated[
+        float | None, typer.Option("--sync-period", help="Of T3 records, ps.", callback=finite)
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the histogram here.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the histogram (extra: plot).")] = None,
     as_json: JsonOption = False,
@@ -51,7 +74,11 @@ def analyze(
     """Rates, gaps and the cross-correlation of two channels of a recording."""
     from photonlink.pipeline.recordings import analyze as analysis
 
-    result = analysis.analyze_file(file, a=a, b=b, low_ns=low, high_ns=high, bin_ps=bin_ps)
+    told = _told_parameters(form, unit_ps, sync_period_ps)
+    result = analysis.analyze_file(
+        file, a=a, b=b, low_ns=low, high_ns=high, bin_ps=bin_ps,
+        wire_format=_told_format(form), told=told,
+    )  # fmt: skip
     if csv is not None:
         analysis.write_csv(result, csv)
     if png is not None:
@@ -59,6 +86,36 @@ def analyze(
     print(json.dumps(result.to_json()) if as_json else analysis.render_text(result), flush=True)
     if result.summary.error is not None:
         raise result.summary.error
+    if result.damage is not None:
+        raise result.damage
+
+
+def _told_format(form: str | None) -> WireFormat | None:
+    """The format that --format names; None when it names none."""
+    from photonlink.hal.instruments import WireFormat
+
+    if form is None:
+        return None
+    if form not in FORMATS:
+        raise typer.BadParameter(f"no format is called {form!r}; there are {', '.join(FORMATS)}")
+    parameters = {} if form in FIXED_UNIT else {"resolution_ps": 1.0}
+    if form.startswith("t3"):
+        parameters["sync_period_ps"] = 1.0
+    return WireFormat(form, parameters)
+
+
+def _told_parameters(
+    form: str | None, unit_ps: float | None, sync_period_ps: float | None
+) -> dict[str, float]:
+    """What --unit and --sync-period say; wrong usage where the format fixes or needs them."""
+    if unit_ps is not None and form in FIXED_UNIT:
+        raise typer.BadParameter(f"the unit of {form} is fixed: --unit cannot change it")
+    if form is not None and form.startswith(("t2", "t3")) and unit_ps is None:
+        raise typer.BadParameter(f"{form} needs --unit: the size of its time bins in ps")
+    if form is not None and form.startswith("t3") and sync_period_ps is None:
+        raise typer.BadParameter(f"{form} needs --sync-period")
+    given = {"resolution_ps": unit_ps, "sync_period_ps": sync_period_ps}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def replay(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from photonlink.hal.decoders import MAX_DENOMINATOR
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.recordings import Recording, Summary, open_recording
 from photonlink.hal.tags import WireFormat
 from photonlink.pipeline.native.correlate import StreamCorrelator
 
 MAX_BINS = 10_000_000
+LEAST_BIN_PS = 100  # default bins are at least so wide
+MOSTLY = 0.1  # of the records damaged: what is read is not the recording
 _LOST_SHOWN = 5
 
 
@@ -33,8 +38,8 @@ class Correlation:
 
     a: int
     b: int
-    low_ps: int
-    bin_ps: int
+    low_ps: float
+    bin_ps: float
     counts: npt.NDArray[np.uint64]  # (n_bins,)
 
     @property
@@ -42,7 +47,7 @@ class Correlation:
         return int(self.counts.sum())
 
     @property
-    def high_ps(self) -> int:
+    def high_ps(self) -> float:
         return self.low_ps + self.bin_ps * len(self.counts)
 
     @property
@@ -77,6 +82,23 @@ class AnalyzeResult:
     resolution_ps: float
     summary: Summary
     correlation: Correlation | None
+    warnings: tuple[str, ...] = ()
+    numbers: Mapping[int, int] = field(default_factory=dict)
+
+    def number(self, channel: int) -> int:
+        """The channel's number as the recording has it."""
+        return self.numbers.get(channel, channel)
+
+    @property
+    def damage(self) -> AnalyzeError | None:
+        """Why nothing of this can be trusted, when most of it is damaged."""
+        decoder = self.summary.decoder
+        if decoder.damaged <= MOSTLY * max(decoder.records, 1):
+            return None
+        return AnalyzeError(
+            f"{decoder.damaged:,} of {decoder.records:,} records are damaged", where=str(self.path),
+            hint="Is it another format? --format names one",
+        )  # fmt: skip
 
     @property
     def rate_hz(self) -> dict[int, float]:
@@ -100,18 +122,21 @@ class AnalyzeResult:
             "disordered_records": found.decoder.disordered,
             "duration_s": found.duration_s,
             "span_s": found.span_s,
-            "counts": {str(k): n for k, n in found.counts.items()},
-            "rate_hz": {str(k): rate for k, rate in self.rate_hz.items()},
+            "first_ps": found.first_ps,
+            "last_ps": found.last_ps,
+            "counts": {str(self.number(k)): n for k, n in found.counts.items()},
+            "rate_hz": {str(self.number(k)): rate for k, rate in self.rate_hz.items()},
             "longest_gap_s": found.longest_gap_ps / 1e12,
             "lost_intervals": found.lost_intervals,
             "lost_s": found.lost_ps / 1e12,
+            "warnings": list(self.warnings),
             "error": str(found.error) if found.error else None,
             "error_position": found.error.position if found.error else None,
         }
         if c is not None:
             document["correlation"] = {
-                "a": c.a,
-                "b": c.b,
+                "a": self.number(c.a),
+                "b": self.number(c.b),
                 "from_ns": c.low_ps / 1e3,
                 "to_ns": c.high_ps / 1e3,
                 "bin_ps": c.bin_ps,
@@ -125,12 +150,61 @@ class AnalyzeResult:
 
 
 def correlate(
-    recording: Recording, a: int, b: int, low_ps: int, high_ps: int, bin_ps: int
+    recording: Recording, a: int, b: int, low_ps: int, high_ps: int, bin_ps: float
 ) -> Correlation:
     """All-pairs cross-correlation of two channels over [low, high), high rounded up to a bin.
 
-    One pass over the file in bounded memory. AnalyzeError for a range that cannot be.
+    One pass over the file in bounded memory. Bins that are a whole number of ticks but not of
+    picoseconds (a tick of 125/32 ps) are counted in ticks. AnalyzeError for a range that cannot be.
     """
+    tick = exact_tick(recording.resolution_ps)
+    if float(bin_ps).is_integer():
+        return _in_units(recording, a, b, (low_ps, high_ps, int(bin_ps)), Fraction(1))
+    ticks = round(Fraction(bin_ps) / tick)
+    low, high = math.floor(low_ps / tick), math.ceil(high_ps / tick)
+    return _in_units(recording, a, b, (low, high, ticks), tick)
+
+
+def exact_tick(resolution_ps: float) -> Fraction:
+    """A resolution as the fraction that is meant: 3.90625 is 125/32, 80.955 is 16191/200."""
+    return Fraction(resolution_ps).limit_denominator(MAX_DENOMINATOR)
+
+
+def default_bin_ps(resolution_ps: float) -> float:
+    """The smallest whole number of ticks of at least 100 ps: other bins hold unequally many ticks
+    and show a comb that is in no photon."""
+    tick = exact_tick(resolution_ps)
+    bin_ps = math.ceil(LEAST_BIN_PS / tick) * tick
+    return int(bin_ps) if bin_ps.denominator == 1 else float(bin_ps)
+
+
+def comb_warning(bin_ps: float, resolution_ps: float) -> str:
+    """What is wrong with a bin that is no whole number of ticks; "" when it is one."""
+    ratio = bin_ps / float(exact_tick(resolution_ps))
+    if abs(ratio - round(ratio)) < 1e-6 * ratio and ratio > 0.5:
+        return ""
+    near = sorted({max(1, math.floor(ratio)), math.ceil(ratio)})
+    better = " or ".join(f"{n * resolution_ps:g}" for n in near)
+    return (
+        f"a bin of {bin_ps:g} ps is {ratio:.4g} ticks of {resolution_ps:g} ps: peaks in it may be "
+        f"a comb of the ticks; take {better} ps"
+    )
+
+
+def _ticks(time_ps: npt.NDArray[np.int64], tick: Fraction) -> npt.NDArray[np.int64]:
+    """Times as whole ticks: exact, as each was rounded from one to a picosecond."""
+    if tick == 1:
+        return time_ps
+    whole, rest = np.divmod(time_ps, tick.numerator)
+    part = (rest * tick.denominator + tick.numerator // 2) // tick.numerator
+    ticks: npt.NDArray[np.int64] = whole * tick.denominator + part
+    return ticks
+
+
+def _in_units(
+    recording: Recording, a: int, b: int, window: tuple[int, int, int], unit: Fraction
+) -> Correlation:
+    low_ps, high_ps, bin_ps = window  # in units
     if bin_ps < 1 or high_ps <= low_ps:
         raise AnalyzeError(f"no histogram has {bin_ps} ps bins from {low_ps} to {high_ps} ps")
     n_bins = -((low_ps - high_ps) // bin_ps)
@@ -142,14 +216,16 @@ def correlate(
     correlator = StreamCorrelator(low_ps, bin_ps, n_bins)
     events = 0
     for block in recording.blocks():
-        starts = block.time_ps[block.channel == a]
-        stops = starts if a == b else block.time_ps[block.channel == b]
+        starts = _ticks(block.time_ps[block.channel == a], unit)
+        stops = starts if a == b else _ticks(block.time_ps[block.channel == b], unit)
         events += len(starts)
-        correlator.feed(starts, stops, block.end_ps)
+        correlator.feed(starts, stops, math.floor(block.end_ps / unit))
     counts = correlator.finish()
     if a == b and low_ps <= 0 < low_ps + n_bins * bin_ps:
         counts[-low_ps // bin_ps] -= np.uint64(events)
-    return Correlation(a, b, low_ps, bin_ps, counts)
+    if unit == 1:
+        return Correlation(a, b, low_ps, bin_ps, counts)
+    return Correlation(a, b, float(low_ps * unit), float(bin_ps * unit), counts)
 
 
 def analyze_file(
@@ -159,24 +235,30 @@ def analyze_file(
     b: int | None = None,
     low_ns: float = -200.0,
     high_ns: float = 200.0,
-    bin_ps: int | None = None,
+    bin_ps: float | None = None,
     wire_format: WireFormat | None = None,
+    told: Mapping[str, float] | None = None,
 ) -> AnalyzeResult:
     """Read a recording once for its rates and gaps, and once more to correlate two channels.
 
     a, b: start and stop channel; by default the two busiest, lower number first. The default bin
-    is 100 ps, or the recording's own resolution when that is coarser. Raises RecordingError for
+    is the smallest whole number of ticks of at least 100 ps. told: parameters of the wire format
+    that the file does not carry. Raises RecordingError for
     a file that cannot be read at all (damage further on is in ``summary.error``) and
     AnalyzeError for a channel without events or an impossible range.
     """
     if not (math.isfinite(low_ns) and math.isfinite(high_ns)):
         raise AnalyzeError("the range of the histogram must be finite")
-    recording = open_recording(path, wire_format=wire_format)
+    recording = open_recording(path, wire_format=wire_format).told(told or {})
     summary = recording.scan()
+    a, b = (None if x is None else recording.channel(x) for x in (a, b))
     pair = _pick(summary, a, b)
+    warnings = list(recording.warnings)
     correlation = None
     if pair is not None:
-        bin_ps = bin_ps if bin_ps is not None else max(100, math.ceil(recording.resolution_ps))
+        if bin_ps is None:
+            bin_ps = default_bin_ps(recording.resolution_ps)
+        warnings += [text for text in [comb_warning(bin_ps, recording.resolution_ps)] if text]
         low, high = round(low_ns * 1e3), round(high_ns * 1e3)
         correlation = correlate(recording, *pair, low, high, bin_ps)
     return AnalyzeResult(
@@ -186,6 +268,8 @@ def analyze_file(
         recording.resolution_ps,
         summary,
         correlation,
+        tuple(warnings),
+        recording.numbers,
     )
 
 
@@ -218,7 +302,7 @@ def render_text(result: AnalyzeResult) -> str:
         f"{decoder.damaged:,} damaged, {decoder.disordered:,} sorted",
     ]
     lines += [
-        f"  channel {c:<3} {n:>12,} events {result.rate_hz[c]:>14,.1f} /s"
+        f"  channel {result.number(c):<3} {n:>12,} events {result.rate_hz[c]:>14,.1f} /s"
         for c, n in sorted(found.counts.items())
     ]
     if found.longest_gap_at_ps is not None:
@@ -234,18 +318,20 @@ def render_text(result: AnalyzeResult) -> str:
         lines.append(f"    at {at:.9f} s for {length:.9f} s: {count} events, {gap.reason}")
     if found.lost_intervals > _LOST_SHOWN:
         lines.append(f"    and {found.lost_intervals - _LOST_SHOWN:,} more")
-    lines += _render_correlation(result.correlation)
+    lines += _render_correlation(result)
+    lines += [f"  WARNING     {text}" for text in result.warnings]
     if found.error is not None:
         lines.append(f"  ERROR       at byte {found.error.position:,}: {found.error.what}")
     return "\n".join(lines)
 
 
-def _render_correlation(c: Correlation | None) -> list[str]:
+def _render_correlation(result: AnalyzeResult) -> list[str]:
+    c = result.correlation
     if c is None:
         return ["  correlation none: fewer than two channels have events"]
     return [
-        f"  correlation {c.a} -> {c.b}: {c.pairs:,} pairs with {c.low_ps / 1e3:g} <= dt < "
-        f"{c.high_ps / 1e3:g} ns in {c.bin_ps} ps bins",
+        f"  correlation {result.number(c.a)} -> {result.number(c.b)}: {c.pairs:,} pairs with "
+        f"{c.low_ps / 1e3:g} <= dt < {c.high_ps / 1e3:g} ns in {c.bin_ps:g} ps bins",
         f"  peak        {c.peak_ps / 1e3:.3f} ns: {int(c.counts[c.peak_bin]):,} pairs, background "
         f"{c.background_pairs:.2f} per bin, {c.significance:.1f} sigma",
     ]
@@ -284,7 +370,7 @@ def write_png(result: AnalyzeResult, path: str | Path) -> None:
     edges = (c.low_ps + np.arange(len(c.counts) + 1) * c.bin_ps) / 1e3
     axes.stairs(c.counts, edges)
     axes.set_xlabel(f"delay of channel {c.b} after channel {c.a} (ns)")
-    axes.set_ylabel(f"pairs per {c.bin_ps} ps")
+    axes.set_ylabel(f"pairs per {c.bin_ps:g} ps")
     axes.set_title(f"{result.path.name}: {result.description}")
     axes.set_xlim(edges[0], edges[-1])
     figure.savefig(Path(path), format="png", dpi=120)

@@ -99,6 +99,12 @@ class _Played:
         return texts
 
 
+def _played(path: Path, numbers: dict[str, int]) -> _Played:
+    recording = open_recording(path)
+    channels = {letter: recording.channel(number) for letter, number in numbers.items()}
+    return _Played(recording, DetectorMap(channels))
+
+
 def replay_files(
     alice: Path,
     bob: Path,
@@ -110,10 +116,7 @@ def replay_files(
 
     A damaged file is read up to the damage; the result then names it in ``warnings``.
     """
-    played = [
-        _Played(open_recording(path), DetectorMap(channels))
-        for path, channels in ((alice, map_alice), (bob, map_bob))
-    ]
+    played = [_played(path, channels) for path, channels in ((alice, map_alice), (bob, map_bob))]
     for one in played:
         one.check_map()
     parameters = AgreedParameters(**changes)
