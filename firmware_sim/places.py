@@ -203,3 +203,13 @@ def place_kind(place: str) -> PlaceKind:
     raise ValueError(
         f"no place {place!r}; there are: {', '.join(k.names for k in kinds().values())}"
     )
+
+
+def example_place(kind: str) -> str:
+    """A place of this kind: the first name that its pattern allows. KeyError: no such kind."""
+    text = kinds()[kind].names
+    while "(" in text:
+        head, _, rest = text.partition("(")
+        choices, _, tail = rest.partition(")")
+        text = head + choices.split("|")[0] + tail
+    return re.sub(r"\[(.)[^]]*\]", r"\1", text)

@@ -18,6 +18,7 @@ from photonlink.firmware_sim.config import BenchConfig, explain
 from photonlink.firmware_sim.control import parse_assignments
 from photonlink.firmware_sim.kit.registration import Registration, catalogue, models
 from photonlink.firmware_sim.kit.settings import describe
+from photonlink.firmware_sim.places import example_place
 
 PLACES = {"pump": "pump", "detector": "alice.h", "tagger": "alice.tagger"}
 PUMP_MW = 0.2
@@ -98,7 +99,7 @@ def _fault(text: str) -> dict[str, Any]:
 
 def bench_of(entry: Registration, place: str, settings: dict[str, Any], seed: int) -> BenchConfig:
     """A table with light and this one device. ValueError for a place it cannot stand at."""
-    where = place or PLACES.get(entry.kind, "") or (_example(entry.kind) if entry.kind else "")
+    where = place or PLACES.get(entry.kind, "") or (example_place(entry.kind) if entry.kind else "")
     try:
         return BenchConfig.model_validate(
             {
@@ -110,18 +111,6 @@ def bench_of(entry: Registration, place: str, settings: dict[str, Any], seed: in
         )
     except ValidationError as error:
         raise ValueError(explain(error)) from None
-
-
-def _example(kind: str) -> str:
-    """A place of this kind: the first spelling of its pattern."""
-    from photonlink.firmware_sim.places import kinds
-
-    text = kinds()[kind].names
-    while "(" in text:
-        head, _, rest = text.partition("(")
-        choices, _, tail = rest.partition(")")
-        text = head + choices.split("|")[0] + tail
-    return text
 
 
 def _help_settings(entry: Registration) -> None:

@@ -135,18 +135,20 @@ class Faults:
             return value
         return value * (1.0 + armed.per_s * (self._clock.now_s() - armed.since_s))
 
-    async def through(self, reply: bytes, request: bytes, extra: bytes) -> bytes:
-        """What is left of a reply after the armed fault; waits when it is late."""
+    async def through(self, reply: bytes, request: bytes, extra: bytes) -> bytes | None:
+        """What is left of a reply after the armed fault (None: nothing); waits when it is late."""
         name = next((n for n in REPLY if n in self._armed), "")
-        if not reply or not name:
+        if not name:
             return reply
         delay_s = self._armed[name].delay_s
         self.use(name)
         if name == "silent":
-            return b""
+            return None
         if name == "late":
             await self._clock.sleep(delay_s)
-        elif name == "garbled":
+        if not reply:
+            return reply
+        if name == "garbled":
             spoilt = bytearray(reply)
             spoilt[self._random.randrange(len(spoilt))] ^= 1 << self._random.randrange(8)
             return bytes(spoilt)

@@ -155,9 +155,9 @@ class FrameDevice(EmulatedDevice):
             reply = self.guard(lambda: self.handle(frame, session))
         except Refusal as refusal:
             reply = self.refused(refusal, frame)
-        reply = await self.faults.through(reply or b"", frame, b"")
-        if reply:
-            await session.write(reply)
+        left = await self.faults.through(reply, frame, b"") if reply else None
+        if left:
+            await session.write(left)
 
     def state(self) -> dict[str, Any]:
         return {"skipped_bytes": self.skipped_bytes}

@@ -114,9 +114,9 @@ class LibraryDevice(EmulatedDevice):
                 number, size = HEAD.unpack_from(data)
                 request, data = data[: 8 + size], data[8 + size :]
                 reply = await self._call(number, request[8:], session)
-                reply = await self.faults.through(reply, request, b"")
-                if reply:
-                    await session.write(reply)
+                left = await self.faults.through(reply, request, b"")
+                if left:
+                    await session.write(left)
         finally:
             if self.owner is session:
                 self.owner = None

@@ -140,6 +140,6 @@ class LineDevice(EmulatedDevice):
 
     async def reply(self, session: Session, data: bytes, request: bytes = b"") -> None:
         """Send a reply through the armed faults."""
-        data = await self.faults.through(data, request, self.encode("# extra"))
-        if data:
-            await session.write(data)
+        left = await self.faults.through(data, request, self.encode("# extra"))
+        if left is not None:
+            await session.write(left)

@@ -15,7 +15,8 @@ class MessageDevice(EmulatedDevice):
     """Override :meth:`handle`."""
 
     def handle(self, message: bytes, session: Session) -> Any:
-        """One message → its reply as bytes, None for none, or a coroutine of these."""
+        """One message → its reply as bytes (an empty one is sent too), None for none, or a
+        coroutine of these."""
         raise NotImplementedError
 
     def refused(self, refusal: Refusal, message: bytes) -> bytes:
@@ -33,9 +34,11 @@ class MessageDevice(EmulatedDevice):
             except Exception as error:  # noqa: BLE001 - never raises for input
                 self.broken(error)
                 reply = b""
-            data = await self.faults.through(reply or b"", message, b"")
-            if data:
-                await session.write(data)
+            if reply is None:
+                continue
+            left = await self.faults.through(reply, message, b"")
+            if left is not None:
+                await session.write(left)
 
 
 class JsonRpcDevice(MessageDevice):

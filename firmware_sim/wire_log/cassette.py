@@ -16,6 +16,8 @@ from typing import Any
 
 VERSION = 1
 MAX_BYTES = 1 << 28
+MESSAGES = ("zmq", "udp", "http")
+"""Wires on which every event is one whole message."""
 
 
 class CassetteError(ValueError):
@@ -61,7 +63,8 @@ class Cassette:
         for event in self.events:
             own = found.setdefault(event.session, [])
             if event.direction == ">":
-                if own and own[-1].question and not own[-1].answer:
+                pieces = self.wire not in MESSAGES
+                if pieces and own and own[-1].question and not own[-1].answer:
                     own[-1].question += event.data  # a question in pieces
                 else:
                     own.append(Exchange(event.data, line=event.line))

@@ -74,6 +74,6 @@ async def _answer(host: Host, exchange: Exchange) -> bytes:
                 data = await host.read()
         except TimeoutError:
             return answered
-        if not data:
+        if data is None:
             return answered
         answered += data

@@ -18,8 +18,8 @@ READ_BYTES = 1 << 16
 class Host(Protocol):
     """One connection to a device."""
 
-    async def read(self) -> bytes:
-        """The next bytes; empty when the device has closed."""
+    async def read(self) -> bytes | None:
+        """The next bytes or message; None when the device has closed."""
 
     async def write(self, data: bytes) -> None: ...
 
@@ -32,11 +32,11 @@ class TcpHost:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | None:
         try:
-            return await self._reader.read(READ_BYTES)
+            return await self._reader.read(READ_BYTES) or None
         except OSError:
-            return b""
+            return None
 
     async def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -63,9 +63,9 @@ class SerialHost:
         attributes[4] = attributes[5] = speed
         termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | None:
         data: bytes = await self._when_ready("reader", lambda: os.read(self._fd, READ_BYTES))
-        return data
+        return data or None
 
     async def write(self, data: bytes) -> None:
         while data:
@@ -101,7 +101,7 @@ class ZmqHost:
         self._socket.connect(address)
         self._asked = asyncio.Event()
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | None:
         await self._asked.wait()
         data: bytes = await self._socket.recv()
         self._asked.clear()

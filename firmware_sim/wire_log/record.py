@@ -81,6 +81,6 @@ class Recorder:
             await device.write(data)
 
     async def _to_client(self, number: int, client: Session, device: Host) -> None:
-        while data := await device.read():
+        while (data := await device.read()) is not None:
             self._event(number, "<", data)
             await client.write(data)

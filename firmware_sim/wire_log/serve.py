@@ -34,6 +34,9 @@ class Player:
         self._served += 1
         if own and not own[0].question:
             await session.write(own[0].answer)
+        if session.boundaries:
+            await self._messages(session, own)
+            return
         at, asked = 0, b""
         while True:
             try:
@@ -57,6 +60,18 @@ class Player:
             if asked and not any(e.question.startswith(asked) for e in self._known):
                 self._unheard(asked)
                 asked = b""
+
+    async def _messages(self, session: Session, own: list[Exchange]) -> None:
+        """Every question is one message, and so is every answer."""
+        at = 0
+        while (asked := await session.read()) is not None:
+            order = [*own[at:], *own[:at], *self._known]
+            found = next((e for e in order if e.question == asked), None)
+            if found is None:
+                self._unheard(asked)
+                continue
+            at = next((i + 1 for i, e in enumerate(own) if e is found), at)
+            await session.write(found.answer)
 
     def _find(self, asked: bytes, own: list[Exchange], at: int) -> tuple[int, Exchange] | None:
         """The next time this was asked (then from the start again), in this client's session or

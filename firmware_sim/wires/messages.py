@@ -1,4 +1,4 @@
-"""Wires on which whole messages travel: UDP, ZeroMQ (REP), HTTP (one POST is one message)."""
+"""Wires on which whole messages travel: UDP, ZeroMQ (REQ clients), HTTP (a POST is a message)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve
+from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve, Session
 from photonlink.firmware_sim.wires.tcp import TcpWire
 
 QUEUE = 1024  # messages that wait for the device, per client
@@ -114,54 +114,51 @@ class UdpWire(asyncio.DatagramProtocol):
         return True
 
 
-async def _serve(serve: Serve, session: UdpSession) -> None:
+async def _serve(serve: Serve, session: Session) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await serve(session)
 
 
 class ZmqSession:
-    """The REP socket: requests come one at a time, each gets exactly one reply."""
+    """One REQ client: it asks, and hears exactly what is written, also an empty message."""
 
     boundaries = True
 
-    def __init__(self, socket: Any) -> None:
-        self._socket = socket
-        self._asked = False
+    def __init__(self, wire: ZmqWire, peer: bytes) -> None:
+        self._wire, self._peer = wire, peer
+        self.inbox: asyncio.Queue[bytes] = asyncio.Queue(QUEUE)
         self.state: Any = None
 
     async def read(self) -> bytes | None:
-        if self._asked:  # a request without an answer: REP must answer before it hears again
-            await self.write(b"")
-        data: bytes = await self._socket.recv()
-        self._asked = True
-        return data
+        return await self.inbox.get()
 
     async def write(self, data: bytes) -> None:
-        if self._asked:
-            self._asked = False
-            await self._socket.send(data)
+        await self._wire.send_to(data, self._peer)
 
     def send(self, data: bytes) -> bool:
-        if not self._asked:
-            return False
-        self._asked = False
-        task = asyncio.ensure_future(self._socket.send(data))
+        task = asyncio.ensure_future(self.write(data))
         return not task.cancelled()
 
     @property
     def free(self) -> int:
-        return OUTPUT_BYTES if self._asked else 0
+        return OUTPUT_BYTES if self._wire.plugged else 0
 
 
 class ZmqWire:
-    """A ZeroMQ REP socket. Needs ``pyzmq``."""
+    """What a REQ client takes for a REP socket; inside it is a ROUTER, so that a question which
+    is never answered does not stop the next one. Needs ``pyzmq``."""
+
+    PEERS = 64
 
     def __init__(self, serve: Serve, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host, self.port = host, port
+        self.lost_messages = 0
         self._serve = serve
         self._context: Any = None
         self._socket: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._replug: asyncio.Task[None] | None = None
+        self._sessions: dict[bytes, tuple[ZmqSession, asyncio.Task[None]]] = {}
 
     @property
     def address(self) -> str:
@@ -173,7 +170,7 @@ class ZmqWire:
 
     @property
     def clients(self) -> int:
-        return 0  # ZeroMQ does not tell
+        return len(self._sessions)
 
     async def plug(self) -> None:
         if self._socket is not None:
@@ -182,7 +179,7 @@ class ZmqWire:
         import zmq.asyncio
 
         self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.REP)
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         try:
             if self.port:
@@ -192,16 +189,41 @@ class ZmqWire:
         except zmq.ZMQError as error:
             self.unplug()
             raise OSError(f"{self.address}: {error}") from None
-        self._task = asyncio.get_running_loop().create_task(self._talk())
+        self._task = asyncio.get_running_loop().create_task(self._listen())
 
     def plug_soon(self) -> None:
         self._replug = asyncio.get_running_loop().create_task(self.plug())
 
-    async def _talk(self) -> None:
+    async def _listen(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            await self._serve(ZmqSession(self._socket))
+            while True:
+                peer, *rest = await self._socket.recv_multipart()
+                if len(rest) < 2 or rest[0]:
+                    self.lost_messages += 1  # not of a REQ socket
+                    continue
+                try:
+                    self._session(peer).inbox.put_nowait(b"".join(rest[1:]))
+                except asyncio.QueueFull:
+                    self.lost_messages += 1
+
+    def _session(self, peer: bytes) -> ZmqSession:
+        if peer not in self._sessions:
+            if len(self._sessions) >= self.PEERS:  # the one heard longest ago makes room
+                self._sessions.pop(next(iter(self._sessions)))[1].cancel()
+            session = ZmqSession(self, peer)
+            task = asyncio.get_running_loop().create_task(_serve(self._serve, session))
+            self._sessions[peer] = (session, task)
+        return self._sessions[peer][0]
+
+    async def send_to(self, data: bytes, peer: bytes) -> None:
+        """To one client; one that is gone is not an error."""
+        if self._socket is not None:
+            await self._socket.send_multipart([peer, b"", data])
 
     def unplug(self) -> None:
+        for task in [t for _, t in self._sessions.values()]:
+            task.cancel()
+        self._sessions.clear()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -214,10 +236,11 @@ class ZmqWire:
         """Nothing is held back on this wire."""
 
     async def close(self) -> None:
-        task = self._task
+        tasks = [t for _, t in self._sessions.values()]
+        tasks += [t for t in (self._task, self._replug) if t is not None]
         self.unplug()
-        if task is not None:
-            await asyncio.wait([task], timeout=2.0)
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
 
 
 class HttpSession:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from photonlink.firmware_sim.kit.registers import marked
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.program import Program
 from photonlink.firmware_sim.single import bench_of
-from photonlink.firmware_sim.wire_log.host import Host, connect
+from photonlink.firmware_sim.wire_log.host import Host, TcpHost, connect
 
 WORDS = {
     "sfifteen-irspd1": b"hvolt threshvolt loop pvolt time settemp delay help save *idn? temp? ;",
@@ -37,15 +38,23 @@ def noise(rng: random.Random, words: list[bytes]) -> bytes:
 
 
 async def _drain(host: Host) -> None:
-    while await host.read():
+    while await host.read() is not None:
         pass
+
+
+def _words(model: str) -> list[bytes]:
+    """What the model's own names are, besides the words above."""
+    device = models()[model].device
+    names = [r.name for r in device.REGISTERS]
+    names += [*marked(device, "reading"), *marked(device, "command")]
+    return [*WORDS.get(model, b"").split(b" "), *(n.encode() for n in names), b"?"]
 
 
 @pytest.mark.parametrize("model", sorted(models()))
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_bytes_kill_it(model: str, seed: int, tmp_path: Path) -> None:
     rng = random.Random(f"{model} {seed}")
-    words = WORDS.get(model, b"").split(b" ")
+    words = _words(model)
     config = bench_of(models()[model], "", {}, seed)
     async with Program(config, tmp_path) as program:
         device = program.devices["unit"]
@@ -66,10 +75,35 @@ async def test_no_bytes_kill_it(model: str, seed: int, tmp_path: Path) -> None:
         device.safe_off()
 
 
-async def _connect(address: str) -> Host:
-    if address.startswith("lib://"):  # the socket beside the library: what a library may send
-        from photonlink.firmware_sim.wire_log.host import TcpHost
+class UdpHost(asyncio.DatagramProtocol):
+    """A peer of a UDP port that listens to nothing."""
 
-        beside = Path(address.removeprefix("lib://")).parent / "mh150.sock"
+    def __init__(self, host: str, port: int) -> None:
+        self._peer = (host, port)
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def read(self) -> None:
+        return None
+
+    async def write(self, data: bytes) -> None:
+        if self._transport is None:
+            loop = asyncio.get_running_loop()
+            made = await loop.create_datagram_endpoint(lambda: self, remote_addr=self._peer)
+            self._transport = made[0]
+        self._transport.sendto(data)
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def _connect(address: str) -> Host:
+    """To where a client's bytes arrive, whatever the wire."""
+    scheme, _, rest = address.partition("://")
+    if scheme in ("lib", "package"):  # the socket beside the library: what a library may send
+        (beside,) = Path(rest).parent.glob("*.sock")
         return TcpHost(*await asyncio.open_unix_connection(str(beside)))
-    return await connect(address)
+    host, _, port = rest.rpartition(":")
+    if scheme == "udp":
+        return UdpHost(host, int(port))
+    return await connect(f"tcp://{rest}" if scheme in ("http", "zmq") else address)

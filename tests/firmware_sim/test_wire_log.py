@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 import serial
 
-from photonlink.firmware_sim.kit.registration import models
+from photonlink.firmware_sim.kit.message import MessageDevice
+from photonlink.firmware_sim.kit.registration import Registration, models
 from photonlink.firmware_sim.program import Program
 from photonlink.firmware_sim.single import bench_of
 from photonlink.firmware_sim.wire_log.cassette import Cassette, CassetteError, load
 from photonlink.firmware_sim.wire_log.commands import against_emulator, compare
+from photonlink.firmware_sim.wire_log.host import connect
 from photonlink.firmware_sim.wire_log.record import Recorder
 from photonlink.firmware_sim.wire_log.serve import Player
+from photonlink.firmware_sim.wires.session import Session
 
 QUESTIONS = [
     b"(param-ref 'serial-number)\n",
@@ -200,3 +203,35 @@ def test_the_commands(tmp_path: Path) -> None:
         assert process.returncode == 0
     copy = load(tmp_path / "copy.jsonl").sessions()
     assert [(e.question, e.answer) for e in copy[0]] == [(b"", b"hello\n"), (b"x?\n", b"\xff\n")]
+
+
+async def test_zmq_is_recorded_served_and_compared(tmp_path: Path) -> None:
+    class Echo(MessageDevice):
+        WIRES = ("zmq",)
+
+        def handle(self, message: bytes, session: Session) -> bytes:
+            return message.upper()
+
+    device = Registration("t", "", Echo, "").create("unit", {})
+    await device.start(tmp_path)
+    out = io.StringIO()
+    try:
+        about = Cassette("zmq")
+        async with Recorder(device.address, out, about, "zmq", tmp_path / "x") as recorder:
+            host = await connect(recorder.address)
+            for asked, reply in ((b"abc", b"ABC"), (b"", b"")):
+                await host.write(asked)
+                assert await asyncio.wait_for(host.read(), 5) == reply
+            await host.close()
+        path = tmp_path / "zmq.jsonl"
+        path.write_text(out.getvalue())
+        player = Player(load(path), pytest.fail, "", tmp_path / "y")
+        await player.wire.plug()
+        for address in (device.address, player.wire.address):
+            host = await connect(address)
+            await host.write(b"abc")
+            assert await asyncio.wait_for(host.read(), 5) == b"ABC"
+            await host.close()
+        await player.wire.close()
+    finally:
+        await device.stop()

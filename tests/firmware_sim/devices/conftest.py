@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from photonlink.firmware_sim.config import BenchConfig
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.kit.registration import models
-from photonlink.firmware_sim.places import TagRead
+from photonlink.firmware_sim.places import TagRead, example_place, kinds
 from photonlink.firmware_sim.tagger import TagMemory
 
 SLICE_PS = 20 * 10**9
@@ -134,12 +135,35 @@ FAKES: dict[str, Callable[[], Any]] = {
 }
 
 
+class FakeTable:
+    """What an element asks of the optical table: dark but for 1 mW of pump, 1e6 pairs/s."""
+
+    def __init__(self) -> None:
+        self.config = BenchConfig.model_validate({"source": {"pump_power_mw": 1.0}})
+        self.elements: dict[str, Any] = {}
+
+    def touch(self) -> None: ...
+
+    def pair_rate_hz(self) -> float:
+        return 1e6
+
+    def transmission(self, side: str) -> float:
+        return 0.1
+
+
+def fake_place(kind: str) -> Any:
+    """A place of chalk for a device of this kind; a kind of ``elements/`` is itself."""
+    if kind in FAKES or not kind:
+        return FAKES[kind]() if kind else None
+    return kinds()[kind].create(FakeTable(), example_place(kind))
+
+
 class Emulator:
     """A started device in its thread, its port, and a way to call it."""
 
     def __init__(self, model: str, run_dir: Path, config: dict[str, Any]) -> None:
         self.run_dir = run_dir
-        self.port: Any = FAKES[models()[model].kind]()
+        self.port: Any = fake_place(models()[model].kind)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()

@@ -395,3 +395,19 @@ def test_elements_act_on_the_light() -> None:
     assert table.get("bob.loss_db") == 4.0
     with pytest.raises(ValueError, match=r"no place 'alice\.nowhere'"):
         table.stand("alice.nowhere")
+
+
+async def test_a_fault_of_the_emulator_itself_is_counted_and_not_fatal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the fuzz test looks at: it would see this."""
+
+    class Buggy(Thermometer):
+        @command("crash")
+        def _crash(self, argument: str, session: Session) -> None:
+            raise ZeroDivisionError
+
+    device = make(Buggy)
+    assert await talk(device, tmp_path, "crash", "temp?") == ["20"]
+    assert device.status()["internal_errors"] == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""Instruments behind a vendor's Python package: a stand-in module is the cable.
+
+A model declares the package's surface and implements some of it::
+
+    MODULE = "TimeTagger"
+    CONSTANTS = (("CHANNEL_UNUSED", -134217728),)
+    FUNCTIONS = ("createTimeTagger", "scanTimeTagger")
+    CLASSES = (("TimeTagger", ("setTriggerLevel", "getSerial")),)
+
+    @command("createTimeTagger")
+    def _create(self, serial: str = "") -> New:
+        return New("TimeTagger", self)
+    @command("TimeTagger.setTriggerLevel")
+    def _level(self, target: Any, channel: int, volts: float) -> None: ...
+
+Every declared name exists in the module; one without a method raises :attr:`UNBUILT`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from photonlink.firmware_sim.kit.device import EmulatedDevice
+from photonlink.firmware_sim.kit.registers import Refusal
+from photonlink.firmware_sim.wires.session import Serve, Session, Wire
+from photonlink.firmware_sim.wires.tcp import UnixWire
+from photonlink.firmware_sim.wires.vendor_package import stand_in
+
+U32 = struct.Struct("<I")
+REQUEST_MAX = 1 << 24
+OBJECTS_MAX = 10_000
+
+
+class PackageError(Exception):
+    """What the package raises. kind: the exception's class, a builtin's name."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A result that is an object of the package: its class and what it means to the model."""
+
+    class_name: str
+    target: Any
+
+
+@dataclass(slots=True)
+class _Objects:
+    """The objects of one client."""
+
+    made: dict[int, Any] = field(default_factory=dict)
+
+
+class PackageWire(UnixWire):
+    """The stand-in module in a folder of its own, and the socket beside it."""
+
+    scheme = "package"
+
+    def __init__(self, serve: Serve, folder: Path, module: str, surface: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.module = folder / f"{module}.py"
+        source = Path(stand_in.__file__).read_text(encoding="utf-8")
+        end = f"\n\nfill(globals(), {surface!r}, Path(__file__).with_suffix('.sock'))\n"
+        self.module.write_text(source + end, encoding="utf-8")
+        self._folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        super().__init__(serve, Path(f"/proc/self/fd/{self._folder_fd}") / f"{module}.sock")
+
+    @property
+    def address(self) -> str:
+        return f"package://{self.module}"
+
+    async def close(self) -> None:
+        if self._folder_fd < 0:
+            return
+        await super().close()
+        os.close(self._folder_fd)
+        self._folder_fd = -1
+
+
+class PackageDevice(EmulatedDevice):
+    """Declare MODULE, FUNCTIONS, CLASSES, CONSTANTS; implement with ``@command``."""
+
+    MODULE: ClassVar[str]
+    FUNCTIONS: ClassVar[tuple[str, ...]] = ()
+    CLASSES: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
+    CONSTANTS: ClassVar[tuple[tuple[str, int | float | str], ...]] = ()
+    UNBUILT: ClassVar[tuple[str, str]] = ("NotImplementedError", "not available on this unit")
+    WIRES = ("package",)
+    NO_FAULTS = ("garbled", "truncated", "echo", "extra")
+
+    def make_wires(self, run_dir: Path) -> dict[str, Wire]:
+        address = self.config.address.partition("://")[2]
+        surface = {
+            "functions": list(self.FUNCTIONS),
+            "classes": {name: list(methods) for name, methods in self.CLASSES},
+            "constants": dict(self.CONSTANTS),
+        }
+        folder = Path(address) if address else run_dir / self.name
+        return {"command": PackageWire(self.serve, folder, self.MODULE, surface)}
+
+    def left(self, objects: list[Any]) -> None:
+        """A client is gone; what it had made is handed over."""
+
+    async def serve(self, session: Session) -> None:
+        """One program that has imported the module."""
+        data, objects = b"", _Objects()
+        try:
+            while True:
+                while len(data) < 4 or len(data) < 4 + U32.unpack_from(data)[0]:
+                    more = await session.read()
+                    if more is None or len(data) > REQUEST_MAX:
+                        return
+                    data += more
+                size = 4 + U32.unpack_from(data)[0]
+                request, data = data[4:size], data[size:]
+                reply = await self.faults.through(await self._call(request, objects), request, b"")
+                if reply:
+                    await session.write(reply)
+        finally:
+            self.left(list(objects.made.values()))
+
+    async def _call(self, request: bytes, objects: _Objects) -> bytes:
+        arrays: list[np.ndarray[Any, Any]] = []
+        try:
+            result = self._run(json.loads(request), objects)
+            if inspect.isawaitable(result):
+                result = await result
+            head: dict[str, Any] = {"ok": _encode(result, arrays, objects)}
+        except PackageError as error:
+            head = {"raise": [error.kind, str(error)]}
+        except Refusal as refusal:
+            head = {"raise": ["ValueError", str(refusal)]}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            head = {"raise": ["TypeError", f"bad call: {error}"]}  # arguments that do not fit
+        except Exception as error:  # noqa: BLE001 - never raises for input
+            self.broken(error)
+            head = {"raise": ["RuntimeError", "internal error"]}
+        head["arrays"] = [[a.dtype.str, list(a.shape), a.nbytes] for a in arrays]
+        text = json.dumps(head).encode()
+        return U32.pack(len(text)) + text + b"".join(a.tobytes() for a in arrays)
+
+    def _run(self, request: dict[str, Any], objects: _Objects) -> Any:
+        name, number = str(request["call"]), request.get("object", 0)
+        method: Callable[..., Any] | None = self.method(name)
+        if method is None:
+            raise PackageError(*self.UNBUILT)
+        args = [_decode(a, objects) for a in request.get("args", [])]
+        kwargs = {k: _decode(v, objects) for k, v in request.get("kwargs", {}).items()}
+        if number:
+            args.insert(0, objects.made[number])
+        return method(*args, **kwargs)
+
+
+def _decode(value: Any, objects: _Objects) -> Any:
+    if isinstance(value, dict) and "object" in value:
+        return objects.made[value["object"]]
+    if isinstance(value, list):
+        return [_decode(v, objects) for v in value]
+    return value
+
+
+def _encode(value: Any, arrays: list[np.ndarray[Any, Any]], objects: _Objects) -> Any:
+    if isinstance(value, New):
+        if len(objects.made) >= OBJECTS_MAX:
+            raise PackageError("RuntimeError", "too many objects")
+        number = len(objects.made) + 1
+        objects.made[number] = value.target
+        return {"object": number, "class": value.class_name}
+    if isinstance(value, np.ndarray):
+        arrays.append(np.ascontiguousarray(value))
+        return {"array": len(arrays) - 1}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(v, arrays, objects) for v in value]}
+    if isinstance(value, list):
+        return [_encode(v, arrays, objects) for v in value]
+    return value
