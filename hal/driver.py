@@ -24,7 +24,7 @@ from photonlink.hal.facets import (
     SafetyStep,
 )
 from photonlink.hal.foreign import ours
-from photonlink.hal.links import Address, Tap
+from photonlink.hal.links import Address, StreamLink, Tap
 from photonlink.hal.params import Limits, Param, Parameters, Value, expand
 from photonlink.hal.settings import DriverSettings, settings_of
 from photonlink.hal.tags import Provenance
@@ -197,12 +197,19 @@ class Driver(Instrument):
         return data
 
     def dark_command(self) -> DarkCommand | None:
-        data = self.off_bytes() if self.OFF else b""
-        return DarkCommand(self.codec.link.uri, data) if data else None
+        if not self.OFF:
+            return None
+        link = getattr(self.codec, "link", None)
+        if isinstance(link, StreamLink) and (data := self.off_bytes()):
+            return DarkCommand(link.uri, data)
+        kind = f"{type(self).__module__}:{type(self).__qualname__}"
+        return DarkCommand(self.address, b"", (kind, self.address, self.settings.model_dump_json()))
 
     def emergency_off(self) -> None:
-        if data := self.off_bytes() if self.OFF else b"":
-            self.codec.link.send_blocking(data)
+        """As every instrument's. A driver of a vendor's library or package has its own: it posts
+        its calls to their thread (``VendorLibrary.post``)."""
+        if self.OFF:
+            self.codec.link.send_blocking(self.off_bytes())
 
     async def close(self) -> None:
         try:

@@ -52,10 +52,15 @@ class SafetyStep:
 
 @dataclass(frozen=True, slots=True)
 class DarkCommand:
-    """Bytes that end light and bias when they are sent to ``address``, whatever came before."""
+    """What ends light, bias and outputs from another process, whatever came before.
+
+    Bytes that are sent to ``address`` (``tcp``, ``serial``, ``udp``); or, where no bytes reach the
+    instrument, the arguments of ``python -m photonlink.hal.dark``.
+    """
 
     address: str
     data: bytes
+    program: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

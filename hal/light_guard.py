@@ -57,7 +57,8 @@ class LightGuard:
         In a session of its own: no signal that ends a terminal's or a service's programs politely
         reaches it, and it ignores those that a whole group is sent.
         """
-        commands = [_target(name, i) for name, i in instruments]
+        by_rank = sorted(instruments, key=lambda named: named[1].safety_rank)
+        commands = [_target(name, i) for name, i in by_rank]
         self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(Path(light_guard_program.__file__)),
@@ -143,13 +144,16 @@ def _target(name: str, instrument: Instrument) -> dict[str, Any] | None:
     if command is None:
         return None
     address = Address.parse(command.address)
-    if address.scheme not in light_guard_program.SENDERS:
-        raise LightGuardError(
-            f"the light guard cannot reach an instrument on {address.scheme}:",
-            where=name,
-            hint="Only tcp and serial lines can be guarded; leave its output off",
-        )
-    target = {"name": name, "scheme": address.scheme, "data": command.data.hex()}
-    if address.scheme == "tcp":
+    target: dict[str, Any] = {"name": name, "scheme": address.scheme, "data": command.data.hex()}
+    if command.data and address.scheme in ("tcp", "udp"):
         return target | {"host": address.host, "port": address.port}
-    return target | {"path": address.path, "baud": address.number("baud", 115200)}
+    if command.data and address.scheme == "serial":
+        return target | {"path": address.path, "baud": address.number("baud", 115200)}
+    if command.program:
+        argv = [sys.executable, "-m", "photonlink.hal.dark", *command.program]
+        return target | {"scheme": "program", "argv": argv}
+    raise LightGuardError(
+        f"the light guard cannot reach an instrument on {address.scheme}:",
+        where=name,
+        hint="Its driver must say how it is switched off from outside; leave its output off",
+    )

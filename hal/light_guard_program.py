@@ -5,7 +5,8 @@ starts within milliseconds and does not depend on what it guards. JSON lines on 
 
     {"lease_s": 5.0, "node": 4711, "dark": [
      {"name": "pump", "scheme": "tcp", "host": "…", "port": 1998, "data": "hex"},
-     {"name": "spd", "scheme": "serial", "path": "…", "baud": 115200, "data": "hex"}]}
+     {"name": "spd", "scheme": "serial", "path": "…", "baud": 115200, "data": "hex"},
+     {"name": "voa", "scheme": "program", "argv": ["python", "-m", "photonlink.hal.dark", …]}]}
     {"beat": 1}      the node lives: at least one within every lease
     {"done": 1}      the node has made the bench safe itself: end without doing anything
 
@@ -30,6 +31,7 @@ TRY_S = 0.3  # for one connection, one write, one reply
 RETRY_S = 0.05
 GIVE_UP_S = 30.0  # an instrument that cannot be reached for so long has lost power or network
 KILL_AFTER_S = 0.3  # a stopped node that still holds the port is ended after this
+PROGRAM_S = 20.0  # for one try of an instrument's driver
 FAREWELL_S = 2.0  # replies of instruments are awaited so long before the port is given back
 
 
@@ -81,7 +83,28 @@ def set_raw(line: int, baud: int) -> None:
     termios.tcsetattr(line, termios.TCSANOW, mode)
 
 
-SENDERS = {"tcp": send_tcp, "serial": send_serial}
+def send_udp(target: dict[str, Any]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(bytes.fromhex(target["data"]), (target["host"], target["port"]))
+
+
+def run_program(target: dict[str, Any]) -> None:
+    """For instruments behind a vendor's library: their driver, in a process of its own."""
+    import subprocess
+
+    try:
+        done = subprocess.run(  # noqa: S603 - the node told it, before any light
+            target["argv"], stdin=subprocess.DEVNULL, capture_output=True, timeout=PROGRAM_S,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise OSError(f"its driver did not end within {PROGRAM_S:g} s") from None
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
+        raise OSError(words[-1])
+
+
+SENDERS = {"tcp": send_tcp, "serial": send_serial, "udp": send_udp, "program": run_program}
 
 
 class Guard:

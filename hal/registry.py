@@ -274,4 +274,7 @@ def check_driver(entry: Registration) -> list[str]:
     if not off and kind.safe_state in (Instrument.safe_state, Driver.safe_state):
         needy = sorted(n for n, facet in found.items() if facet.needs_off)
         wrong += [f"is {n} but says nowhere how it is switched off (OFF)" for n in needy]
+    if off and issubclass(kind, Driver) and kind.make_codec is not Driver.make_codec:
+        own = kind.emergency_off is not Driver.emergency_off
+        wrong += [] if own else ["has OFF and its own link, but no emergency_off of its own"]
     return wrong

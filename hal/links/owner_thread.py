@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from photonlink.hal.errors import LinkClosed, LinkTimeout
 
 T = TypeVar("T")
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any] | None", "asyncio.AbstractEventLoop | None"]
 
 
 class OwnerThread:
@@ -35,14 +35,22 @@ class OwnerThread:
         """True while a call runs, also one whose caller gave up."""
         return self._running > 0
 
-    async def run(self, function: Callable[[], T], timeout_s: float) -> T:
-        """Call ``function`` in the thread. LinkTimeout at the deadline; exceptions pass."""
+    def post(self, function: Callable[[], object]) -> None:
+        """Call ``function`` in the thread, from any thread, and wait for nothing."""
+        self._start()
+        self._jobs.put((function, None, None))
+
+    def _start(self) -> None:
         if self._thread is None:
             # Daemon: a hung library must not keep the program from ending.
             self._thread = threading.Thread(
                 target=self._work, args=(self._previous,), name=self._name, daemon=True
             )
             self._thread.start()
+
+    async def run(self, function: Callable[[], T], timeout_s: float) -> T:
+        """Call ``function`` in the thread. LinkTimeout at the deadline; exceptions pass."""
+        self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((function, future, loop))
@@ -69,7 +77,7 @@ class OwnerThread:
             previous.join()  # never two threads at once, even when the old one hangs
         while (job := jobs.get()) is not None:
             function, future, loop = job
-            if future.cancelled():
+            if future is not None and future.cancelled():
                 continue  # its caller gave up before it began
             self._running += 1
             try:
@@ -78,6 +86,8 @@ class OwnerThread:
                 result, error = None, caught
             finally:
                 self._running -= 1
+            if future is None or loop is None:
+                continue  # nobody waits
             with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
                 loop.call_soon_threadsafe(_resolve, future, result, error)
 

@@ -105,6 +105,10 @@ class VendorLibrary:
         self._lib = None
         self._thread.stop()
 
+    def post(self, work: Callable[[], object]) -> None:
+        """Have work done in the library's thread and wait for nothing: for ``emergency_off``."""
+        self._thread.post(work)
+
     async def run(self, function: Callable[[], T], timeout_s: float | None = None) -> T:
         """Run Python code in the library's thread (several calls in one go)."""
         limit = self.timeout_s if timeout_s is None else timeout_s

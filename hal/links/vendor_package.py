@@ -109,6 +109,10 @@ class VendorPackage:
         self._module = None
         self._thread.stop()
 
+    def post(self, work: Callable[[], object]) -> None:
+        """Have work done in the package's thread and wait for nothing: for ``emergency_off``."""
+        self._thread.post(work)
+
     async def run(self, work: Callable[[Any], T], timeout_s: float | None = None) -> T:
         """``work(module)`` in the package's thread; what it raises comes back as ours."""
         module = self._module

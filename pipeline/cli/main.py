@@ -18,6 +18,7 @@ import typer
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import emulators as cli_emulators
+from photonlink.pipeline.cli import instruments as cli_instruments
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import recordings as cli_recordings
@@ -42,6 +43,7 @@ psk_app = typer.Typer(
 )
 app.add_typer(psk_app, name="psk")
 app.add_typer(cli_key.app, name="key")
+app.command()(cli_instruments.instruments)
 app.command()(cli_recordings.analyze)
 app.command()(cli_recordings.replay)
 app.command()(cli_keyrate.keyrate)

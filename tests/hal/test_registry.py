@@ -91,8 +91,7 @@ def test_a_driver_that_is_missing_somewhere_is_noticed() -> None:
     assert all("does not exist" in problem.what for problem in found.problems)
 
 
-@ALL
-def test_what_is_written_from_the_registration_is_up_to_date(entry: Registration) -> None:
+def test_what_is_written_from_the_registration_is_up_to_date() -> None:
     for path, text in pages.files(ROOT, DRIVERS):
         assert path.read_text(encoding="utf-8") == text, "run: python -m photonlink.hal.pages ."
 

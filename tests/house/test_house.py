@@ -100,6 +100,38 @@ def test_nothing_above_the_wire_asks_whether_it_is_simulated() -> None:
     assert not hits, "\n".join(hits)
 
 
+def _switches_light_on(tree: ast.AST) -> list[int]:
+    """Lines of calls ``….set_emission(x)`` with anything but a plain False."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "set_emission"
+        and not (
+            len(node.args) == 1
+            and isinstance(node.args[0], ast.Constant)
+            and node.args[0].value is False
+        )
+    ]
+
+
+def test_light_is_switched_on_under_a_lease_only() -> None:
+    hits = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for room in ("hal", "pipeline")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for line in _switches_light_on(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert [hit.partition(":")[0] for hit in hits] == ["hal/safety.py"], hits
+
+
+def test_the_test_of_leases_fires() -> None:
+    assert _switches_light_on(ast.parse("await laser.set_emission(True)")) == [1]
+    assert _switches_light_on(ast.parse("laser.set_emission(on)")) == [1]
+    assert not _switches_light_on(ast.parse("laser.set_emission(False)"))
+
+
 def test_files_fit_on_a_few_screens() -> None:
     files = [*_all_python_files(), *_c_files()]
     long = [
