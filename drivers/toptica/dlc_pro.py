@@ -101,6 +101,8 @@ class DlcPro(Driver, Emits, HasTemperature):
             default="laser1", description="the laser head, when the controller has two"
         )
 
+    _lit = False  # light was asked for and has come
+
     def parameters(self) -> tuple[Param, ...]:
         return params(self.settings.head)
 
@@ -143,7 +145,8 @@ class DlcPro(Driver, Emits, HasTemperature):
 
     def conditions(self, readings: Mapping[str, Value]) -> tuple[Condition, ...]:
         found = super().conditions(readings)
-        if self.params.wanted.get("drive_enabled") is True and readings.get("emission") is False:
+        asked = self._lit and self.params.wanted.get("drive_enabled") is True
+        if asked and readings.get("emission") is False:
             text = "emission ended by itself. Find out why, then ask for light again"
             found += (Condition("emission_ended", text),)
         return found
@@ -199,11 +202,13 @@ class DlcPro(Driver, Emits, HasTemperature):
 
     async def set_emission(self, on: bool) -> None:
         """Switch the current source, then wait until the light really follows."""
+        self._lit = False
         if on:
             await self._may_emit()
         try:
             await self.params.set("drive_enabled", on)
             await self._emission_becomes(on)
+            self._lit = on
         except BaseException:
             if on:
                 await asyncio.shield(self.safe_state())
