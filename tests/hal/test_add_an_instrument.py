@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 import types
+from collections.abc import AsyncIterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
 import pytest
-from wire_peers import tcp_peer
 
 from photonlink.hal import registry
 from photonlink.hal.facets import HasOutput
@@ -19,9 +20,12 @@ from photonlink.hal.opening import open_bench
 from photonlink.hal.registry import check_driver
 from photonlink.hal.station import BenchStation, parse_station
 from photonlink.hal.supervisor import Supervisor
+from photonlink.hal.testing import play
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "add_an_instrument.md"
-DRIVER, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+DRIVER, TEST, EMULATOR = re.findall(
+    r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+)
 
 
 @pytest.fixture
@@ -42,21 +46,18 @@ def ps1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleType:
     return sys.modules["acme.ps1"]
 
 
-class Device:
-    """The supply as its manual has it: a dictionary behind lines."""
-
-    def __init__(self) -> None:
-        self.values = {"OUT": "1", "VSET": "0.00", "IMEAS": "12.5", "TRIP": "0"}
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            name, _, value = line.decode().strip().partition(" ")
-            if name == "ID?":
-                writer.write(b"ACME PS1 0042\n")
-            elif name.endswith("?"):
-                writer.write(self.values[name[:-1]].encode() + b"\n")
-            elif name:
-                self.values[name] = value
+@contextlib.asynccontextmanager
+async def emulated(tmp_path: Path) -> AsyncIterator[Any]:
+    """The page's emulator on a free port, its output left on."""
+    names: dict[str, Any] = {}
+    exec(compile(EMULATOR, str(PAGE), "exec"), names)  # noqa: S102 - our own page
+    device = names["REGISTRATION"].create("unit", {})
+    await device.start(tmp_path)
+    device.registers.put("out", 1)
+    try:
+        yield device
+    finally:
+        await device.stop()
 
 
 async def test_the_page_s_own_test_passes(ps1: types.ModuleType) -> None:
@@ -66,23 +67,26 @@ async def test_the_page_s_own_test_passes(ps1: types.ModuleType) -> None:
     assert len(ran) == 1
 
 
-async def test_a_station_opens_it_watches_it_and_makes_it_safe(ps1: types.ModuleType) -> None:
-    device = Device()
-    async with tcp_peer(device) as peer:
+async def test_a_station_opens_it_watches_it_and_makes_it_safe(
+    ps1: types.ModuleType, tmp_path: Path
+) -> None:
+    async with emulated(tmp_path) as device:
         station = parse_station(
             'schema = 2\nname = "t"\n[instruments.modulator]\ndriver = "acme.ps1"\n'
-            f'address = "{peer.uri}"\nlimits = {{ level_v = [0, 5] }}\n'
+            f'address = "{device.address}"\nlimits = {{ level_v = [0, 9] }}\n'
             "settings = { level_v = 3.5, reply_timeout_s = 0.5 }\n",
             BenchStation,
         )
         bench = await open_bench(station)
-        assert (device.values["OUT"], device.values["VSET"]) == ("0", "3.5")
-        (supply,) = bench.having(HasOutput).values()
+        assert (device.registers["out"], device.registers["vset"]) == (0, 3.5)
+        ((name, supply),) = bench.having(HasOutput).items()
         await supply.set_output(True)
+        modulator: Any = bench.instruments[name]
+        assert await modulator.get("current_a") == pytest.approx(3.5 / 282, rel=1e-3)
         events: list[Any] = []
         supervisor = Supervisor(bench, events.append, poll_s=0.02)
         watching = asyncio.create_task(supervisor.run())
-        device.values["TRIP"] = "1"
+        await modulator.set("level_v", 8.8)  # 31 mA
         async with asyncio.timeout(5):
             while not events:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -91,4 +95,13 @@ async def test_a_station_opens_it_watches_it_and_makes_it_safe(ps1: types.Module
         await asyncio.gather(watching, return_exceptions=True)
         steps = await bench.close()
         assert [(step.action, step.ok) for step in steps] == [("modulator: output off", True)]
-        assert device.values["OUT"] == "0"
+        assert device.registers["out"] == 0
+
+
+async def test_the_page_s_conversation_is_the_emulator_s_too(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"Ps1": None}
+    exec(compile(TEST, str(PAGE), "exec"), names)  # noqa: S102 - our own page
+    async with emulated(tmp_path) as device:
+        assert await play(names["OPENING"], device.address) == []
+        other = names["OPENING"].replace("0042", "0043")
+        assert len(await play(other, device.address, timeout_s=0.3)) == 1

@@ -1,0 +1,36 @@
+"""Conversations in ``dialogues/<driver id>.txt``, played against the emulators.
+
+What ``>`` sends is what the driver sends: so driver and emulator meet one written dialect, and no
+third implementation of it is needed. The form is that of ``hal.testing``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract_cases import CASES
+
+from photonlink.hal.testing import dialogue, play
+
+TALK = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in (Path(__file__).parent / "dialogues").glob("*.txt")
+}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].id in TALK])
+async def test_the_emulator_speaks_the_driver_s_dialect(program: Any, name: str) -> None:
+    assert await play(TALK[CASES[name].id], program.addresses[name]) == []
+
+
+async def test_a_dialogue_that_differs_is_noticed(program: Any) -> None:
+    wrong = TALK["sfifteen.irspd1"].replace("SPD", "TDC1")
+    assert await play(wrong, program.addresses["alice-h"], timeout_s=0.3) != []
+
+
+def test_every_instrument_on_a_stream_has_a_dialogue() -> None:
+    asked = {e.id for e in CASES.values() if {"tcp", "serial"} & set(e.transports)}
+    assert asked == set(TALK)
+    assert all(any(said.sent for said in dialogue(text)) for text in TALK.values())
