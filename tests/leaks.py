@@ -37,7 +37,9 @@ def _new_descriptors(before: dict[int, str]) -> list[str]:
     return sorted(
         what
         for number, what in descriptors().items()
-        if before.get(number) != what and not what.startswith(("/dev/null", "/dev/urandom"))
+        if before.get(number) != what
+        and not what.startswith(("/dev/null", "/dev/urandom"))
+        and "/site-packages/" not in what  # a package's own cache (matplotlib's fonts)
     )
 
 
