@@ -14,7 +14,7 @@ from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite
 
 if TYPE_CHECKING:
-    from photonlink.hal.instruments import WireFormat
+    from photonlink.hal.tags import WireFormat
 
 LETTERS = "HVDA"  # of stages.window, which imports numpy; a test compares them
 FORMATS = (
@@ -92,7 +92,6 @@ def analyze(
 
 def _told_format(form: str | None) -> WireFormat | None:
     """The format that --format names; None when it names none."""
-    from photonlink.hal.instruments import WireFormat
 
     if form is None:
         return None

@@ -16,7 +16,7 @@ import pytest
 from photonlink.drivers.recordings import open_recording, write_ptu
 from photonlink.drivers.recordings.ptu import _simplest
 from photonlink.hal.errors import RecordingError
-from photonlink.hal.instruments import WireFormat
+from photonlink.hal.tags import WireFormat
 from photonlink.pipeline.recordings.analyze import (
     AnalyzeResult,
     analyze_file,
