@@ -192,5 +192,12 @@ def _plan_text(p: Plan) -> str:
             f"  a block that meets them yields {p.length:,} bits (each basis that makes key)",
             f"  honest blocks refused: {p.abort_probability:.1%} ({low:.1%} to {high:.1%})",
         ]  # fmt: skip
+    if p.trade:
+        lines += ["", "  thresholds that follow the link, key from both bases:"]
+    for t in p.trade:
+        lines.append(
+            f"    {t.abort_probability:<8.4%} of blocks refused at {t.q_z:.3%}, {t.q_x:.3%}:"
+            f"  {t.bits_per_s:,.4g} bit/s"
+        )
     lines += ["", "  " + str(p.account).replace("\n", "\n  ")]
     return "\n".join(lines)

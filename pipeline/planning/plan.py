@@ -29,6 +29,7 @@ from photonlink.pipeline.stages.finite_key.costs import (
     verification_tag_bits,
 )
 from photonlink.pipeline.stages.finite_key.counts import Source, phase_error
+from photonlink.pipeline.stages.finite_key.following import EarlierBlock, threshold_from
 from photonlink.pipeline.stages.finite_key.two_bases import (
     BasisString,
     TwoBasisThresholds,
@@ -71,6 +72,17 @@ class Bases:
 
 
 @dataclass(frozen=True, slots=True)
+class Trade:
+    """What a steady link gives when its threshold follows it so that a block is refused with
+    ``abort_probability``: rarely refused blocks are charged a higher error rate."""
+
+    abort_probability: float
+    q_z: float
+    q_x: float
+    bits_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """present, proposed: rates with the settings of the file and with ``settings``.
 
@@ -79,7 +91,8 @@ class Plan:
     to be agreed; length: what a block that meets them yields. abort_probability: share of
     simulated blocks that miss one (with its 95 % interval), counts and loss wandering as the link
     says. Where both bases of decoy states make key these three are those of the key basis: each
-    has its own. bases: what key from one basis and from both would give.
+    has its own. bases: what key from one basis and from both would give. trade: of pairs, key
+    from both bases.
     """
 
     link: str
@@ -95,6 +108,7 @@ class Plan:
     abort_interval: tuple[float, float]
     account: Account
     bases: Bases
+    trade: tuple[Trade, ...]
 
 
 def plan(link: Link, *, seed: int = 0, aborts: float = 0.01) -> Plan:
@@ -111,6 +125,7 @@ def plan(link: Link, *, seed: int = 0, aborts: float = 0.01) -> Plan:
         _shortest(best, 0.0), _shortest(best, 0.95), _limits(best, then),
         thresholds, length, refused / _DRAWS, (float(interval.low), float(interval.high)),
         then.accounts[0], _bases(present, best, then.block_s),
+        _trade(best, then.block_s),
     )  # fmt: skip
 
 
@@ -127,6 +142,30 @@ def _bases(present: Planned, proposed: Planned, block_s: float) -> Bases:
         best.append(max(rates))
     (one, one_basis), (two, two_basis) = best
     return Bases(described[0], described[1], one, one_basis, two, two_basis)
+
+
+def _trade(link: Planned, block_s: float) -> tuple[Trade, ...]:
+    """Thresholds from eight earlier blocks that are as the link promises; pairs only."""
+    if link.protocol.kind != "bbm92":
+        return ()
+    counts = link.expected()
+    pulses = block_s * link.hardware.rate_hz
+    z, x = (
+        basis_string(link, math.floor(pulses * n[0]), math.floor(pulses * m[0]))
+        for n, m in ((counts.n_key, counts.m_key), (counts.n_test, counts.m_test))
+    )
+    s, rows = link.security, []
+    for refused in (0.1, 0.01, 1e-3, 1e-4):
+        q_z, q_x = (
+            threshold_from(
+                [EarlierBlock(string.errors, string.bits)] * 8, string.bits, refused / 2, first=0.5
+            )
+            for string in (z, x)
+        )
+        agreed = TwoBasisThresholds(q_z, q_x)
+        secret = two_basis_key_length(z, x, agreed, s.eps_sec, s.eps_cor).length
+        rows.append(Trade(refused, q_z, q_x, (1 - refused) * secret / block_s))
+    return tuple(rows)
 
 
 def _shortest(link: Planned, share: float) -> float | None:

@@ -39,6 +39,18 @@ def test_the_page_has_the_prose_and_the_account_of_its_template() -> None:
     assert "$" not in page
 
 
+def test_f4_recent_proofs_are_answered_paper_by_paper() -> None:
+    """Row F4: what each asks, what we do, what was read of it."""
+    papers = ("2601.17960", "2507.21416", "2511.21253", "2408.17349", "2405.16578", "2601.18035")
+    rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")]
+    for paper in papers:
+        (row,) = (line for line in rows if f"arXiv:{paper}" in line)
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 4
+        assert all(cells)
+        assert "abstract" in cells[3]
+
+
 @pytest.mark.parametrize("side", ["vectors", "soundness", "closing", "both_bases", "published"])
 def test_a_side_that_fails_fails_the_command(side: str, monkeypatch: pytest.MonkeyPatch,
                                              tmp_path: Path) -> None:  # fmt: skip

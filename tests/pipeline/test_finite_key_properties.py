@@ -194,6 +194,36 @@ def test_pairs(
     assert fewer.length <= r.length + _grain(r) + rounding
 
 
+@settings(max_examples=80)
+@given(
+    n=st.tuples(st.integers(0, 10**7), st.integers(0, 10**7)),
+    q=st.tuples(st.floats(0, 0.5), st.floats(0, 0.5)), leak=st.floats(0, 1e6), eps=EPS,
+    ratio=st.sampled_from([None, 1.0, 1.05]),
+)  # fmt: skip
+def test_both_bases(
+    n: tuple[int, int], q: tuple[float, float], leak: float, eps: float, ratio: float | None
+) -> None:
+    assume(eps > 1e-290)
+    test_z = test_x = None
+    if ratio is not None:
+        test_z, test_x = fk.agreed_tests(*n, *q, eps, ratio)
+
+    def length(q_x: float = q[1], leak_z: float = leak, eps_sec: float = eps) -> Any:
+        z, x = fk.BasisString(n[0], 0, leak_z), fk.BasisString(n[1], 0, leak)
+        agreed = fk.TwoBasisThresholds(q[0], q_x, test_z=test_z, test_x=test_x)
+        return fk.two_basis_key_length(z, x, agreed, eps_sec, 1e-15)
+
+    r = length()
+    assert 0 <= r.z.length <= n[0]
+    assert 0 <= r.x.length <= n[1]
+    assert math.isfinite(r.z.length_real)
+    assert (r.length == 0) == (r.reason is not None)
+    assert length(leak_z=leak + 100).z.length <= r.z.length
+    assert length(leak_z=leak + 100).x.length == r.x.length
+    assert length(q_x=min(0.5, q[1] + 0.01)).z.length <= r.z.length
+    assert length(eps_sec=eps / 10).length <= r.length
+
+
 @settings(max_examples=20)
 @given(order=st.permutations(range(4)))
 def test_permuting_detectors_changes_nothing(order: list[int]) -> None:

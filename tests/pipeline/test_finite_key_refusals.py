@@ -38,7 +38,7 @@ LEGAL: dict[str, dict[str, Any]] = {
     "bbm92_exact": PAIR | {"observed": 20},
     "bbm92_key_length": {
         "n": 1000, "k": 1000, "q_tol": 0.03, "leak_bits": 0.0, "verification_bits": 64,
-        "eps_sec": 1e-10, "eps_cor": 1e-15,
+        "eps_sec": 1e-10, "eps_cor": 1e-15, "test": None, "other_bits": 1.0,
     },
     "binary_entropy": {"x": 0.1},
     "chernoff_bounds": {"x": 10, "eps": 1e-10},

@@ -141,6 +141,22 @@ def test_without_mismatch_it_costs_hardly_more_than_sampling(n: int) -> None:
         assert wide.max_phase_errors(n, errors, log_failure) == pytest.approx(limit, rel=0.01)
 
 
+def test_key_from_one_basis_pays_for_unequal_detectors_too() -> None:
+    n, k, q, eps = 100_000, 20_000, 0.03, 1e-10
+    log_failure = 2 * math.log(eps / 3)
+
+    def length(test: fk.PhaseErrorTest | None, **more: float) -> int:
+        return fk.bbm92_key_length(n, k, q, 20_000, 64, eps, 1e-15, test=test, **more).length
+
+    lengths = [length(None)]
+    for ratio in (1.0, 1.02, 1.1):
+        test = fk.PhaseErrorTest.agreed(n, 600, log_failure, ratio=ratio, basis_ratio=n / k)
+        lengths.append(length(test))
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[1] > 0.97 * lengths[0]
+    assert length(None, other_bits=100.0) == lengths[0] - 100
+
+
 def test_the_agreed_test_is_the_best_of_its_kind() -> None:
     log_failure = math.log(1e-20)
     n, errors, ratio = 100_000, 2600, 1.05

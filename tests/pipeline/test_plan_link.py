@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -88,6 +89,17 @@ def test_the_command_says_the_same_in_words_and_in_json() -> None:
     found = json.loads(told.stdout.strip().splitlines()[-1])
     assert f"{found['length']:,} bits" in words.stdout
     assert CliRunner().invoke(app, ["plan", "nowhere.toml"]).exit_code == 1
+
+
+def test_the_plan_shows_what_rarely_refused_blocks_cost(plan: planning.Plan) -> None:
+    trade = planning.plan(load_link("nice2022")).trade
+    assert [t.abort_probability for t in trade] == [0.1, 0.01, 1e-3, 1e-4]
+    for often, seldom in itertools.pairwise(trade):
+        assert seldom.q_z > often.q_z
+        assert seldom.q_x > often.q_x
+    best = max(trade, key=lambda t: t.bits_per_s)
+    assert best.abort_probability in (0.01, 1e-3)
+    assert plan.trade == ()
 
 
 def test_the_plan_says_which_of_one_and_two_bases_gives_more(plan: planning.Plan) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from photonlink.pipeline.stages.finite_key import inputs
 from photonlink.pipeline.stages.finite_key.costs import entropy_of_bound
+from photonlink.pipeline.stages.finite_key.mismatch import PhaseErrorTest
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
 
@@ -136,15 +137,28 @@ def bbm92_key_length(
     verification_bits: int,
     eps_sec: float,
     eps_cor: float,
+    *,
+    test: PhaseErrorTest | None = None,
+    other_bits: float = 0.0,
 ) -> KeyLength:
-    """What the node charges: the exact bound at the agreed threshold, never at the count seen.
+    """Key from one basis, charged at the agreed threshold, never at the count seen.
 
     errors = floor(q_tol k). ``verification_bits`` is the length of the tag really sent: it is
-    charged when longer than the t of the formula.
+    charged when longer than the t of the formula. test: where detectors differ, agreed before the
+    block (log_failure: 2 ln(eps_sec / 3)); None: equal detectors, exact tail. other_bits: charged
+    beside (``charges``: multi-clicks, the outcome of verification, numbers told).
     """
     q_tol = inputs.rate("q_tol", q_tol, at_most=0.5)
     n, k, leak_bits, eps_sec, eps_cor = checked_block(n, k, leak_bits, eps_sec, eps_cor)
     tag = inputs.count("verification_bits", verification_bits)
-    result = bbm92_exact(n, k, math.floor(q_tol * k), leak_bits, eps_sec, eps_cor)
-    extra = max(0, tag - tag_bits(eps_cor))
-    return make_account("hypergeometric", n, k, result.phi, leak_bits, result.penalty_bits + extra)
+    extra = max(0, tag - tag_bits(eps_cor)) + inputs.not_negative("other_bits", other_bits)
+    if test is not None and not isinstance(test, PhaseErrorTest):
+        raise inputs.ParameterError("test", "must be a PhaseErrorTest", test)
+    errors = math.floor(q_tol * k)
+    result = bbm92_exact(n, k, errors, leak_bits, eps_sec, eps_cor)
+    name, phi = "hypergeometric", result.phi
+    if test is not None:
+        log_failure = 2 * math.log(eps_sec / 3)
+        name = f"ratio {test.ratio:.4g}"
+        phi = test.max_phase_errors(n, errors, log_failure) / n if n and k else 0.5
+    return make_account(name, n, k, phi, leak_bits, result.penalty_bits + extra)
