@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from photonlink.pipeline.stages import finite_key as fk
+from photonlink.pipeline.stages.finite_key import following
 
 
 def test_multi_clicks_cost_their_places_and_their_bits() -> None:
@@ -103,6 +105,13 @@ def test_any_history_gives_a_legal_threshold(
     q = fk.threshold_from(earlier, bits, refused, first=first)
     assert 0 < q <= 0.5
     fk.TwoBasisThresholds(q, q)
+
+
+@pytest.mark.parametrize("degrees", [*range(1, 12), 30, 31])
+@pytest.mark.parametrize("beyond", [0.4, 0.05, 1e-3, 1e-6])
+def test_students_quantile_is_scipys(degrees: int, beyond: float) -> None:
+    wanted = -float(stdtrit(degrees, beyond))
+    assert following.student_quantile(degrees, beyond) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_histories_that_are_none_are_named() -> None:

@@ -91,7 +91,9 @@ def test_bounds_are_concave_and_grow(bound: object, a: float, b: float, r: float
 def _best_eve(test: fk.PhaseErrorTest, pairs: int, ratio: float, log_failure: float) -> float:
     """Probability that an Eve who sees everything and chooses each state best, or stops, beats the
     bound: backward induction over (key pairs, phase errors, test errors)."""
-    states = [both_bases._exploiting_state(x, ratio) for x in (*np.linspace(0, 1, 13), 0.02)]
+    bias = np.array([1.0, 1.0, 1 / test.basis_ratio, 1 / test.basis_ratio])
+    states = [bias * both_bases._exploiting_state(x, ratio) for x in (*np.linspace(0, 1, 13), 0.02)]
+    states = [state / state.sum() for state in states]
     size = pairs + 1
     n, phase, _ = np.ogrid[:size, :size, :size]
     limit = np.vectorize(
@@ -112,15 +114,18 @@ def _best_eve(test: fk.PhaseErrorTest, pairs: int, ratio: float, log_failure: fl
 
 @pytest.mark.parametrize("ratio", [1.0, 1.1, 1.5])
 @pytest.mark.parametrize("failure", [0.3, 0.03])
+@pytest.mark.parametrize("basis_ratio", [1.0, 3.0, 0.4])
 def test_the_best_adaptive_eve_stays_below_the_failure_probability(
-    ratio: float, failure: float
+    ratio: float, failure: float, basis_ratio: float
 ) -> None:
     pairs = 32
     log_failure = math.log(failure)
-    test = fk.PhaseErrorTest.agreed(16, 2, log_failure, ratio=ratio)
+    test = fk.PhaseErrorTest.agreed(
+        16, 2, log_failure, ratio=ratio, basis_ratio=basis_ratio
+    )  # fmt: skip
     assert 1e-4 < _best_eve(test, pairs, ratio, log_failure) <= failure
     # a bound that was told of equal detectors does not hold for unequal ones
-    unaware = fk.PhaseErrorTest.agreed(16, 2, log_failure, ratio=1.0)
+    unaware = fk.PhaseErrorTest.agreed(16, 2, log_failure, ratio=1.0, basis_ratio=basis_ratio)
     if ratio == 1.5 and failure == 0.03:
         assert _best_eve(unaware, pairs, ratio, log_failure) > failure
 

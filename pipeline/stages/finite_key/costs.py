@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import betainc
-
 from photonlink.pipeline.stages.finite_key import inputs
 
 LONGEST_TAG_BITS = 4096
@@ -58,6 +56,8 @@ def second_order_leak(n: float, e: float, eps: float) -> SecondOrderLeak:
 
 def _errors_at_most(n: int, e: float, probability: float) -> int:
     """n less the quantile of Bin(n, 1 - e): the most errors y with P[Y >= y] >= probability."""
+    from scipy.special import betainc  # a quarter of a second that a node need not spend
+
     low, high = 0, n + 1
     while high - low > 1:
         middle = (low + high) // 2

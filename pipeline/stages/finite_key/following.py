@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from scipy.special import ndtri, stdtrit
+from statistics import NormalDist
 
 from photonlink.pipeline.stages.finite_key import inputs
 
@@ -65,10 +64,43 @@ def threshold_from(
     ahead, doubt = _trend(known, mean, variance, scatter)
     spread = math.sqrt(variance / bits + scatter + doubt)
     # a spread that is itself estimated from few blocks has Student's tail
-    z = -float(stdtrit(len(known) - 1, refused) if scatter > 0 else ndtri(refused))
+    z = student_quantile(len(known) - 1, refused) if scatter > 0 else _normal_quantile(refused)
     # Cornish-Fisher: few errors have a longer upper tail
     skew = (z * z - 1) / (6 * bits) if z > 1 else 0.0
     return _on_grid(ahead + max(0.0, z) * spread + skew)
+
+
+def _normal_quantile(beyond: float) -> float:
+    """z with P[Z > z] = beyond."""
+    return -NormalDist().inv_cdf(beyond)
+
+
+def student_quantile(degrees: int, beyond: float) -> float:
+    """t >= 0 with P[T > t] = beyond (at least 1e-12, at most 1/2), whole degrees of freedom.
+
+    Bisection on the finite series of the distribution (Abramowitz and Stegun, 26.7.3, 26.7.4).
+    """
+    tail = min(0.5, max(1e-12, beyond))
+    low, high = 0.0, math.pi / 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _student_tail(degrees, middle) > tail else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _student_tail(degrees: int, angle: float) -> float:
+    """P[T > sqrt(degrees) tan(angle)]."""
+    square = math.cos(angle) ** 2
+    odd = degrees % 2 == 1
+    # powers of the cosine: odd degrees 1, 3, ..., degrees - 2; even ones 0, 2, ..., degrees - 2
+    term, total = (math.cos(angle) if odd else 1.0), 0.0
+    for j in range(1 if odd else 0, degrees - 1, 2):
+        total += term
+        term *= square * (j + 1) / (j + 2)
+    inside = math.sin(angle) * total
+    if odd:
+        inside = 2 / math.pi * (angle + inside)
+    return (1 - inside) / 2
 
 
 def _scatter(known: Sequence[EarlierBlock], mean: float, variance: float) -> float:

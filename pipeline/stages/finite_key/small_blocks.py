@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import minimize_scalar
-
 from photonlink.pipeline.stages.finite_key import inputs
 from photonlink.pipeline.stages.finite_key.bbm92 import (
     KeyLength,
@@ -50,6 +48,8 @@ def _nu_of_xi(xi: float, n: int, k: int, q: float, eps_pe: float) -> float:
 
 def _best_nu(n: int, k: int, q: float, eps_pe: float) -> tuple[float, float]:
     """(nu, xi) with the smallest nu."""
+    from scipy.optimize import minimize_scalar  # of planners only, and slow to import
+
     lowest = math.sqrt(-(n + 1) * math.log(eps_pe) / ((n + k) * k))
     found = minimize_scalar(
         lambda ln: _nu_of_xi(lowest * (1 + math.exp(ln)), n, k, q, eps_pe),
@@ -94,6 +94,8 @@ def lim2021(
     q_tol = inputs.rate("q_tol", q_tol, at_most=0.5)
     if not inputs.flag("optimise", optimise):
         return _length(n, k, q_tol, leak_ec, eps_sec, eps_cor, 2 / 3)
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(
         lambda s: -_length(n, k, q_tol, leak_ec, eps_sec, eps_cor, s).key.length_real,
         bounds=(0.01, _LARGEST_SHARE),
