@@ -92,7 +92,6 @@ def analyze(
 
 def _told_format(form: str | None) -> WireFormat | None:
     """The format that --format names; None when it names none."""
-
     if form is None:
         return None
     if form not in FORMATS:
@@ -100,6 +99,8 @@ def _told_format(form: str | None) -> WireFormat | None:
     parameters = {} if form in FIXED_UNIT else {"resolution_ps": 1.0}
     if form.startswith("t3"):
         parameters["sync_period_ps"] = 1.0
+    from photonlink.hal.tags import WireFormat
+
     return WireFormat(form, parameters)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from typing import Any
 
 from rich.console import Console
@@ -96,14 +97,16 @@ def test_without_a_terminal_events_are_lines_to_read() -> None:
     opened = [{"name": "pump", "address": "tcp://a:1", "reason": ""}, {"name": "tagger"}]
     report.event("opened", instruments=opened)
     report.event("summary", secret_bits=0, qber=None, f_ec=1.0412345678, aborts=["one", "two"])
-    lines = out.getvalue().splitlines()
-    assert lines[0].startswith("block: block=4, sifted_bits=200000, ")
+    stamped = out.getvalue().splitlines()
+    first = re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 (.*)", stamped[0])
+    assert first
+    lines = [re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+\+00:00 ", "", line) for line in stamped]
+    assert first[1].startswith("block: block=4, sifted_bits=200000, ")
     assert "abort" not in lines[0]
     assert lines[1:] == [
-        "opened:",
-        "  instruments: name=pump, address=tcp://a:1",
-        "  instruments: name=tagger",
+        "opened instruments: name=pump, address=tcp://a:1",
+        "opened instruments: name=tagger",
         "summary: secret_bits=0, f_ec=1.04123",
-        "  aborts: one",
-        "  aborts: two",
+        "summary aborts: one",
+        "summary aborts: two",
     ]
