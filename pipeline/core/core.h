@@ -18,4 +18,5 @@
 #include "pl_cascade.h"
 #include "pl_cascade_many.h"
 #include "pl_ldpc.h"
+#include "pl_seal.h"
 #endif

@@ -1,0 +1,118 @@
+/* Sealing of records: Monocypher on locked buffers. Keys and plain text never leave them. */
+#include "secret.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+#include "vendor/monocypher/monocypher.h"
+
+static size_t bytes_of(const pl_secret *secret) {
+  int64_t n_bits = pl_secret_bits(secret);
+  return n_bits > 0 ? (size_t)((n_bits + 7) / 8) : 0;
+}
+
+/* The bytes of a sealing key, or NULL: of another length, or of another process. */
+static const uint8_t *sealing_key(const pl_secret *key) {
+  return pl_secret_bits(key) == PL_SEAL_KEY_BITS ? pl_secret_bytes(key) : NULL;
+}
+
+static int fill_random(uint8_t *out, size_t n) {
+  for (size_t done = 0; done < n;) {
+    ssize_t got = getrandom(out + done, n - done, 0);
+    if (got < 0 && errno != EINTR) return PL_E_STATE;
+    if (got > 0) done += (size_t)got;
+  }
+  return PL_OK;
+}
+
+int pl_seal_public(const pl_secret *key, const uint8_t *context, size_t n_context,
+                   const uint8_t *plain, size_t n_plain, uint8_t *out, size_t n_out) {
+  const uint8_t *k = sealing_key(key);
+  if (!k) return PL_E_STATE;
+  if (n_out < PL_SEAL_OVERHEAD || n_out - PL_SEAL_OVERHEAD != n_plain) return PL_E_CAPACITY;
+  int status = fill_random(out, PL_SEAL_NONCE);
+  if (status) return status;
+  uint8_t *text = out + PL_SEAL_NONCE;
+  crypto_aead_lock(text, text + n_plain, k, out, context, n_context, plain, n_plain);
+  return PL_OK;
+}
+
+int pl_unseal_public(const pl_secret *key, const uint8_t *context, size_t n_context,
+                     const uint8_t *sealed, size_t n_sealed, uint8_t *out, size_t n_out) {
+  const uint8_t *k = sealing_key(key);
+  if (!k) return PL_E_STATE;
+  if (n_sealed < PL_SEAL_OVERHEAD || n_sealed - PL_SEAL_OVERHEAD != n_out) return PL_E_DATA;
+  const uint8_t *text = sealed + PL_SEAL_NONCE;
+  int wrong = crypto_aead_unlock(out, text + n_out, k, sealed, context, n_context, text, n_out);
+  return wrong ? PL_E_DATA : PL_OK; /* nothing was written to `out` when it is wrong */
+}
+
+int pl_seal(const pl_secret *key, const uint8_t *context, size_t n_context, const pl_secret *plain,
+            uint8_t *out, size_t n_out) {
+  const uint8_t *bytes = pl_secret_bytes(plain);
+  if (!bytes) return PL_E_STATE;
+  return pl_seal_public(key, context, n_context, bytes, bytes_of(plain), out, n_out);
+}
+
+int pl_unseal(const pl_secret *key, const uint8_t *context, size_t n_context,
+              const uint8_t *sealed, size_t n_sealed, pl_secret *plain) {
+  uint8_t *bytes = pl_secret_bytes(plain);
+  if (!bytes) return PL_E_STATE;
+  int64_t n_bits = pl_secret_bits(plain);
+  explicit_bzero(bytes, bytes_of(plain));
+  int status = pl_unseal_public(key, context, n_context, sealed, n_sealed, bytes, bytes_of(plain));
+  /* Bits behind the last one are zero in every secret: nothing else was ever sealed. */
+  if (status == PL_OK && n_bits % 8 && bytes[n_bits / 8] & (0xff >> n_bits % 8)) status = PL_E_DATA;
+  if (status) explicit_bzero(bytes, bytes_of(plain));
+  return status;
+}
+
+int pl_derive_key(pl_secret *out, const pl_secret *key, const uint8_t *purpose, size_t n) {
+  uint8_t *target = pl_secret_bytes(out);
+  const uint8_t *source = pl_secret_bytes(key);
+  if (!target || !source) return PL_E_STATE;
+  if (pl_secret_bits(out) != PL_SEAL_KEY_BITS || bytes_of(key) < 32 || bytes_of(key) > 64)
+    return PL_E_ARGUMENT;
+  crypto_blake2b_keyed(target, PL_SEAL_KEY_BITS / 8, source, bytes_of(key), purpose, n);
+  return PL_OK;
+}
+
+int pl_keyed_digest(const pl_secret *key, const uint8_t *data, size_t n, uint8_t *out) {
+  const uint8_t *source = pl_secret_bytes(key);
+  if (!source) return PL_E_STATE;
+  if (bytes_of(key) < 32 || bytes_of(key) > 64) return PL_E_ARGUMENT;
+  crypto_blake2b_keyed(out, 32, source, bytes_of(key), data, n);
+  return PL_OK;
+}
+
+/* The working memory is more than most systems let a user lock: it is kept out of core files and
+ * wiped, and may reach the swap while this runs. */
+int pl_stretch_passphrase(pl_secret *out, const pl_secret *passphrase, const uint8_t *salt,
+                          uint32_t kibibytes, uint32_t passes) {
+  uint8_t *target = pl_secret_bytes(out);
+  const uint8_t *pass = pl_secret_bytes(passphrase);
+  if (!target || !pass) return PL_E_STATE;
+  if (pl_secret_bits(out) != PL_SEAL_KEY_BITS || kibibytes < 8 || kibibytes > 1u << 21 || !passes)
+    return PL_E_ARGUMENT;
+  size_t size = (size_t)kibibytes * 1024;
+  void *work = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (work == MAP_FAILED) return PL_E_MEMORY;
+  (void)madvise(work, size, MADV_DONTDUMP);
+  crypto_argon2_config config = {CRYPTO_ARGON2_ID, kibibytes, passes, 1};
+  crypto_argon2_inputs inputs = {pass, salt, (uint32_t)bytes_of(passphrase), 16};
+  crypto_argon2(target, PL_SEAL_KEY_BITS / 8, work, config, inputs, crypto_argon2_no_extras);
+  explicit_bzero(work, size);
+  munmap(work, size);
+  return PL_OK;
+}
+
+int pl_protect_process(void) {
+  struct rlimit none = {0, 0};
+  if (setrlimit(RLIMIT_CORE, &none)) return PL_E_STATE;
+  return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ? PL_E_STATE : PL_OK;
+}
