@@ -31,10 +31,12 @@ if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.delayed_link import DelayedLink, LinkClosed
-from benchmarks.distil_end import Plan, Release
+from benchmarks.distil_end import Plan, Release, store_place
 from benchmarks.distil_roles import Alice, Bob
 from benchmarks.measure import Effort, Row
+from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.keys.psk import create_psk
+from photonlink.pipeline.keys.store_key import create_key_file
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
@@ -185,6 +187,8 @@ def run(plan: Plan, seconds: float) -> Outcome:
     mine, theirs = context.Pipe()
     try:
         create_psk(directory / "psk", PSK_BYTES)
+        for role in ("alice", "bob"):
+            create_key_file(directory / f"{role}.key")
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(120)
             child = context.Process(
@@ -201,7 +205,7 @@ def run(plan: Plan, seconds: float) -> Outcome:
             raise RuntimeError("distil: Alice's process does not answer")
         peers: Account = mine.recv()
         child.join(60)
-        check_keys(directory, [each.number for each in bob.released])
+        check_keys(directory, bob)
         keyed = bob.blocks_verified * plan.block_bits
         ideal = keyed * binary_entropy(bob.errors / keyed)
         outcome = Outcome(
@@ -214,13 +218,19 @@ def run(plan: Plan, seconds: float) -> Outcome:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def check_keys(directory: Path, numbers: list[int]) -> None:
-    """Both stores hold the same keys."""
-    for number in numbers:
-        name = f"block-{number:08d}.key"
-        mine, theirs = (directory / role / "keys" / name for role in ("alice", "bob"))
-        if not mine.stat().st_size or mine.read_bytes() != theirs.read_bytes():
-            raise AssertionError(f"distil: the keys of block {number} differ")
+def check_keys(directory: Path, bob: Bob) -> None:
+    """Both stores hold the same keys. Alice's process has ended."""
+    with NodeStore.open(store_place(directory, "alice")) as alice:
+        for each in bob.released:
+            sides = [
+                end.get_key(each.number, entry.net_bits, entry.key_seal)
+                for end, ledger in ((alice.keys, alice.ledger), (bob.store, bob.ledger))
+                if (entry := ledger.state.blocks[each.number]).net_bits
+            ]
+            if len(sides) != 2 or not sides[0].equals(sides[1]):
+                raise AssertionError(f"distil: the keys of block {each.number} differ")
+            for side in sides:
+                side.close()
 
 
 # ---- memory ----

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.delayed_link import DelayedLink
-from photonlink.pipeline.keys.ledger import Ledger
-from photonlink.pipeline.keys.psk import load_psk
-from photonlink.pipeline.keys.store import DirectoryStore
+from photonlink.pipeline.keys.node_store import NodeStore, StorePlace
+from photonlink.pipeline.keys.store_key import KeySource
 from photonlink.pipeline.native.cascade_many import HEAD_BYTES
 from photonlink.pipeline.native.hashing import Toeplitz
 from photonlink.pipeline.native.secret import SecretBits
@@ -96,6 +95,7 @@ class Work:
     n_out: int = 0
     drawn: bool = False  # Alice: the seed exists and goes out
     sent: int = 0  # Bob: received
+    seal: str = ""  # of the stored key
 
 
 def _head(data: memoryview) -> tuple[int, int]:
@@ -104,16 +104,19 @@ def _head(data: memoryview) -> tuple[int, int]:
     return kind, size
 
 
+def store_place(directory: Path, role: str) -> StorePlace:
+    return StorePlace(directory / role, "bench", role, KeySource(directory / f"{role}.key"))
+
+
 class End:
     """What Alice and Bob share. ``step`` is one turn of the loop."""
 
     def __init__(self, role: str, plan: Plan, link: DelayedLink, directory: Path) -> None:
         self.plan, self.link, self.role = plan, link, role
         self.times = Times()
-        self.ledger = Ledger.open(directory / role)
-        self.store = DirectoryStore(directory / role / "keys")
-        self.psk = load_psk(directory / "psk")
-        self.ledger.bind(self.psk.key_id)
+        self._node_store = NodeStore.open(store_place(directory, role))
+        self.ledger, self.store = self._node_store.ledger, self._node_store.keys
+        self.psk = self._node_store.psk(directory / "psk")
         pads = Pads(self.psk, self.ledger, self.store)
         peer = "bob" if role == "alice" else "alice"
         self.out = Stream(self.psk, pads, role, bytes(32))
@@ -249,7 +252,7 @@ class End:
                 with self.times.stage("amplification"):
                     context.modified_into(y, work.key, work.seed)
                 with self.times.stage("store"):
-                    self.store.put_key(work.number, y)
+                    work.seal = self.store.put_key(work.number, y)
                 self._tell(work, "stored")
         y.close()
         context.close()
@@ -265,7 +268,8 @@ class End:
                 work.drawn = True
             else:
                 self._record(
-                    work.number, "prepared", leak_bits=work.leak_bits, secret_bits=work.n_out
+                    work.number, "prepared", leak_bits=work.leak_bits, secret_bits=work.n_out,
+                    key_seal=work.seal
                 )
                 self.send(READY, NUMBER.pack(work.number))
                 self.send_tag()
@@ -311,6 +315,6 @@ class End:
     def close(self) -> None:
         self._jobs.put(None)
         self._worker.join(30)
-        for each in (self.out, self.into, self.ledger, self.psk):
+        for each in (self.out, self.into, self._node_store, self.psk):
             each.close()
         os.close(self.wake)

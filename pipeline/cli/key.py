@@ -1,4 +1,4 @@
-"""The commands that show and hand out key: ``key list`` and ``key take``."""
+"""The commands about a node's store: ``key list``, ``take``, ``check``, ``new-store-key``, …"""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 
 from photonlink.pipeline.cli.options import JsonListOption
 
-app = typer.Typer(help="Key in the store of a node that is not running.", rich_markup_mode=None)
+app = typer.Typer(
+    help="The store of a node that is not running: its key, its seals, its anchor.",
+    rich_markup_mode=None,
+)
 StationArgument = Annotated[Path, typer.Argument(help="Station file of the node.")]
 
 
@@ -20,24 +23,23 @@ def list_(station: StationArgument, as_json: JsonListOption = False) -> None:
     from dataclasses import asdict
 
     from photonlink.pipeline.keys.delivery import stored_blocks
-    from photonlink.pipeline.keys.ledger import Ledger
     from photonlink.pipeline.keys.policy import is_marked
+    from photonlink.pipeline.node.open_store import open_store
     from photonlink.pipeline.node.station import load_node_station
 
-    node = load_node_station(station).node
-    ledger = Ledger.open(node.state_dir)
-    try:
-        blocks = stored_blocks(ledger)
-    finally:
-        ledger.close()
+    loaded = load_node_station(station)
+    with open_store(loaded) as store:
+        blocks = stored_blocks(store.ledger)
+        findings = store.findings
     if as_json:
         print(json.dumps([asdict(b) for b in blocks]))
         return
+    _tell(findings)
     for b in blocks:
         taken = ", delivered" if b.delivered else ""
         print(f"block {b.block}: {b.bits} bits, {b.provenance}{taken}")
     held = [b for b in blocks if not b.delivered]
-    free = [b for b in held if node.allow_emulated_keys or not is_marked(b.provenance)]
+    free = [b for b in held if loaded.node.allow_emulated_keys or not is_marked(b.provenance)]
     print(f"{sum(b.bits for b in held)} bits stored, {sum(b.bits for b in free)} can be taken")
 
 
@@ -49,15 +51,67 @@ def take(
 ) -> None:
     """Hand out one block, once. Key from emulated or recorded light is refused."""
     from photonlink.pipeline.keys.delivery import deliver
-    from photonlink.pipeline.keys.ledger import Ledger
-    from photonlink.pipeline.keys.store import DirectoryStore
+    from photonlink.pipeline.node.open_store import open_store
     from photonlink.pipeline.node.station import load_node_station
 
-    node = load_node_station(station).node
-    ledger = Ledger.open(node.state_dir)
-    try:
-        store = DirectoryStore(node.state_dir / "keys")
-        bits = deliver(ledger, store, block, file, allow_marked=node.allow_emulated_keys)
-    finally:
-        ledger.close()
-    print(f"wrote {bits} bits of block {block} to {file}")
+    loaded = load_node_station(station)
+    allow = loaded.node.allow_emulated_keys
+    with open_store(loaded) as store:
+        _tell(store.findings)
+        bits = deliver(store.ledger, store.keys, block, file, allow_marked=allow)
+    print(
+        f"wrote {bits} bits of block {block} to {file}; until the next session the anchor alone "
+        "knows of it, not the peer"
+    )
+
+
+@app.command()
+def check(station: StationArgument) -> None:
+    """Open every record of key and pads. A damaged one is burnt here, and the peer will be told."""
+    from photonlink.pipeline.node.open_store import open_store
+    from photonlink.pipeline.node.station import load_node_station
+
+    with open_store(load_node_station(station)) as store:
+        _tell(store.findings)
+        burnt = store.check()
+    for text in burnt:
+        print(f"burnt: {text}")
+    if burnt:
+        raise typer.Exit(1)
+    print("every record opens")
+
+
+@app.command("new-store-key")
+def new_store_key(file: Annotated[Path, typer.Argument(help="New file (mode 0600).")]) -> None:
+    """Make the key that a node's store is sealed with. Keep it apart from the store."""
+    from photonlink.pipeline.keys.store_key import create_key_file
+
+    create_key_file(file)
+    print(f'wrote {file}: name it in the station file, [node] store_key = "{file}"')
+
+
+@app.command()
+def anchor(
+    station: StationArgument,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="The store was not restored from a backup: trust it.")
+    ] = False,
+) -> None:
+    """Show the anchor outside the store, or make a new one in place of one that was lost."""
+    from photonlink.pipeline.keys.node_store import NodeStore
+    from photonlink.pipeline.node.open_store import store_place
+    from photonlink.pipeline.node.station import load_node_station
+
+    place = store_place(load_node_station(station))
+    with NodeStore.open(place, renew_anchor=renew) as store:
+        _tell(store.findings)
+        state = store.ledger.state
+        print(
+            f"{place.anchor_path}: {store.ledger.sequence} records, session {state.epoch}, "
+            f"{state.delivered_count} blocks delivered"
+        )
+
+
+def _tell(findings: list[str]) -> None:
+    for text in findings:
+        typer.echo(f"store: {text}", err=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photonlink.pipeline.keys.psk import create_psk
+from photonlink.pipeline.keys.store_key import create_key_file
 
 # The addresses are of instruments that are not there: "auto" says so and attaches to emulators.
 
@@ -69,6 +70,7 @@ role = "{side}"
 link = "demo"
 psk = "link.psk"
 state_dir = "{side}-state"
+store_key = "{side}-store.key"   # made for this demo: it lies beside what it seals
 allow_emulated_keys = false
 
 [peer]
@@ -96,7 +98,7 @@ class DemoFiles:
 def write_demo_files(
     folder: Path, mqtt_port: int, peer_port: int, *, seed: int | None, block_bits: int | None
 ) -> DemoFiles:
-    """Two station files and a pre-shared key, as on two machines; emulators in ``run``."""
+    """Two station files, a pre-shared key, a key for each store; emulators in ``run``."""
     create_psk(folder / "link.psk")
     protocol = f"[protocol]\nblock_sifted_bits = {block_bits}\n" if block_bits else ""
     stations = {}
@@ -112,6 +114,7 @@ def write_demo_files(
         text += _TAGGERS[side]
         for letter in "hvda":
             text += _DETECTOR.format(side=side, letter=letter, bias_v=62.0)
+        create_key_file(folder / f"{side}-store.key")
         stations[side] = folder / f"{side}.toml"
         stations[side].write_text(text, encoding="utf-8")
     emulators = ["-m", "photonlink.firmware_sim", "--run-dir", str(folder / "run")]

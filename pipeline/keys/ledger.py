@@ -1,7 +1,8 @@
 """The ledger: one append-only file that holds the life of every secret bit of a node.
 
 A record is on disk (fsync) before the effect it describes. What it says is public: numbers of
-blocks, lengths, positions, reasons; never a bit. Layout of the file: docs/ledger.md.
+blocks, lengths, positions, reasons; never a bit. Every record is sealed and names its place in
+the row; a head in the file says how many there must be. Layout: docs/ledger.md.
 """
 
 from __future__ import annotations
@@ -10,284 +11,367 @@ import contextlib
 import json
 import os
 import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.keys.locking import lock_exclusively
-from photonlink.pipeline.native import sizes
+from photonlink.pipeline.keys.anchor import Anchor, AnchorError
+from photonlink.pipeline.keys.files import replace, write_all
+from photonlink.pipeline.keys.ledger_state import PAD_BYTES, BlockEntry, LedgerState
+from photonlink.pipeline.keys.seals import SLOT_BYTES, StoreSeal
+from photonlink.pipeline.native.sealing import TAG_BYTES, SealBroken
 
-MAGIC = b"PLLEDGR1"
-_MARK = b"\xa5\x5a"
-_HEAD = struct.Struct("<2sII")  # mark, length of the body, CRC-32 of length and body
+__all__ = ["PAD_BYTES", "BlockEntry", "Ledger", "LedgerError", "LedgerState"]
+
+MAGIC = b"PLLEDGR2"
+HEAD_BYTES = 4096  # magic, lineage, two slots for the head; the rest is zero
+SLOTS = (1024, 2048)
 MAX_RECORD_BYTES = 1 << 16
-PAD_BYTES: int = sizes.PAD_BYTES
+COMPACT_RECORDS = 8192
+_LENGTH = struct.Struct("<I")
+_FREE = frozenset({"pad"})  # eight a block: the head follows with the next record of another kind
+_ANCHORED = frozenset({"psk", "session", "reserve", "delivered", "anchored"})
+_RESTORE_NOTHING = (
+    "Restore nothing: what was used is not known any more. 'photonlink key restart' burns what is "
+    "stored; then exchange a new pre-shared key."
+)
 
 
 class LedgerError(PhotonlinkError):
     """The ledger cannot be trusted or written: nothing is distilled until that is resolved."""
 
 
-@dataclass(slots=True)
-class BlockEntry:
-    """Where a block stands: ``open`` → ``prepared`` → ``released``, or ``burnt``/``aborted``."""
-
-    block: int
-    status: str
-    sifted_bits: int = 0
-    key_bits: int = 0
-    test_bits: int = 0
-    leak_bits: int = 0
-    secret_bits: int = 0
-    refill_handshake_bytes: int = 0  # per direction
-    refill_block_bytes: int = 0  # per direction
-    epsilon: float = 0.0
-    provenance: str = ""
-    reason: str = ""
-    session: str = ""
-
-    @property
-    def refill_bits(self) -> int:
-        """Of the secret bits, how many went back into the pads: both pools and directions."""
-        return 16 * (self.refill_handshake_bytes + self.refill_block_bytes)
-
-    @property
-    def net_bits(self) -> int:
-        return self.secret_bits - self.refill_bits
-
-
-@dataclass(slots=True)
-class LedgerState:
-    """What all records together say. ``pads``: bytes used, by "direction/pool"."""
-
-    psk_id: str = ""
-    epoch: int = 0
-    peer_epoch: int = 0
-    next_block: int = 1
-    last_released: int = 0
-    epsilon: float = 0.0
-    secret_bits: int = 0
-    pads: dict[str, int] = field(default_factory=dict)
-    blocks: dict[int, BlockEntry] = field(default_factory=dict)
-    released: list[int] = field(default_factory=list)
-    delivered: set[int] = field(default_factory=set)
-    delivered_bits: int = 0
-    refilled: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
-    # after each release: bytes per direction put back so far (handshake, block)
-
-    def apply(self, record: dict[str, Any]) -> None:
-        """Fold one record in. Raises KeyError, TypeError or ValueError on nonsense."""
-        kind = record["t"]
-        if kind == "psk":
-            self.psk_id = str(record["id"])
-        elif kind == "session":
-            self.epoch = int(record["epoch"])
-        elif kind == "peer":
-            self.peer_epoch = int(record["epoch"])
-        elif kind == "pad":
-            pool, end = str(record["pool"]), int(record["end"])
-            if end < self.pads.get(pool, 0):
-                raise ValueError(f"pad position of {pool} runs backwards")
-            self.pads[pool] = end
-        elif kind == "delivered":
-            self._apply_delivered(int(record["block"]))
-        elif kind == "block":
-            self._apply_block(record)
-        else:
-            raise ValueError(f"unknown record {kind!r}")
-
-    def _apply_block(self, record: dict[str, Any]) -> None:
-        fields = {name: value for name, value in record.items() if name != "t"}
-        number, status = int(fields["block"]), str(fields["status"])
-        entry = self.blocks.get(number)
-        allowed = _NEXT_STATUS[entry.status if entry else ""]
-        if status not in allowed:
-            raise ValueError(f"block {number} cannot become {status!r}")
-        if entry is None:
-            entry = self.blocks[number] = BlockEntry(**fields)
-        for name, value in fields.items():
-            setattr(entry, name, value)
-        self.next_block = max(self.next_block, number + 1)
-        if status == "released":
-            self.released.append(number)
-            handshake, block = self.refilled[-1]
-            self.refilled.append(
-                (handshake + entry.refill_handshake_bytes, block + entry.refill_block_bytes)
-            )
-            self.last_released = number
-            self.epsilon += entry.epsilon
-            self.secret_bits += entry.net_bits
-
-    def _apply_delivered(self, number: int) -> None:
-        entry = self.blocks.get(number)
-        if entry is None or entry.status != "released" or number in self.delivered:
-            raise ValueError(f"block {number} cannot be delivered")
-        self.delivered.add(number)
-        self.delivered_bits += entry.net_bits
-
-    def pending(self) -> list[BlockEntry]:
-        """Blocks prepared here whose release the peer has not confirmed: in doubt."""
-        return [b for b in self.blocks.values() if b.status == "prepared"]
-
-    def unfinished(self) -> list[BlockEntry]:
-        return [b for b in self.blocks.values() if b.status == "open"]
-
-
-_NEXT_STATUS = {
-    "": {"open", "skipped"},
-    "open": {"prepared", "burnt", "aborted"},
-    "prepared": {"released", "burnt"},
-    "released": set(),
-    "burnt": set(),
-    "aborted": set(),
-    "skipped": set(),
-}
-
-
 class Ledger:
-    """Append records; read the state. ``open`` for a directory, ``memory`` for simulations."""
+    """Append records; read the state. ``open`` for a directory, ``memory`` for simulations.
 
-    def __init__(self, file: BinaryIO | None, lock: contextlib.ExitStack, where: str) -> None:
+    ``findings``: what was odd when it was opened and cost nothing, for the operator.
+    """
+
+    def __init__(self, path: Path | None, seal: StoreSeal | None, lineage: str) -> None:
         self.state = LedgerState()
+        self.lineage, self.sequence = lineage, 0
+        self.findings: list[str] = []
         self.recovered_bytes = 0  # of a torn last record, cut off when the file was opened
-        self._file, self._lock, self._where = file, lock, where
-        self._poisoned = False
+        self._path, self._seal = path, seal
+        self._descriptor = -1
+        self._end, self._tag, self._since_snapshot = HEAD_BYTES, "", 0
+        self._turn = 0  # the slot that is written next
+        self._broken = False  # a write failed: the file is written anew before the next record
+        self._anchor: Anchor | None = None
+        self._anchor_due = False
 
     @classmethod
     def memory(cls) -> Ledger:
-        return cls(None, contextlib.ExitStack(), "memory")
+        return cls(None, None, "")
 
     @classmethod
-    def open(cls, directory: Path) -> Ledger:
-        """Open or create ``directory/ledger.log``; refuse a second user and a damaged file."""
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = directory / "ledger.log"
-        with contextlib.ExitStack() as stack:
-            lock_exclusively(directory / "lock", stack)
-            fresh = not path.exists()
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-            file = stack.enter_context(os.fdopen(descriptor, "r+b", buffering=0))
-            ledger = cls(file, stack, str(path))
-            if fresh or path.stat().st_size < len(MAGIC):
-                ledger._start(directory)
-            else:
-                ledger._load()
-            ledger._lock = stack.pop_all()
+    def open(cls, folder: Path, seal: StoreSeal) -> Ledger:
+        """Open or create ``folder/ledger.log``; the caller holds the folder's lock.
+
+        Raises LedgerError: damaged, cut off, or sealed with another key.
+        """
+        path = folder / "ledger.log"
+        try:
+            if not path.exists():
+                ledger = cls(path, seal, os.urandom(16).hex())
+                ledger._rewrite()
+                return ledger
+            data = path.read_bytes()
+        except OSError as error:
+            raise _unusable(str(path), error) from error
+        ledger = cls(path, seal, data[len(MAGIC) : len(MAGIC) + 16].hex())
+        ledger._load(data)
         return ledger
 
-    def _start(self, directory: Path) -> None:
-        assert self._file is not None  # noqa: S101 - only called for files
-        self._file.truncate(0)
-        self._write(MAGIC)
-        if os.name == "posix":
-            folder = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _load(self) -> None:
-        assert self._file is not None  # noqa: S101 - only called for files
-        data = self._file.read()
-        if not data.startswith(MAGIC):
-            raise LedgerError("this is not a ledger", where=self._where)
-        position = len(MAGIC)
-        for body, end in _records(data, position):
-            try:
-                self.state.apply(json.loads(body))
-            except (ValueError, KeyError, TypeError) as error:
-                raise LedgerError(
-                    f"the record at byte {position} makes no sense ({error})", where=self._where
-                ) from error
+    # ---- reading ----
+    def _load(self, data: bytes) -> None:
+        head = self._read_head(data)
+        position, known = HEAD_BYTES, int(head["sequence"])
+        first = int(head["first"])
+        self.sequence = first
+        while position < len(data):
+            body, end = self._open_record(data, position)
+            if body is None:
+                break
+            self._take(body, position)
             position = end
-        self.recovered_bytes = len(data) - position
-        if self.recovered_bytes:
-            if _any_record_after(data, position + 1):
-                raise LedgerError(
-                    f"the record at byte {position} is damaged, valid ones follow",
-                    where=self._where,
-                    hint="Restore nothing: burn the key of both nodes and exchange a new PSK.",
-                )
-            self._file.truncate(position)
-        self._file.seek(position)
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Write, sync, then apply. After a failed write the ledger refuses everything."""
-        body = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
-        self._check_record(record)
-        if self._file is not None:
-            length = struct.pack("<I", len(body))
-            self._write(_HEAD.pack(_MARK, len(body), zlib.crc32(length + body)) + body)
-        self.state.apply(record)
-
-    def _check_record(self, record: dict[str, Any]) -> None:
-        """A record that cannot be applied must not reach the disk."""
-        if record["t"] == "pad" and record["end"] < self.state.pads.get(record["pool"], 0):
-            raise LedgerError(f"pads of {record['pool']} are already used", where=self._where)
-        if record["t"] == "block":
-            entry = self.state.blocks.get(record["block"])
-            if record["status"] not in _NEXT_STATUS[entry.status if entry else ""]:
-                raise LedgerError(
-                    f"block {record['block']} cannot become {record['status']}", where=self._where
-                )
-
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None  # noqa: S101 - only called for files
-        if self._poisoned:
-            raise LedgerError("an earlier write failed, nothing is written", where=self._where)
-        try:
-            written = self._file.write(data)
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            self._poisoned = True
+        if self.sequence < known:
             raise LedgerError(
-                f"cannot write ({error.strerror})",
-                where=self._where,
-                hint="Key generation stops; free space or replace the disk, then restart.",
-            ) from error
-        if written != len(data):
-            self._poisoned = True
-            raise LedgerError("the disk took only part of a record", where=self._where)
+                f"record {self.sequence + 1} at byte {position} is damaged or cut off; "
+                f"{known - self.sequence} records are known to follow",
+                where=str(self._path),
+                hint=_RESTORE_NOTHING,
+            )
+        self._end, self.recovered_bytes = position, len(data) - position
+        if self.recovered_bytes > MAX_RECORD_BYTES + TAG_BYTES + 64:
+            raise LedgerError(
+                f"{self.recovered_bytes} bytes of nothing known follow byte {position}",
+                where=str(self._path),
+                hint=_RESTORE_NOTHING,
+            )
+        self._settle(known)
 
-    def bind(self, psk_id: str) -> None:
-        """The ledger belongs to one pre-shared key, the first it meets."""
+    def _settle(self, known: int) -> None:
+        """Cut off what a crash left, and let the head say what is there."""
+        try:
+            self._reopen()
+            if self.recovered_bytes:
+                self.findings.append(
+                    f"{self._path}: {self.recovered_bytes} bytes of a record that was never "
+                    "completed were cut off; what it would have said has not happened"
+                )
+                os.ftruncate(self._descriptor, self._end)
+                os.fsync(self._descriptor)
+            if self.sequence != known or self.findings:
+                self._write_head()
+                self._write_head()
+        except OSError as error:
+            raise _unusable(str(self._path), error) from error
+
+    def _read_head(self, data: bytes) -> dict[str, str | int]:
+        """The later of the two slots. Raises LedgerError."""
+        assert self._seal is not None  # noqa: S101 - only called for files
+        if data.startswith(b"PLLEDGR1"):
+            raise LedgerError(
+                "this ledger is of version 1",
+                where=str(self._path),
+                hint="'photonlink key migrate STATION' converts it.",
+            )
+        blank = bytearray(data[:HEAD_BYTES])
+        blank[: len(MAGIC) + 16] = bytes(len(MAGIC) + 16)
+        found: list[tuple[int, dict[str, str | int]]] = []
+        for turn, at in enumerate(SLOTS):
+            slot = data[at : at + SLOT_BYTES]
+            blank[at : at + SLOT_BYTES] = bytes(SLOT_BYTES)
+            try:
+                fields = self._seal.read_slot("head", slot, lineage=self.lineage)
+            except (SealBroken, struct.error):
+                self.findings.append(f"{self._path}: one of the two copies of the head was damaged")
+                continue
+            if fields:
+                found.append((turn, fields))
+        if not data.startswith(MAGIC) or len(data) < HEAD_BYTES or any(blank):
+            raise LedgerError("this is not a ledger, or a damaged one", where=str(self._path))
+        if not found:
+            raise LedgerError(
+                "the ledger's head does not open",
+                where=str(self._path),
+                hint="Sealed with another key, for another link or role, or damaged.",
+            )
+        turn, best = max(found, key=lambda item: int(item[1]["sequence"]))
+        self._turn = 1 - turn
+        return best
+
+    def _open_record(self, data: bytes, position: int) -> tuple[bytes | None, int]:
+        assert self._seal is not None  # noqa: S101 - only called for files
+        if len(data) - position < _LENGTH.size:
+            return None, position
+        length = _LENGTH.unpack_from(data, position)[0]
+        end = position + _LENGTH.size + length
+        if end > len(data):
+            return None, position
+        sealed = data[position + _LENGTH.size : end]
+        try:
+            body = self._seal.unseal_public("ledger", sealed, **self._place())
+        except SealBroken:
+            return None, position
+        self._tag = sealed[-TAG_BYTES:].hex()
+        return body, end
+
+    def _place(self) -> dict[str, str | int]:
+        """Where the next record belongs: after that one, in this ledger."""
+        return {"lineage": self.lineage, "sequence": self.sequence + 1, "after": self._tag}
+
+    def _take(self, body: bytes, position: int) -> None:
+        try:
+            self.state.apply(json.loads(body))
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerError(
+                f"the record at byte {position} makes no sense ({error})", where=str(self._path)
+            ) from error
+        self.sequence += 1
+        self._since_snapshot += 1
+
+    # ---- writing ----
+    def append(self, record: dict[str, Any]) -> None:
+        """Write, sync, then apply. Raises LedgerError; then nothing has happened, and the next
+        call writes the whole file anew before its record, so it heals when the disk does."""
+        reason = self.state.why_not(record)
+        if reason:
+            raise LedgerError(reason, where=str(self._path or "memory"))
+        if self._path is not None:
+            self._repair()
+            self._write(record)
+        self.state.apply(record)
+        if self._path is not None and record["t"] in _ANCHORED:
+            self._anchor_due = self._anchor is not None
+            self._repair()
+        if self._path is not None and self._since_snapshot > self._compact_after():
+            with contextlib.suppress(OSError):  # the long file stays in use
+                self._rewrite()
+
+    def _compact_after(self) -> int:
+        return max(COMPACT_RECORDS, 2 * len(self.state.blocks))
+
+    def _repair(self) -> None:
+        """What failed before is done first. Raises LedgerError."""
+        try:
+            if self._broken:
+                self._rewrite()
+        except OSError as error:
+            raise _unusable(str(self._path), error) from error
+        if self._anchor_due and self._anchor is not None:
+            state = self.state
+            try:
+                self._anchor.write(self.sequence, state.epoch, state.delivered_count)
+            except AnchorError as error:
+                raise LedgerError(error.what, where=error.where, hint=error.hint) from error
+            self._anchor_due = False
+
+    def _write(self, record: dict[str, Any]) -> None:
+        assert self._seal is not None  # noqa: S101 - only called for files
+        body = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+        if len(body) > MAX_RECORD_BYTES:
+            raise LedgerError(f"a record of {len(body)} bytes is too long", where=str(self._path))
+        sealed = self._seal.seal_public("ledger", body, **self._place())
+        before = (self.sequence, self._end, self._tag, self._since_snapshot)
+        try:
+            write_all(self._descriptor, _LENGTH.pack(len(sealed)) + sealed, self._end)
+            os.fsync(self._descriptor)
+            self.sequence, self._tag = self.sequence + 1, sealed[-TAG_BYTES:].hex()
+            self._since_snapshot += 1
+            self._end += _LENGTH.size + len(sealed)
+            if record["t"] not in _FREE:
+                self._write_head()
+        except OSError as error:
+            self.sequence, self._end, self._tag, self._since_snapshot = before
+            self._broken = True
+            raise _unusable(str(self._path), error) from error
+
+    def _write_head(self) -> None:
+        write_all(self._descriptor, self._slot(self._first), SLOTS[self._turn])
+        os.fsync(self._descriptor)
+        self._turn = 1 - self._turn
+
+    @property
+    def _first(self) -> int:
+        """The sequence before the file's first record."""
+        return self.sequence - self._since_snapshot
+
+    def _slot(self, first: int) -> bytes:
+        assert self._seal is not None  # noqa: S101 - only called for files
+        fields: dict[str, str | int] = {"sequence": self.sequence, "first": first}
+        return self._seal.slot("head", fields, lineage=self.lineage)
+
+    def _rewrite(self) -> None:
+        """The file anew: its head and one record with the whole state. Raises OSError."""
+        assert self._seal is not None and self._path is not None  # noqa: S101, PT018 - for files
+        self.state.fold()
+        body = json.dumps(self.state.snapshot(), separators=(",", ":")).encode()
+        before = (self.sequence, self._end, self._tag, self._since_snapshot)
+        self._tag = ""
+        sealed = self._seal.seal_public("ledger", body, **self._place())
+        first, self.sequence = self.sequence, self.sequence + 1
+        head = bytearray(HEAD_BYTES)
+        head[: len(MAGIC) + 16] = MAGIC + bytes.fromhex(self.lineage)
+        for at in SLOTS:
+            head[at : at + SLOT_BYTES] = self._slot(first)
+        try:
+            replace(self._path, bytes(head) + _LENGTH.pack(len(sealed)) + sealed)
+            self._reopen()
+        except OSError:
+            self.sequence, self._end, self._tag, self._since_snapshot = before
+            self._broken = True  # which of the two files lies there is not known
+            raise
+        self._end = HEAD_BYTES + _LENGTH.size + len(sealed)
+        self._tag, self._since_snapshot = sealed[-TAG_BYTES:].hex(), 1
+        self._broken = False
+
+    def _reopen(self) -> None:
+        assert self._path is not None  # noqa: S101 - only called for files
+        descriptor = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = descriptor
+
+    # ---- the anchor ----
+    def anchor(self, path: Path, *, renew: bool = False) -> None:
+        """Compare with the anchor and write it from now on. Raises LedgerError: rolled back.
+
+        renew: take the store as it is, after the operator said that it was not restored.
+        """
+        assert self._seal is not None  # noqa: S101 - only called for files
+        fresh = not self.state.anchored or renew
+        try:
+            try:
+                found = None if renew else Anchor.open(path, self._seal, self.lineage)
+            except FileNotFoundError:
+                found = None
+            if found is None and not fresh:
+                raise LedgerError(
+                    "the store's anchor is gone",
+                    where=str(path),
+                    hint="Put it back. If it is lost and the store was not restored from a backup, "
+                    "'photonlink key anchor --renew STATION' makes a new one.",
+                )
+            if found is None:
+                found = Anchor.create(path, self._seal, self.lineage)
+        except AnchorError as error:
+            raise LedgerError(error.what, where=error.where, hint=error.hint) from error
+        if found.sequence > self.sequence:
+            raise LedgerError(
+                f"ledger_rolled_back: the anchor {path} knows {found.sequence} records, the ledger "
+                f"holds {self.sequence}",
+                where=str(self._path),
+                hint="The store was restored from a backup, and what was used since would be used "
+                "again. Burn what it holds and exchange a new pre-shared key.",
+            )
+        self.findings += found.findings
+        self._anchor = found
+        if fresh:
+            self.append({"t": "anchored", "yes": True})
+        elif found.sequence < self.sequence:
+            self._anchor_due = True
+            self._repair()
+
+    # ---- records that others write often ----
+    def bind(self, psk_id: str, pools: tuple[int, int] | None = None) -> None:
+        """The ledger belongs to one pre-shared key, the first it meets, until it is replaced.
+
+        pools: its pad bytes per direction, for handshakes and for blocks.
+        """
         if not self.state.psk_id:
-            self.append({"t": "psk", "id": psk_id})
+            self.append({"t": "psk", "id": psk_id, "pools": list(pools or ())})
         elif self.state.psk_id != psk_id:
             raise LedgerError(
                 f"the ledger belongs to the pre-shared key {self.state.psk_id}, not {psk_id}",
-                where=self._where,
-                hint="Use a new ledger directory for a new pre-shared key.",
+                where=str(self._path or "memory"),
+                hint="'photonlink psk replace' takes a new one into use, on both nodes.",
             )
 
     def spend_pad(self, pool: str, end: int) -> None:
         """Bytes below ``end`` of ``pool`` are used from now on, whatever happens."""
         self.append({"t": "pad", "pool": pool, "end": end})
 
+    def compact(self) -> None:
+        """Write the file anew in its short form. Raises LedgerError; the long one then stays."""
+        try:
+            self._rewrite()
+        except OSError as error:
+            raise _unusable(str(self._path), error) from error
+
     def close(self) -> None:
-        self._lock.close()
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):  # the head may be one pad behind: that is allowed
+                if not self._broken:
+                    self._write_head()
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
-def _records(data: bytes, position: int) -> Iterator[tuple[bytes, int]]:
-    """Bodies and end positions of the valid records from ``position`` on."""
-    while len(data) - position >= _HEAD.size:
-        mark, length, crc = _HEAD.unpack_from(data, position)
-        end = position + _HEAD.size + length
-        if mark != _MARK or length > MAX_RECORD_BYTES or end > len(data):
-            return
-        body = data[position + _HEAD.size : end]
-        if zlib.crc32(struct.pack("<I", length) + body) != crc:
-            return
-        yield body, end
-        position = end
-
-
-def _any_record_after(data: bytes, position: int) -> bool:
-    while (position := data.find(_MARK, position)) >= 0:
-        if next(_records(data, position), None) is not None:
-            return True
-        position += 1
-    return False
+def _unusable(where: str, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"cannot be read or written ({error.strerror or error})",
+        where=where,
+        hint="No key is made meanwhile. Free space or repair the disk; it goes on by itself.",
+    )

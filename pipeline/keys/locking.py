@@ -1,12 +1,15 @@
-"""One process per ledger: an advisory lock that dies with its holder."""
+"""One process per store: an advisory lock that dies with its holder, who signs it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
+
+_MAX_NOTE = 512
 
 
 class InUseError(PhotonlinkError):
@@ -14,8 +17,11 @@ class InUseError(PhotonlinkError):
 
 
 def lock_exclusively(path: Path, stack: contextlib.ExitStack) -> None:
-    """Lock ``path`` until ``stack`` unwinds. Raises InUseError when somebody else has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """Lock ``path`` until ``stack`` unwinds, and write down who holds it.
+
+    Raises InUseError, which says who does; nothing was changed then.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     stack.callback(os.close, descriptor)
     try:
         if os.name == "nt":
@@ -28,16 +34,25 @@ def lock_exclusively(path: Path, stack: contextlib.ExitStack) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise InUseError(
-            "another process uses this directory",
+            f"{_holder(path)} uses this directory",
             where=str(path.parent),
-            hint="Two nodes must never share a ledger: stop the other one.",
+            hint="Two nodes must never share a store: stop the other one. Nothing was touched.",
         ) from error
+    with contextlib.suppress(OSError):  # a full disk does not keep a lock from being held
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, _signature(), 0)
 
 
-def lock_node(state_dir: Path, stack: contextlib.ExitStack) -> None:
-    """One node per state folder, from before its bench is opened until ``stack`` unwinds.
+def _signature() -> bytes:
+    command = " ".join(sys.orig_argv)
+    text = "".join(c if c.isprintable() else "?" for c in command)
+    return f"process {os.getpid()} ({text})".encode()[:_MAX_NOTE]
 
-    Raises InUseError: opening the bench a second time would switch off the first one's light.
-    """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock_exclusively(state_dir / "node.lock", stack)
+
+def _holder(path: Path) -> str:
+    try:
+        note = path.read_bytes()[:_MAX_NOTE].decode("utf-8", "replace")
+    except OSError:  # Windows keeps a locked file to itself
+        note = ""
+    note = "".join(c if c.isprintable() else "?" for c in note)
+    return note if note.startswith("process ") else "another process"

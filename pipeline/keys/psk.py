@@ -1,9 +1,10 @@
-"""The pre-shared key: a file made once, copied to both nodes, never written again.
+"""The pre-shared key: carried once to both nodes in a file, then sealed in each node's store.
 
-Layout: 8 bytes magic, 16 bytes public random id, 4 bytes length of the secret (big endian), then
-the secret: 32 bytes for proofs, a hash key of 16 bytes per direction, and the pad pools
-(handshake alice, handshake bob, block alice, block bob). What of it is spent stands in the
-ledger, not here.
+Layout of the carrier: 8 bytes magic, 16 bytes public random id, 4 bytes length of the secret (big
+endian), the secret, 32 bytes check (HMAC-SHA256 of the head under the secret, so that a changed
+bit shows). The secret: 32 bytes for keys that only refuse early, a hash key of 16 bytes per
+direction, and the pad pools (handshake alice, handshake bob, block alice, block bob). What of it
+is spent stands in the ledger; spent pads are zero in the sealed copy and in memory.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ import hmac
 import os
 import stat
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.keys.files import replace
+from photonlink.pipeline.keys.seals import StoreSeal
 from photonlink.pipeline.native import sizes
+from photonlink.pipeline.native.sealing import OVERHEAD_BYTES, SealBroken, SealingKey
 from photonlink.pipeline.native.secret import SecretBits, SecretFileError
 
-MAGIC = b"PLPSK\x00\x00\x01"
+MAGIC = b"PLPSK\x00\x00\x02"
+MAGIC_1 = b"PLPSK\x00\x00\x01"  # without a check
+SEALED_MAGIC = b"PLPSKS\x00\x02"
 _HEAD = struct.Struct(">8s16sI")
+_SEALED_HEAD = struct.Struct(">8s16sIIIII")  # and what is spent of each pool
+_CHECK_BYTES = sizes.DIGEST_BYTES
 _PROOF_BYTES, _MAC_BYTES = sizes.DIGEST_BYTES, sizes.POINT_BYTES
 _FIXED_BYTES = _PROOF_BYTES + 2 * _MAC_BYTES
 _DIRECTIONS = ("alice", "bob")
+POOLS = ("alice/handshake", "bob/handshake", "alice/block", "bob/block")  # in the secret's order
 MIN_BYTES = 1024
 MAX_BYTES = 1 << 24
 DEFAULT_BYTES = 1 << 16
@@ -74,16 +84,38 @@ class PreSharedKey:
 
     def pad(self, direction: str, handshake: bool, position: int, n_bytes: int) -> SecretBits:
         """``n_bytes`` of one pool from byte ``position`` on."""
-        size = self.pool_bytes(handshake)
+        start, size = self._pool(f"{direction}/{'handshake' if handshake else 'block'}")
         if not 0 <= position <= size - n_bytes:
             raise IndexError(f"{n_bytes} bytes at {position} in a pool of {size}")
-        start = _FIXED_BYTES + position + size * _DIRECTIONS.index(direction)
-        if not handshake:
-            start += 2 * self._handshake_bytes
+        start += position
         return self._secret.slice(8 * start, 8 * (start + n_bytes))
 
+    def purpose_key(self, purpose: str) -> SealingKey:
+        """A computational key for one purpose, the same at both ends: of the mask, of HMACs."""
+        with self._secret.slice(0, 8 * _PROOF_BYTES) as bits:
+            root = SealingKey(bits.slice(0, len(bits)))
+        try:
+            return root.derive(f"photonlink psk {purpose}".encode())
+        finally:
+            root.close()
+
+    def burn(self, spent: Mapping[str, int]) -> None:
+        """Spent pads, given by the end of each pool ("alice/block": bytes), become zero."""
+        for pool, end in spent.items():
+            if pool in POOLS:
+                start, size = self._pool(pool)
+                self._secret.wipe_range(8 * start, 8 * (start + min(end, size)))
+
+    def _pool(self, name: str) -> tuple[int, int]:
+        """Where a pool lies in the secret, and its size, in bytes."""
+        direction, _, kind = name.partition("/")
+        handshake = kind == "handshake"
+        size = self.pool_bytes(handshake)
+        start = _FIXED_BYTES + size * _DIRECTIONS.index(direction)
+        return (start if handshake else start + 2 * self._handshake_bytes), size
+
     def write(self, path: Path) -> None:
-        """A new file, mode 0600; an existing one is never overwritten."""
+        """A new carrier, mode 0600; an existing one is never overwritten."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(path, flags, 0o600)
@@ -93,12 +125,24 @@ class PreSharedKey:
                 where=str(path),
                 hint="A pre-shared key is never overwritten: choose another name.",
             ) from None
+        head = _HEAD.pack(MAGIC, bytes.fromhex(self.key_id), self._n_bytes)
         try:
-            os.write(descriptor, _HEAD.pack(MAGIC, bytes.fromhex(self.key_id), self._n_bytes))
+            os.write(descriptor, head)
             self._secret.write_file(descriptor)
+            os.write(descriptor, self._secret.hmac_sha256(head))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def write_sealed(self, path: Path, seal: StoreSeal, spent: Mapping[str, int]) -> None:
+        """The node's own copy, with zeros where pads are spent; an older one is wiped."""
+        self.burn(spent)
+        ends = [min(spent.get(pool, 0), self._pool(pool)[1]) for pool in POOLS]
+        head = _SEALED_HEAD.pack(SEALED_MAGIC, bytes.fromhex(self.key_id), self._n_bytes, *ends)
+        try:
+            replace(path, head + seal.seal("psk", self._secret, head=head.hex()), wipe_old=True)
+        except OSError as error:
+            raise PskError(f"cannot be written ({error.strerror})", where=str(path)) from error
 
     @property
     def _n_bytes(self) -> int:
@@ -122,31 +166,72 @@ def create_psk(path: Path, n_bytes: int = DEFAULT_BYTES) -> str:
         psk.close()
 
 
-def load_psk(path: Path) -> PreSharedKey:
-    """Read a file of ``create_psk``. Raises PskError; refuses one that others may read."""
+def load_psk(path: Path, *, version_1: bool = False) -> PreSharedKey:
+    """Read a carrier. Raises PskError; refuses one that others may read, and a damaged one.
+
+    version_1: take one that has no check, to convert it.
+    """
     try:
-        mode = path.stat().st_mode
-        with path.open("rb") as file:
-            head = file.read(_HEAD.size)
-    except OSError as error:
+        about = path.stat()
+        with SecretBits.read_file(path, 0, 8 * min(_HEAD.size, about.st_size)) as public:
+            head = public.disclose()
+    except (OSError, SecretFileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.what
         raise PskError(
-            f"cannot be read ({error.strerror})",
+            f"cannot be read ({reason})",
             where=str(path),
             hint="Make one with 'photonlink psk new' and copy it to both nodes.",
         ) from error
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+    if os.name == "posix" and stat.S_IMODE(about.st_mode) & 0o077:
         raise PskError(
-            f"the pre-shared key has mode {stat.S_IMODE(mode):04o}: others can read it",
+            f"the pre-shared key has mode {stat.S_IMODE(about.st_mode):04o}: others can read it",
             where=str(path),
             hint=f"chmod 600 {path}",
         )
-    if len(head) != _HEAD.size or not head.startswith(MAGIC):
+    if head.startswith(MAGIC_1) and not version_1:
+        raise PskError(
+            "this pre-shared key is of version 1, without a check",
+            where=str(path),
+            hint="'photonlink key migrate STATION' converts it with its ledger; or make a new one.",
+        )
+    if len(head) != _HEAD.size or not head.startswith((MAGIC, MAGIC_1)):
         raise PskError("this is not a pre-shared key of photonlink", where=str(path))
-    _, key_id, n_bytes = _HEAD.unpack(head)
-    if path.stat().st_size != _HEAD.size + n_bytes or not MIN_BYTES <= n_bytes <= MAX_BYTES:
+    magic, key_id, n_bytes = _HEAD.unpack(head)
+    check = _CHECK_BYTES if magic == MAGIC else 0
+    if about.st_size != _HEAD.size + n_bytes + check or not MIN_BYTES <= n_bytes <= MAX_BYTES:
         raise PskError("the file is cut short or too long", where=str(path))
     try:
         secret = SecretBits.read_file(path, _HEAD.size, 8 * n_bytes)
+        with SecretBits.read_file(path, _HEAD.size + n_bytes, 8 * check) as public:
+            wanted = public.disclose()
     except (SecretFileError, OSError) as error:
         raise PskError("cannot be read", where=str(path)) from error
+    if check and not hmac.compare_digest(wanted, secret.hmac_sha256(head)):
+        secret.close()
+        raise PskError(
+            "the pre-shared key is damaged", where=str(path), hint="Copy it from the other node."
+        )
     return PreSharedKey(key_id.hex(), secret)
+
+
+def load_sealed_psk(path: Path, seal: StoreSeal) -> tuple[PreSharedKey, dict[str, int]]:
+    """The node's own copy, and what of each pool it knows to be spent. Raises PskError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PskError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    head, record = data[: _SEALED_HEAD.size], data[_SEALED_HEAD.size :]
+    try:
+        if len(head) < _SEALED_HEAD.size or not head.startswith(SEALED_MAGIC):
+            raise SealBroken("this is no sealed pre-shared key")
+        _, key_id, n_bytes, *ends = _SEALED_HEAD.unpack(head)
+        if not MIN_BYTES <= n_bytes <= MAX_BYTES or len(record) != n_bytes + OVERHEAD_BYTES:
+            raise SealBroken("the file is cut short or too long")
+        secret = seal.unseal("psk", record, 8 * n_bytes, head=head.hex())
+    except SealBroken as error:
+        raise PskError(
+            f"the stored pre-shared key is damaged ({error.what})",
+            where=str(path),
+            hint="Nothing of it is used. Exchange a new one: 'photonlink psk replace'.",
+        ) from error
+    return PreSharedKey(key_id.hex(), secret), dict(zip(POOLS, ends, strict=True))

@@ -1,79 +1,123 @@
-"""Where secret bits of finished blocks rest: a directory of files, or memory.
+"""Where secret bits of finished blocks rest: a directory of sealed files, or memory.
 
-Names and lengths are public. Bits go from C to the file and back; Python never holds them.
+Names and lengths are public. Bits go from locked memory into a sealed record and back; Python
+never holds them. A record opens only as what it was sealed for: kind, link, role, block, length.
 """
 
 from __future__ import annotations
 
 import abc
-import os
+import errno
+import re
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.native.secret import SecretBits, SecretFileError
+from photonlink.pipeline.keys.files import replace, wipe
+from photonlink.pipeline.keys.seals import StoreSeal
+from photonlink.pipeline.native.sealing import OVERHEAD_BYTES, TAG_BYTES, SealBroken
+from photonlink.pipeline.native.secret import SecretBits
+
+MAGIC = b"PLSEALD2"
+MAX_MESSAGE_BYTES = 1 << 23
+_NAME = re.compile(r"block-(\d{8,20})\.(key|pad|msg)(\.new)?")
 
 
 class StoreError(PhotonlinkError):
-    """A key or pad file is missing, too short, or cannot be written."""
+    """A key or pad file is missing, or cannot be read or written."""
+
+
+class DamagedRecord(StoreError):
+    """A stored record was changed, exchanged or cut: it is never used, and both ends burn it."""
 
 
 class KeyStore(abc.ABC):
-    """Key and pads (refill) of blocks, by block number."""
+    """Key, pads (refill) and prepared messages of blocks, by block number.
 
-    def put_key(self, block: int, bits: SecretBits) -> None:
-        """Durable when this returns."""
-        self._put(f"block-{block:08d}.key", bits)
+    ``seal``, which a put returns, is the tag of the record; the ledger keeps it, and a get that
+    is given it takes no other record, not even an authentic one of the same block.
+    """
 
-    def put_pads(self, block: int, bits: SecretBits) -> None:
-        self._put(f"block-{block:08d}.pad", bits)
+    def put_key(self, block: int, bits: SecretBits) -> str:
+        """Durable when this returns. Raises StoreError."""
+        return self._put(block, "key", bits)
 
-    def get_key(self, block: int, n_bits: int) -> SecretBits:
-        """A copy for the caller to close. Raises StoreError."""
-        return self._get(f"block-{block:08d}.key", n_bits)
+    def put_pads(self, block: int, bits: SecretBits) -> str:
+        return self._put(block, "pad", bits)
 
-    def get_pads(self, block: int, n_bits: int) -> SecretBits:
-        return self._get(f"block-{block:08d}.pad", n_bits)
+    def get_key(self, block: int, n_bits: int, seal: str = "") -> SecretBits:
+        """A copy for the caller to close. Raises StoreError, DamagedRecord."""
+        return self._get(block, "key", n_bits, seal)
+
+    def get_pads(self, block: int, n_bits: int, seal: str = "") -> SecretBits:
+        return self._get(block, "pad", n_bits, seal)
+
+    def put_message(self, block: int, message: bytes) -> None:
+        """Bytes of the wire that are sent again as they are, a one-time tag among them."""
+        if not 0 < len(message) <= MAX_MESSAGE_BYTES:
+            raise StoreError(f"a message of {len(message)} bytes is not stored")
+        with SecretBits.take(bytearray(message)) as bits:
+            self._put(block, "msg", bits)
+
+    def get_message(self, block: int) -> bytes | None:
+        """The same bytes; None when there are none. Raises DamagedRecord: then the block burns."""
+        n_bytes = self._size(block, "msg")
+        if n_bytes is None:
+            return None
+        with self._get(block, "msg", 8 * n_bytes, "") as bits:
+            return bits.disclose()
 
     def remove(self, block: int) -> None:
         """Wipe what is stored of a block, if anything."""
-        self._remove(f"block-{block:08d}.key")
-        self.remove_pads(block)
+        for kind in ("key", "pad", "msg"):
+            self._remove(block, kind)
 
     def remove_pads(self, block: int) -> None:
         """Wipe a block's refill, once all of it is spent."""
-        self._remove(f"block-{block:08d}.pad")
+        self._remove(block, "pad")
 
     def remove_key(self, block: int) -> None:
         """Wipe the key of a block that was delivered; its pads stay."""
-        self._remove(f"block-{block:08d}.key")
+        self._remove(block, "key")
+
+    def remove_message(self, block: int) -> None:
+        """Wipe the stored message, once the peer has released the block."""
+        self._remove(block, "msg")
 
     @abc.abstractmethod
-    def _put(self, name: str, bits: SecretBits) -> None: ...
+    def _put(self, block: int, kind: str, bits: SecretBits) -> str: ...
 
     @abc.abstractmethod
-    def _get(self, name: str, n_bits: int) -> SecretBits: ...
+    def _get(self, block: int, kind: str, n_bits: int, seal: str) -> SecretBits: ...
 
     @abc.abstractmethod
-    def _remove(self, name: str) -> None: ...
+    def _size(self, block: int, kind: str) -> int | None: ...
+
+    @abc.abstractmethod
+    def _remove(self, block: int, kind: str) -> None: ...
 
 
 class MemoryStore(KeyStore):
     """For replay, simulations and tests."""
 
     def __init__(self) -> None:
-        self._bits: dict[str, SecretBits] = {}
+        self._bits: dict[tuple[int, str], SecretBits] = {}
 
-    def _put(self, name: str, bits: SecretBits) -> None:
-        self._bits[name] = bits.slice(0, len(bits))
+    def _put(self, block: int, kind: str, bits: SecretBits) -> str:
+        self._bits[block, kind] = bits.slice(0, len(bits))
+        return ""
 
-    def _get(self, name: str, n_bits: int) -> SecretBits:
-        bits = self._bits.get(name)
+    def _get(self, block: int, kind: str, n_bits: int, seal: str) -> SecretBits:
+        bits = self._bits.get((block, kind))
         if bits is None or len(bits) != n_bits:
-            raise StoreError("no such bits", where=name)
+            raise StoreError("no such bits", where=f"{kind} of block {block}")
         return bits.slice(0, n_bits)
 
-    def _remove(self, name: str) -> None:
-        bits = self._bits.pop(name, None)
+    def _size(self, block: int, kind: str) -> int | None:
+        bits = self._bits.get((block, kind))
+        return None if bits is None else len(bits) // 8
+
+    def _remove(self, block: int, kind: str) -> None:
+        bits = self._bits.pop((block, kind), None)
         if bits is not None:
             bits.close()
 
@@ -87,8 +131,9 @@ class DigestStore(MemoryStore):
         self._nonce = nonce
         self.digests: dict[int, bytes] = {}
 
-    def put_key(self, block: int, bits: SecretBits) -> None:
+    def put_key(self, block: int, bits: SecretBits) -> str:
         self.digests[block] = bits.hmac_sha256(self._nonce)
+        return ""
 
     def remove(self, block: int) -> None:
         self.digests.pop(block, None)
@@ -96,48 +141,83 @@ class DigestStore(MemoryStore):
 
 
 class DirectoryStore(KeyStore):
-    """One file per block and purpose, mode 0600, in a directory of mode 0700."""
+    """One sealed file per block and purpose, mode 0600, in a directory of mode 0700."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    def _put(self, name: str, bits: SecretBits) -> None:
-        path = self._directory / name
+    def __init__(self, directory: Path, seal: StoreSeal) -> None:
+        self._directory, self._seal = directory, seal
         try:
-            bits.write_file(path)
-            _sync(self._directory)
-        except SecretFileError as error:
-            raise StoreError("cannot be written", where=str(path), hint=error.hint) from error
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise StoreError(f"cannot be written ({error})", where=str(path)) from error
+            raise _failed("made", directory, error) from error
 
-    def _get(self, name: str, n_bits: int) -> SecretBits:
-        path = self._directory / name
-        try:
-            return SecretBits.read_file(path, 0, n_bits)
-        except (OSError, SecretFileError) as error:
-            raise StoreError(f"cannot be read ({error})", where=str(path)) from error
+    def _path(self, block: int, kind: str) -> Path:
+        return self._directory / f"block-{block:08d}.{kind}"
 
-    def _remove(self, name: str) -> None:
-        """Overwrites, then deletes. On flash and journalling disks old copies may survive."""
-        path = self._directory / name
+    def files(self) -> list[tuple[Path, int, str]]:
+        """Path, block and kind of every file; of what is not the store's, an empty kind."""
+        found = []
         try:
-            with path.open("r+b") as file:
-                file.write(bytes(path.stat().st_size))
-                file.flush()
-                os.fsync(file.fileno())
-            path.unlink()
+            for path in sorted(self._directory.iterdir()):
+                match = _NAME.fullmatch(path.name)
+                kind = match[2] if match and not match[3] else ""
+                found.append((path, int(match[1]) if match else 0, kind))
+        except OSError as error:
+            raise _failed("listed", self._directory, error) from error
+        return found
+
+    def wipe_file(self, path: Path) -> None:
+        try:
+            wipe(path)
+        except OSError as error:
+            raise _failed("wiped", path, error) from error
+
+    def _put(self, block: int, kind: str, bits: SecretBits) -> str:
+        path = self._path(block, kind)
+        record = self._seal.seal(kind, bits, block=block, length=len(bits))
+        try:
+            replace(path, MAGIC + record)
+        except OSError as error:
+            raise _failed("written", path, error) from error
+        return record[-TAG_BYTES:].hex()
+
+    def _get(self, block: int, kind: str, n_bits: int, seal: str) -> SecretBits:
+        path = self._path(block, kind)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DamagedRecord("the file is gone", where=str(path)) from error
+        except OSError as error:
+            raise _failed("read", path, error) from error
+        record = data[len(MAGIC) :]
+        if seal and record[-TAG_BYTES:].hex() != seal:
+            raise DamagedRecord(
+                "this is not the record that the ledger knows: damaged, cut, or exchanged",
+                where=str(path),
+            )
+        try:
+            if not data.startswith(MAGIC):
+                raise SealBroken("this is no sealed record of photonlink")
+            return self._seal.unseal(kind, record, n_bits, block=block, length=n_bits)
+        except SealBroken as error:
+            raise DamagedRecord(error.what, where=str(path)) from error
+
+    def _size(self, block: int, kind: str) -> int | None:
+        try:
+            size = self._path(block, kind).stat().st_size
         except FileNotFoundError:
-            return
+            return None
         except OSError as error:
-            raise StoreError(f"cannot be removed ({error})", where=str(path)) from error
+            raise _failed("read", self._path(block, kind), error) from error
+        return max(0, size - OVERHEAD_BYTES - len(MAGIC))
+
+    def _remove(self, block: int, kind: str) -> None:
+        self.wipe_file(self._path(block, kind))
 
 
-def _sync(directory: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _failed(verb: str, path: Path, error: OSError) -> StoreError:
+    full = "Is the disk full? " if error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT) else ""
+    return StoreError(
+        f"cannot be {verb} ({error.strerror})",
+        where=str(path),
+        hint=f"{full}It goes on by itself when the disk does.",
+    )

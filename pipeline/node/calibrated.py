@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ from photonlink.hal.opening import Bench
 from photonlink.pipeline.calibration.files import load
 from photonlink.pipeline.calibration.instruments import instruments_of
 from photonlink.pipeline.calibration.model import Calibration
-from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.status.model import Alarm, Severity
@@ -21,10 +20,9 @@ NOTICE_S = 3600.0
 """An alarm says so this long before the calibration runs out."""
 
 
-def calibrated(station: NodeStation, bench: Bench) -> Calibration:
+def calibrated(station: NodeStation, bench: Bench, psk: PreSharedKey) -> Calibration:
     """The link's calibration, in force for these instruments; CalibrationError otherwise."""
-    with contextlib.closing(load_psk(station.node.psk)) as psk:
-        found = load(station.calibration_path, psk)
+    found = load(station.calibration_path, psk)
     inputs = dict(detector_map(station, bench).channels)
     found.require(
         station.node.role, instruments_of(bench, station.channels.detectors), inputs, time.time()

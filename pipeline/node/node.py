@@ -37,10 +37,10 @@ from photonlink.hal.supervisor import (
 )
 from photonlink.hal.tags import TagDecoder, WireChunk
 from photonlink.pipeline.calibration.model import Calibration
-from photonlink.pipeline.keys.locking import lock_node
-from photonlink.pipeline.keys.psk import load_psk
+from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.node.calibrated import calibrated, summary, until_it_ends
 from photonlink.pipeline.node.emission import Emission
+from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened
@@ -91,6 +91,7 @@ class Node:
         self._finished = asyncio.Event()
         self._recorder = SessionRecorder(options.record) if options.record else None
         self._session: NodeSession | None = None
+        self._store: NodeStore | None = None
         self._acquired_since: float | None = None
         self._acquiring = asyncio.Event()
         self._failure = ""
@@ -132,20 +133,22 @@ class Node:
 
     async def _run_bench(self) -> str:
         """The name of the signal that ended the run, or nothing when it came to its end."""
-        load_psk(self._station.node.psk).close()  # what is wrong with it shows before any light
-        with contextlib.ExitStack() as locks:
-            # a second node on this bench must not make the first one's light go off
-            lock_node(self._station.node.state_dir, locks)
-            bench = await open_bench(self._station, tap=self._transcript())
-            emission = Emission(bench, self._show_light, self._light_alarm)
-            async with emission, guard(bench, report=emission.closed) as state:
-                self._report.event("opened", instruments=opened(bench, self._station))
-                if self._report.mqtt is not None:
-                    self._report.mqtt.describe(emulated=bench.emulated)
-                calibration = calibrated(self._station, bench)
-                self._report.event("calibration", **summary(calibration))
-                self._session = NodeSession.build(self._station, bench, self._recorder)
-                await self._run_session(bench, emission, calibration)
+        # before any instrument is touched: another process may run this node, and what is wrong
+        # with key or ledger shows before any light
+        store = self._store = open_store(self._station)
+        psk = store.psk(self._station.node.psk)
+        for finding in store.findings:
+            self._report.event("store", text=finding)
+        bench = await open_bench(self._station, tap=self._transcript())
+        emission = Emission(bench, self._show_light, self._light_alarm)
+        async with emission, guard(bench, report=emission.closed) as state:
+            self._report.event("opened", instruments=opened(bench, self._station))
+            if self._report.mqtt is not None:
+                self._report.mqtt.describe(emulated=bench.emulated)
+            calibration = calibrated(self._station, bench, psk)
+            self._report.event("calibration", **summary(calibration))
+            self._session = NodeSession.build(self._station, bench, store, psk, self._recorder)
+            await self._run_session(bench, emission, calibration)
         if state.signal:
             self._report.event("stopped", reason=state.signal)
         return state.signal
@@ -431,6 +434,8 @@ class Node:
         if self._session is not None:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._session.close)
         self._worker.shutdown(wait=True)
+        if self._store is not None:
+            self._store.close()
         if self._recorder is not None:
             self._recorder.close({**account, "key_check": self._recorded_check()})
         if mqtt is not None and self._report.mqtt is not None:

@@ -21,9 +21,8 @@ from photonlink.hal.tags import (
     WireChunk,
     WireFormat,
 )
-from photonlink.pipeline.keys.ledger import Ledger
-from photonlink.pipeline.keys.psk import load_psk
-from photonlink.pipeline.keys.store import DirectoryStore
+from photonlink.pipeline.keys.node_store import NodeStore
+from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, SessionSetup
@@ -41,28 +40,37 @@ class NodeSession:
     def __init__(
         self,
         setup: SessionSetup,
-        ledger: Ledger,
-        store: DirectoryStore,
+        store: NodeStore,
         recorder: SessionRecorder | None,
         provenance: Provenance,
     ) -> None:
         randomness = recorder.randomness(os.urandom) if recorder else os.urandom
         self.provenance = provenance
-        self._setup, self._ledger, self._recorder = setup, ledger, recorder
-        self._session = Session(setup, ledger=ledger, store=store, randomness=randomness)
+        self._setup, self._recorder = setup, recorder
+        self._session = Session(setup, ledger=store.ledger, store=store.keys, randomness=randomness)
         self._reports: list[BlockReport] = []
         self.recorded_check: dict[str, str] | None = None
 
     @classmethod
-    def build(cls, station: NodeStation, bench: Bench, recorder: SessionRecorder | None) -> Self:
-        """Open key and ledger of a station. Provenance is that of the least real instrument."""
+    def build(
+        cls,
+        station: NodeStation,
+        bench: Bench,
+        store: NodeStore,
+        psk: PreSharedKey,
+        recorder: SessionRecorder | None,
+    ) -> Self:
+        """On an open store, which stays the caller's; the pre-shared key is taken over.
+
+        Provenance is that of the least real instrument.
+        """
         node = station.node
         if recorder is not None:
-            recorder.initial_state(node.psk, node.state_dir)
+            recorder.initial_state(store, psk)
         provenance = Provenance.EMULATED if bench.emulated else Provenance.REAL
         setup = SessionSetup(
             role=Role(node.role),
-            psk=load_psk(node.psk),
+            psk=psk,
             detector_map=detector_map(station, bench),
             parameters=station.protocol.parameters(),
             randomness_provenance=recorded_as(provenance) if recorder else provenance,
@@ -71,13 +79,13 @@ class NodeSession:
             recorder.describe(
                 {
                     "role": node.role,
+                    "link": node.link,
                     "channels": dict(setup.detector_map.channels),
                     "parameters": setup.parameters.as_dict(),
                     "provenance": provenance.value,
                 }
             )
-        ledger = Ledger.open(node.state_dir)
-        return cls(setup, ledger, DirectoryStore(node.state_dir / "keys"), recorder, provenance)
+        return cls(setup, store, recorder, provenance)
 
     # ---- inputs, each recorded before it is given ----
     def connected(self, now_s: float) -> list[Effect]:
@@ -133,7 +141,6 @@ class NodeSession:
         self._record("close", now_s)
         self._session.close(now_s)
         self._setup.psk.close()
-        self._ledger.close()
 
     def key_check(self, nonce: bytes) -> bytes:
         """HMAC over all key blocks; refused (PhotonlinkError) for key from real light."""

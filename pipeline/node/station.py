@@ -27,9 +27,11 @@ class Section(TableModel):
 class NodeSection(Section):
     """role: alice or bob. psk and state_dir are relative to the station file.
 
-    state_dir holds the ledger and the key. calibration: file of the link's calibration; none:
-    ``calibration.json`` in state_dir. allow_emulated_keys: deliver key that came from
-    emulated or recorded light; for tests only, and written into the key's account.
+    state_dir holds the ledger and the key, sealed with the key in the file store_key, with a
+    passphrase, or with the systemd credential photonlink-store-key. anchor: a file that remembers
+    how far the store was, best on another file system (docs/ledger.md). calibration: file of the
+    link's calibration; none: ``calibration.json`` in state_dir. allow_emulated_keys: deliver key
+    that came from emulated or recorded light; for tests only, and written into the key's account.
     name: of this node on MQTT, unique in its site; none: LINK-ROLE.
     """
 
@@ -40,7 +42,16 @@ class NodeSection(Section):
     psk: Path
     state_dir: Path
     calibration: Path | None = None
+    store_key: Path | None = None
+    store_passphrase: bool = False
+    anchor: Path | None = None
     allow_emulated_keys: bool = False
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.store_key is not None and self.store_passphrase:
+            raise ValueError("[node] takes store_key = or store_passphrase = true, not both")
+        return self
 
 
 class ChannelEntry(Section):
@@ -205,6 +216,8 @@ def load_node_station(path: Path) -> NodeStation:
             "psk": folder / station.node.psk,
             "state_dir": folder / station.node.state_dir,
             "calibration": folder / where if (where := station.node.calibration) else None,
+            "store_key": folder / station.node.store_key if station.node.store_key else None,
+            "anchor": folder / station.node.anchor if station.node.anchor else None,
         }
     )
     update: dict[str, object] = {"node": node}

@@ -70,13 +70,14 @@ class BlockRecord:
     ) -> None:
         """Store refill and key; the block is in doubt until it is released."""
         ctx = self._ctx
+        seals = {}
         with secret:
             if refill.bits:
                 with secret.slice(0, refill.bits) as pads:
-                    ctx.store.put_pads(self.block, pads)
+                    seals["pad_seal"] = ctx.store.put_pads(self.block, pads)
             if len(secret) > refill.bits:
                 with secret.slice(refill.bits, len(secret)) as key:
-                    ctx.store.put_key(self.block, key)
+                    seals["key_seal"] = ctx.store.put_key(self.block, key)
             self._record(
                 "prepared",
                 leak_bits=leak_bits + lengths.verification_bits,
@@ -85,6 +86,7 @@ class BlockRecord:
                 refill_block_bytes=refill.block_bytes,
                 epsilon=epsilon,
                 provenance=str(ctx.provenance),
+                **seals,
             )
 
     def release(self) -> None:

@@ -132,11 +132,10 @@ class Session:
             raise PhotonlinkError("a key check is for emulated and replayed sessions only")
         mac = nonce
         state = self._ctx.ledger.state
-        for block in state.released:
-            entry = state.blocks[block]
-            there = entry.net_bits and block not in state.delivered
+        for block, entry in state.blocks.items():
+            there = entry.status == "released" and entry.net_bits and block not in state.delivered
             if there and is_marked(entry.provenance):
-                with self._ctx.store.get_key(block, entry.net_bits) as key:
+                with self._ctx.store.get_key(block, entry.net_bits, entry.key_seal) as key:
                     mac = key.hmac_sha256(nonce + mac)
         return mac
 

@@ -199,10 +199,12 @@ def replay_pair(
     Errors of the iterators (a damaged recording) pass through.
     """
     psk = PreSharedKey.generate(PSK_BYTES)
+    copies = []  # each session makes zeros of what it spends
     nonce, sessions, stores = os.urandom(32), [], []
     for role, detectors in ((Role.ALICE, alice_map), (Role.BOB, bob_map)):
+        copies.append(psk.copy())
         setup = SessionSetup(
-            role, psk, detectors, parameters or AgreedParameters(),
+            role, copies[-1], detectors, parameters or AgreedParameters(),
             randomness_provenance=Provenance.REPLAYED,
         )  # fmt: skip
         stores.append(DigestStore(nonce))
@@ -223,7 +225,8 @@ def replay_pair(
     _feed(pair, sides, progress)
     result = _result(pair, sides)
     result.keys_match = bool(stores[0].digests) and stores[0].digests == stores[1].digests
-    psk.close()
+    for each in (psk, *copies):
+        each.close()
     return result
 
 

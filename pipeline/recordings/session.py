@@ -27,9 +27,7 @@ from photonlink.hal.tags import (
     WireChunk,
     WireFormat,
 )
-from photonlink.pipeline.keys.ledger import Ledger
-from photonlink.pipeline.keys.psk import load_psk
-from photonlink.pipeline.keys.store import DirectoryStore
+from photonlink.pipeline.keys.node_store import open_copy
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
 from photonlink.pipeline.recordings.write import (
@@ -71,7 +69,8 @@ class _Run:
 
     def __init__(self, described: dict[str, Any], work: Path, randomness: RecordedRandomness):
         self._provenance = Provenance(described["provenance"])
-        self._psk = load_psk(work / "link.psk")
+        self._store = open_copy(work, described["link"], described["role"])
+        self._psk = self._store.psk(work / "absent")
         setup = SessionSetup(
             role=Role(described["role"]),
             psk=self._psk,
@@ -79,12 +78,10 @@ class _Run:
             parameters=AgreedParameters(**described["parameters"]),
             randomness_provenance=recorded_as(self._provenance),
         )
-        state = work / "state"
-        self._ledger = Ledger.open(state)
         self._session = Session(
             setup,
-            ledger=self._ledger,
-            store=DirectoryStore(state / "keys"),
+            ledger=self._store.ledger,
+            store=self._store.keys,
             randomness=randomness,
         )
         self._decoder: TagDecoder | None = None
@@ -161,7 +158,7 @@ class _Run:
     def close(self) -> None:
         self._session.close(self._elapsed_s[1])
         self._psk.close()
-        self._ledger.close()
+        self._store.close()
 
 
 def _same_bytes(digest: Any, path: Path, length: int) -> bool:

@@ -3,7 +3,7 @@
 ``node --record DIR`` writes, into a folder only its owner can read:
 
     session.json    role, parameters, detector map, wire format, provenance: how to build it again
-    initial/        the pre-shared key file and the ledger as they were at the start
+    initial/        the store as it was at the start, and a key made for this copy
     inputs.bin      every input of the session in order: tagger bytes, peer bytes, ticks, ends
     sent.bin        what the session sent to its peer, to compare with
     randomness.bin  every random byte it drew
@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,6 +30,8 @@ from typing import Any, BinaryIO
 
 from photonlink.hal.errors import PhotonlinkError, RecordingError
 from photonlink.hal.tags import Provenance
+from photonlink.pipeline.keys.node_store import NodeStore
+from photonlink.pipeline.keys.psk import PreSharedKey
 
 _LENGTH = struct.Struct("<I")
 MAX_HEADER_BYTES = 1 << 16
@@ -115,13 +116,11 @@ class SessionRecorder:
         self._randomness = _private(folder / "randomness.bin")
         self._transcript = _private(folder / "instruments.jsonl")
 
-    def initial_state(self, psk: Path, state: Path) -> None:
-        """Copy the pre-shared key and the ledger folder before the session touches them."""
+    def initial_state(self, store: NodeStore, psk: PreSharedKey) -> None:
+        """A copy of the store before the session touches it, sealed with a key made for it."""
         target = self.folder / "initial"
         target.mkdir(mode=0o700)
-        shutil.copy2(psk, target / "link.psk")
-        if state.exists():
-            shutil.copytree(state, target / "state", symlinks=False)
+        store.copy_to(target, psk)
 
     def describe(self, session: dict[str, Any]) -> None:
         """How the session is built: written once the tagger is known."""

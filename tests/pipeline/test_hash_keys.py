@@ -46,7 +46,8 @@ def limited(patch: pytest.MonkeyPatch, limit: int) -> None:
 
 def ends(psk: PreSharedKey) -> tuple[Stream, Stream]:
     return tuple(  # type: ignore[return-value]
-        Stream(psk, Pads(psk, Ledger.memory(), MemoryStore()), "alice", SESSION) for _ in range(2)
+        Stream(own, Pads(own, Ledger.memory(), MemoryStore()), "alice", SESSION)
+        for own in (psk.copy(), psk.copy())
     )
 
 
@@ -97,7 +98,7 @@ def test_a_later_session_never_takes_up_the_first_key_again(
     made = watch(monkeypatch)
     psk = PreSharedKey.generate(2048)
     ledger = Ledger.memory()
-    pads = Pads(psk, ledger, MemoryStore())
+    pads = Pads(psk.copy(), ledger, MemoryStore())
     first = psk.mac_key("alice").disclose()
     for session in range(4):
         stream = Stream(psk, pads, "alice", SESSION)
@@ -107,7 +108,8 @@ def test_a_later_session_never_takes_up_the_first_key_again(
         assert made[first] == min(2 * session + 2, 5)
         assert max(made.values()) <= 5
     agreed = {HANDSHAKE: 10 * PAD_BYTES, BLOCK: 0}  # the peer remembers more than this ledger
-    stream = Stream(psk, Pads(psk, Ledger.memory(), MemoryStore()), "alice", SESSION, agreed)
+    pads = Pads(psk.copy(), Ledger.memory(), MemoryStore())
+    stream = Stream(psk, pads, "alice", SESSION, agreed)
     assert stream.make_tag(HANDSHAKE).position == 11 * PAD_BYTES
     assert made[psk.pad("alice", True, 10 * PAD_BYTES, PAD_BYTES).disclose()] == 1
 

@@ -364,10 +364,10 @@ def test_a_store_that_is_full_is_named_until_a_block_finds_room() -> None:
     class FullStore(MemoryStore):
         full = True
 
-        def _put(self, name: str, bits: SecretBits) -> None:
+        def _put(self, block: int, kind: str, bits: SecretBits) -> str:
             if self.full:
-                raise StoreError("cannot be written", where=f"/disk/{name}", hint="Full?")
-            super()._put(name, bits)
+                raise StoreError("cannot be written", where=f"/disk/{block}.{kind}", hint="Full?")
+            return super()._put(block, kind, bits)
 
     psk, store = PreSharedKey.generate(4096), FullStore()
     alice = Node(Role.ALICE, psk, parameters=ONE_BLOCK, store=store)
@@ -385,7 +385,7 @@ def test_a_store_that_is_full_is_named_until_a_block_finds_room() -> None:
     feed(wire, BENCH, until=make_room)
     first, *others = (a for a in alice.alarms if a.code == "store_failed")
     assert first.active
-    assert "/disk/block-00000001" in first.text
+    assert "/disk/1." in first.text
     assert [a.active for a in others] == [False], "said once, cleared once"
     assert str(alice.reports[0].abort).startswith("store_failed")
     assert keys(alice) == keys(bob) != {}

@@ -14,6 +14,8 @@ import jsonschema
 import pytest
 from running import PHOTONLINK, emulated_bench, node, running
 
+from photonlink.pipeline.node.open_store import open_store
+from photonlink.pipeline.node.station import load_node_station
 from photonlink.pipeline.status.broker import EmbeddedBroker
 from photonlink.pipeline.status.payload import schema
 
@@ -104,10 +106,17 @@ def test_state_is_published_at_a_human_pace(link: dict[str, Any]) -> None:
 
 def _secrets(folder: Path) -> list[bytes]:
     """Everything secret that this run had on disk: pre-shared key, keys, refilled pads."""
-    psk = (folder / "link.psk").read_bytes()[28:]  # after magic, public id and length
+    psk = (folder / "link.psk").read_bytes()[28:-32]  # between the head and its check
     found = [psk]
     for side in ("alice", "bob"):
-        found += [p.read_bytes() for p in (folder / f"{side}-state" / "keys").iterdir()]
+        with open_store(load_node_station(folder / f"{side}.toml")) as store:
+            for entry in store.ledger.state.blocks.values():
+                if entry.status == "released" and entry.net_bits:
+                    with store.keys.get_key(entry.block, entry.net_bits, entry.key_seal) as key:
+                        found.append(key.disclose())
+                if entry.block in store.ledger.state.released and entry.refill_bits:
+                    with store.keys.get_pads(entry.block, entry.refill_bits, entry.pad_seal) as pad:
+                        found.append(pad.disclose())
     found.append((folder / "rec-a" / "randomness.bin").read_bytes())
     return found
 

@@ -59,7 +59,7 @@ class LedgerClaim:
             epoch=state.epoch + 1,
             peer_epoch=state.peer_epoch,
             next_block=state.next_block,
-            released=len(state.released),
+            released=state.released_count,
             last_released=state.last_released,
             pending=tuple(entry.block for entry in state.pending()),
             pads={str(key): state.pads.get(str(key), 0) for key in POOLS},

@@ -73,6 +73,7 @@ class Pads:
     def mark_spent(self, key: PoolKey, position: int) -> None:
         """The pad at ``position`` and all below are used from now on: on disk when this returns."""
         self._ledger.spend_pad(str(key), position + PAD_BYTES)
+        self._psk.burn({str(key): position + PAD_BYTES})
         self._wipe_spent()
 
     def _wipe_spent(self) -> None:
@@ -113,5 +114,5 @@ class Pads:
         entry = state.blocks[state.released[segment - 1]]
         within = offset - state.refilled[segment - 1][key.pool]
         start = refill_offset(entry, key) + within
-        with self._store.get_pads(entry.block, entry.refill_bits) as pads:
+        with self._store.get_pads(entry.block, entry.refill_bits, entry.pad_seal) as pads:
             return pads.slice(8 * start, 8 * (start + PAD_BYTES))

@@ -1,0 +1,82 @@
+"""The store's way to the disk: files that are whole or absent, synced, private, and wiped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_CHUNK = 1 << 20
+
+
+def sync_folder(folder: Path) -> None:
+    """Names in ``folder`` are on the disk when this returns."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """All of ``data`` at ``offset``. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def replace(path: Path, data: bytes, *, wipe_old: bool = False) -> None:
+    """``path`` holds ``data`` (mode 0600) or what it held before, whatever happens.
+
+    wipe_old: the bytes that lay there before are overwritten. Raises OSError.
+    """
+    new = path.with_name(path.name + ".new")
+    old = None
+    if wipe_old and path.exists():
+        old = os.open(path, os.O_RDWR | _FLAGS)
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
+        try:
+            write_all(descriptor, data, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(new, path)
+        sync_folder(path.parent)
+        if old is not None:
+            _overwrite(old)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
+    finally:
+        if old is not None:
+            os.close(old)
+
+
+def wipe(path: Path) -> None:
+    """Overwrite, sync, delete; nothing when it is absent. Raises OSError.
+
+    On flash and journalling file systems old copies may survive.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | _FLAGS)
+    except FileNotFoundError:
+        return
+    try:
+        _overwrite(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink()
+    sync_folder(path.parent)
+
+
+def _overwrite(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    for at in range(0, size, _CHUNK):
+        write_all(descriptor, bytes(min(_CHUNK, size - at)), at)
+    os.fsync(descriptor)

@@ -1,0 +1,19 @@
+"""The store that a node's station file names."""
+
+from __future__ import annotations
+
+from photonlink.pipeline.keys.node_store import NodeStore, StorePlace
+from photonlink.pipeline.keys.store_key import KeySource
+from photonlink.pipeline.node.station import NodeStation
+
+
+def store_place(station: NodeStation) -> StorePlace:
+    """Where it lies, whose it is, and what opens it."""
+    node = station.node
+    source = KeySource(node.store_key, node.store_passphrase)
+    return StorePlace(node.state_dir, node.link, node.role, source, node.anchor)
+
+
+def open_store(station: NodeStation) -> NodeStore:
+    """Locked and checked. Raises what NodeStore.open raises."""
+    return NodeStore.open(store_place(station))
