@@ -268,8 +268,11 @@ class End:
                 work.drawn = True
             else:
                 self._record(
-                    work.number, "prepared", leak_bits=work.leak_bits, secret_bits=work.n_out,
-                    key_seal=work.seal
+                    work.number,
+                    "prepared",
+                    leak_bits=work.leak_bits,
+                    secret_bits=work.n_out,
+                    key_seal=work.seal,
                 )
                 self.send(READY, NUMBER.pack(work.number))
                 self.send_tag()

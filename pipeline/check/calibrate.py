@@ -38,8 +38,8 @@ from photonlink.pipeline.calibration.model import (
 )
 from photonlink.pipeline.check.measure import SideClicks, exchange, measure_own
 from photonlink.pipeline.check.peer import CheckPeer, peer_of
-from photonlink.pipeline.keys.locking import lock_node
-from photonlink.pipeline.keys.psk import PreSharedKey, load_psk
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery, Lock
@@ -72,9 +72,8 @@ async def calibrate_stations(
 
 async def calibrate(station: NodeStation, options: CalibrateOptions) -> Calibration:
     """Measure, agree, write. Light and bias are off afterwards."""
-    with contextlib.ExitStack() as stack:
-        psk = stack.enter_context(contextlib.closing(load_psk(station.node.psk)))
-        lock_node(station.node.state_dir, stack)  # a node that runs keeps its light
+    # locked before any instrument is touched
+    with open_store(station) as store, contextlib.closing(store.psk(station.node.psk)) as psk:
         old = load(station.calibration_path, psk) if options.detector else None
         bench = await open_bench(with_emulator_addresses(station))
         async with guard(bench) as state, peer_of(station, psk=psk) as peer:

@@ -135,9 +135,9 @@ def own_memory(own: Claim, seen_by_peer: Claim | None) -> None:
     behind |= any(own.pads[d] < seen_by_peer.pads[d] for d in DIRECTIONS)
     if behind:
         raise ClaimError(
-            f"the peer remembers session {seen_by_peer.epoch}, {seen_by_peer.released} releases and "
-            f"{seen_by_peer.delivered} deliveries of this node, which opens session {own.epoch} and "
-            f"knows of {own.released} and {own.delivered}",
+            f"the peer remembers session {seen_by_peer.epoch} of this node, "
+            f"{seen_by_peer.released} releases and {seen_by_peer.delivered} deliveries; "
+            f"this store opens session {own.epoch} and knows of {own.released} and {own.delivered}",
             rolled_back=True,
         )
 

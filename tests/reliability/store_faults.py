@@ -1,0 +1,196 @@
+"""Every call of the store fails once, with EIO and with ENOSPC; the store heals without a restart.
+
+    python tests/reliability/store_faults.py [--every N] [--length CALLS]
+
+A life of a store (open, pre-shared key, blocks, pads, a delivery, compaction) runs once to count
+its calls on files, then once more for every call that can fail, each in a process of its own.
+Whatever failed is tried again, as a node does. Then the store is opened anew: nothing was lost,
+nothing given twice, nothing that was told to have happened is missing. Exits with 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "pipeline"))
+TRIES = 12
+T = TypeVar("T")
+
+
+def again(call: Callable[[], T]) -> T:
+    """What a node does after a fault of its disk: the same once more, in the same process."""
+    from photonlink.hal.errors import PhotonlinkError
+
+    for left in reversed(range(TRIES)):
+        try:
+            return call()
+        except (PhotonlinkError, OSError):
+            if not left:
+                raise
+    raise AssertionError
+
+
+def live(folder: Path) -> None:
+    """One life; raises AssertionError or PhotonlinkError when it went wrong."""
+    from stores import place
+
+    from photonlink.pipeline.keys.delivery import deliver
+    from photonlink.pipeline.keys.node_store import NodeStore
+    from photonlink.pipeline.keys.policy import DeliveryRefused
+    from photonlink.pipeline.native.secret import SecretBits
+
+    where = place(folder)
+    store = again(lambda: NodeStore.open(where))
+    again(lambda: store.psk(folder / "link.psk")).close()
+    ledger, keys = store.ledger, {}
+    for number in range(1, 5):
+
+        def record(status: str, **fields: object) -> None:
+            entry = ledger.state.blocks.get(number)  # noqa: B023 - called at once
+            if entry is None or entry.status != status:
+                ledger.append({"t": "block", "block": number, "status": status, **fields})  # noqa: B023
+
+        again(lambda: record("open", sifted_bits=9))
+        bits = SecretBits.random(512)
+        keys[number] = bits.disclose()
+        seal = again(lambda: store.keys.put_key(number, bits))  # noqa: B023
+        again(
+            lambda: ledger.append(
+                {
+                    "t": "reserve",
+                    "block": number,
+                    "pads": {
+                        d: max(16 * number, ledger.state.pads.get(f"{d}/block", 0))
+                        for d in ("alice", "bob")
+                    },
+                }
+            )
+        )
+        again(lambda: record("prepared", secret_bits=512, key_seal=seal, provenance="real"))  # noqa: B023
+        if number == 4:
+            again(lambda: record("burnt", reason="x"))
+            again(lambda: store.keys.remove(number))  # noqa: B023
+        else:
+            again(lambda: record("released"))
+    out = folder.with_name(folder.name + "-out")
+    again(ledger.compact)
+    given = False
+    for _ in range(TRIES):
+        try:
+            deliver(ledger, store.keys, 1, out, allow_marked=False)
+        except DeliveryRefused:  # the ledger says so, and no byte has left: lost, and told
+            break
+        except Exception:  # noqa: BLE001 - the disk
+            if 1 in ledger.state.delivered:
+                break
+            out.unlink(missing_ok=True)
+            continue
+        given = True
+        break
+    assert not given or out.read_bytes() == keys[1]
+    again(lambda: ledger.append({"t": "session", "epoch": 1, "id": "s"}))
+    store.close()
+    os.environ["FAIL_FOLDER"] = ""
+    with NodeStore.open(where) as found:
+        state = found.ledger.state
+        assert {n: b.status for n, b in state.blocks.items()} == {
+            1: "released", 2: "released", 3: "released", 4: "burnt"
+        }, state.blocks  # fmt: skip
+        assert state.epoch == 1
+        assert state.delivered == {1}
+        assert {p.name for p, _, _ in found.keys.files()} == {
+            "block-00000002.key", "block-00000003.key"
+        }  # fmt: skip
+        for number in (2, 3):
+            with found.keys.get_key(number, 512, state.blocks[number].key_seal) as bits:
+                assert bits.disclose() == keys[number]
+        found.psk(folder / "absent").close()
+
+
+def build(folder: Path) -> Path:
+    shim = folder / "fail_nth.so"
+    source = HERE / "fail_nth.c"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-D_LARGEFILE64_SOURCE", "-O1", str(source),
+         "-o", str(shim), "-ldl"], check=True, timeout=60,
+    )  # fmt: skip
+    return shim
+
+
+def one(folder: Path, number: int, code: int, length: int) -> tuple[bool, int]:
+    """Whether a life with this fault went well, and how many calls it made. Forks."""
+    life, control, count = folder / "life", folder / "control", folder / "count"
+    shutil.rmtree(life, ignore_errors=True)
+    (folder / "life-out").unlink(missing_ok=True)
+    life.mkdir()
+    shutil.copy(folder / "link.psk", life / "link.psk")
+    shutil.copy(folder / "store.key", life / "store.key")
+    control.write_text(f"{number} {code} {length}")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.environ["FAIL_FOLDER"] = str(life / "state")
+            live(life)
+            status = 0
+        except BaseException as error:  # noqa: BLE001 - it is told, and the process ends
+            print(f"call {number}, {errno.errorcode.get(code)}: {error!r}", flush=True)
+        finally:
+            sys.stdout.flush()
+            sys.exit(status)
+    _, status = os.waitpid(child, 0)
+    return status == 0, int(count.read_text() or 0)
+
+
+def inside(folder: Path, every: int, length: int) -> int:
+    """All faults, in a process that the shim is loaded into."""
+    import stores
+
+    from photonlink.pipeline.keys.psk import create_psk
+
+    create_psk(folder / "link.psk", 1024)
+    stores.place(folder)
+    well, calls = one(folder, 0, 0, 1)
+    if not well or calls < 50:
+        print(f"without a fault: {calls} calls")
+        return 1
+    failed = tried = 0
+    for code in (errno.EIO, errno.ENOSPC):
+        for number in range(1 + (every > 1) * (code % every), calls + 1, every):
+            tried += 1
+            failed += not one(folder, number, code, length)[0]
+    print(f"{calls} calls, {tried} faults of {length} in a row, {failed} went wrong")
+    return int(failed > 0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--length", type=int, default=1)
+    parser.add_argument("--inside", type=Path)
+    options = parser.parse_args()
+    if options.inside:
+        return inside(options.inside, options.every, options.length)
+    with tempfile.TemporaryDirectory(prefix="photonlink-faults-") as name:
+        folder = Path(name)
+        environment = os.environ | {
+            "LD_PRELOAD": str(build(folder)), "FAIL_FOLDER": "", "FAIL_CONTROL": str(folder / "control"),
+            "FAIL_COUNT": str(folder / "count"), "PHOTONLINK_SECRET_MEMORY": "unlocked",
+        }  # fmt: skip
+        command = [sys.executable, __file__, "--inside", name]
+        command += ["--every", str(options.every), "--length", str(options.length)]
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
