@@ -21,6 +21,7 @@ from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import instruments as cli_instruments
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
+from photonlink.pipeline.cli import psk as cli_psk
 from photonlink.pipeline.cli import recordings as cli_recordings
 from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
 from photonlink.pipeline.cli.options import JsonOption
@@ -38,10 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-psk_app = typer.Typer(
-    help="Pre-shared keys: what two nodes need before their first block.", rich_markup_mode=None
-)
-app.add_typer(psk_app, name="psk")
+app.add_typer(cli_psk.app, name="psk")
 app.add_typer(cli_key.app, name="key")
 app.command()(cli_instruments.instruments)
 app.command()(cli_recordings.analyze)
@@ -153,18 +151,6 @@ def node(
 
 
 app.command()(cli_check.check)
-
-
-@psk_app.command("new")
-def psk_new(
-    path: Annotated[Path, typer.Argument(help="New file; both nodes need a copy of it.")],
-    kilobytes: Annotated[int, typer.Option(help="Size of the pads.", min=4, max=65536)] = 64,
-) -> None:
-    """Draw a pre-shared key. Carry it to the other node by hand, never over the network."""
-    from photonlink.pipeline.keys.psk import create_psk
-
-    create_psk(path, kilobytes * 1024)
-    print(f"wrote {path}: copy it to the other node by a way you trust, then keep it secret")
 
 
 def main() -> None:

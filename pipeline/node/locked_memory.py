@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from photonlink.pipeline.native.sealing import protect_process
+
+DEBUGGER = ("PHOTONLINK_DEBUGGER", "allowed")
 NEEDED_BYTES = 6 << 20
 OPT_OUT = ("PHOTONLINK_SECRET_MEMORY", "unlocked")
 _CAP_IPC_LOCK = 14
@@ -43,3 +46,13 @@ def go_unlocked_if_needed() -> bool:
         return False
     os.environ.setdefault(*OPT_OUT)
     return True
+
+
+def keep_out_of_core_files() -> None:
+    """No core file of this process, and no debugger of the same user, from now on.
+
+    A developer who needs them sets PHOTONLINK_DEBUGGER=allowed (docs/core_constant_time.md).
+    """
+    name, allowed = DEBUGGER
+    if os.environ.get(name) != allowed:
+        protect_process()

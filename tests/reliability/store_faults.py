@@ -19,11 +19,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "pipeline"))
 TRIES = 12
+BURNT = 4  # the last block
 T = TypeVar("T")
 
 
@@ -40,81 +41,83 @@ def again(call: Callable[[], T]) -> T:
     raise AssertionError
 
 
+def distil(store: Any, number: int) -> bytes:
+    """The steps of a block in the store, each tried again as long as it fails; its key."""
+    from photonlink.pipeline.native.secret import SecretBits
+
+    ledger, bits = store.ledger, SecretBits.random(512)
+
+    def record(status: str, **fields: object) -> None:
+        entry = ledger.state.blocks.get(number)
+        if entry is None or entry.status != status:
+            ledger.append({"t": "block", "block": number, "status": status, **fields})
+
+    def reserve() -> None:
+        spent = {d: ledger.state.pads.get(f"{d}/block", 0) for d in ("alice", "bob")}
+        pads = {d: max(16 * number, at) for d, at in spent.items()}
+        ledger.append({"t": "reserve", "block": number, "pads": pads})
+
+    again(lambda: record("open", sifted_bits=9))
+    seal = again(lambda: store.keys.put_key(number, bits))
+    again(reserve)
+    again(lambda: record("prepared", secret_bits=512, key_seal=seal, provenance="real"))
+    if number == BURNT:
+        again(lambda: record("burnt", reason="x"))
+        again(lambda: store.keys.remove(number))
+    else:
+        again(lambda: record("released"))
+    return bits.disclose()
+
+
+def give(store: Any, out: Path, key: bytes) -> None:
+    """Block 1 is delivered, or lost by name: never twice."""
+    from photonlink.hal.errors import PhotonlinkError
+    from photonlink.pipeline.keys.delivery import deliver
+
+    for _ in range(TRIES):
+        try:
+            deliver(store.ledger, store.keys, 1, out, allow_marked=False)
+        except (PhotonlinkError, OSError):
+            if 1 in store.ledger.state.delivered:  # said before a byte left: lost, and told
+                return
+            out.unlink(missing_ok=True)
+        else:
+            break
+    assert out.read_bytes() == key
+
+
 def live(folder: Path) -> None:
     """One life; raises AssertionError or PhotonlinkError when it went wrong."""
     from stores import place
 
-    from photonlink.pipeline.keys.delivery import deliver
     from photonlink.pipeline.keys.node_store import NodeStore
-    from photonlink.pipeline.keys.policy import DeliveryRefused
-    from photonlink.pipeline.native.secret import SecretBits
 
     where = place(folder)
     store = again(lambda: NodeStore.open(where))
     again(lambda: store.psk(folder / "link.psk")).close()
-    ledger, keys = store.ledger, {}
-    for number in range(1, 5):
-
-        def record(status: str, **fields: object) -> None:
-            entry = ledger.state.blocks.get(number)  # noqa: B023 - called at once
-            if entry is None or entry.status != status:
-                ledger.append({"t": "block", "block": number, "status": status, **fields})  # noqa: B023
-
-        again(lambda: record("open", sifted_bits=9))
-        bits = SecretBits.random(512)
-        keys[number] = bits.disclose()
-        seal = again(lambda: store.keys.put_key(number, bits))  # noqa: B023
-        again(
-            lambda: ledger.append(
-                {
-                    "t": "reserve",
-                    "block": number,
-                    "pads": {
-                        d: max(16 * number, ledger.state.pads.get(f"{d}/block", 0))
-                        for d in ("alice", "bob")
-                    },
-                }
-            )
-        )
-        again(lambda: record("prepared", secret_bits=512, key_seal=seal, provenance="real"))  # noqa: B023
-        if number == 4:
-            again(lambda: record("burnt", reason="x"))
-            again(lambda: store.keys.remove(number))  # noqa: B023
-        else:
-            again(lambda: record("released"))
-    out = folder.with_name(folder.name + "-out")
-    again(ledger.compact)
-    given = False
-    for _ in range(TRIES):
-        try:
-            deliver(ledger, store.keys, 1, out, allow_marked=False)
-        except DeliveryRefused:  # the ledger says so, and no byte has left: lost, and told
-            break
-        except Exception:  # noqa: BLE001 - the disk
-            if 1 in ledger.state.delivered:
-                break
-            out.unlink(missing_ok=True)
-            continue
-        given = True
-        break
-    assert not given or out.read_bytes() == keys[1]
-    again(lambda: ledger.append({"t": "session", "epoch": 1, "id": "s"}))
+    keys = {number: distil(store, number) for number in range(1, BURNT + 1)}
+    again(store.ledger.compact)
+    give(store, folder.with_name(folder.name + "-out"), keys[1])
+    again(lambda: store.ledger.append({"t": "session", "epoch": 1, "id": "s"}))
     store.close()
     os.environ["FAIL_FOLDER"] = ""
     with NodeStore.open(where) as found:
-        state = found.ledger.state
-        assert {n: b.status for n, b in state.blocks.items()} == {
-            1: "released", 2: "released", 3: "released", 4: "burnt"
-        }, state.blocks  # fmt: skip
-        assert state.epoch == 1
-        assert state.delivered == {1}
-        assert {p.name for p, _, _ in found.keys.files()} == {
-            "block-00000002.key", "block-00000003.key"
-        }  # fmt: skip
-        for number in (2, 3):
-            with found.keys.get_key(number, 512, state.blocks[number].key_seal) as bits:
-                assert bits.disclose() == keys[number]
+        check(found, keys)
         found.psk(folder / "absent").close()
+
+
+def check(found: Any, keys: dict[int, bytes]) -> None:
+    """What the store says after all of it."""
+    state = found.ledger.state
+    wanted = {1: "released", 2: "released", 3: "released", BURNT: "burnt"}
+    assert {n: b.status for n, b in state.blocks.items()} == wanted
+    assert state.epoch == 1
+    assert state.delivered == {1}
+    names = {p.name for p, _, _ in found.keys.files()}
+    assert names == {"block-00000002.key", "block-00000003.key"}
+    for number in (2, 3):
+        with found.keys.get_key(number, 512, state.blocks[number].key_seal) as bits:
+            assert bits.disclose() == keys[number]
 
 
 def build(folder: Path) -> Path:
@@ -184,9 +187,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="photonlink-faults-") as name:
         folder = Path(name)
         environment = os.environ | {
-            "LD_PRELOAD": str(build(folder)), "FAIL_FOLDER": "", "FAIL_CONTROL": str(folder / "control"),
-            "FAIL_COUNT": str(folder / "count"), "PHOTONLINK_SECRET_MEMORY": "unlocked",
-        }  # fmt: skip
+            "LD_PRELOAD": str(build(folder)),
+            "FAIL_FOLDER": "",
+            "FAIL_CONTROL": str(folder / "control"),
+            "FAIL_COUNT": str(folder / "count"),
+            "PHOTONLINK_SECRET_MEMORY": "unlocked",
+        }
         command = [sys.executable, __file__, "--inside", name]
         command += ["--every", str(options.every), "--length", str(options.length)]
         return subprocess.run(command, env=environment, check=False).returncode
