@@ -112,6 +112,38 @@ def anchor(
         )
 
 
+@app.command()
+def migrate(station: StationArgument) -> None:
+    """Convert a store of version 1 (plain files) into a sealed one."""
+    from photonlink.pipeline.keys.migrate import migrate as convert
+    from photonlink.pipeline.node.open_store import store_place
+    from photonlink.pipeline.node.station import load_node_station
+
+    for text in convert(store_place(load_node_station(station))):
+        print(text)
+
+
+@app.command()
+def restart(
+    station: StationArgument,
+    burn: Annotated[
+        bool, typer.Option("--burn-everything", help="I know that all key in this store is lost.")
+    ] = False,
+) -> None:
+    """Burn a store that is damaged or was rolled back, and begin a new one."""
+    from photonlink.pipeline.keys.restart import burn_store
+    from photonlink.pipeline.node.open_store import store_place
+    from photonlink.pipeline.node.station import load_node_station
+
+    place = store_place(load_node_station(station))
+    if not burn:
+        print(f"{place.folder} would be wiped with all its key: repeat with --burn-everything")
+        raise typer.Exit(1)
+    for name in burn_store(place):
+        print(f"wiped {name}")
+    print("do the same on the other node, then exchange a new pre-shared key")
+
+
 def _tell(findings: list[str]) -> None:
     for text in findings:
         typer.echo(f"store: {text}", err=True)

@@ -56,3 +56,12 @@ def _holder(path: Path) -> str:
         note = ""
     note = "".join(c if c.isprintable() else "?" for c in note)
     return note if note.startswith("process ") else "another process"
+
+
+def lock_node(state_dir: Path, stack: contextlib.ExitStack) -> None:
+    """A node's store without opening it: for what touches the bench and no key.
+
+    Raises InUseError: opening the bench a second time would switch off the first one's light.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock_exclusively(state_dir / "lock", stack)

@@ -166,11 +166,8 @@ def create_psk(path: Path, n_bytes: int = DEFAULT_BYTES) -> str:
         psk.close()
 
 
-def load_psk(path: Path, *, version_1: bool = False) -> PreSharedKey:
-    """Read a carrier. Raises PskError; refuses one that others may read, and a damaged one.
-
-    version_1: take one that has no check, to convert it.
-    """
+def load_psk(path: Path) -> PreSharedKey:
+    """Read a carrier. Raises PskError; refuses one that others may read, and a damaged one."""
     try:
         about = path.stat()
         with SecretBits.read_file(path, 0, 8 * min(_HEAD.size, about.st_size)) as public:
@@ -188,25 +185,27 @@ def load_psk(path: Path, *, version_1: bool = False) -> PreSharedKey:
             where=str(path),
             hint=f"chmod 600 {path}",
         )
-    if head.startswith(MAGIC_1) and not version_1:
+    if head.startswith(MAGIC_1):
         raise PskError(
             "this pre-shared key is of version 1, without a check",
             where=str(path),
-            hint="'photonlink key migrate STATION' converts it with its ledger; or make a new one.",
+            hint="Make a new one ('photonlink psk new'); 'photonlink key migrate' keeps the key.",
         )
-    if len(head) != _HEAD.size or not head.startswith((MAGIC, MAGIC_1)):
+    if len(head) != _HEAD.size or not head.startswith(MAGIC):
         raise PskError("this is not a pre-shared key of photonlink", where=str(path))
-    magic, key_id, n_bytes = _HEAD.unpack(head)
-    check = _CHECK_BYTES if magic == MAGIC else 0
-    if about.st_size != _HEAD.size + n_bytes + check or not MIN_BYTES <= n_bytes <= MAX_BYTES:
+    _, key_id, n_bytes = _HEAD.unpack(head)
+    if (
+        about.st_size != _HEAD.size + n_bytes + _CHECK_BYTES
+        or not MIN_BYTES <= n_bytes <= MAX_BYTES
+    ):
         raise PskError("the file is cut short or too long", where=str(path))
     try:
         secret = SecretBits.read_file(path, _HEAD.size, 8 * n_bytes)
-        with SecretBits.read_file(path, _HEAD.size + n_bytes, 8 * check) as public:
+        with SecretBits.read_file(path, _HEAD.size + n_bytes, 8 * _CHECK_BYTES) as public:
             wanted = public.disclose()
     except (SecretFileError, OSError) as error:
         raise PskError("cannot be read", where=str(path)) from error
-    if check and not hmac.compare_digest(wanted, secret.hmac_sha256(head)):
+    if not hmac.compare_digest(wanted, secret.hmac_sha256(head)):
         secret.close()
         raise PskError(
             "the pre-shared key is damaged", where=str(path), hint="Copy it from the other node."

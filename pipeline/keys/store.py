@@ -145,6 +145,7 @@ class DirectoryStore(KeyStore):
 
     def __init__(self, directory: Path, seal: StoreSeal) -> None:
         self._directory, self._seal = directory, seal
+        self._unwiped: set[Path] = set()  # the disk refused: tried again at the next write
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -169,10 +170,14 @@ class DirectoryStore(KeyStore):
         try:
             wipe(path)
         except OSError as error:
+            self._unwiped.add(path)
             raise _failed("wiped", path, error) from error
+        self._unwiped.discard(path)
 
     def _put(self, block: int, kind: str, bits: SecretBits) -> str:
         path = self._path(block, kind)
+        for left in sorted(self._unwiped - {path}):
+            self.wipe_file(left)
         record = self._seal.seal(kind, bits, block=block, length=len(bits))
         try:
             replace(path, MAGIC + record)
