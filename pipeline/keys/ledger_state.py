@@ -233,7 +233,7 @@ class LedgerState:
     # ---- the short form ----
     def fold(self) -> None:
         """Forget what nothing depends on any more: spent refills, finished blocks but the last."""
-        while self.pools and self.released and self._spent(self.refilled[1]):
+        while self.released and self._spent(*self.refilled[:2]):
             self.burnt_refill.discard(self.released.pop(0))
             self.refilled.pop(0)
         kept = set(self.released) | {b for b in self.blocks if b > self.next_block - RECENT_BLOCKS}
@@ -243,7 +243,11 @@ class LedgerState:
                 del self.blocks[number]
                 self.delivered.discard(number)
 
-    def _spent(self, ends: tuple[int, int]) -> bool:
+    def _spent(self, start: tuple[int, int], ends: tuple[int, int]) -> bool:
+        if start == ends:
+            return True  # it put nothing back
+        if not self.pools:
+            return False
         pairs = zip(("handshake", "block"), self.pools, ends, strict=True)
         return all(
             self.pads.get(f"{direction}/{pool}", 0) >= own + end

@@ -7,11 +7,15 @@ its context is authenticated with it and not stored, so it opens only where it b
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline._core import ffi, lib
-from photonlink.pipeline.native.base import NativeArgumentError, NativeDataError, check
+from photonlink.pipeline.native.base import (
+    Handle,
+    NativeArgumentError,
+    NativeDataError,
+    Uncopied,
+    check,
+)
 from photonlink.pipeline.native.secret import SecretBits, held
 
 KEY_BITS = lib.PL_SEAL_KEY_BITS
@@ -25,7 +29,7 @@ class SealBroken(PhotonlinkError, ValueError):
     """A record was changed, or sealed elsewhere: with another key or for another place."""
 
 
-class SealingKey:
+class SealingKey(Uncopied):
     """A key of 256 bits in locked memory. ``purpose`` keys derived from one are independent."""
 
     __slots__ = ("_key",)
@@ -122,11 +126,12 @@ class SealingKey:
     def close(self) -> None:
         self._key.close()
 
+    @property
+    def _handle(self) -> Handle:
+        return self._key._handle
+
     def __repr__(self) -> str:
         return "<SealingKey>"
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("secrets are neither pickled nor copied")
 
 
 def protect_process() -> None:

@@ -31,6 +31,7 @@ from photonlink.pipeline.native.events import NativeEvents
 from photonlink.pipeline.native.hashing import PolyMac, Toeplitz, simd_level, verification_hash
 from photonlink.pipeline.native.ldpc import LdpcAlice, LdpcBob
 from photonlink.pipeline.native.matching import match_count, match_pairs
+from photonlink.pipeline.native.sealing import SealingKey
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.native.sifting import sift_bits
 
@@ -70,6 +71,7 @@ def _amplification() -> Toeplitz:
 
 CONTEXTS: dict[type[Any], Callable[[], Any]] = {
     SecretBits: _key,
+    SealingKey: SealingKey.fresh,
     CascadeAlice: lambda: CascadeAlice(_key(), qber=0.1, seed=SEED, leak_cap_bits=N),
     CascadeBob: lambda: CascadeBob(_key(), qber=0.1, seed=SEED),
     CascadeAlices: lambda: _many(CascadeAlices, {"leak_cap_bits": N}),
@@ -101,6 +103,8 @@ VALUES: dict[str, Callable[[], Any]] = {
     "end_ps": lambda: 9,
     "channel": lambda: np.ones(1, np.uint8),
     "randomness": lambda: bytes,
+    **dict.fromkeys(("purpose", "context", "record"), lambda: bytes(48)),
+    "descriptor": lambda: 1,
     "target": lambda: Path("/dev/null"),
     "tag_bits": lambda: 64,
 }
