@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed  # noqa
 
 __all__ = ["_no_task_is_left", "no_task_is_left", "nothing_is_left_open"]
 UNLOCKED = go_unlocked_if_needed()
+# tests of core files and of memory need a process that may be looked into
+os.environ.setdefault("PHOTONLINK_DEBUGGER", "allowed")
 
 
 def pytest_report_header() -> list[str]:

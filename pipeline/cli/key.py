@@ -98,16 +98,14 @@ def anchor(
     ] = False,
 ) -> None:
     """Show the anchor outside the store, or make a new one in place of one that was lost."""
-    from photonlink.pipeline.keys.node_store import NodeStore
-    from photonlink.pipeline.node.open_store import store_place
+    from photonlink.pipeline.node.open_store import open_store
     from photonlink.pipeline.node.station import load_node_station
 
-    place = store_place(load_node_station(station))
-    with NodeStore.open(place, renew_anchor=renew) as store:
+    with open_store(load_node_station(station), renew_anchor=renew) as store:
         _tell(store.findings)
         state = store.ledger.state
         print(
-            f"{place.anchor_path}: {store.ledger.sequence} records, session {state.epoch}, "
+            f"{store.place.anchor_path}: {store.ledger.sequence} records, session {state.epoch}, "
             f"{state.delivered_count} blocks delivered"
         )
 
@@ -116,9 +114,11 @@ def anchor(
 def migrate(station: StationArgument) -> None:
     """Convert a store of version 1 (plain files) into a sealed one."""
     from photonlink.pipeline.keys.migrate import migrate as convert
+    from photonlink.pipeline.node.locked_memory import keep_out_of_core_files
     from photonlink.pipeline.node.open_store import store_place
     from photonlink.pipeline.node.station import load_node_station
 
+    keep_out_of_core_files()
     for text in convert(store_place(load_node_station(station))):
         print(text)
 

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from photonlink.pipeline.cli.recordings import JsonListOption
+from photonlink.pipeline.cli.options import JsonListOption
 
-app = typer.Typer(help="Pre-shared keys: what two nodes need before their first block.")
+app = typer.Typer(
+    help="Pre-shared keys: what two nodes need before their first block.", rich_markup_mode=None
+)
 
 
 @app.command("new")
@@ -21,7 +23,9 @@ def new(
 ) -> None:
     """Draw a pre-shared key. Carry it to the other node by hand, never over the network."""
     from photonlink.pipeline.keys.psk import create_psk
+    from photonlink.pipeline.node.locked_memory import keep_out_of_core_files
 
+    keep_out_of_core_files()
     create_psk(path, kilobytes * 1024)
     print(
         f"wrote {path}: copy it to the other node by a way you trust. Each node seals it in its "
@@ -64,7 +68,9 @@ def replace(
 
 def _of_file(path: Path) -> dict[str, Any]:
     from photonlink.pipeline.keys.psk import load_psk
+    from photonlink.pipeline.node.locked_memory import keep_out_of_core_files
 
+    keep_out_of_core_files()
     with contextlib.closing(load_psk(path)) as psk:
         per_direction = psk.pool_bytes(False) // 16
         return {
