@@ -211,7 +211,7 @@ def test_a_password_is_never_in_a_message(tmp_path: Path) -> None:
 
 
 def test_every_station_message_is_one_per_line(station: Path) -> None:
-    station.write_text("schema = true\nname = 3\ninstruments = []\n")
+    station.write_text("schema = 3\nname = 3\ninstruments = []\n")
     with pytest.raises(StationError) as caught:
         load_station(station, BenchStation)
     lines = str(caught.value).splitlines()[1:]
