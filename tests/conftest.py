@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Verbosity, settings
 
 # helpers of the tests are imported by name, whatever the import mode
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "system")]
@@ -23,6 +24,30 @@ __all__ = ["_no_task_is_left", "no_task_is_left", "nothing_is_left_open"]
 UNLOCKED = go_unlocked_if_needed()
 # tests of core files and of memory need a process that may be looked into
 os.environ.setdefault("PHOTONLINK_DEBUGGER", "allowed")
+
+# The test command never fails by chance and never for a slow machine: property tests run from fixed
+# examples. `.ci/explore` draws new ones and prints a failing example as a test to keep.
+settings.register_profile(
+    "fixed", derandomize=True, deadline=None, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+settings.register_profile(
+    "explore", deadline=None, print_blob=True, suppress_health_check=list(HealthCheck),
+    verbosity=Verbosity.normal,
+)  # fmt: skip
+settings.load_profile(os.environ.get("PHOTONLINK_HYPOTHESIS", "fixed"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``.ci/explore``: this many times as many examples as each property test asks for."""
+    factor = int(os.environ.get("PHOTONLINK_EXAMPLES", "1"))
+    for item in items:
+        test = getattr(item, "obj", None)
+        asked = getattr(test, "_hypothesis_internal_use_settings", None)
+        if factor > 1 and asked is not None:
+            more = settings(asked, max_examples=factor * asked.max_examples, derandomize=False)
+            test._hypothesis_internal_use_settings = more  # type: ignore[union-attr]
 
 
 def pytest_report_header() -> list[str]:

@@ -1,4 +1,6 @@
-"""Cascade for many keys at once: slots, and one call per batch of messages.
+"""No node uses this yet, as blocks are reconciled one by one: Cascade for many keys at once.
+
+Slots, and one call per batch of messages.
 
 A message is a record: slot, kind (uint16 each), size (uint32), little-endian, and as many bytes.
 Kind 0 is a request of ``CascadeBobs`` or an answer of ``CascadeAlices``; any other kind belongs to

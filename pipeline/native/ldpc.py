@@ -1,4 +1,6 @@
-"""Error correction with one message each way: LDPC codes, for links with long delays.
+"""No node uses this yet, as Cascade leaks less: error correction by LDPC codes.
+
+One message each way, for links with long delays.
 
 Alice sends the syndrome of her key once. Bob decodes the difference of the keys; where that fails
 he asks for single bits of her key, a few rounds at most (docs/ldpc.md has codes and messages).

@@ -1,4 +1,7 @@
-"""Sifting of a pulsed link from bitmaps (pipeline/core/sift_bitmap.c)."""
+"""No node uses this yet, as nodes speak BBM92 only: sifting of a pulsed link from bitmaps.
+
+C: pipeline/core/sift_bitmap.c.
+"""
 
 from __future__ import annotations
 

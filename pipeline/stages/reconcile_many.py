@@ -1,4 +1,6 @@
-"""Reconciliation of long blocks over a link with delay: many pieces of many blocks in flight.
+"""No node uses this yet, as blocks follow one another: many pieces of many blocks in flight.
+
+Reconciliation of long blocks over a link with delay.
 
 A block is cut into pieces, each a Cascade of its own, so that enough questions are on their way to
 keep both ends busy. Bob decides which piece starts when and tells Alice. What travels are records

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import BlockReport
 
 
@@ -17,7 +17,7 @@ def account(reports: Sequence[BlockReport], elapsed_s: float, *, emulated: bool)
     error has leak and a limit of 0. epsilon: summed over the blocks that gave key.
     """
     corrected = [b for b in reports if b.qber_hv is not None and b.leak_bits]
-    shannon = sum(b.key_bits_in * binary_entropy(b.qber_hv or 0.0) for b in corrected)
+    shannon = sum(b.key_bits_in * _entropy(b.qber_hv or 0.0) for b in corrected)
     errors = sum(
         round((b.qber_hv or 0.0) * b.key_bits_in) + round(b.qber_da * b.test_bits) for b in reports
     )
@@ -36,3 +36,8 @@ def account(reports: Sequence[BlockReport], elapsed_s: float, *, emulated: bool)
         "aborts": [b.abort for b in reports if b.abort is not None],
         "elapsed_s": elapsed_s,
     }
+
+
+def _entropy(p: float) -> float:
+    """Binary entropy, bits; here too, because status knows no stage."""
+    return -sum(x * math.log2(x) for x in (p, 1 - p) if x > 0)
