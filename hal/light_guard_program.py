@@ -107,7 +107,7 @@ def run_program(target: dict[str, Any]) -> None:
 SENDERS = {"tcp": send_tcp, "serial": send_serial, "udp": send_udp, "program": run_program}
 
 
-class Guard:
+class NodeWatch:
     """Watches one node."""
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ def main() -> None:
     for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGPIPE"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    Guard().watch()
+    NodeWatch().watch()
 
 
 if __name__ == "__main__":

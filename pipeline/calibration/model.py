@@ -87,7 +87,7 @@ def _require(good: bool, parameter: str, what: str, seen: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CalibrationLimits:
     """What both ends allow the common clock offset to do while key is made.
 
     clock_frequency_ppm: how much faster one tagger's clock may run than the other's.
@@ -207,7 +207,7 @@ class Calibration:
     valid_until_s: int
     failure_probability: float
     light_s: float
-    limits: Limits
+    limits: CalibrationLimits
     alice: StationCalibration
     bob: StationCalibration
     digest: str = field(default="", compare=False)
@@ -290,7 +290,7 @@ class Calibration:
                 valid_until_s=_whole(found["valid_until_s"]),
                 failure_probability=_real(found["failure_probability"]),
                 light_s=_real(found["light_s"]),
-                limits=Limits(**{k: _real(v) for k, v in found["limits"].items()}),
+                limits=CalibrationLimits(**{k: _real(v) for k, v in found["limits"].items()}),
                 alice=_station(found["alice"]),
                 bob=_station(found["bob"]),
             )

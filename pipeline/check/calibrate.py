@@ -30,10 +30,10 @@ from photonlink.pipeline.calibration.model import (
     SIDES,
     TAGGER,
     Calibration,
+    CalibrationLimits,
     CalibrationOtherInstruments,
     DetectorCalibration,
     Interval,
-    Limits,
     StationCalibration,
 )
 from photonlink.pipeline.check.measure import SideClicks, exchange, measure_own
@@ -205,7 +205,7 @@ def _compute(
         valid_until_s=now_s + max(round(3600 * options.valid_h), 1),
         failure_probability=FAILURE_PROBABILITY,
         light_s=min(a.seconds, b.seconds),
-        limits=old.limits if old else Limits(),
+        limits=old.limits if old else CalibrationLimits(),
         alice=_station(alice, found[0]),
         bob=_station(bob, found[1]),
     )

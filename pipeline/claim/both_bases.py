@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photonlink.pipeline.claim.soundness import Verdict
+from photonlink.pipeline.claim.soundness import SoundnessVerdict
 from photonlink.pipeline.stages.finite_key.mismatch import PhaseErrorTest, phase_errors_per_key_bit
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
@@ -41,7 +41,7 @@ ATTACKS = (
 
 def check_attack(
     attack: Attack, eps: float, runs: int, rng: np.random.Generator, pairs: int = 4000
-) -> Verdict:
+) -> SoundnessVerdict:
     """Share of runs in which an accepted block holds, in either key, more phase errors than
     charged; each key may fail with ``eps``."""
     log_eps, half = math.log(eps), pairs // 2
@@ -62,7 +62,7 @@ def check_attack(
     z_limit = np.array([charged[int(n)] for n in n_z])
     x_limit = np.array([charged[int(n)] for n in n_x])
     bad = (in_z[1] + in_z[2] > z_limit) | (in_x[0] + in_x[2] > x_limit)
-    return Verdict(
+    return SoundnessVerdict(
         f"two bases: {attack.name}", "sampling bound", "phase errors of either key", runs,
         int((accepted & bad).sum()), 2 * eps, math.nan,
     )  # fmt: skip
@@ -71,7 +71,7 @@ def check_attack(
 def check_mismatch(
     ratio: float, eps: float, runs: int, rng: np.random.Generator, *, charged_ratio: float | None,
     pairs: int = 8000,
-) -> Verdict:  # fmt: skip
+) -> SoundnessVerdict:  # fmt: skip
     """Detectors that differ by ``ratio``, the states that exploit it best, at the error rate that
     hides them best. charged_ratio: what the bound was told; None: the truth."""
     log_eps, half = math.log(eps), pairs // 2
@@ -90,7 +90,7 @@ def check_mismatch(
             [test.max_phase_errors(int(n[i]), math.floor(Q_TOL * k[i]), log_eps) for i in rows]
         )
         worst = max(worst, int((phase[rows] > limits).sum()))
-    return Verdict(
+    return SoundnessVerdict(
         f"detectors within {ratio:g}, charged {told:g}", "ratio bound", "phase errors", runs, worst,
         eps, math.nan, claimed=told >= ratio,
     )  # fmt: skip
@@ -107,7 +107,7 @@ def _exploiting_state(x: float, ratio: float) -> np.ndarray:
     return cells
 
 
-def check_all(runs: int, seed: int) -> list[Verdict]:
+def check_all(runs: int, seed: int) -> list[SoundnessVerdict]:
     """At 1e-2 and 1e-3: every attack; detectors that differ, their ratio charged and not."""
     rng = np.random.default_rng(seed)
     verdicts = [check_attack(attack, eps, runs, rng) for eps in (1e-2, 1e-3) for attack in ATTACKS]

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from photonlink.pipeline.claim.soundness import Verdict
+from photonlink.pipeline.claim.soundness import SoundnessVerdict
 from photonlink.pipeline.stages.finite_key.mismatch import PhaseErrorTest
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
@@ -39,7 +39,7 @@ class Schedule:
 def check_closing(
     rule: Rule, bound: Bound, eps: float, runs: int, rng: np.random.Generator,
     schedule: Schedule | None = None,
-) -> Verdict:  # fmt: skip
+) -> SoundnessVerdict:  # fmt: skip
     """Share of runs in which an accepted block holds more phase errors than charged at ``eps``."""
     plan = schedule or Schedule()
     charged = _charged(bound, eps, plan)
@@ -54,7 +54,7 @@ def check_closing(
         seen += fell
         if slot == last or (rule == "slot by slot" and slot >= plan.first):
             violated |= _violated(charged, slot * plan.pairs, int(marks[slot]), tested, seen)
-    return Verdict(
+    return SoundnessVerdict(
         f"closing on {rule}", f"{bound} bound", "phase errors", runs, int(violated.sum()), eps,
         math.nan, claimed=rule == "times" or bound == "any time",
     )  # fmt: skip
@@ -93,7 +93,7 @@ def _violated(
     return violated
 
 
-def check_all(runs: int, seed: int) -> list[Verdict]:
+def check_all(runs: int, seed: int) -> list[SoundnessVerdict]:
     """Both rules with the sampling bound, and the bound that holds whenever Eve stops, at 1e-2
     and 1e-3."""
     rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from typing import Any
 
 from photonlink.pipeline.planning import ma2005
 from photonlink.pipeline.planning.expected import Settings
-from photonlink.pipeline.planning.model import Link, load_link
+from photonlink.pipeline.planning.model import PlannedLink, load_link
 from photonlink.pipeline.planning.optimise import optimised
 from photonlink.pipeline.planning.rates import KeyRate, Planned, key_rate
 
@@ -76,7 +76,7 @@ def as_json(row: Row) -> dict[str, Any]:
     return asdict(row)
 
 
-def _shown(link: Link, result: KeyRate, **more: Any) -> dict[str, Any]:
+def _shown(link: PlannedLink, result: KeyRate, **more: Any) -> dict[str, Any]:
     """What went into a figure, without what the preset leaves at its default."""
     text = link.model_dump(mode="json", exclude_defaults=True, by_alias=True)
     for aside in ("name", "notes", "from_memory"):

@@ -29,7 +29,7 @@ EPS = 0.01  # of each term
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SoundnessVerdict:
     """One bound over all runs. allowed: violation probability its epsilons permit. tightness:
     median of bound over truth (1 is perfect). sound: the violations seen are no evidence, at
     1e-6, for more than is allowed."""
@@ -67,9 +67,9 @@ class Tally:
         if truth > 0:
             ratios.append(bound / truth)
 
-    def verdicts(self, *, claimed: bool = True) -> list[Verdict]:
+    def verdicts(self, *, claimed: bool = True) -> list[SoundnessVerdict]:
         return [
-            Verdict(
+            SoundnessVerdict(
                 *self._where, name, len(bad), sum(bad), allowed,
                 float(np.median(ratios)) if ratios else math.nan, claimed,
             )
@@ -104,7 +104,7 @@ def totals(draw: Draw) -> tuple[list[int], list[int], list[int], list[int]]:
 DrawBlocks = Callable[[Source], Iterator[Draw]]
 
 
-def check_decoy(name: str, formula: str, blocks: DrawBlocks) -> list[Verdict]:
+def check_decoy(name: str, formula: str, blocks: DrawBlocks) -> list[SoundnessVerdict]:
     """Every bound of one decoy formula; formula: hoeffding, chernoff (Lim 2014) or rusca2018."""
     tally = Tally(name, formula)
     rusca = formula == "rusca2018"
@@ -138,11 +138,11 @@ def check_decoy(name: str, formula: str, blocks: DrawBlocks) -> list[Verdict]:
 
 def check_sampling(
     marked: int, k: int, n: int, runs: int, rng: np.random.Generator
-) -> list[Verdict]:
+) -> list[SoundnessVerdict]:
     """Errors of a random sample against those of the rest: gamma as printed, and what guards it."""
     where = f"sampling, {marked} errors in {n + k} bits"
     seen = rng.hypergeometric(marked, n + k - marked, k, size=runs)
-    out: list[Verdict] = []
+    out: list[SoundnessVerdict] = []
     rows: tuple[tuple[str, Callable[[int], float], bool], ...] = (
         ("gamma as printed", lambda m: phase_error(m, k, n, 21 * EPS, 21, "printed").phi, False),
         ("exact guard", lambda m: phase_error(m, k, n, 21 * EPS, 21, "exact").phi, True),
@@ -165,17 +165,17 @@ FORMULAS = ("hoeffding", "chernoff", "rusca2018")
 
 def check_scenario(
     scenario: Scenario, formula: str, pulses: int, runs: int, rng: np.random.Generator
-) -> list[Verdict]:
+) -> list[SoundnessVerdict]:
     return check_decoy(
         scenario.name, formula, lambda source: draws(scenario, source, pulses, runs, rng)
     )
 
 
-def check_all(runs: int, seed: int, pulses: int = 3_000_000) -> list[Verdict]:
+def check_all(runs: int, seed: int, pulses: int = 3_000_000) -> list[SoundnessVerdict]:
     """Three scenarios and detectors with memory by three formulas; sampling with few and many
     errors. Detectors with memory are slower: a tenth of the runs, of a tenth of the pulses."""
     rng = np.random.default_rng(seed)
-    verdicts: list[Verdict] = []
+    verdicts: list[SoundnessVerdict] = []
     for scenario in SCENARIOS:
         for formula in FORMULAS:
             verdicts += check_scenario(scenario, formula, pulses, runs, rng)

@@ -36,7 +36,7 @@ def vector_table(cases: Sequence[vectors.Case]) -> str:
 _VERDICT = ("scenario", "formula", "bound", "violated", "allowed", "tightness")
 
 
-def soundness_table(verdicts: Sequence[soundness.Verdict]) -> str:
+def soundness_table(verdicts: Sequence[soundness.SoundnessVerdict]) -> str:
     """The bounds a length is made of; and in one row the worst of the single terms."""
     decoy = [v for v in verdicts if not v.scenario.startswith("sampling")]
     rows = [_verdict_row(v) for v in decoy if v.bound in DECOY_BOUNDS]
@@ -49,20 +49,20 @@ def soundness_table(verdicts: Sequence[soundness.Verdict]) -> str:
     )
 
 
-def sampling_table(verdicts: Sequence[soundness.Verdict]) -> str:
+def sampling_table(verdicts: Sequence[soundness.SoundnessVerdict]) -> str:
     rows = [_verdict_row(v) for v in verdicts if v.scenario.startswith("sampling")]
     return table(_VERDICT, rows)
 
 
-def _verdict_row(v: soundness.Verdict) -> tuple[str, ...]:
+def _verdict_row(v: soundness.SoundnessVerdict) -> tuple[str, ...]:
     return v.scenario, v.formula, v.bound, _share(v), f"{v.allowed:.2f}", f"{v.tightness:.2f}"
 
 
-def _share(v: soundness.Verdict) -> str:
+def _share(v: soundness.SoundnessVerdict) -> str:
     return f"{v.violations / v.runs:.4f}" + ("" if v.sound else " **too often**")
 
 
-def block_table(verdicts: Sequence[soundness.Verdict]) -> str:
+def block_table(verdicts: Sequence[soundness.SoundnessVerdict]) -> str:
     """Verdicts on whole blocks: how they close, both bases, detectors that differ."""
     rows = [
         (v.scenario, v.formula, str(v.runs), f"{v.violations / v.runs:.5f}"

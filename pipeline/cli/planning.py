@@ -65,8 +65,8 @@ def keyrate(
     axis = against or curve.default_axis(loaded[0])
     low, high = curve.default_range(loaded[0], axis)
     xs = curve.steps(low if start is None else start, high if stop is None else stop, points)
-    blocks = [curve.Block.of(bits=b) for b in block_bits or ()]
-    blocks += [curve.Block.of(seconds=s) for s in block_s or ()]
+    blocks = [curve.BlockLength.of(bits=b) for b in block_bits or ()]
+    blocks += [curve.BlockLength.of(seconds=s) for s in block_s or ()]
     found = [p for link in loaded for p in curve.curve(link, axis, xs, blocks, optimise=optimise)]
     if csv is not None:
         curve.write_csv(found, csv)

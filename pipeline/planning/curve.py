@@ -13,7 +13,7 @@ import numpy as np
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.planning.expected import Settings
-from photonlink.pipeline.planning.model import Link, LinkFileError
+from photonlink.pipeline.planning.model import LinkFileError, PlannedLink
 from photonlink.pipeline.planning.optimise import optimised
 from photonlink.pipeline.planning.rates import Planned, asymptotic_rate, key_rate
 
@@ -32,14 +32,14 @@ def duration(seconds: float | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockLength:
     """How long a block is: detections in the key basis, or seconds."""
 
     bits: float | None = None
     seconds: float | None = None
 
     @classmethod
-    def of(cls, *, bits: float | None = None, seconds: float | None = None) -> Block:
+    def of(cls, *, bits: float | None = None, seconds: float | None = None) -> BlockLength:
         """LinkFileError for a length no block can have."""
         value = seconds if bits is None else bits
         if value is None or not (math.isfinite(value) and 0 < value <= 1e15):
@@ -74,11 +74,11 @@ class Point:
     key_basis: float
 
 
-def default_axis(link: Link) -> Axis:
+def default_axis(link: PlannedLink) -> Axis:
     return "distance" if link.channel.length_km is not None else "loss"
 
 
-def default_range(link: Link, axis: Axis) -> tuple[float, float]:
+def default_range(link: PlannedLink, axis: Axis) -> tuple[float, float]:
     """From nothing to well beyond where the link stands."""
     if axis == "distance":
         return 0.0, max(100.0, 2.0 * (link.channel.length_km or 0.0))
@@ -86,10 +86,10 @@ def default_range(link: Link, axis: Axis) -> tuple[float, float]:
 
 
 def curve(
-    link: Link,
+    link: PlannedLink,
     axis: Axis,
     xs: Sequence[float],
-    blocks: Sequence[Block] = (),
+    blocks: Sequence[BlockLength] = (),
     *,
     optimise: bool = False,
 ) -> list[Point]:
@@ -133,7 +133,12 @@ def _best_along(planned: Sequence[Planned], *, forever: bool = False) -> list[Pl
 
 
 def _point(
-    link: Link, axis: str, x: float, block: Block, planned: Planned, limit: float | None
+    link: PlannedLink,
+    axis: str,
+    x: float,
+    block: BlockLength,
+    planned: Planned,
+    limit: float | None,
 ) -> Point:
     result, s = key_rate(planned), planned.settings
     asymptotic = max(result.asymptotic_bits_per_s, limit or 0.0)
@@ -144,14 +149,14 @@ def _point(
     )  # fmt: skip
 
 
-def _own(link: Link) -> Block:
+def _own(link: PlannedLink) -> BlockLength:
     security = link.security
     if security.block_s is not None:
-        return Block(seconds=security.block_s)
-    return Block(bits=security.block_bits or 1e7)
+        return BlockLength(seconds=security.block_s)
+    return BlockLength(bits=security.block_bits or 1e7)
 
 
-def _with(planned: Planned, block: Block) -> Planned:
+def _with(planned: Planned, block: BlockLength) -> Planned:
     update = {"block_bits": block.bits, "block_s": block.seconds}
     return replace(planned, security=planned.security.model_copy(update=update))
 

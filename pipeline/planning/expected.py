@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from photonlink.pipeline.planning.model import Link
+from photonlink.pipeline.planning.model import PlannedLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class Expected:
         return sum(self.m_key) / total if total else 0.5
 
 
-def settings_of(link: Link) -> Settings:
+def settings_of(link: PlannedLink) -> Settings:
     return Settings(link.source.mus, link.source.ps, link.source.key_basis)
 
 
-def hardware_of(link: Link) -> Hardware:
+def hardware_of(link: PlannedLink) -> Hardware:
     """Detectors count by their mean: light is shared evenly among those of a basis."""
     receiver = link.receiver
     detectors = [d for d in receiver.detectors for _ in range(d.count)]

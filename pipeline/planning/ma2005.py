@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from photonlink.pipeline.planning.expected import hardware_of
-from photonlink.pipeline.planning.model import Link
+from photonlink.pipeline.planning.model import PlannedLink
 from photonlink.pipeline.stages.finite_key.costs import binary_entropy, entropy_of_bound
 
 
@@ -27,7 +27,7 @@ class Setup:
     nu: float | None = None
 
     @classmethod
-    def of(cls, link: Link) -> Setup:
+    def of(cls, link: PlannedLink) -> Setup:
         """The link's fibre, receiver, two brightest intensities; the third taken as vacuum."""
         hardware, attenuation = hardware_of(link), link.channel.attenuation
         mu, nu, _ = link.source.mus

@@ -32,11 +32,11 @@ class LinkFileError(PhotonlinkError, ValueError):
     """A link description that cannot be one; ``where`` names file and key."""
 
 
-class Section(TableModel):
+class LinkSection(TableModel):
     """A table of the file."""
 
 
-class SourceSection(Section):
+class SourceSection(LinkSection):
     """rate_hz: pulses per second; for bbm92 pairs per second. mus and ps: intensities, brightest
     first, and their probabilities (not for bbm92). key_basis: probability of Alice's key basis.
     """
@@ -47,7 +47,7 @@ class SourceSection(Section):
     key_basis: OpenProbability = 0.5
 
 
-class RamanSection(Section):
+class RamanSection(LinkSection):
     """Data channels in the same fibre. power_dbm: launched, all channels together."""
 
     co_dbm: PowerDbm | None = None
@@ -57,7 +57,7 @@ class RamanSection(Section):
     wavelength_nm: Positive = 1550.0
 
 
-class PassSection(Section):
+class PassSection(LinkSection):
     """A satellite pass. without geometry: the table; offset_db shifts it to another system."""
 
     duration_s: Positive
@@ -87,7 +87,7 @@ class PassSection(Section):
         return elevation
 
 
-class ChannelSection(Section):
+class ChannelSection(LinkSection):
     """Fibre (length and band or attenuation), or a plain loss, or a satellite pass.
 
     For bbm92: both arms together. loss_sd_db: how far the loss wanders between blocks.
@@ -138,7 +138,7 @@ class ChannelSection(Section):
         return total
 
 
-class DetectorSection(Section):
+class DetectorSection(LinkSection):
     """One kind of detector; ``count`` of them. A multi-pixel detector is dead pixel by pixel.
 
     dark_per_gate or dark_hz (times the receiver's gate). dead_time_s: non-paralysable, of each
@@ -160,7 +160,7 @@ class DetectorSection(Section):
         return self
 
 
-class ReceiverSection(Section):
+class ReceiverSection(LinkSection):
     """loss_db: optics before the detectors. gate_s: how long a detection counts for a pulse
     (bbm92: the coincidence window). misalignment: error probability of light alone, in the key
     basis and, when different, in the test basis. basis_choice: active (two detectors see all
@@ -178,7 +178,7 @@ class ReceiverSection(Section):
     detectors: Annotated[tuple[DetectorSection, ...], Field(min_length=1)]
 
 
-class ProtocolSection(Section):
+class LinkProtocolSection(LinkSection):
     """f: planned leak over n h(QBER). bound and guard: of the decoy formulas. both_bases: each
     basis makes key and tests the other; of pairs with one epsilon for both keys, of decoy states
     twice the protocol, each with its own epsilon."""
@@ -190,7 +190,7 @@ class ProtocolSection(Section):
     both_bases: bool = False
 
 
-class SecuritySection(Section):
+class SecuritySection(LinkSection):
     """Per block. Exactly one of block_bits (detections in the key basis) and block_s."""
 
     eps_sec: OpenProbability = 1e-10
@@ -205,7 +205,7 @@ class SecuritySection(Section):
         return self
 
 
-class Link(Section):
+class PlannedLink(LinkSection):
     """A whole link. from_memory: parameters nobody has checked against a source."""
 
     name: str
@@ -214,7 +214,7 @@ class Link(Section):
     source: SourceSection
     channel: ChannelSection
     receiver: ReceiverSection
-    protocol: ProtocolSection
+    protocol: LinkProtocolSection
     security: SecuritySection = SecuritySection(block_bits=1e7)
 
     @model_validator(mode="after")
@@ -233,27 +233,27 @@ class Link(Section):
             raise ValueError("source.mus: the decoy must not be vacuum")
         return self
 
-    def at_length(self, length_km: float) -> Link:
+    def at_length(self, length_km: float) -> PlannedLink:
         """The same link with this much fibre."""
         keep = {"length_km": length_km, "loss_db": None, "satellite": None}
         return self.model_copy(update={"channel": self.channel.model_copy(update=keep)})
 
-    def at_loss(self, loss_db: float) -> Link:
+    def at_loss(self, loss_db: float) -> PlannedLink:
         """The same link over this loss (of a pass or fibre, nothing remains but its noise)."""
         keep = {"length_km": None, "loss_db": loss_db, "satellite": None, "raman": None}
         keep["background_hz"] = self.channel.background_photons_hz()
         return self.model_copy(update={"channel": self.channel.model_copy(update=keep)})
 
 
-def parse_link(text: str, where: str) -> Link:
+def parse_link(text: str, where: str) -> PlannedLink:
     """LinkFileError says which key is wrong and why."""
     text = text.removeprefix("\ufeff")
     try:
-        return Link.model_validate(parse_toml(text, where))
+        return PlannedLink.model_validate(parse_toml(text, where))
     except TextFileError as error:
         raise LinkFileError(error.what, where=error.where, hint=error.hint) from error
     except ValidationError as error:
-        found = sorted(set(model_problems(error, Link, (), key_lines(text), text)))
+        found = sorted(set(model_problems(error, PlannedLink, (), key_lines(text), text)))
         listing = "".join(f"\n  {where}:{line}: {what}" for line, what in found)
         raise LinkFileError(
             f"the link file is wrong:{listing}",
@@ -261,7 +261,7 @@ def parse_link(text: str, where: str) -> Link:
         ) from error
 
 
-def load_link(path: Path | str) -> Link:
+def load_link(path: Path | str) -> PlannedLink:
     """A link file, or the name of a preset."""
     name = str(path)
     if name in preset_names():

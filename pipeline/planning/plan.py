@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from photonlink.pipeline.planning.expected import Expected, Settings, without
-from photonlink.pipeline.planning.model import Link
+from photonlink.pipeline.planning.model import PlannedLink
 from photonlink.pipeline.planning.optimise import optimised
 from photonlink.pipeline.planning.rates import (
     Account,
@@ -111,7 +111,7 @@ class Plan:
     trade: tuple[Trade, ...]
 
 
-def plan(link: Link, *, seed: int = 0, aborts: float = 0.01) -> Plan:
+def plan(link: PlannedLink, *, seed: int = 0, aborts: float = 0.01) -> Plan:
     """aborts: share of honest blocks the thresholds may refuse."""
     present = Planned.of(link)
     best = optimised(present, tries=2)
@@ -210,7 +210,7 @@ def _limits(link: Planned, now: KeyRate) -> tuple[Limit, ...]:
 
 
 def _accepting(
-    link: Planned, described: Link, block_s: float, seed: int, aborts: float
+    link: Planned, described: PlannedLink, block_s: float, seed: int, aborts: float
 ) -> tuple[Thresholds | None, int, int]:
     """Thresholds from one set of simulated blocks; how many of another set they refuse."""
     rng = np.random.default_rng(seed)

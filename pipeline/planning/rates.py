@@ -14,7 +14,7 @@ from photonlink.pipeline.planning.expected import (
     hardware_of,
     settings_of,
 )
-from photonlink.pipeline.planning.model import Link, ProtocolSection, SecuritySection
+from photonlink.pipeline.planning.model import LinkProtocolSection, PlannedLink, SecuritySection
 from photonlink.pipeline.stages.finite_key import one_decoy, three_intensities
 from photonlink.pipeline.stages.finite_key.bbm92 import KeyLength, bbm92_key_length
 from photonlink.pipeline.stages.finite_key.costs import (
@@ -64,11 +64,11 @@ class Planned:
 
     hardware: Hardware
     settings: Settings
-    protocol: ProtocolSection
+    protocol: LinkProtocolSection
     security: SecuritySection
 
     @classmethod
-    def of(cls, link: Link) -> Planned:
+    def of(cls, link: PlannedLink) -> Planned:
         return cls(hardware_of(link), settings_of(link), link.protocol, link.security)
 
     def expected(self) -> Expected:

@@ -45,7 +45,7 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.sifting.alice import AliceSifting
 from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
 from photonlink.pipeline.protocol.sifting.bob import BobSifting
-from photonlink.pipeline.protocol.sifting.peer_taggers import Started, check
+from photonlink.pipeline.protocol.sifting.peer_taggers import AcquisitionOrigin, check
 from photonlink.pipeline.protocol.sifting.shared import Sifting
 from photonlink.pipeline.stages.clock.recovery import ClockRecovery
 from photonlink.pipeline.status.model import Phase, Severity
@@ -76,7 +76,7 @@ class RoleBase:
 
     # ---- inputs from the session ----
 
-    def acquisition_started(self, started: Started) -> None:
+    def acquisition_started(self, started: AcquisitionOrigin) -> None:
         announced = self._sifting.own is not None
         self._sifting.acquisition_started(started)
         if announced:  # nothing recorded before fits: begin again with a new connection

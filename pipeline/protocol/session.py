@@ -33,7 +33,7 @@ from photonlink.pipeline.protocol.messages import (
 )
 from photonlink.pipeline.protocol.roles import AliceRole, BobRole
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, SessionSetup
-from photonlink.pipeline.protocol.sifting.peer_taggers import Started
+from photonlink.pipeline.protocol.sifting.peer_taggers import AcquisitionOrigin
 from photonlink.pipeline.protocol.statusline import link_state
 from photonlink.pipeline.status.alarms import CLEARED_BY_HANDSHAKE
 from photonlink.pipeline.status.model import Phase, Severity
@@ -102,7 +102,7 @@ class Session:
     ) -> list[Effect]:
         """The own tagger runs. ``start`` None: a recording without host time; ``origin_ps``:
         its raw clock at the time the blocks call 0."""
-        started = Started(start, capabilities.resolution_ps, origin_ps)
+        started = AcquisitionOrigin(start, capabilities.resolution_ps, origin_ps)
         return self._run(now_s, lambda: self._role.acquisition_started(started))
 
     def tags(self, block: TagBlock, now_s: float) -> list[Effect]:

@@ -19,11 +19,11 @@ from photonlink.pipeline.calibration.model import (
     CalibrationDiffers,
     CalibrationError,
     CalibrationExpired,
+    CalibrationLimits,
     CalibrationMissing,
     CalibrationNotAuthenticated,
     CalibrationOtherInstruments,
     CalibrationUnreadable,
-    Limits,
 )
 from photonlink.pipeline.keys.psk import PreSharedKey
 
@@ -227,6 +227,6 @@ def test_summaries_of_a_station() -> None:
     assert made.alice.efficiency_ratio == pytest.approx(1.02 / 0.98)
     assert made.alice.delay_uncertainty_ps == 30.0
     assert made.bob.quiet_time_ps == 50_000
-    assert Limits().slew_ps(2.0) == pytest.approx(50 * 2 + 0.5 * 5e3 * 4)
+    assert CalibrationLimits().slew_ps(2.0) == pytest.approx(50 * 2 + 0.5 * 5e3 * 4)
     assert with_digest(made).digest == made.digest
     assert plain()["H"].jitter.centres_ps[0] == -2975.0

@@ -55,7 +55,7 @@ def test_f4_recent_proofs_are_answered_paper_by_paper() -> None:
 def test_a_side_that_fails_fails_the_command(side: str, monkeypatch: pytest.MonkeyPatch,
                                              tmp_path: Path) -> None:  # fmt: skip
     good = published.published_links()[:1]
-    kept = soundness.Verdict("a", "b", "n^-_1", 100, 0, 0.01, 0.9)
+    kept = soundness.SoundnessVerdict("a", "b", "n^-_1", 100, 0, 0.01, 0.9)
     lost = dataclasses.replace(kept, violations=90)
     cases = [vectors.Case("v-1", "gamma", ("value: 1 instead of 2",))]
     rows = [dataclasses.replace(good[0], met=False)]

@@ -124,7 +124,7 @@ def test_a_pass_from_table_and_from_geometry() -> None:
 
 def test_a_curve_falls_and_stays_below_the_asymptotic_one() -> None:
     link = model.parse_link(LINK, "test")
-    blocks = [curve.Block.of(bits=1e6), curve.Block.of(bits=1e9)]
+    blocks = [curve.BlockLength.of(bits=1e6), curve.BlockLength.of(bits=1e9)]
     points = curve.curve(link, "distance", curve.steps(0, 200, 21), blocks)
     for block in {p.block for p in points}:
         rates = [p.bits_per_s for p in points if p.block == block]
@@ -199,7 +199,7 @@ def test_unreadable_files_and_impossible_axes_are_refused(tmp_path: Path) -> Non
     bad: list[dict[str, Any]] = [{"bits": 0.0}, {"bits": math.nan}, {"seconds": -1.0}]
     for each in bad:
         with pytest.raises(PhotonlinkError):
-            curve.Block.of(**each)
+            curve.BlockLength.of(**each)
     with pytest.raises(PhotonlinkError):
         curve.steps(5, 2, 10)
     with pytest.raises(PhotonlinkError):

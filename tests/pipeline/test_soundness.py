@@ -10,17 +10,21 @@ from photonlink.pipeline.stages.finite_key import counts
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> list[soundness.Verdict]:
+def verdicts() -> list[soundness.SoundnessVerdict]:
     return soundness.check_all(runs=300, seed=20)
 
 
-def test_no_bound_is_violated_more_often_than_allowed(verdicts: list[soundness.Verdict]) -> None:
+def test_no_bound_is_violated_more_often_than_allowed(
+    verdicts: list[soundness.SoundnessVerdict],
+) -> None:
     wrong = [v for v in verdicts if v.claimed and not v.sound]
     assert not wrong, wrong
     assert len([v for v in verdicts if v.claimed]) > 100
 
 
-def test_gamma_as_printed_is_caught_at_few_errors(verdicts: list[soundness.Verdict]) -> None:
+def test_gamma_as_printed_is_caught_at_few_errors(
+    verdicts: list[soundness.SoundnessVerdict],
+) -> None:
     """The simulation can fail: without its guard the papers' gamma is unsound."""
     gamma = [v for v in verdicts if v.formula == "gamma as printed"]
     assert not gamma[0].sound
@@ -37,7 +41,7 @@ def test_a_bound_without_its_fluctuation_is_caught() -> None:
     assert not any(v.sound for v in tally.verdicts() if v.bound.endswith("_1"))
 
 
-def test_chernoff_is_the_tightest(verdicts: list[soundness.Verdict]) -> None:
+def test_chernoff_is_the_tightest(verdicts: list[soundness.SoundnessVerdict]) -> None:
     """Lim-Chernoff beats Lim-Hoeffding; no lower bound above the truth, no upper bound below."""
     tight = {
         v.formula: v.tightness
@@ -48,7 +52,7 @@ def test_chernoff_is_the_tightest(verdicts: list[soundness.Verdict]) -> None:
     assert tight["hoeffding"] > 0.3
 
 
-def test_splitting_shows_in_the_single_photons(verdicts: list[soundness.Verdict]) -> None:
+def test_splitting_shows_in_the_single_photons(verdicts: list[soundness.SoundnessVerdict]) -> None:
     proved = {v.scenario: v.tightness for v in verdicts
               if (v.formula, v.bound) == ("chernoff", "s_key_1")}  # fmt: skip
     assert proved["photon-number splitting"] < proved["beam splitter"]

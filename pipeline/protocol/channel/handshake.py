@@ -80,7 +80,7 @@ class LedgerClaim:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Resolution:
+class LedgerResolution:
     """What becomes of blocks in doubt, here, and where numbering and pads go on."""
 
     release: tuple[int, ...]
@@ -89,7 +89,7 @@ class Resolution:
     positions: dict[PoolKey, int]
 
 
-def compare_ledgers(own: LedgerClaim, peer: LedgerClaim) -> Resolution:
+def compare_ledgers(own: LedgerClaim, peer: LedgerClaim) -> LedgerResolution:
     """A block that one side released is released by the other; every other one in doubt burns.
 
     Raises ProtocolError ``ledger_rolled_back`` when one side has forgotten what the other
@@ -110,7 +110,7 @@ def compare_ledgers(own: LedgerClaim, peer: LedgerClaim) -> Resolution:
             f"{peer_end[0]}, the last {peer_end[1]}",
             hint="One of the ledgers was rolled back. Exchange a new pre-shared key.",
         )
-    return Resolution(
+    return LedgerResolution(
         release=release,
         burn=tuple(b for b in own.pending if b not in release),
         next_block=max(own.next_block, peer.next_block),
@@ -124,7 +124,7 @@ class Handshake:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self.step = Step.HELLO
-        self.resolution: Resolution | None = None
+        self.resolution: LedgerResolution | None = None
         self._claim = LedgerClaim.of(ctx.ledger.state)
         self._own = Hello.of(self._fields())
         self._peer: Hello | None = None

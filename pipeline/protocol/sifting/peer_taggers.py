@@ -17,7 +17,7 @@ MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart did not mean the s
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class AcquisitionOrigin:
     """An acquisition_started input: what the shell or the replay said."""
 
     start: AcquisitionStart | None  # None: a recording without host time
@@ -25,7 +25,7 @@ class Started:
     origin_ps: int
 
 
-def announce(started: Started, start_ps: int, provenance: Provenance) -> Acquisition:
+def announce(started: AcquisitionOrigin, start_ps: int, provenance: Provenance) -> Acquisition:
     stamp = started.start
     return Acquisition(
         host_time_s=stamp.host_time_s if stamp else 0.0,

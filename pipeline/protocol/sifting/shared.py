@@ -10,7 +10,11 @@ from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.context import Context
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.blockrule import BlockRule
-from photonlink.pipeline.protocol.sifting.peer_taggers import Started, announce, sift_parameters
+from photonlink.pipeline.protocol.sifting.peer_taggers import (
+    AcquisitionOrigin,
+    announce,
+    sift_parameters,
+)
 from photonlink.pipeline.protocol.sifting.sifted import SiftedRow
 from photonlink.pipeline.stages.events import EventBuffer
 from photonlink.pipeline.stages.sift import SiftParameters
@@ -35,13 +39,13 @@ class Sifting:
         self.ended = False  # no more tags on this side
         self.peer_end_ps: int | None = None
         self.running = False  # a session is up: slots may be asked for and answered
-        self._started: Started | None = None
+        self._started: AcquisitionOrigin | None = None
         self._buffer: EventBuffer | None = None
         self._first_ps: int | None = None
 
     # ---- own tags ----
 
-    def acquisition_started(self, started: Started) -> None:
+    def acquisition_started(self, started: AcquisitionOrigin) -> None:
         """Time zero has moved: nothing of what was recorded before fits any more."""
         if self.own is not None:
             self.reset()

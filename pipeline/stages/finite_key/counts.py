@@ -26,12 +26,12 @@ def delta_hoeffding(n: float, eps: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class CountBounds:
     lower: float
     upper: float
 
 
-def chernoff_bounds(x: float, eps: float) -> Interval:
+def chernoff_bounds(x: float, eps: float) -> CountBounds:
     """Expectation behind an observed count, multiplicative Chernoff, each side failing with eps.
 
     b = ln(1/eps): [x - b/2 - sqrt(2 b x + b^2/4), x + b + sqrt(2 b x + b^2)]; Yin et al. 2020,
@@ -39,18 +39,18 @@ def chernoff_bounds(x: float, eps: float) -> Interval:
     and exp(-d^2 m / 2)).
     """
     x, b = inputs.not_negative("x", x), -math.log(inputs.epsilon("eps", eps))
-    return Interval(
+    return CountBounds(
         x - b / 2 - math.sqrt(2 * b * x + b * b / 4), x + b + math.sqrt(2 * b * x + b * b)
     )
 
 
-def fluctuated(counts: Sequence[float], eps: float, bound: Bound) -> list[Interval]:
+def fluctuated(counts: Sequence[float], eps: float, bound: Bound) -> list[CountBounds]:
     """Each count's expectation: Hoeffding with the basis' total, or Chernoff on its own."""
     inputs.choice("bound", bound, ("hoeffding", "chernoff"))
     if bound == "chernoff":
         return [chernoff_bounds(c, eps) for c in counts]
     d = delta_hoeffding(sum(counts), eps)
-    return [Interval(c - d, c + d) for c in counts]
+    return [CountBounds(c - d, c + d) for c in counts]
 
 
 def gamma(eps_sec: float, rate: float, c: float, d: float, const: float = 21.0) -> float:
@@ -132,10 +132,10 @@ class Source:
         tau_1 = sum(m / s for m, s in zip(mus, scales, strict=True))
         return cls(tuple(mus), tuple(ps), scales, tau_0, tau_1)
 
-    def expectations(self, counts: Sequence[float], eps: float, bound: Bound) -> list[Interval]:
+    def expectations(self, counts: Sequence[float], eps: float, bound: Bound) -> list[CountBounds]:
         """n^±_k = e^mu_k / p_k [n_k ± delta]."""
         return [
-            Interval(scale * i.lower, scale * i.upper)
+            CountBounds(scale * i.lower, scale * i.upper)
             for scale, i in zip(self.scales, fluctuated(counts, eps, bound), strict=True)
         ]
 
