@@ -30,6 +30,8 @@ from typing import Any
 TRY_S = 0.3  # for one connection, one write, one reply
 RETRY_S = 0.05
 GIVE_UP_S = 30.0  # an instrument that cannot be reached for so long has lost power or network
+REFUSED_S = 5.0  # nothing listens at its address, no such port: it is off or unplugged
+ABSENT = (ConnectionRefusedError, FileNotFoundError)
 KILL_AFTER_S = 0.3  # a stopped node that still holds the port is ended after this
 PROGRAM_S = 20.0  # for one try of an instrument's driver
 FAREWELL_S = 2.0  # replies of instruments are awaited so long before the port is given back
@@ -128,12 +130,13 @@ class NodeWatch:
 
     def _off(self, target: dict[str, Any]) -> None:
         begin = time.monotonic()
-        error = ""
-        while time.monotonic() - begin < GIVE_UP_S:
+        error, patience_s = "", GIVE_UP_S
+        while time.monotonic() - begin < patience_s:
             try:
                 SENDERS[target["scheme"]](target)
             except OSError as failure:
                 error = failure.strerror or str(failure)
+                patience_s = REFUSED_S if isinstance(failure, ABSENT) else GIVE_UP_S
                 if not self.gone and time.monotonic() - begin > KILL_AFTER_S:
                     self._end_node(target["name"], error)
                 time.sleep(RETRY_S)
