@@ -13,7 +13,7 @@ import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
 from photonlink.pipeline.cli.options import JsonListOption, JsonOption
-from photonlink.pipeline.cli.terminal import console
+from photonlink.pipeline.cli.terminal import console, readable
 
 if TYPE_CHECKING:
     from photonlink.pipeline.planning.curve import Point
@@ -63,7 +63,8 @@ def keyrate(
         raise typer.BadParameter("name a link file or a preset (--presets lists them)")
     loaded = [model.load_link(path) for path in links]
     axis = against or curve.default_axis(loaded[0])
-    low, high = curve.default_range(loaded[0], axis)
+    ranges = [curve.default_range(link, axis) for link in loaded]  # the picture shows all of them
+    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     xs = curve.steps(low if start is None else start, high if stop is None else stop, points)
     blocks = [curve.BlockLength.of(bits=b) for b in block_bits or ()]
     blocks += [curve.BlockLength.of(seconds=s) for s in block_s or ()]
@@ -85,8 +86,8 @@ def _show_points(found: list[Point], axis: str) -> None:
     table = Table("link", unit, "block", "bit/s", "asymptotic", "QBER", "why none")
     for p in found:
         table.add_row(
-            p.link, f"{p.x:.1f}", p.block, f"{p.bits_per_s:.4g}",
-            f"{p.asymptotic_bits_per_s:.4g}", f"{p.qber:.2%}", p.reason or "",
+            p.link, f"{p.x:.1f}", p.block, readable(p.bits_per_s),
+            readable(p.asymptotic_bits_per_s), f"{p.qber:.2%}", p.reason or "",
         )  # fmt: skip
     console().print(table)
 
@@ -149,6 +150,20 @@ def claim(
         raise typer.Exit(ExitStatus.FAILURE)
 
 
+def _named(thresholds: Any) -> str:
+    """``s_key_1 ≥ 1,234`` and the like: names and readable numbers, what is not asked left out."""
+    shown = []
+    for name, value in asdict(thresholds).items():
+        if value is None or isinstance(value, dict | str):
+            continue
+        if isinstance(value, list | tuple):
+            text = ", ".join(readable(v) for v in value)
+        else:
+            text = readable(value)
+        shown += [f"{name} = {text}"] if value not in ((), [], 0, 0.0) else []
+    return "; ".join(shown)
+
+
 def _finite(value: Any) -> Any:
     """JSON knows no infinity: it becomes null."""
     if isinstance(value, dict):
@@ -168,8 +183,8 @@ def _plan_text(p: Plan) -> str:
             lines.append(f"  {what:<28}" + "  ".join(f"{v:.4f}" for v in values))
     lines += [
         f"  {'key basis chosen with':<28}{s.key_basis:.4f}",
-        f"  {'key rate':<28}{then.bits_per_s:,.4g} bit/s (as described: {now:,.4g})",
-        f"  {'asymptotic':<28}{then.asymptotic_bits_per_s:,.4g} bit/s",
+        f"  {'key rate':<28}{readable(then.bits_per_s)} bit/s (as described: {readable(now)})",
+        f"  {'asymptotic':<28}{readable(then.asymptotic_bits_per_s)} bit/s",
         f"  {'as described, one basis':<28}{p.bases.one_bits_per_s:,.4g} bit/s, both "
         f"{p.bases.two_bits_per_s:,.4g}: {p.bases.better} gives more",
         f"  {'at best, one basis':<28}{p.bases.best_one_bits_per_s:,.4g} bit/s, both "
@@ -188,7 +203,7 @@ def _plan_text(p: Plan) -> str:
     else:
         low, high = p.abort_interval
         lines += [
-            "", f"  thresholds to agree: {p.thresholds}",
+            "", f"  thresholds to agree: {_named(p.thresholds)}",
             f"  a block that meets them yields {p.length:,} bits (each basis that makes key)",
             f"  honest blocks refused: {p.abort_probability:.1%} ({low:.1%} to {high:.1%})",
         ]  # fmt: skip

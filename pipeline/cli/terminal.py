@@ -35,6 +35,15 @@ def print_any_encoding() -> None:
                 stream.reconfigure(errors="replace")
 
 
+def readable(value: float) -> str:
+    """Four significant digits, never a power of ten between 0.001 and 10^15."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:.4g}"
+
+
 def finite(value: float | None) -> float | None:
     """Callback of options in seconds and the like: no ``inf``, no ``nan``."""
     if value is not None and not math.isfinite(value):

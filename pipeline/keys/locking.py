@@ -63,5 +63,11 @@ def lock_node(state_dir: Path, stack: contextlib.ExitStack) -> None:
 
     Raises InUseError: opening the bench a second time would switch off the first one's light.
     """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InUseError(
+            "state_dir is a file, not a folder", where=str(error.filename or state_dir),
+            hint="Name a folder of the node's own in [node] state_dir",
+        ) from error  # fmt: skip
     lock_exclusively(state_dir / "lock", stack)

@@ -15,7 +15,7 @@ from typing import Self
 
 from photonlink.pipeline.keys.damage import check_all
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
-from photonlink.pipeline.keys.locking import lock_exclusively
+from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.keys.psk import PreSharedKey, PskError, load_psk, load_sealed_psk
 from photonlink.pipeline.keys.seals import StoreSeal
 from photonlink.pipeline.keys.store import DirectoryStore, StoreError
@@ -60,8 +60,7 @@ class NodeStore:
         """Raises InUseError, StoreKeyError, LedgerError (damaged or rolled back), StoreError."""
         with contextlib.ExitStack() as stack:
             try:
-                place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                lock_exclusively(place.folder / "lock", stack)
+                lock_node(place.folder, stack)
             except OSError as error:
                 raise StoreError(
                     f"cannot be made or locked ({error.strerror})", where=str(place.folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -25,6 +26,16 @@ WRITE_TIMEOUT_S = 10.0
 BACKOFF_S = (0.2, 5.0)
 READ_BYTES = 1 << 18
 WRITE_BUFFER_BYTES = 1 << 22
+
+
+def _listen_hint(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "There is no such host: correct [peer] listen, or write 0.0.0.0 for every network"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "This machine does not have that address: write 0.0.0.0 in [peer] listen"
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 need rights: choose another [peer] listen port"
+    return "Is another node running here? Choose another [peer] listen port"
 
 
 class PeerAddressError(PhotonlinkError, ValueError):
@@ -133,8 +144,8 @@ class Listener:
             raise LinkError(
                 "cannot listen for the peer",
                 where=f"{self._address.host}:{self._address.port}",
-                seen=str(error),
-                hint="is another node running here? choose another [peer] listen port",
+                seen=error.strerror or str(error),
+                hint=_listen_hint(error),
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -216,4 +216,4 @@ def write_png(points: Sequence[Point], path: Path) -> None:
     axes.legend(frameon=False, fontsize="small")
     if len(links) == 1:
         axes.set_title(links[0], fontsize="medium", loc="left")
-    figure.savefig(path)
+    figure.savefig(path, format="png")

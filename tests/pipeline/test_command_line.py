@@ -15,7 +15,7 @@ from photonlink.pipeline.cli import recordings
 from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
 from photonlink.pipeline.cli.key import app as key_app
 from photonlink.pipeline.cli.main import app
-from photonlink.pipeline.cli.terminal import print_any_encoding
+from photonlink.pipeline.cli.terminal import print_any_encoding, readable
 from photonlink.pipeline.stages.window import LETTERS
 
 PHOTONLINK = [sys.executable, "-m", "photonlink.pipeline.cli"]
@@ -113,6 +113,14 @@ def test_a_reader_that_left_ends_the_command_quietly() -> None:
         os.close(theirs)
     assert done.returncode == ExitStatus.FAILURE
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2_101_234.5, "2,101,234"), (0.00812345678, "0.008123"), (0, "0"), (12.0, "12")],
+)
+def test_numbers_are_readable(value: float, text: str) -> None:
+    assert readable(value) == text
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-1", "ten"])

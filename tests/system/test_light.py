@@ -162,7 +162,7 @@ def test_a_second_start_on_the_same_bench_does_not_touch_the_first_ones_light(be
     try:
         with running(*node(bench / "alice.toml")) as second:
             assert second.finish() == 1
-            assert b"another process" in second.errors
+            assert b"uses this directory" in second.errors
             assert b"Traceback" not in second.errors
         assert _lit(bench)
     finally:
