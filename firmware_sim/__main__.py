@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROG,
         description="Emulated optical bench. Prints one JSON line with the addresses when ready.",
         epilog="Other commands, each with --help: control SOCKET … · emulate MODEL · "
-        "record-wire · serve-wire CASSETTE · compare-wire CASSETTE MODEL",
+        "light REQUEST OUT · record-wire · serve-wire CASSETTE · compare-wire CASSETTE MODEL",
     )
     p.add_argument("bench", nargs="?", help="bench file (TOML); without it the default bench")
     p.add_argument("--run-dir", type=Path, help="for sockets and links (default: a new one)")
@@ -48,9 +48,20 @@ def _control(words: list[str]) -> int:
     return 0 if reply.get("ok") else 1
 
 
+def _light(words: list[str]) -> int:
+    from photonlink.firmware_sim.physics import eve_streams
+
+    if len(words) != 2:
+        print(f"usage: {PROG} light REQUEST.json OUT.npz", file=sys.stderr)
+        return 2
+    eve_streams.write(Path(words[0]), Path(words[1]))
+    return 0
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "control": _control,
     "emulate": emulate,
+    "light": _light,
     "record-wire": record,
     "serve-wire": serve,
     "compare-wire": compare,

@@ -12,9 +12,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from photonlink.firmware_sim.kit.registration import models
+from photonlink.firmware_sim.physics.eve import STRATEGIES
 from photonlink.firmware_sim.places import place_kind
 
 Letter = Literal["h", "v", "d", "a"]
@@ -77,6 +86,17 @@ class Detector(Part):
     """Mean height of an avalanche pulse at nominal bias."""
     noise_mv: Annotated[float, Field(gt=0, le=1e4)] = 5.0
     threshold_mv: Annotated[float, Field(ge=0, le=1e5)] = 50.0
+    recovery_s: Annotated[float, Field(ge=0, le=1e-3)] = 0.0
+    """After the dead time the efficiency returns as 1 - exp(-t / this); 0: at once."""
+    blinding_photons_hz: Annotated[float, Field(ge=0, le=1e20)] = 1e15
+    """Continuous light of this many photons per second leaves no bias: linear mode (0: never)."""
+    bias_tau_s: Annotated[float, Field(ge=0, le=1)] = 1e-6
+    """How long the bias circuit remembers a pulse."""
+    never_photons: Annotated[float, Field(ge=0, le=1e18)] = 1.5e7
+    """In linear mode a pulse up to here never clicks, from always_photons on always."""
+    always_photons: Annotated[float, Field(ge=0, le=1e18)] = 1.9e7
+    walk_ps: Annotated[float, Field(ge=0, le=1000)] = 400.0
+    """A pulse of ten times the energy clicks earlier by this."""
 
     @model_validator(mode="after")
     def _pairs(self) -> Detector:
@@ -84,6 +104,8 @@ class Detector(Part):
             raise ValueError("afterpulse_amplitude and afterpulse_tau_s differ in length")
         if sum(self.afterpulse_amplitude) >= 0.9:
             raise ValueError("afterpulse_amplitude sums to 0.9 or more: clicks would never end")
+        if self.always_photons < self.never_photons:
+            raise ValueError("always_photons is below never_photons")
         return self
 
 
@@ -158,9 +180,21 @@ class Arm(Part):
 
 
 class Eve(Part):
-    """Intercept and resend between the source and Bob's fibre, in a random one of two bases."""
+    """Between the source and Bob. intercept_fraction: intercept and resend in a random one of two
+    bases. strategy: instead of the source's pairs she sends what physics/eve.py makes of as many
+    pairs of its visibilities' mean; polarization turns of the fibres do not act on it."""
 
     intercept_fraction: Fraction = 0.0
+    strategy: str = "none"
+    share: Fraction = 1.0
+    numbers: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("strategy")
+    @classmethod
+    def _strategy(cls, value: str) -> str:
+        if value not in STRATEGIES:
+            raise ValueError(f"unknown strategy {value!r}; known: {', '.join(STRATEGIES)}")
+        return value
 
 
 class DeviceEntry(Part):

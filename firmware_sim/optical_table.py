@@ -8,6 +8,7 @@ the same clicks however often anybody looks. Truth stays here: nothing of it rea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from photonlink.firmware_sim.physics.engine import (
     SourceParams,
     component_seed,
 )
+from photonlink.firmware_sim.physics.eve_table import EveOnTheTable
 from photonlink.firmware_sim.places import Element, place_kind
 from photonlink.firmware_sim.tagger import TaggerUnit
 
@@ -61,6 +63,7 @@ class OpticalTable:
             side: TaggerUnit(i, f"{side}.tagger", self.engine, self.seed, self.now_ps)
             for i, side in enumerate(SIDES)
         }
+        self._eve = EveOnTheTable(self.engine, self.seed)
         self.elements: dict[str, Element] = {}
         self._dirty = True
         self._apply()
@@ -172,6 +175,8 @@ class OpticalTable:
         if self._dirty:
             self._apply()
         self.engine.emit(start, end)
+        if self._eve.sends:
+            self._eve.shine(self.config, self.pair_rate_hz(), self.source_params().arms, start, end)
         clicks = self.engine.detect(end - HORIZON_LAG_PS)
         for i, n in enumerate(clicks):
             self._clicks_total[i] += n
@@ -213,9 +218,12 @@ class OpticalTable:
     # ---- parameters into the engine ---------------------------------------------------------
 
     def _apply(self) -> None:
-        self.engine.set_source(self.source_params())
+        light = self.source_params()
+        self._eve.take(self.config.eve)
+        self.engine.set_source(replace(light, pair_rate_hz=0.0) if self._eve.sends else light)
         for i, name in enumerate(DETECTORS):
-            self.engine.set_detector(i, self.detector_params(name))
+            held = self._eve.bright_hz if name.startswith("bob") else 0.0
+            self.engine.set_detector(i, replace(self.detector_params(name), bright_hz=held))
         self._apply_taggers()
         self._dirty = False
 
@@ -296,6 +304,12 @@ class OpticalTable:
             trap_amplitude=[x * now.afterpulse_factor for x in d.afterpulse_amplitude],
             trap_tau_ps=[x * 1e12 * now.trap_time_factor for x in d.afterpulse_tau_s],
             delay_ps=d.cable_delay_ps,
+            recovery_ps=d.recovery_s * 1e12,
+            blinding_hz=d.blinding_photons_hz,
+            bias_tau_ps=d.bias_tau_s * 1e12,
+            never_photons=d.never_photons,
+            always_photons=d.always_photons,
+            walk_ps=d.walk_ps,
         )
 
     # ---- what is shown ----------------------------------------------------------------------
@@ -323,6 +337,8 @@ class OpticalTable:
                 "afterpulses": t.afterpulses,
                 "lost_to_dead_time": t.lost_to_dead_time,
                 "clicks": t.clicks,
+                "bright_clicks": t.bright_clicks,
+                "lost_to_low_bias": t.lost_to_low_bias,
             }
         p = self.source_params()
         return {

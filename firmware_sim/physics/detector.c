@@ -4,7 +4,10 @@
  * of up to four kinds; the number that release after the dead time is Poisson with mean
  * sum_i A_i exp(-tau_dead / tau_i), and each then waits exponentially (an exact thinning: what is
  * released during the dead time cannot click). A released trap that finds the diode alive is a
- * click like any other and fills traps again. */
+ * click like any other and fills traps again.
+ *
+ * Bright light (bright.c) takes the bias away: its power, low-pass filtered with bias_tau, lowers the
+ * efficiency linearly down to none at blinding_hz, where the diode is in linear mode. */
 #include "detector.h"
 
 #include <stdlib.h>
@@ -38,6 +41,7 @@ void sim_detector_free(sim_detector *d) {
     free(d->darks.at);
     free(d->clicks.at);
     free(d->traps.at);
+    free(d->pulses.at);
     free(d);
 }
 
@@ -113,33 +117,60 @@ static int fill_traps(sim_detector *d, int64_t click) {
     return 0;
 }
 
+/* Whether an avalanche starts at t: the bias must be back after the last click, and not be held
+ * down by bright light. Draws only where the outcome is open. */
+static int avalanche(sim_detector *d, int64_t t) {
+    double chance = 1.0;
+    if (d->p.recovery_ps > 0.0 && t < d->alive_ps + (int64_t)(12.0 * d->p.recovery_ps))
+        chance = -expm1(-(double)(t - d->alive_ps) / d->p.recovery_ps);
+    if (sim_detector_is_lit(d)) chance *= sim_detector_bias(d, t);
+    if (chance >= 1.0 || (chance > 0.0 && sim_uniform(&d->rng) < chance)) return 1;
+    d->truth[6]++;
+    return 0;
+}
+
+enum { PHOTON, DARK, TRAP, PULSE, NONE };
+
+static int click(sim_detector *d, int64_t t, int kind) {
+    if (kind == TRAP) d->truth[2]++;
+    if (kind == PULSE) d->truth[5]++;
+    if (sim_times_push(&d->clicks, t) < 0) return -1;
+    d->truth[4]++;
+    d->alive_ps = t + (int64_t)d->p.dead_ps;
+    return d->trap_total > 0.0 ? fill_traps(d, t) : 0;
+}
+
 int64_t sim_detector_run(sim_detector *d, int64_t horizon_ps) {
     if (add_darks(d, d->horizon_ps, horizon_ps) < 0) return -1;
     sort_nearly(d->photons.at, d->photons.n);
     d->clicks.n = 0;
-    size_t i = 0, k = 0;
+    const int gated = d->p.recovery_ps > 0.0 || d->pulses.n > 0 || sim_detector_is_lit(d);
+    size_t i = 0, k = 0, b = 0;
     for (;;) {
         int64_t t = horizon_ps;
-        int kind = -1;
-        if (i < d->photons.n && d->photons.at[i] < t) t = d->photons.at[i], kind = 0;
-        if (k < d->darks.n && d->darks.at[k] < t) t = d->darks.at[k], kind = 1;
-        if (d->traps.n && d->traps.at[0] < t) t = d->traps.at[0], kind = 2;
-        if (kind < 0) break;
-        if (kind == 0) i++;
-        else if (kind == 1) k++, d->truth[1]++;
-        else heap_pop(&d->traps);
-        if (t < d->alive_ps) {
-            d->truth[3]++;
+        int kind = NONE;
+        if (i < d->photons.n && d->photons.at[i] < t) t = d->photons.at[i], kind = PHOTON;
+        if (k < d->darks.n && d->darks.at[k] < t) t = d->darks.at[k], kind = DARK;
+        if (d->traps.n && d->traps.at[0] < t) t = d->traps.at[0], kind = TRAP;
+        if (b < d->pulses.n && d->pulses.at[b].click_ps < t)
+            t = d->pulses.at[b].click_ps, kind = PULSE;
+        if (kind == NONE) break;
+        if (kind == PHOTON) i++;
+        else if (kind == DARK) k++, d->truth[1]++;
+        else if (kind == TRAP) heap_pop(&d->traps);
+        const sim_pulse *pulse = kind == PULSE ? &d->pulses.at[b++] : NULL;
+        const int clicks = pulse ? sim_detector_pulse_clicks(d, pulse) : t >= d->alive_ps;
+        if (!clicks) {
+            d->truth[3] += !pulse;
             continue;
         }
-        if (kind == 2) d->truth[2]++;
-        if (sim_times_push(&d->clicks, t) < 0) return -1;
-        d->truth[4]++;
-        d->alive_ps = t + (int64_t)d->p.dead_ps;
-        if (d->trap_total > 0.0 && fill_traps(d, t) < 0) return -1;
+        if (gated && !pulse && !avalanche(d, t)) continue;
+        if (click(d, t, kind) < 0) return -1;
     }
     d->photons.n -= i;
     if (i) memmove(d->photons.at, d->photons.at + i, d->photons.n * sizeof *d->photons.at);
+    d->pulses.n -= b;
+    if (b) memmove(d->pulses.at, d->pulses.at + b, d->pulses.n * sizeof *d->pulses.at);
     d->horizon_ps = horizon_ps;
     return (int64_t)d->clicks.n;
 }
@@ -147,10 +178,10 @@ int64_t sim_detector_run(sim_detector *d, int64_t horizon_ps) {
 const int64_t *sim_detector_clicks(const sim_detector *d) { return d->clicks.at; }
 
 void sim_detector_skip(sim_detector *d, int64_t horizon_ps) {
-    d->photons.n = d->traps.n = d->clicks.n = 0;
+    d->photons.n = d->traps.n = d->clicks.n = d->pulses.n = 0;
     d->horizon_ps = horizon_ps;
 }
 
-void sim_detector_truth(const sim_detector *d, uint64_t out[5]) {
+void sim_detector_truth(const sim_detector *d, uint64_t out[7]) {
     memcpy(out, d->truth, sizeof d->truth);
 }

@@ -13,6 +13,17 @@ typedef struct {
  * (a bound on how far out of order candidates can be). */
 enum { SIM_JITTER_MAX_PS = 20000 };
 
+/* A bright pulse: when its click would come, and when its light does. */
+typedef struct {
+    int64_t click_ps, light_ps;
+    double photons;
+} sim_pulse;
+
+typedef struct {
+    sim_pulse *at;
+    size_t n, capacity;
+} sim_pulses;
+
 struct sim_detector {
     sim_rng rng;
     sim_detector_params p;
@@ -21,11 +32,21 @@ struct sim_detector {
     sim_times photons;      /* detected, in flight or not yet final; nearly sorted */
     sim_times darks, clicks;
     sim_times traps;        /* heap of releases to come */
+    sim_pulses pulses;      /* bright ones to come, in order */
+    double excess_hz;       /* power the bias still feels of pulses at excess_ps, it decays */
+    int64_t excess_ps;
     int64_t horizon_ps, alive_ps;
-    uint64_t truth[5];
+    uint64_t truth[7];
 };
 
 int sim_times_reserve(sim_times *v, size_t n);
+double sim_detector_bias(sim_detector *d, int64_t t);
+int sim_detector_pulse_clicks(sim_detector *d, const sim_pulse *pulse);
+
+/* Whether bright light can matter now: without it nothing of the bias is computed. */
+static inline int sim_detector_is_lit(const sim_detector *d) {
+    return d->p.blinding_hz > 0.0 && (d->p.bright_hz > 0.0 || d->excess_hz > 0.0);
+}
 
 static inline int sim_times_push(sim_times *v, int64_t t) {
     if (v->n == v->capacity && sim_times_reserve(v, v->n + 1) < 0) return -1;
@@ -33,14 +54,22 @@ static inline int sim_times_push(sim_times *v, int64_t t) {
     return 0;
 }
 
-/* A photon reaches the diode: 1 detected, 0 not, -1 without memory. */
-static inline int sim_detector_photon(sim_detector *d, int64_t t) {
-    if (sim_uniform(&d->rng) >= d->p.efficiency) return 0;
+static inline double sim_bounded(double j) {
+    if (j > SIM_JITTER_MAX_PS) return SIM_JITTER_MAX_PS;
+    return j < -SIM_JITTER_MAX_PS ? -SIM_JITTER_MAX_PS : j;
+}
+
+static inline double sim_detector_jitter(sim_detector *d) {
     double j = d->p.jitter_ps * sim_normal(&d->rng);
     if (d->p.tail_fraction > 0.0 && sim_uniform(&d->rng) < d->p.tail_fraction)
         j += d->p.tail_ps * sim_exponential(&d->rng);
-    if (j > SIM_JITTER_MAX_PS) j = SIM_JITTER_MAX_PS;
-    if (j < -SIM_JITTER_MAX_PS) j = -SIM_JITTER_MAX_PS;
+    return j;
+}
+
+/* A photon reaches the diode: 1 detected, 0 not, -1 without memory. */
+static inline int sim_detector_photon(sim_detector *d, int64_t t) {
+    if (sim_uniform(&d->rng) >= d->p.efficiency) return 0;
+    const double j = sim_bounded(sim_detector_jitter(d));
     d->truth[0]++;
     return sim_times_push(&d->photons, t + d->p.delay_ps + llrint(j)) < 0 ? -1 : 1;
 }

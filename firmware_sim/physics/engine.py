@@ -74,6 +74,13 @@ class DetectorParams:
     trap_amplitude: Sequence[float]
     trap_tau_ps: Sequence[float]
     delay_ps: int
+    recovery_ps: float = 0.0
+    blinding_hz: float = 0.0
+    bias_tau_ps: float = 0.0
+    bright_hz: float = 0.0
+    never_photons: float = 0.0
+    always_photons: float = 0.0
+    walk_ps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,8 @@ class DetectorTruth:
     afterpulses: int
     lost_to_dead_time: int
     clicks: int
+    bright_clicks: int
+    lost_to_low_bias: int
 
 
 def _four(values: Sequence[float]) -> list[float]:
@@ -167,6 +176,13 @@ class Engine:
             "trap_amplitude": _four(p.trap_amplitude),
             "trap_tau_ps": _four(p.trap_tau_ps),
             "delay_ps": p.delay_ps,
+            "recovery_ps": p.recovery_ps,
+            "blinding_hz": p.blinding_hz,
+            "bias_tau_ps": p.bias_tau_ps,
+            "bright_hz": p.bright_hz,
+            "never_photons": p.never_photons,
+            "always_photons": p.always_photons,
+            "walk_ps": p.walk_ps,
         }
         lib.sim_detector_set(self._detectors[index], ffi.new("sim_detector_params *", fields))
 
@@ -188,6 +204,24 @@ class Engine:
     def emit(self, start_ps: int, end_ps: int) -> int:
         """Pairs emitted in [start, end)."""
         return self._checked(lib.sim_source_run(self._source, start_ps, end_ps, self._all))
+
+    def pulses(
+        self, index: int, time_ps: npt.NDArray[np.int64], photons: npt.NDArray[np.float64]
+    ) -> None:
+        """Pulses of ``photons`` each (n,) fall on one diode at bench times (n,), any order, not
+        before the last horizon. One photon is a single photon."""
+        if len(time_ps) != len(photons):
+            raise ValueError(f"{len(time_ps)} times, {len(photons)} energies")
+        at = np.ascontiguousarray(time_ps, np.int64)
+        energy = np.ascontiguousarray(photons, np.float64)
+        self._checked(
+            lib.sim_detector_pulses(
+                self._detectors[index],
+                ffi.from_buffer("int64_t[]", at),
+                ffi.from_buffer("double[]", energy),
+                len(at),
+            )
+        )
 
     def detect(self, horizon_ps: int) -> list[int]:
         """Make every diode's clicks before the horizon final; how many each had."""
@@ -239,7 +273,7 @@ class Engine:
 
     def detector_truth(self, index: int) -> DetectorTruth:
         """What really happened in one diode."""
-        out = ffi.new("uint64_t[5]")
+        out = ffi.new("uint64_t[7]")
         lib.sim_detector_truth(self._detectors[index], out)
         return DetectorTruth(*map(int, out))
 

@@ -15,12 +15,24 @@ typedef struct {
     double trap_amplitude[4]; /* expected releases per click of each kind of trap */
     double trap_tau_ps[4];    /* its lifetime */
     int64_t delay_ps;       /* cable from the diode to the tagger */
+    double recovery_ps;     /* after the dead time the efficiency returns as 1 - exp(-t / this) */
+    /* Bright light. Energies in photons at this diode, powers in photons per second. */
+    double blinding_hz;     /* at this power the bias is gone: linear mode; 0: never */
+    double bias_tau_ps;     /* time in which the bias forgets a pulse */
+    double bright_hz;       /* continuous light that falls on it now */
+    double never_photons;   /* in linear mode a pulse up to here never clicks */
+    double always_photons;  /* and from here on always does */
+    double walk_ps;         /* earlier per tenfold energy */
 } sim_detector_params;
 
 /* NULL without memory. */
 sim_detector *sim_detector_new(uint64_t seed);
 void sim_detector_free(sim_detector *d);
 void sim_detector_set(sim_detector *d, const sim_detector_params *p);
+/* Bright pulses of `photons` each at n times, in any order, not before the last horizon: merged
+ * with what waits. 0, or -1 without memory. */
+int64_t sim_detector_pulses(sim_detector *d, const int64_t *at_ps, const double *photons,
+                            int64_t n);
 /* Candidates before horizon_ps become clicks (efficiency was applied on arrival): dark counts
  * from the last horizon on, jitter, order, dead time, afterpulses. Returns the clicks of this
  * call, in order, valid until the next; -1 without memory. */
@@ -28,8 +40,9 @@ int64_t sim_detector_run(sim_detector *d, int64_t horizon_ps);
 const int64_t *sim_detector_clicks(const sim_detector *d);
 /* Everything before horizon_ps is thrown away: the bench could not keep up. */
 void sim_detector_skip(sim_detector *d, int64_t horizon_ps);
-/* truth: photons detected, dark counts, afterpulses, lost to dead time, clicks */
-void sim_detector_truth(const sim_detector *d, uint64_t out[5]);
+/* truth: photons detected, dark counts, afterpulses, lost to dead time, clicks, clicks of bright
+ * pulses, lost because the bias was down or not yet back */
+void sim_detector_truth(const sim_detector *d, uint64_t out[7]);
 
 /* ---- source and arms ---------------------------------------------------------------------- */
 typedef struct sim_source sim_source;
