@@ -51,7 +51,8 @@ int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *r) {
   *group = items + (listed ? 2 * count : 0);
   if (f->stage == BOB_TOP || op == CC_OP_BLOCKS || op == CC_OP_LISTED)
     return hear_blocks(kernels, f, what, count, listed ? items : NULL, r);
-  if (op == CC_OP_LOWER) return bob_measured(f, 2 * count, kernels->halve(&f->pass[0], f->words, r));
+  if (op == CC_OP_LOWER)
+    return bob_measured(f, 2 * count, kernels->halve(&f->pass[0], f->words, r));
   if (f->stage == BOB_REFINE) return bob_refine(f, count, items, r);
   if (op == CC_OP_SUBSETS) {
     hear_subsets(bob, f, r);

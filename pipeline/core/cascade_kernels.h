@@ -1,5 +1,5 @@
-/* The inner loops of both ends of Cascade: cascade_hot.h, in as many builds as there are instruction
- * sets. What Bob knows of a frame (cascade_bob.h) stays his. */
+/* The inner loops of both ends of Cascade: cascade_hot.h, in as many builds as there are
+ * instruction sets. What Bob knows of a frame (cascade_bob.h) stays his. */
 #ifndef PHOTONLINK_CASCADE_KERNELS_H
 #define PHOTONLINK_CASCADE_KERNELS_H
 #include "cascade.h"

@@ -1,0 +1,264 @@
+/* Announcements of event times: gaps in steps of a grid, less the shortest gap that the quiet rule
+ * leaves, in the Rice code (Rice and Plaunt, IEEE Trans. Commun. 19, 889, 1971). Gaps of a Poisson
+ * stream are geometric, for which it is within about 0.03 bit an event of the optimum when the
+ * parameter is right: 1 + floor(log2(0.4812 mean)), from the golden ratio (Kiely, IPN Progress
+ * Report 42-159, 2004). Most significant bit first. */
+#include "core.h"
+
+#include <string.h>
+
+/* ESCAPE ones stand for 64 plain bits. */
+enum { ESCAPE = 24, MAX_RICE = 32, HEAD = PL_ANNOUNCE_HEAD_BYTES };
+static const int64_t FOREVER = INT64_MAX / 8;
+
+/* The slot in steps of the grid. */
+typedef struct {
+  int64_t first, last; /* steps that a time may fall on */
+  int64_t shortest;    /* gap */
+  int bits;
+} grid;
+
+static int make_grid(const pl_slot *slot, grid *g) {
+  if (slot->grid_bits < 0 || slot->grid_bits > PL_ANNOUNCE_MAX_GRID_BITS) return PL_E_ARGUMENT;
+  if (slot->start_ps < -FOREVER || slot->end_ps > FOREVER || slot->end_ps <= slot->start_ps)
+    return PL_E_ARGUMENT;
+  if (slot->quiet_ps < 0 || slot->quiet_ps > FOREVER) return PL_E_ARGUMENT;
+  g->bits = (int)slot->grid_bits;
+  g->first = slot->start_ps >> g->bits;
+  g->last = (slot->end_ps - 1) >> g->bits;
+  g->shortest = slot->quiet_ps >> g->bits;
+  return PL_OK;
+}
+
+static int rice_of(const grid *g, uint32_t n) {
+  if (n == 0) return 0;
+  const int64_t bound = (int64_t)(n - 1) * g->shortest, span = g->last - g->first + 1;
+  const uint64_t mean = (uint64_t)(span > bound ? span - bound : 0) / n;
+  const uint64_t x = (uint64_t)((double)mean * 0.4812);
+  const int rice = x ? 64 - __builtin_clzll(x) : 0;
+  return rice < MAX_RICE ? rice : MAX_RICE;
+}
+
+typedef struct {
+  uint8_t *next;
+  uint64_t held; /* the low `n` < 32 bits wait */
+  int n;
+} writer;
+
+static inline void put(writer *w, uint64_t value, int bits) { /* bits <= 32 */
+  w->held = w->held << bits | value;
+  w->n += bits;
+  if (w->n >= 32) {
+    w->n -= 32;
+    const uint32_t word = __builtin_bswap32((uint32_t)(w->held >> w->n));
+    memcpy(w->next, &word, sizeof word);
+    w->next += sizeof word;
+  }
+}
+
+static inline void put_gap(writer *w, uint64_t gap, int rice) {
+  const uint64_t quotient = gap >> rice;
+  if (quotient < ESCAPE) {
+    put(w, (((uint64_t)1 << quotient) - 1) << 1, (int)quotient + 1);
+    put(w, gap & (((uint64_t)1 << rice) - 1), rice);
+    return;
+  }
+  put(w, ((uint64_t)1 << ESCAPE) - 1, ESCAPE);
+  put(w, gap >> 32, 32);
+  put(w, (uint32_t)gap, 32);
+}
+
+int64_t pl_announce(const int64_t *time_ps, size_t n, const pl_slot *slot, uint8_t *out,
+                    size_t capacity) {
+  grid g;
+  int status = make_grid(slot, &g);
+  if (status != PL_OK || n > UINT32_MAX) return PL_E_ARGUMENT;
+  if (n && (time_ps[0] < slot->start_ps || time_ps[n - 1] >= slot->end_ps)) return PL_E_ARGUMENT;
+  if (capacity < HEAD) return PL_E_CAPACITY;
+  const uint32_t head = __builtin_bswap32((uint32_t)n);
+  memcpy(out, &head, HEAD);
+  const int rice = rice_of(&g, (uint32_t)n);
+  writer w = {.next = out + HEAD};
+  const uint8_t *end = out + capacity;
+  int64_t before = g.first;
+  for (size_t k = 0; k < n; k++) {
+    const int64_t step = time_ps[k] >> g.bits, gap = step - before;
+    if (gap < 0 || (k && time_ps[k] - time_ps[k - 1] < slot->quiet_ps)) return PL_E_ARGUMENT;
+    if (end - w.next < PL_ANNOUNCE_MAX_EVENT_BYTES) return PL_E_CAPACITY;
+    put_gap(&w, (uint64_t)gap, rice);
+    before = step + g.shortest;
+  }
+  if (w.n > 0 && end - w.next < 4) return PL_E_CAPACITY;
+  for (; w.n > 0; w.n -= 8)
+    *w.next++ = (uint8_t)(w.n >= 8 ? w.held >> (w.n - 8) : w.held << (8 - w.n));
+  return w.next - out;
+}
+
+/* The bits not yet read, from the top of `held`; zeros follow the end, which `left` notices. */
+typedef struct {
+  const uint8_t *next, *end;
+  uint64_t held;
+  int n;        /* of them are real, or zeros beyond the end */
+  int64_t left; /* bits in all; negative: beyond the end */
+} reader;
+
+static inline void refill(reader *r) {
+  if (r->end - r->next >= 8) {
+    uint64_t word;
+    memcpy(&word, r->next, sizeof word);
+    r->held |= __builtin_bswap64(word) >> r->n;
+    r->next += (63 - r->n) >> 3;
+    r->n |= 56;
+    return;
+  }
+  for (; r->n <= 56; r->n += 8)
+    if (r->next < r->end) r->held |= (uint64_t)*r->next++ << (56 - r->n);
+}
+
+static inline void drop(reader *r, int bits) { /* bits < 64 */
+  r->held <<= bits;
+  r->n -= bits;
+  r->left -= bits;
+}
+
+static inline uint64_t get(reader *r, int bits) { /* bits <= 32 */
+  const uint64_t value = bits ? r->held >> (64 - bits) : 0;
+  drop(r, bits);
+  return value;
+}
+
+static inline int64_t get_gap(reader *r, int rice) {
+  refill(r);
+  const int ones = r->held == UINT64_MAX ? 64 : __builtin_clzll(~r->held);
+  if (__builtin_expect(ones < ESCAPE, 1)) {
+    drop(r, ones + 1);
+    refill(r);
+    return (int64_t)ones << rice | (int64_t)get(r, rice);
+  }
+  drop(r, ESCAPE);
+  refill(r);
+  const uint64_t high = get(r, 32);
+  refill(r);
+  const int64_t gap = (int64_t)(high << 32 | get(r, 32));
+  /* one code per gap: this one has a short one, or is longer than any */
+  return high >> 31 || gap >> rice < ESCAPE ? PL_E_DATA : gap;
+}
+
+/* The announced events one after the other. */
+typedef struct {
+  reader bits;
+  grid g;
+  uint32_t n, done;
+  int rice;
+  int64_t step;
+} announced;
+
+static int open_announced(announced *an, const uint8_t *data, size_t bytes, const pl_slot *slot) {
+  int status = make_grid(slot, &an->g);
+  if (status != PL_OK) return status;
+  if (bytes < HEAD || bytes > INT64_MAX / 8) return PL_E_DATA;
+  uint32_t head;
+  memcpy(&head, data, HEAD);
+  an->n = __builtin_bswap32(head);
+  an->done = 0;
+  an->rice = rice_of(&an->g, an->n);
+  an->step = an->g.first;
+  const int64_t left = 8 * (int64_t)(bytes - HEAD);
+  an->bits = (reader){.next = data + HEAD, .end = data + bytes, .left = left};
+  return (int64_t)an->n * (1 + an->rice) > an->bits.left ? PL_E_DATA : PL_OK;
+}
+
+/* The next one's time, or PL_E_DATA in `status`. */
+static inline int64_t next_time(announced *an, int *status) {
+  const int64_t gap = get_gap(&an->bits, an->rice);
+  const int64_t from = an->done++ ? an->step + an->g.shortest : an->step;
+  if (gap < 0 || gap > an->g.last - from || an->bits.left < 0) {
+    *status = PL_E_DATA;
+    return 0;
+  }
+  an->step = from + gap;
+  return an->step * ((int64_t)1 << an->g.bits) + ((int64_t)1 << an->g.bits >> 1);
+}
+
+static int at_end(const announced *an) {
+  const reader *r = &an->bits;
+  return r->left >= 0 && r->left < 8 && (r->left == 0 || r->held >> (64 - r->left) == 0);
+}
+
+int64_t pl_announced_events(const uint8_t *data, size_t bytes, const pl_slot *slot) {
+  announced an;
+  int status = open_announced(&an, data, bytes, slot);
+  return status != PL_OK ? status : (int64_t)an.n;
+}
+
+int64_t pl_announced_times(const uint8_t *data, size_t bytes, const pl_slot *slot,
+                           int64_t *time_ps, size_t capacity) {
+  announced an;
+  int status = open_announced(&an, data, bytes, slot);
+  if (status != PL_OK) return status;
+  if (an.n > capacity) return PL_E_CAPACITY;
+  for (uint32_t k = 0; k < an.n; k++) {
+    time_ps[k] = next_time(&an, &status);
+    if (status != PL_OK) return status;
+  }
+  return at_end(&an) ? (int64_t)an.n : PL_E_DATA;
+}
+
+/* The own events around the announced ones. */
+typedef struct {
+  const int64_t *own;
+  size_t n_own, at;   /* `at`: none before is within track of what comes */
+  int64_t window, track;
+  int64_t *own_index, *announced_index, *residual;
+  size_t pairs, capacity;
+  uint32_t *hist;
+  int hist_bits;
+} around;
+
+/* Returns PL_E_DATA when an own event is near two announced ones, or the other way round. */
+static inline int look(around *a, int64_t t, int64_t k) {
+  while (a->at < a->n_own && a->own[a->at] < t - a->track) a->at++;
+  for (size_t i = a->at; i < a->n_own; i++) {
+    const int64_t residual = t - a->own[i];
+    if (residual < -a->track) break;
+    a->hist[(residual + a->track) >> a->hist_bits]++;
+    if (residual > a->window || residual < -a->window) continue;
+    const size_t p = a->pairs;
+    if (p && (a->announced_index[p - 1] == k || a->own_index[p - 1] == (int64_t)i))
+      return PL_E_DATA;
+    if (p == a->capacity) return PL_E_CAPACITY;
+    a->own_index[p] = (int64_t)i;
+    a->announced_index[p] = k;
+    a->residual[p] = residual;
+    a->pairs = p + 1;
+  }
+  return PL_OK;
+}
+
+static int64_t rounded(double x) { return (int64_t)(x < 0 ? x - 0.5 : x + 0.5); }
+
+int64_t pl_announced_pairs(const uint8_t *data, size_t bytes, const pl_slot *slot,
+                           const pl_slot_clock *clock, const int64_t *own_ps, size_t n_own,
+                           int64_t window_ps, int64_t track_ps, int64_t *own_index,
+                           int64_t *announced_index, int64_t *residual_ps, size_t capacity,
+                           uint32_t *hist, int64_t hist_bits) {
+  announced an;
+  int status = open_announced(&an, data, bytes, slot);
+  if (status != PL_OK) return status;
+  if (window_ps < 0 || track_ps < window_ps || track_ps > INT32_MAX) return PL_E_ARGUMENT;
+  if (hist_bits < 0 || hist_bits > 31 || !(clock->rate > -1e-3 && clock->rate < 1e-3) ||
+      clock->offset_ps > FOREVER || clock->offset_ps < -FOREVER)
+    return PL_E_ARGUMENT;
+  around a = {.own = own_ps, .n_own = n_own, .window = window_ps, .track = track_ps,
+              .own_index = own_index, .announced_index = announced_index,
+              .residual = residual_ps, .capacity = capacity, .hist = hist,
+              .hist_bits = (int)hist_bits};
+  for (uint32_t k = 0; k < an.n; k++) {
+    const int64_t t = next_time(&an, &status);
+    if (status != PL_OK) return status;
+    const int64_t shift = clock->offset_ps + rounded(clock->rate * (double)(t - slot->start_ps));
+    status = look(&a, t - shift, (int64_t)k);
+    if (status != PL_OK) return status;
+  }
+  return at_end(&an) ? (int64_t)a.pairs : PL_E_DATA;
+}

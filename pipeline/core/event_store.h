@@ -1,0 +1,38 @@
+/* Events of one side, for C: times and flags, and one hidden bit each in locked memory. */
+#ifndef PHOTONLINK_EVENT_STORE_H
+#define PHOTONLINK_EVENT_STORE_H
+#include "core.h"
+
+enum { STORE_FIRST_CAPACITY = 1 << 16 };
+enum { EVENT_BASIS = 1, EVENT_MULTI = 2, EVENT_SPENT = 4, EVENT_FOLLOWED = 8 };
+
+typedef struct {
+  int64_t *time; /* ascending */
+  uint8_t *flags;
+  uint64_t *bits;             /* locked, one bit per event */
+  int64_t origin;             /* index of the event at position 0, a multiple of 64 */
+  size_t live, end, cap, max; /* positions: events live..end-1 exist */
+} event_store;
+
+/* PL_E_MEMORY; the store is then as before (all zero before the first). */
+int store_init(event_store *store, size_t max_events);
+void store_free(event_store *store);
+/* PL_E_CAPACITY: the store is full; PL_E_MEMORY. */
+int store_add(event_store *store, int64_t time, unsigned detector, unsigned flags);
+int64_t store_first(const event_store *store);
+/* Index of the first kept event at or after time_ps. */
+int64_t store_find(const event_store *store, int64_t time_ps);
+/* Position of events [first, first + n), or PL_E_RANGE. */
+int64_t store_at(const event_store *store, int64_t first, size_t n);
+int store_label(event_store *store, int64_t first, size_t n, uint8_t *detector);
+int store_take_bits(event_store *store, const int64_t *index, size_t n, pl_secret *out);
+int store_discard_before(event_store *store, int64_t time_ps);
+
+/* Which detector a mask of clicks counts as; `random` decides where nature did not: the bit, and
+ * across bases the basis too. */
+static inline unsigned event_squash(unsigned mask, unsigned random) {
+  if ((mask & (mask - 1)) == 0) return (unsigned)__builtin_ctz(mask);
+  if ((mask & 3) && mask >> 2) return random & 3;
+  return (mask >> 2 ? 2u : 0u) | (random & 1);
+}
+#endif
