@@ -32,6 +32,7 @@ from photonlink.pipeline.native.hashing import PolyMac, Toeplitz, simd_level, ve
 from photonlink.pipeline.native.ldpc import LdpcAlice, LdpcBob
 from photonlink.pipeline.native.matching import match_count, match_pairs
 from photonlink.pipeline.native.sealing import SealingKey
+from photonlink.pipeline.native.quiet import NativeQuiet, Noise, Slot, SlotClock
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.native.sifting import sift_bits
 
@@ -53,6 +54,20 @@ def _store() -> NativeEvents:
     channel_map = np.full(256, 255, np.uint8)
     channel_map[1:5] = range(4)
     return NativeEvents(channel_map, 100, 1 << 16)
+
+
+def _quiet() -> NativeQuiet:
+    channel_map = np.full(256, 255, np.uint8)
+    channel_map[1:5] = range(4)
+    return NativeQuiet(
+        channel_map,
+        delay_ps=(0, 0, 0, 0),
+        scale_ps=100,
+        bound_ps=4000,
+        quiet_ps=50_000,
+        seed=SEED,
+        max_events=1 << 16,
+    )
 
 
 def _many(cls: type[Any], extra: dict[str, Any]) -> Any:
@@ -81,6 +96,8 @@ CONTEXTS: dict[type[Any], Callable[[], Any]] = {
     PolyMac: lambda: PolyMac(_key(128)),
     Toeplitz: _amplification,
     NativeEvents: _store,
+    NativeQuiet: _quiet,
+    Noise: lambda: Noise(SEED, scale_ps=100, bound_ps=4000),
 }
 # a usable value of every argument, by name
 VALUES: dict[str, Callable[[], Any]] = {
@@ -92,7 +109,9 @@ VALUES: dict[str, Callable[[], Any]] = {
     **dict.fromkeys(("request", "parities", "syndrome", "nonce"), lambda: bytes(8)),
     "data": lambda: bytearray(8),
     **dict.fromkeys(("tag", "public_key"), lambda: bytes(16)),
-    **dict.fromkeys(("slot", "at", "first", "start", "pad_offset_bits", "time_ps"), lambda: 0),
+    **dict.fromkeys(
+        ("slot", "at", "first", "start", "pad_offset_bits", "time_ps", "start_ps"), lambda: 0
+    ),
     **dict.fromkeys(("n_bits", "n"), lambda: N),
     "n_out": lambda: N // 2,
     "stop": lambda: 8,
@@ -105,6 +124,10 @@ VALUES: dict[str, Callable[[], Any]] = {
     "randomness": lambda: bytes,
     **dict.fromkeys(("purpose", "context", "record"), lambda: bytes(48)),
     "descriptor": lambda: 1,
+    "through_ps": lambda: 9,
+    "clock": lambda: SlotClock(0),
+    **dict.fromkeys(("window_ps", "track_ps"), lambda: 9),
+    "bin_bits": lambda: 3,
     "target": lambda: Path("/dev/null"),
     "tag_bits": lambda: 64,
 }
@@ -114,6 +137,12 @@ AMPLIFICATION_SEED = {
 }
 OTHERS: dict[tuple[type[Any], str, str], Callable[[], Any]] = {
     (NativeEvents, "add", "time_ps"): lambda: _times(5),
+    (NativeQuiet, "add", "time_ps"): lambda: _times(5),
+    (Noise, "add", "time_ps"): lambda: _times(5),
+    **{
+        (NativeQuiet, name, "slot"): lambda: Slot(0, 9, 50_000, 3) for name in ("announce", "pairs")
+    },
+    (NativeQuiet, "pairs", "data"): lambda: bytes(4),
     (LdpcBob, "receive", "bits"): bytes,
     (CascadeAlices, "step", "target"): lambda: bytearray(4096),
     (CascadeBobs, "step", "target"): lambda: bytearray(4096),
