@@ -45,17 +45,18 @@ void store_free(event_store *st) {
   pl_locked_free(st->bits, bits_bytes(st->cap));
 }
 
-int store_add(event_store *st, int64_t time, unsigned detector, unsigned flags) {
-  if (st->end == st->cap) {
-    size_t cap = st->cap * 2 < st->max ? st->cap * 2 : st->max;
-    int status = cap > st->cap ? reserve(st, cap) : PL_E_CAPACITY;
+int64_t store_room(event_store *st, size_t n) {
+  while (st->cap - st->end < n && st->cap < st->max) {
+    int status = reserve(st, st->cap * 2 < st->max ? st->cap * 2 : st->max);
     if (status != PL_OK) return status;
   }
-  size_t at = st->end++;
-  uint64_t bit = (uint64_t)1 << (at & 63);
-  st->time[at] = time;
-  st->flags[at] = (uint8_t)(detector >> 1 | flags);
-  st->bits[at / 64] = (st->bits[at / 64] & ~bit) | ((uint64_t)(detector & 1) << (at & 63));
+  return (int64_t)(st->cap - st->end < n ? st->cap - st->end : n);
+}
+
+int store_add(event_store *st, int64_t time, unsigned detector, unsigned flags) {
+  int64_t room = store_room(st, 1);
+  if (room < 1) return room < 0 ? (int)room : PL_E_CAPACITY;
+  store_put(st, time, detector, flags);
   return PL_OK;
 }
 

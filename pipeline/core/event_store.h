@@ -17,8 +17,19 @@ typedef struct {
 /* PL_E_MEMORY; the store is then as before (all zero before the first). */
 int store_init(event_store *store, size_t max_events);
 void store_free(event_store *store);
+/* Where there is room; see store_room. */
+static inline void store_put(event_store *store, int64_t time, unsigned detector, unsigned flags) {
+  const size_t at = store->end++;
+  const uint64_t bit = (uint64_t)1 << (at & 63);
+  store->time[at] = time;
+  store->flags[at] = (uint8_t)(detector >> 1 | flags);
+  store->bits[at / 64] =
+      (store->bits[at / 64] & ~bit) | ((uint64_t)(detector & 1) << (at & 63));
+}
 /* PL_E_CAPACITY: the store is full; PL_E_MEMORY. */
 int store_add(event_store *store, int64_t time, unsigned detector, unsigned flags);
+/* Room for n more, or as many as the store takes: their number; PL_E_MEMORY. */
+int64_t store_room(event_store *store, size_t n);
 int64_t store_first(const event_store *store);
 /* Index of the first kept event at or after time_ps. */
 int64_t store_find(const event_store *store, int64_t time_ps);

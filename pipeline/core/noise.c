@@ -15,41 +15,47 @@
 #include "secret.h"
 
 typedef uint32_t lanes __attribute__((vector_size(4 * NOISE_LANES)));
+typedef uint8_t bytes __attribute__((vector_size(4 * NOISE_LANES)));
 #define INLINE static inline __attribute__((always_inline))
 
-#define ROTATE(x, k) ((x) << (k) | (x) >> (32 - (k)))
-#define QUARTER(a, b, c, d)                   \
-  do {                                        \
-    a += b, d ^= a, d = ROTATE(d, 16);        \
-    c += d, b ^= c, b = ROTATE(b, 12);        \
-    a += b, d ^= a, d = ROTATE(d, 8);         \
-    c += d, b ^= c, b = ROTATE(b, 7);         \
-  } while (0)
-
-INLINE void blocks(noise_source *source) {
-  static const uint32_t constants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
-  lanes start[16], x[16];
-  for (int w = 0; w < 16; w++) {
-    for (int lane = 0; lane < NOISE_LANES; lane++) {
-      const uint64_t counter = source->counter + (uint64_t)lane;
-      start[w][lane] = w < 4     ? constants[w]
-                       : w < 12  ? source->key[w - 4]
-                       : w == 12 ? (uint32_t)counter
-                       : w == 13 ? (uint32_t)(counter >> 32)
-                       : w == 14 ? (uint32_t)source->stream
-                                 : (uint32_t)(source->stream >> 32);
-    }
-    x[w] = start[w];
+/* x = (x ^ y) rotated. By whole bytes a shuffle is one instruction where there is no rotation. */
+INLINE void mix(lanes *x, const lanes *y, int k, int shuffle) {
+  *x ^= *y;
+#if defined(__x86_64__)
+  if (shuffle && k % 8 == 0) {
+    bytes from;
+    for (int b = 0; b < 4 * NOISE_LANES; b++) from[b] = (uint8_t)((b & ~3) | ((b - k / 8) & 3));
+    *x = (lanes)__builtin_shuffle((bytes)*x, from);
+    return;
   }
+#endif
+  (void)shuffle;
+  *x = *x << k | *x >> (32 - k);
+}
+
+INLINE void quarter(lanes *a, lanes *b, lanes *c, lanes *d, int shuffle) {
+  *a += *b, mix(d, a, 16, shuffle);
+  *c += *d, mix(b, c, 12, shuffle);
+  *a += *b, mix(d, a, 8, shuffle);
+  *c += *d, mix(b, c, 7, shuffle);
+}
+
+/* The next NOISE_LANES blocks. */
+INLINE void blocks(noise_source *source, int shuffle) {
+  static const uint32_t constants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+  lanes start[16], x[16], low;
+  for (int w = 0; w < 4; w++) start[w] = (lanes){0} + constants[w];
+  for (int w = 4; w < 12; w++) start[w] = (lanes){0} + source->key[w - 4];
+  for (int lane = 0; lane < NOISE_LANES; lane++) low[lane] = (uint32_t)lane;
+  start[12] = low + (uint32_t)source->counter; /* no carry: it counts in whole groups */
+  start[13] = (lanes){0} + (uint32_t)(source->counter >> 32);
+  start[14] = (lanes){0} + (uint32_t)source->stream;
+  start[15] = (lanes){0} + (uint32_t)(source->stream >> 32);
+  for (int w = 0; w < 16; w++) x[w] = start[w];
   for (int round = 0; round < 10; round++) {
-    QUARTER(x[0], x[4], x[8], x[12]);
-    QUARTER(x[1], x[5], x[9], x[13]);
-    QUARTER(x[2], x[6], x[10], x[14]);
-    QUARTER(x[3], x[7], x[11], x[15]);
-    QUARTER(x[0], x[5], x[10], x[15]);
-    QUARTER(x[1], x[6], x[11], x[12]);
-    QUARTER(x[2], x[7], x[8], x[13]);
-    QUARTER(x[3], x[4], x[9], x[14]);
+    for (int k = 0; k < 4; k++) quarter(&x[k], &x[4 + k], &x[8 + k], &x[12 + k], shuffle);
+    for (int k = 0; k < 4; k++)
+      quarter(&x[k], &x[4 + (k + 1) % 4], &x[8 + (k + 2) % 4], &x[12 + (k + 3) % 4], shuffle);
   }
   for (int w = 0; w < 16; w++) {
     x[w] += start[w];
@@ -58,16 +64,21 @@ INLINE void blocks(noise_source *source) {
   source->counter += NOISE_LANES;
 }
 
-static void blocks_portable(noise_source *source) { blocks(source); }
+static void blocks_portable(noise_source *source) { blocks(source, 0); }
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void blocks_avx2(noise_source *source) {
-  blocks(source);
+  blocks(source, 1);
+}
+__attribute__((target("avx512f,avx512vl"))) static void blocks_avx512(noise_source *source) {
+  blocks(source, 0); /* it rotates */
 }
 #endif
 
 void pl_noise_refill(pl_noise *noise) {
 #if defined(__x86_64__)
-  if (pl_simd() >= PL_SIMD_AVX2)
+  if (pl_simd() >= PL_SIMD_AVX512)
+    blocks_avx512(noise->source);
+  else if (pl_simd() >= PL_SIMD_AVX2)
     blocks_avx2(noise->source);
   else
 #endif

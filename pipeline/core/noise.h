@@ -49,7 +49,8 @@ static inline uint32_t noise_word(pl_noise *noise) {
 static inline size_t noise_cell(pl_noise *noise, const noise_table *table) {
   const uint32_t u = noise_word(noise);
   size_t cell = table->guide[u >> (32 - NOISE_GUIDE_BITS)];
-  while (u > table->head[cell]) cell++;
+  cell += u > table->head[cell]; /* as likely as not where a boundary lies in between */
+  while (__builtin_expect(u > table->head[cell], 0)) cell++;
   return __builtin_expect(u == table->head[cell], 0) ? pl_noise_extended(noise, table, cell, u)
                                                      : cell;
 }

@@ -139,17 +139,17 @@ int pl_quiet_lose(pl_quiet *q, int64_t start_ps, int64_t end_ps) {
 
 /* ---- the rule ---- */
 
-static void keep(pl_quiet *q, int64_t time, unsigned mask, size_t clicks) {
+static void overflowed(pl_quiet *q, int64_t time) {
+  q->counts.overflow++;
+  add_loss(&q->told, time, time + q->rule.quiet_ps);
+}
+
+/* An event of several clicks. */
+static void keep_many(pl_quiet *q, int64_t time, unsigned mask) {
   const int multi = (mask & (mask - 1)) != 0, cross = (mask & 3) && mask >> 2;
   const unsigned detector = event_squash(mask, multi ? noise_word(q->coin) : 0);
-  const unsigned flags = (multi ? EVENT_MULTI : 0) | (clicks > 1 ? EVENT_FOLLOWED : 0);
-  if (store_add(&q->store, time, detector, flags) != PL_OK) {
-    q->counts.overflow++;
-    add_loss(&q->told, time, time + q->rule.quiet_ps);
-    return;
-  }
-  q->counts.events++;
-  q->counts.followed += clicks > 1;
+  store_put(&q->store, time, detector, EVENT_FOLLOWED | (multi ? EVENT_MULTI : 0));
+  q->counts.followed++;
   q->counts.multi_cross += multi && cross;
   q->counts.multi_same += multi && !cross;
 }
@@ -167,6 +167,8 @@ static void meet_losses(pl_quiet *q, int64_t end) {
 /* Makes events of all clicks whose quiet time is over before `limit`. */
 static void decide(pl_quiet *q) {
   const int64_t quiet = q->rule.quiet_ps;
+  const size_t before = q->store.end;
+  int64_t room = store_room(&q->store, q->pending_n); /* negative: no memory, as if full */
   size_t k = 0, n = q->pending_n;
   while (k < n) {
     const int64_t time = time_of(q->pending[k]), end = time + quiet;
@@ -181,11 +183,17 @@ static void decide(pl_quiet *q) {
       }
       q->settled = 1;
     }
-    unsigned mask = 0;
-    size_t first = k;
+    const size_t first = k++;
+    unsigned mask = 1u << detector_of(q->pending[first]);
     for (; k < n && time_of(q->pending[k]) < end; k++) mask |= 1u << detector_of(q->pending[k]);
-    keep(q, time, mask, k - first);
+    if (room-- <= 0)
+      overflowed(q, time);
+    else if (k - first > 1)
+      keep_many(q, time, mask);
+    else
+      store_put(&q->store, time, detector_of(q->pending[first]), 0);
   }
+  q->counts.events += (int64_t)(q->store.end - before);
   memmove(q->pending, q->pending + k, (n - k) * sizeof *q->pending);
   q->pending_n = n - k;
 }
@@ -196,6 +204,7 @@ static void take(pl_quiet *q, const int64_t *time_ps, const uint8_t *channel, si
   const int64_t complete = q->limit;
   click *pending = q->pending;
   size_t m = q->pending_n;
+  click top = m ? pending[m - 1] : INT64_MIN;
   for (size_t k = 0; k < n; k++) {
     const uint8_t detector = q->map[channel[k]];
     if (detector > 3) {
@@ -216,7 +225,11 @@ static void take(pl_quiet *q, const int64_t *time_ps, const uint8_t *channel, si
     }
     const click c = (click)((uint64_t)t << 2 | detector);
     size_t at = m++;
-    for (; at > 0 && pending[at - 1] > c; at--) pending[at] = pending[at - 1];
+    if (c >= top) {
+      top = c;
+    } else {
+      for (; at > 0 && pending[at - 1] > c; at--) pending[at] = pending[at - 1];
+    }
     pending[at] = c;
   }
   q->pending_n = m;
