@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Entry] = {
     "coincidence": Entry("matching", "coincidence"),
     "correlation": Entry("matching", "correlation"),
     "delay": Entry("matching", "delay"),
+    "quiet": Entry("times", "quiet"),
     "sifting": Entry("sifting", "sifting"),
     "cascade-1": Entry("reconcile", "cascade"),
     "cascade-2": Entry("reconcile", "cascade"),

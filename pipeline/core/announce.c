@@ -204,38 +204,77 @@ int64_t pl_announced_times(const uint8_t *data, size_t bytes, const pl_slot *slo
   return at_end(&an) ? (int64_t)an.n : PL_E_DATA;
 }
 
-/* The own events around the announced ones. */
+/* ---- pairs ---- */
+
+enum { PIECE = 4096 }; /* events: their times stay in the cache */
+
 typedef struct {
   const int64_t *own;
-  size_t n_own, at;   /* `at`: none before is within track of what comes */
+  size_t n_own, at; /* `at`: no earlier one is near what comes */
   int64_t window, track;
-  int64_t *own_index, *announced_index, *residual;
-  size_t pairs, capacity;
   uint32_t *hist;
-  int hist_bits;
+  int64_t hist_bits, to_count; /* so many announced events are counted yet */
 } around;
 
-/* Returns PL_E_DATA when an own event is near two announced ones, or the other way round. */
-static inline int look(around *a, int64_t t, int64_t k) {
-  while (a->at < a->n_own && a->own[a->at] < t - a->track) a->at++;
-  for (size_t i = a->at; i < a->n_own; i++) {
-    const int64_t residual = t - a->own[i];
-    if (residual < -a->track) break;
-    a->hist[(residual + a->track) >> a->hist_bits]++;
-    if (residual > a->window || residual < -a->window) continue;
-    const size_t p = a->pairs;
-    if (p && (a->announced_index[p - 1] == k || a->own_index[p - 1] == (int64_t)i))
-      return PL_E_DATA;
-    if (p == a->capacity) return PL_E_CAPACITY;
-    a->own_index[p] = (int64_t)i;
-    a->announced_index[p] = k;
-    a->residual[p] = residual;
-    a->pairs = p + 1;
+static size_t first_not_before(const around *a, int64_t t) {
+  size_t low = a->at, high = a->n_own;
+  while (low < high) {
+    const size_t mid = low + (high - low) / 2;
+    if (a->own[mid] < t)
+      low = mid + 1;
+    else
+      high = mid;
   }
-  return PL_OK;
+  return low;
+}
+
+static void count(const around *a, const int64_t *theirs, size_t n) {
+  size_t at = a->at;
+  for (size_t k = 0; k < n; k++) {
+    while (at < a->n_own && a->own[at] < theirs[k] - a->track) at++;
+    for (size_t i = at; i < a->n_own && a->own[i] <= theirs[k] + a->track; i++)
+      a->hist[(theirs[k] - a->own[i] + a->track) >> a->hist_bits]++;
+  }
+}
+
+/* Is every own event of a piece alone within twice the window? */
+static int apart(const int64_t *own, size_t n, int64_t window) {
+  int near = 0;
+  for (size_t i = 1; i < n; i++) near |= own[i] - own[i - 1] <= 2 * window;
+  return !near;
+}
+
+/* A piece of announced events, in one's own clock; returns its pairs. */
+static int64_t pair_piece(around *a, const int64_t *theirs, size_t n, int64_t *own_index,
+                          int64_t *their_index, int64_t *residual, size_t capacity) {
+  a->at = first_not_before(a, theirs[0] - a->track);
+  const size_t counted = a->to_count < (int64_t)n ? (size_t)a->to_count : n;
+  count(a, theirs, counted);
+  a->to_count -= (int64_t)counted;
+  const size_t low = first_not_before(a, theirs[0] - a->window);
+  a->at = low;
+  const size_t high = first_not_before(a, theirs[n - 1] + a->window + 1);
+  if (!apart(a->own + low, high - low, a->window)) return PL_E_ARGUMENT;
+  const int64_t pairs = pl_match(a->own + low, high - low, theirs, n, a->window, own_index,
+                                 their_index, capacity);
+  for (int64_t p = 0; p < pairs; p++) {
+    own_index[p] += (int64_t)low;
+    residual[p] = theirs[their_index[p]] - a->own[own_index[p]];
+  }
+  return pairs;
 }
 
 static int64_t rounded(double x) { return (int64_t)(x < 0 ? x - 0.5 : x + 0.5); }
+
+static int limits_are_possible(const announced *an, const pl_slot_clock *clock, int64_t window,
+                               int64_t track, int64_t hist_bits) {
+  if (window < 0 || track < window || track > INT32_MAX || hist_bits < 0 || hist_bits > 31)
+    return 0;
+  if (!(clock->rate > -1e-3 && clock->rate < 1e-3)) return 0;
+  if (clock->offset_ps > FOREVER || clock->offset_ps < -FOREVER) return 0;
+  const int64_t gap = an->g.shortest * ((int64_t)1 << an->g.bits);
+  return gap - gap / 1000 > 2 * window; /* else an event could have two candidates */
+}
 
 int64_t pl_announced_pairs(const uint8_t *data, size_t bytes, const pl_slot *slot,
                            const pl_slot_clock *clock, const int64_t *own_ps, size_t n_own,
@@ -245,20 +284,25 @@ int64_t pl_announced_pairs(const uint8_t *data, size_t bytes, const pl_slot *slo
   announced an;
   int status = open_announced(&an, data, bytes, slot);
   if (status != PL_OK) return status;
-  if (window_ps < 0 || track_ps < window_ps || track_ps > INT32_MAX) return PL_E_ARGUMENT;
-  if (hist_bits < 0 || hist_bits > 31 || !(clock->rate > -1e-3 && clock->rate < 1e-3) ||
-      clock->offset_ps > FOREVER || clock->offset_ps < -FOREVER)
-    return PL_E_ARGUMENT;
+  if (!limits_are_possible(&an, clock, window_ps, track_ps, hist_bits)) return PL_E_ARGUMENT;
+  if (an.n > capacity) return PL_E_CAPACITY;
   around a = {.own = own_ps, .n_own = n_own, .window = window_ps, .track = track_ps,
-              .own_index = own_index, .announced_index = announced_index,
-              .residual = residual_ps, .capacity = capacity, .hist = hist,
-              .hist_bits = (int)hist_bits};
-  for (uint32_t k = 0; k < an.n; k++) {
-    const int64_t t = next_time(&an, &status);
-    if (status != PL_OK) return status;
-    const int64_t shift = clock->offset_ps + rounded(clock->rate * (double)(t - slot->start_ps));
-    status = look(&a, t - shift, (int64_t)k);
-    if (status != PL_OK) return status;
+              .hist = hist, .hist_bits = hist_bits, .to_count = PL_ANNOUNCE_COUNTED};
+  int64_t piece[PIECE], pairs = 0;
+  while (an.done < an.n) {
+    const uint32_t done = an.done;
+    const size_t n = an.n - done < PIECE ? an.n - done : PIECE;
+    for (size_t k = 0; k < n; k++) {
+      piece[k] = next_time(&an, &status);
+      if (status != PL_OK) return status;
+    }
+    for (size_t k = 0; k < n; k++)
+      piece[k] -= clock->offset_ps + rounded(clock->rate * (double)(piece[k] - slot->start_ps));
+    const int64_t found = pair_piece(&a, piece, n, own_index + pairs, announced_index + pairs,
+                                     residual_ps + pairs, capacity - (size_t)pairs);
+    if (found < 0) return found;
+    for (int64_t p = pairs; p < pairs + found; p++) announced_index[p] += done;
+    pairs += found;
   }
-  return at_end(&an) ? (int64_t)a.pairs : PL_E_DATA;
+  return at_end(&an) ? pairs : PL_E_DATA;
 }

@@ -32,6 +32,7 @@ DELAY_LIMIT_PS: int = lib.PL_QUIET_DELAY_LIMIT_PS
 MAX_QUIET_PS: int = lib.PL_QUIET_MAX_PS
 MAX_GRID_BITS: int = lib.PL_ANNOUNCE_MAX_GRID_BITS
 HEAD_BYTES: int = lib.PL_ANNOUNCE_HEAD_BYTES
+COUNTED: int = lib.PL_ANNOUNCE_COUNTED
 EVENT_BYTES: int = lib.PL_ANNOUNCE_MAX_EVENT_BYTES
 _BYTES = ffi.typeof("uint8_t[]")
 _LOST = 1024
@@ -116,7 +117,8 @@ class SlotClock:
 class Pairs:
     """own_index: int64 (n,) event indices here. announced_index: int64 (n,) positions in the
     announcement of ``announced`` events. residual_ps: int64 (n,) announced minus own.
-    histogram: uint32 residuals within +-track_ps in bins of 2^bin_bits ps, from -track_ps on."""
+    histogram: uint32 residuals within +-track_ps in bins of 2^bin_bits ps, from -track_ps on, of the
+    first COUNTED announced events."""
 
     own_index: Int64s
     announced_index: Int64s
@@ -248,7 +250,8 @@ class NativeQuiet(Uncopied):
     ) -> Pairs:
         """Pairs within +-window_ps of own events, and the residuals within +-track_ps.
 
-        NativeDataError: no announcement of this slot, or an event with two candidates.
+        NativeDataError: no announcement of this slot. NativeArgumentError: an event could have two
+        candidates.
         """
         if not 0 <= window_ps <= track_ps or not 0 <= bin_bits < 31:
             raise NativeArgumentError(lib.PL_E_ARGUMENT)

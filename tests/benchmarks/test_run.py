@@ -43,7 +43,7 @@ def test_one_name_per_line_of_the_table(bench: Any) -> None:
 
 
 def test_every_row_has_the_fields(bench: Any, tmp_path: Path) -> None:
-    names = ("decode", "merge", "delay", "sifting", "toeplitz")
+    names = ("decode", "merge", "delay", "quiet", "sifting", "toeplitz")
     found = rows(bench, tmp_path, *names)
     assert len(found) == len(bench.chosen(names))
     for row in found:

@@ -7,7 +7,7 @@
 #include "pl_status.h"
 
 enum { PL_ANNOUNCE_HEAD_BYTES = 4, PL_ANNOUNCE_MAX_EVENT_BYTES = 14 };
-enum { PL_ANNOUNCE_MAX_GRID_BITS = 20 };
+enum { PL_ANNOUNCE_MAX_GRID_BITS = 20, PL_ANNOUNCE_COUNTED = 8192 };
 /* What both ends know of a slot. Times are those of the station that announces. */
 typedef struct {
   int64_t start_ps, end_ps; /* [start, end) */
@@ -33,9 +33,10 @@ PL_MUST_CHECK int64_t pl_announced_times(const uint8_t *data, size_t bytes, cons
                                          int64_t *time_ps, size_t capacity);
 /* In one pass: announced events that lie within +-window_ps of an own event, in one's own clock
  * (own_ps: ascending). own_index, announced_index and residual_ps (announced minus own) take
- * `capacity` pairs, of which pl_announced_events are always enough. hist: every residual within
- * +-track_ps (not less than the window), (2 * track >> hist_bits) + 1 counters, which are added to.
- * Returns the number of pairs. PL_E_DATA: as above, or an event with two candidates. */
+ * `capacity` pairs; pl_announced_events is needed. hist: residuals within +-track_ps (not less than
+ * the window) of the first PL_ANNOUNCE_COUNTED announced events: (2 * track >> hist_bits) + 1
+ * counters, which are added to. Returns the number of pairs. PL_E_DATA: as above. PL_E_ARGUMENT: an
+ * event could have two candidates, for the slot's quiet_ps or between own events. */
 PL_MUST_CHECK int64_t pl_announced_pairs(const uint8_t *data, size_t bytes, const pl_slot *slot,
                                          const pl_slot_clock *clock, const int64_t *own_ps,
                                          size_t n_own, int64_t window_ps, int64_t track_ps,

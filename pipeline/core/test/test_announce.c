@@ -81,7 +81,11 @@ static void test_pairs(void) {
   /* two candidates for one event: the quiet rule was broken */
   int64_t near[2] = {own[0], own[0] + 500};
   REQUIRE(pl_announced_pairs(code, (size_t)bytes, &SLOT, &clock, near, 2, 1200, 4096, a, b, r, N,
-                             hist, 0) == PL_E_DATA);
+                             hist, 0) == PL_E_ARGUMENT);
+  REQUIRE(pl_announced_pairs(code, (size_t)bytes, &SLOT, &clock, own, n, 25000, 30000, a, b, r, N,
+                             hist, 3) == PL_E_ARGUMENT);
+  REQUIRE(pl_announced_pairs(code, (size_t)bytes, &SLOT, &clock, own, n, 1200, 4096, a, b, r, n - 1,
+                             hist, 0) == PL_E_CAPACITY);
 }
 
 static void test_arguments(void) {
