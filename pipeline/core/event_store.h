@@ -4,7 +4,7 @@
 #include "core.h"
 
 enum { STORE_FIRST_CAPACITY = 1 << 16 };
-enum { EVENT_BASIS = 1, EVENT_MULTI = 2, EVENT_SPENT = 4, EVENT_FOLLOWED = 8 };
+enum { EVENT_BASIS = 1, EVENT_MULTI = 2, EVENT_SPENT = 4, EVENT_FOLLOWED = 8, EVENT_SHADOWED = 16 };
 
 typedef struct {
   int64_t *time; /* ascending */

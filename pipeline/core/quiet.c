@@ -38,6 +38,7 @@ struct pl_quiet {
   int64_t through; /* of the tagger's time */
   int64_t limit;   /* noised time: no earlier click can come */
   int64_t last;    /* unsettled: the latest click, or end of a loss */
+  int64_t clicked; /* the latest click that an event holds */
   int settled;     /* which clicks events hold is known */
   losses fresh;    /* noised time, still ahead */
   losses told;     /* what no event was kept in */
@@ -96,7 +97,7 @@ int pl_quiet_new(pl_quiet **out, const uint8_t *channel_map, const pl_quiet_rule
   if (q == NULL) return PL_E_MEMORY;
   memcpy(q->map, channel_map, sizeof q->map);
   q->rule = *rule;
-  q->last = q->limit = q->through = -2 * FOREVER;
+  q->last = q->clicked = q->limit = q->through = -2 * FOREVER;
   int status = open_parts(q, seed, max_events);
   if (status != PL_OK) {
     pl_quiet_free(q);
@@ -145,10 +146,10 @@ static void overflowed(pl_quiet *q, int64_t time) {
 }
 
 /* An event of several clicks. */
-static void keep_many(pl_quiet *q, int64_t time, unsigned mask) {
+static void keep_many(pl_quiet *q, int64_t time, unsigned mask, unsigned shadow) {
   const int multi = (mask & (mask - 1)) != 0, cross = (mask & 3) && mask >> 2;
   const unsigned detector = event_squash(mask, multi ? noise_word(q->coin) : 0);
-  store_put(&q->store, time, detector, EVENT_FOLLOWED | (multi ? EVENT_MULTI : 0));
+  store_put(&q->store, time, detector, EVENT_FOLLOWED | (multi ? EVENT_MULTI : 0) | shadow);
   q->counts.followed++;
   q->counts.multi_cross += multi && cross;
   q->counts.multi_same += multi && !cross;
@@ -183,15 +184,19 @@ static void decide(pl_quiet *q) {
       }
       q->settled = 1;
     }
+    /* a click so shortly before belongs to the event before: it may have left a detector dead */
+    const unsigned shadow = time - q->clicked < quiet ? EVENT_SHADOWED : 0;
     const size_t first = k++;
     unsigned mask = 1u << detector_of(q->pending[first]);
     for (; k < n && time_of(q->pending[k]) < end; k++) mask |= 1u << detector_of(q->pending[k]);
     if (room-- <= 0)
       overflowed(q, time);
     else if (k - first > 1)
-      keep_many(q, time, mask);
+      keep_many(q, time, mask, shadow);
     else
-      store_put(&q->store, time, detector_of(q->pending[first]), 0);
+      store_put(&q->store, time, detector_of(q->pending[first]), shadow);
+    q->clicked = time_of(q->pending[k - 1]);
+    q->counts.shadowed += shadow != 0;
   }
   q->counts.events += (int64_t)(q->store.end - before);
   memmove(q->pending, q->pending + k, (n - k) * sizeof *q->pending);
@@ -314,13 +319,21 @@ int pl_quiet_bases(const pl_quiet *q, const int64_t *index, size_t n, uint8_t *b
   return PL_OK;
 }
 
-int64_t pl_quiet_followed(const pl_quiet *q, const int64_t *index, size_t n) {
+static int64_t with(const pl_quiet *q, const int64_t *index, size_t n, unsigned flag) {
   int status = indices(q, index, n);
   if (status != PL_OK) return status;
-  int64_t followed = 0;
+  int64_t found = 0;
   for (size_t k = 0; k < n; k++)
-    followed += (q->store.flags[index[k] - q->store.origin] & EVENT_FOLLOWED) != 0;
-  return followed;
+    found += (q->store.flags[index[k] - q->store.origin] & flag) != 0;
+  return found;
+}
+
+int64_t pl_quiet_followed(const pl_quiet *q, const int64_t *index, size_t n) {
+  return with(q, index, n, EVENT_FOLLOWED);
+}
+
+int64_t pl_quiet_shadowed(const pl_quiet *q, const int64_t *index, size_t n) {
+  return with(q, index, n, EVENT_SHADOWED);
 }
 
 int pl_quiet_disclose(pl_quiet *q, const int64_t *index, size_t n, uint8_t *detector) {

@@ -83,6 +83,7 @@ class QuietCounts:
     clicks: tuple[int, int, int, int]  # per detector H V D A
     events: int
     followed: int  # events with any further click within the quiet time
+    shadowed: int  # events within the quiet time after a click of the event before
     multi_same: int  # events of several detectors of one basis
     multi_cross: int  # events of detectors of both bases
     ignored: int  # clicks on channels that are no detector
@@ -117,8 +118,8 @@ class SlotClock:
 class Pairs:
     """own_index: int64 (n,) event indices here. announced_index: int64 (n,) positions in the
     announcement of ``announced`` events. residual_ps: int64 (n,) announced minus own.
-    histogram: uint32 residuals within +-track_ps in bins of 2^bin_bits ps, from -track_ps on, of the
-    first COUNTED announced events."""
+    histogram: uint32 residuals within +-track_ps in bins of 2^bin_bits ps, from -track_ps on, of
+    the first COUNTED announced events."""
 
     own_index: Int64s
     announced_index: Int64s
@@ -179,6 +180,7 @@ class NativeQuiet(Uncopied):
             (h, v, d, a),
             raw.events,
             raw.followed,
+            raw.shadowed,
             raw.multi_same,
             raw.multi_cross,
             raw.ignored,
@@ -208,6 +210,10 @@ class NativeQuiet(Uncopied):
     def followed(self, index: Int64s) -> int:
         """How many of these had a further click within the quiet time. Private."""
         return self._handle.call(lib.pl_quiet_followed, borrow(index, np.int64), len(index))
+
+    def shadowed(self, index: Int64s) -> int:
+        """How many of these had a click of the event before within the quiet time. Private."""
+        return self._handle.call(lib.pl_quiet_shadowed, borrow(index, np.int64), len(index))
 
     def disclose(self, index: Int64s) -> Uint8s:
         """Detectors 0..3 = H V D A; the events are spent. NativeStateError: one was before."""

@@ -252,6 +252,12 @@ class QuietBuffer:
         share f. Only the verdict may leave the station."""
         return self._native.followed(index)
 
+    def shadowed(self, index: Int64s) -> int:
+        """How many of these events began within the quiet time after a click of the event before,
+        whether that one was paired or not: a detector may have been dead. Charged like
+        :meth:`followed`, since whoever sends light may follow events that never pair."""
+        return self._native.shadowed(index)
+
     @property
     def counts(self) -> QuietCounts:
         """Private, but for ``events``."""

@@ -88,6 +88,11 @@ def test_events_are_those_of_the_reference(mean_ps: float, seed: int) -> None:
     assert kept(events).tolist() == [t for t, _, _ in complete]
     index = np.arange(len(complete))
     assert events.followed(index) == sum(n > 1 for _, _, n in complete)
+    before = [int(times[np.searchsorted(times, t) - 1]) for t, _, _ in complete]
+    shadows = [
+        t - b < QUIET and t > times[0] for (t, _, _), b in zip(complete, before, strict=True)
+    ]
+    assert events.shadowed(index) == events.counts.shadowed == sum(shadows)
     bases = events.bases(index)
     for (_, detectors, _), basis in zip(complete, bases.tolist(), strict=True):
         assert basis in {(channel - 1) >> 1 for channel in detectors}

@@ -19,6 +19,7 @@ typedef struct {
   int64_t clicks[4];   /* per detector: private, as is all that follows but for `events` */
   int64_t events;      /* all that were kept */
   int64_t followed;    /* of them, with any further click within quiet_ps */
+  int64_t shadowed;    /* of them, with a click of the event before within quiet_ps before them */
   int64_t multi_same;  /* of them, of several detectors of one basis */
   int64_t multi_cross; /* of them, of detectors of both bases */
   int64_t ignored;     /* clicks on channels that are no detector */
@@ -61,6 +62,9 @@ PL_MUST_CHECK int pl_quiet_bases(const pl_quiet *quiet, const int64_t *index, si
                                  uint8_t *basis);
 /* How many of these events had a further click: private, against the agreed share. */
 PL_MUST_CHECK int64_t pl_quiet_followed(const pl_quiet *quiet, const int64_t *index, size_t n);
+/* How many of these events came within quiet_ps after a click of the event before, paired or not:
+ * private as well. */
+PL_MUST_CHECK int64_t pl_quiet_shadowed(const pl_quiet *quiet, const int64_t *index, size_t n);
 /* Detectors of events by strictly increasing index, which are spent. PL_E_STATE, and nothing is
  * told: one was spent before. */
 PL_MUST_CHECK int pl_quiet_disclose(pl_quiet *quiet, const int64_t *index, size_t n,
