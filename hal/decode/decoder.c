@@ -23,8 +23,8 @@ static void inform(pl_decoder *d) {
   };
 }
 
-/* Records that carry no whole time are in order but for the reach of a T3 arrival time, which counts
- * from its sync and may be longer than the sync period that the file names. */
+/* T3 records are in order but for the reach of an arrival time, which counts from its sync and may
+ * be longer than the sync period that the file names. */
 static int64_t window_of(const pl_format_facts *facts, int64_t dnum, int64_t den) {
   if (!facts->dtimes) return facts->window_ps;
   return (int64_t)((pl_i128)facts->dtimes * dnum / den) + 1;

@@ -1,8 +1,8 @@
 /* What is fixed about each record format. */
 #include "decoder.h"
 
-/* How late a word may come where words carry the whole time: one carry of the S-Fifteen unit's coarse
- * counter, 2^25 / 256 ns. Words beside a carry are seen to come with it applied once too early
+/* How late a word may come where words carry the whole time: one carry of the S-Fifteen unit's
+ * coarse counter, 2^25 / 256 ns. Words beside a carry are seen to come with it applied once too early
  * (fpfind's own test recording has eight); quTAG files hold late words as well. Swabian's library
  * sorts its stream before it hands it out. */
 enum { LATE_PS = 131072000 };

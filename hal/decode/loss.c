@@ -1,9 +1,9 @@
-/* Order and loss: late records, leaps of the clock, and the intervals in which events may be missing. */
+/* Order and loss: late records, leaps of the clock, intervals in which events may be missing. */
 #include "decoder.h"
 
-/* So many records that are too early, against so few in order, mean that the bytes are out of step or
- * the clock was reset: reading on would throw everything away one by one. (Formats with wraps heal
- * at the next wrap and read on.) */
+/* So many records that are too early, against so few in order, mean that the bytes are out of step
+ * or the clock was reset: reading on would throw everything away one by one. (Formats with wraps
+ * heal at the next wrap and read on.) */
 enum { BAD_MAX = 32 };
 
 void pl_lost_add(pl_decoder *d, pl_lost lost) {

@@ -11,7 +11,7 @@ static void wrap(pl_decoder *d, pl_sink *s, uint64_t count, int64_t period) {
   if (!d->error) pl_emit(d, s, pl_scale(d, 0, 0), -1);
 }
 
-/* Fields of a record by name. T2 and T3: special, channel (of a special record: its kind), and times;
+/* Fields of a record by name. T2 and T3: special, channel (of a special record: its kind), times;
  * the PicoHarp 300 has no bit for special records but a channel that says so. */
 static inline int special(uint32_t r) { return (int)(r >> 31); }
 static inline int channel(uint32_t r) { return (int)(r >> 25 & 63); }

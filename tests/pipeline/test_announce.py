@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from photonlink.hal.tags import TagBlock
 from photonlink.pipeline.native.base import NativeDataError
-from photonlink.pipeline.native.quiet import Slot, SlotClock, announced_events, announced_times
+from photonlink.pipeline.native.quiet import (
+    COUNTED,
+    Slot,
+    SlotClock,
+    announced_events,
+    announced_times,
+)
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.quiet import QuietBuffer, TimeRule
 
@@ -109,7 +115,8 @@ def test_pairs_are_those_of_a_slow_reference() -> None:
     counted = 0
     for k, t in enumerate(here.tolist()):
         low, high = np.searchsorted(own, (t - 3000, t + 3001))
-        counted += int(np.diff(np.searchsorted(own, (t - 20_000, t + 20_001)))[0])
+        if k < COUNTED:
+            counted += int(np.diff(np.searchsorted(own, (t - 20_000, t + 20_001)))[0])
         assert high - low <= 1
         if high > low:
             wanted.append((first + int(low), k, t - int(own[low])))
