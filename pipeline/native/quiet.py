@@ -1,4 +1,6 @@
-"""Events by the quiet rule on noised times (pipeline/core/{noise,quiet,announce}.c)."""
+"""No node uses this yet: protocol version 2 takes it.
+
+Events by the quiet rule on noised times (pipeline/core/{noise,quiet,announce}.c)."""
 
 from __future__ import annotations
 
@@ -115,7 +117,7 @@ class SlotClock:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
+class AnnouncedPairs:
     """own_index: int64 (n,) event indices here. announced_index: int64 (n,) positions in the
     announcement of ``announced`` events. residual_ps: int64 (n,) announced minus own.
     histogram: uint32 residuals within +-track_ps in bins of 2^bin_bits ps, from -track_ps on, of
@@ -253,7 +255,7 @@ class NativeQuiet(Uncopied):
         window_ps: int,
         track_ps: int,
         bin_bits: int,
-    ) -> Pairs:
+    ) -> AnnouncedPairs:
         """Pairs within +-window_ps of own events, and the residuals within +-track_ps.
 
         NativeDataError: no announcement of this slot. NativeArgumentError: an event could have two
@@ -279,7 +281,7 @@ class NativeQuiet(Uncopied):
             borrow(histogram, np.uint32, writable=True),
             bin_bits,
         )
-        return Pairs(own[:n], theirs[:n], residual[:n], announced, histogram)
+        return AnnouncedPairs(own[:n], theirs[:n], residual[:n], announced, histogram)
 
     def close(self) -> None:
         self._handle.close()

@@ -1,4 +1,6 @@
-"""One station's events in protocol version 2: constant delays, noise on every click, quiet rule.
+"""No node uses this yet: protocol version 2 takes it.
+
+One station's events in protocol version 2: constant delays, noise on every click, quiet rule.
 
 Each click's time less its detector's calibrated delay gets discrete Laplace noise once, before
 anything sorts, slots, pairs or follows it. An event is a click that no earlier event holds, and it
@@ -22,8 +24,8 @@ from photonlink.pipeline.native.quiet import (
     MAX_QUIET_PS,
     MAX_SCALE_PS,
     MAX_TAILS,
+    AnnouncedPairs,
     NativeQuiet,
-    Pairs,
     QuietCounts,
     Slot,
     SlotClock,
@@ -216,7 +218,7 @@ class QuietBuffer:
 
     def pairs(
         self, data: bytes, slot: Slot, clock: SlotClock, *, track_ps: int, bin_bits: int = 8
-    ) -> Pairs:
+    ) -> AnnouncedPairs:
         """Pairs of an announcement with own events, within the window of the rule.
 
         clock: from earlier slots only (stages/clock/follower.py). track_ps: how far residuals are

@@ -31,8 +31,8 @@ from photonlink.pipeline.native.events import NativeEvents
 from photonlink.pipeline.native.hashing import PolyMac, Toeplitz, simd_level, verification_hash
 from photonlink.pipeline.native.ldpc import LdpcAlice, LdpcBob
 from photonlink.pipeline.native.matching import match_count, match_pairs
-from photonlink.pipeline.native.sealing import SealingKey
 from photonlink.pipeline.native.quiet import NativeQuiet, Noise, Slot, SlotClock
+from photonlink.pipeline.native.sealing import SealingKey
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.native.sifting import sift_bits
 

@@ -1,4 +1,6 @@
-"""Follows the common clock offset while key is made, from noised times alone.
+"""No node uses this yet: protocol version 2 takes it.
+
+Follows the common clock offset while key is made, from noised times alone.
 
 What it learns from a slot moves later slots only, and never faster than the agreed limits of clocks
 and fibre allow: the offset by ``step_ps_per_s`` beyond the line, the rate by ``drift_per_s``. It
