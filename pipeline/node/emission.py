@@ -126,14 +126,21 @@ class Emission:
             return
         try:
             await self._guard.beat()
-            for lease, _ in self._leases.values():
-                lease.renew()
         except LightGuardError as error:
             self._alarm("light_guard_lost", f"{error}", True)
             await self.off()
-        except LeaseExpired as error:
-            self._alarm("light_lease_expired", f"the light went off: {error}", True)
-            await self.off()
+        for name, (lease, _) in list(self._leases.items()):
+            try:
+                lease.renew()
+            except LeaseExpired as error:
+                self._alarm("light_lease_expired", f"the light went off: {error}", True)
+                await self._expire(name, lease)
+
+    async def _expire(self, name: str, lease: Lease) -> None:
+        """Give up an expired lease, unless somebody has asked for light under a new one."""
+        async with self._turn:
+            if name in self._leases and self._leases[name][0] is lease:
+                await self._release(name)
 
     def _guard_event(self, event: Mapping[str, Any]) -> None:
         if "ended" in event:

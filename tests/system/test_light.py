@@ -46,11 +46,11 @@ def _lit(bench: Path) -> bool:
     return bool(_status(bench, "pump")["emission"])
 
 
-def _until(true: Callable[[], bool], what: str) -> float:
+def _until(true: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> float:
     """Seconds until it is true."""
     begin = time.monotonic()
     while not true():
-        assert time.monotonic() - begin < DEADLINE_S, what
+        assert time.monotonic() - begin < deadline_s, what
         time.sleep(0.02)
     return time.monotonic() - begin
 
@@ -178,8 +178,12 @@ def test_an_interlock_that_opens_is_an_alarm_until_it_closes(bench: Path) -> Non
         _set(bench, interlock_open=False)
         program.wait_for(event="alarm", active=False, code="pump_interlock_open")
         assert not _lit(bench), "closing it does not light"
-        program.say("light on")
-        _until(lambda: _lit(bench), "no light when asked")
+        for _ in range(3):  # a host that stands still for 5 s loses the light again, as it must
+            program.say("light on")
+            with contextlib.suppress(AssertionError):
+                _until(lambda: _lit(bench), "no light when asked", 20.0)
+                break
+        assert _lit(bench), "no light when asked"
         program.wait_for(event="alarm", active=False, code="pump_emission_ended")
         assert not [e for e in program.events if e.get("code") == "pump_lost"]
     finally:
