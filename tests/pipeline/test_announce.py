@@ -132,3 +132,37 @@ def test_pairs_are_those_of_a_slow_reference() -> None:
     assert len(got) > 8000
     assert int(found.histogram.sum()) == counted
     assert abs(np.median(found.residual_ps)) < 100
+
+
+def test_pairs_carry_equal_bits_in_equal_bases() -> None:
+    """The whole way of a slot: announce, pair, bases of the pairs, bits of equal bases, the rest
+    disclosed."""
+    rng = np.random.default_rng(9)
+    true = poisson(9, 2e5, 20_000)
+    basis, bit = rng.integers(0, 2, (2, len(true))), rng.integers(0, 2, len(true))
+    sides = []
+    for side in range(2):
+        value = np.where(basis[0] == basis[1], bit, rng.integers(0, 2, len(true)))
+        times = true + rng.normal(0, 100, len(true)).astype(np.int64)
+        order = np.argsort(times, kind="stable")
+        channels = (1 + 2 * basis[side] + value).astype(np.uint8)[order]
+        events = QuietBuffer(MAP, RULE, delay_ps=dict.fromkeys("HVDA", 0), seed=bytes([side] * 32))
+        events.add(TagBlock(times[order], channels, int(times.min()) - 1, int(times.max()) + 10**6))
+        sides.append(events)
+    alice, bob = sides
+    slot = RULE.slot(0, min(alice.horizon_ps, bob.horizon_ps) - 10**6)
+    found = alice.pairs(
+        bob.announce(slot.start_ps, slot.end_ps), slot, SlotClock(0), track_ps=16_000
+    )
+    theirs = found.announced_index + bob.indices(slot.start_ps, slot.end_ps)[0]
+    same = alice.bases(found.own_index) == bob.bases(theirs)
+    assert len(found.own_index) > 17_000
+    assert 0.47 < same.mean() < 0.53
+    bits = [
+        np.unpackbits(np.frombuffer(events.take_bits(index[same]).disclose(), np.uint8))
+        for events, index in ((alice, found.own_index), (bob, theirs))
+    ]
+    followed = alice.followed(found.own_index) / len(found.own_index)
+    assert (bits[0] != bits[1]).mean() < 0.02 + followed  # multi-click events are random
+    detectors = alice.disclose(found.own_index[~same]), bob.disclose(theirs[~same])
+    assert ((detectors[0] >> 1) != (detectors[1] >> 1)).all()
