@@ -23,6 +23,7 @@ from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
 from photonlink.pipeline.cli import recordings as cli_recordings
+from photonlink.pipeline.cli import watch as cli_watch
 from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
 from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite, print_any_encoding
@@ -48,6 +49,8 @@ app.command()(cli_keyrate.keyrate)
 cli_emulators.add(app)
 app.command()(cli_keyrate.plan)
 app.command()(cli_keyrate.claim)
+app.command()(cli_watch.watch)
+app.command()(cli_watch.history)
 
 
 @app.command()

@@ -19,11 +19,11 @@ ARROWS: dict[str, set[str]] = {
     "firmware_sim": set(),
 }
 # one module speaks to each of these
-ALONE = {
+ALONE: dict[str, str | tuple[str, ...]] = {
     "photonlink.pipeline._core": "pipeline/native/",
     "photonlink.hal._decode": "hal/decoders",
     "photonlink.firmware_sim.physics._kernels": "firmware_sim/physics/",
-    "aiomqtt": "pipeline/status/",
+    "aiomqtt": ("pipeline/status/", "pipeline/watch/listener"),
     "serial": "hal/links/",
     "pyvisa": "hal/links/",
 }

@@ -32,7 +32,8 @@ INNER: dict[str, set[str]] = {
     "check": _SHELLS,
     "demo": _SHELLS | {"check"},
     "attacks": _SHELLS | {"check"},
-    "cli": _SHELLS | {"check", "demo", "attacks", "planning", "claim"},
+    "watch": {"status"},
+    "cli": _SHELLS | {"check", "demo", "attacks", "planning", "claim", "watch"},
 }
 
 

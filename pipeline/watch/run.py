@@ -1,0 +1,81 @@
+"""``photonlink watch``: listen to a broker, serve the page, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from photonlink.pipeline.watch.access import Access, AccessError, is_loopback, split_listen
+from photonlink.pipeline.watch.history import History
+from photonlink.pipeline.watch.listener import BrokerAddress, BrokerListener, stop
+from photonlink.pipeline.watch.server import serving
+from photonlink.pipeline.watch.service import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. ``history`` may be ``:memory:``."""
+
+    broker: BrokerAddress
+    listen: str = "127.0.0.1:8080"
+    history: str = "photonlink-history.sqlite"
+    passwords: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+def server_tls(options: Options) -> ssl.SSLContext | None:
+    """TLS of the page; with ``client_ca`` only clients with a certificate of it get in."""
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(str(options.certificate), str(options.key) if options.key else None)
+        if options.client_ca is not None:
+            context.load_verify_locations(str(options.client_ca))
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise AccessError(f"certificate of the page: {error}") from None
+    return context
+
+
+async def run(options: Options, said: Callable[[str], None]) -> None:
+    """Until SIGINT or SIGTERM. ``said`` is told the page's address once it is open."""
+    host, port = split_listen(options.listen)
+    access = Access.read(options.passwords)
+    if not is_loopback(host) and not access.users and options.client_ca is None:
+        raise AccessError(
+            f"watch listens on {host} only with a login",
+            hint="--passwords FILE (made by `watch --add-user NAME FILE`) or --client-ca FILE",
+        )
+    tls = server_tls(options)
+    if not is_loopback(host) and access.users and tls is None:
+        raise AccessError(
+            f"passwords would cross the network to {host} in clear",
+            hint="--certificate and --key, or listen on 127.0.0.1 behind a proxy with TLS",
+        )
+    watch = Watch(History(options.history))
+    listener = BrokerListener(options.broker, watch.feed)
+    watch.trouble = lambda: listener.trouble
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(sign, ended.set)
+    tasks = [asyncio.create_task(job) for job in (listener.run(), watch.push(), watch.keep())]
+    try:
+        async with serving(watch, access, host, port, tls) as bound:
+            name = "localhost" if host == "::1" else host
+            said(f"{'https' if tls else 'http'}://{name}:{bound}/")
+            waiting = asyncio.create_task(ended.wait())
+            await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+    finally:
+        for task in tasks:
+            await stop(task)

@@ -1,0 +1,217 @@
+"""The running ``watch``: messages into the board and the history, changes out to viewers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from photonlink.pipeline.watch.board import Board, Change, detail, tile
+from photonlink.pipeline.watch.history import History
+from photonlink.pipeline.watch.intake import Refused, number, parse, text
+
+PUSH_S = 0.1
+FLUSH_S = 2.0
+SPARK_S, SPARK_POINTS = 3600.0, 60
+VIEWER_QUEUE = 64
+MAX_VIEWERS = 256
+
+
+class Viewer:
+    """One open page. A viewer that is too slow loses updates, is told so, and starts afresh."""
+
+    def __init__(self, link: str) -> None:
+        self.link = link
+        self.queue: asyncio.Queue[bytes] = asyncio.Queue(VIEWER_QUEUE)
+        self.behind = False
+
+    def offer(self, data: bytes) -> None:
+        try:
+            self.queue.put_nowait(data)
+        except asyncio.QueueFull:
+            self.behind = True
+
+
+class Watch:
+    """State of one watch process. ``clock`` gives UNIX seconds."""
+
+    def __init__(self, history: History, *, clock: Callable[[], float] = time.time) -> None:
+        self.board = Board()
+        self.history = history
+        self.viewers: set[Viewer] = set()
+        self.clock = clock
+        self.messages = 0
+        self._sparks: dict[str, list[float | None]] = {}
+        self._spark_s = 0.0
+        self._levels: dict[str, tuple[str, float]] = {}
+        self.trouble: Callable[[], str] = lambda: ""
+
+    # ---- from the broker ----
+
+    def feed(self, topic: str, payload: bytes) -> None:
+        """One message of the broker; never raises for what is in it."""
+        now = self.clock()
+        self.messages += 1
+        try:
+            message = parse(topic, payload)
+            changes = self.board.feed(message, now)
+        except Refused as why:
+            self.board.refuse(why, now)
+            return
+        for change in changes:
+            self._keep(change, now)
+
+    def _keep(self, change: Change, now: float) -> None:
+        node = change.node
+        if change.kind == "state":
+            self.history.state(node.site, node.node, node.link, now, change.body)
+            return
+        code = change.code
+        kind = change.kind
+        if kind == "alarm":
+            kind = "raised" if change.raised else "cleared"
+        self.history.event(
+            node.site, node.node, now, kind, change.body,
+            code=code, severity=text(change.body, "severity"),
+        )  # fmt: skip
+
+    # ---- to viewers ----
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything the first screen needs."""
+        now = self.clock()
+        links = self.board.links()
+        self._refresh_sparks(now)
+        return {
+            "now": now,
+            "trouble": self.trouble(),
+            "history": self.history.failure,
+            "refused": self.board.refused,
+            "refused_elsewhere": self.board.refused_elsewhere,
+            "links": [self._tile(key, nodes, now) for key, nodes in sorted(links.items())],
+        }
+
+    def _tile(self, key: str, nodes: list[Any], now: float) -> dict[str, Any]:
+        found = tile(key, nodes, now)
+        held = self._levels.get(key)
+        if held is None or held[0] != found["words"]:
+            held = self._levels[key] = (found["words"], now)
+        found["since"] = found["since"] or held[1]
+        found["spark"] = self._sparks.get(key, [])
+        return found
+
+    def detail(self, key: str) -> dict[str, Any] | None:
+        nodes = self.board.links().get(key)
+        return detail(key, nodes, self.clock()) if nodes else None
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Alarms that hold, with what operators noted, worst and oldest first."""
+        now, notes = self.clock(), self.history.notes()
+        found = []
+        for key, nodes in self.board.links().items():
+            for node in nodes:
+                for code, body in node.alarms.items():
+                    name = f"{node.id}/{code}"
+                    note = notes.get(name)
+                    shelved = note is not None and note["what"] == "shelve" and note["until"] > now
+                    found.append(
+                        {"id": name, "link": key, "node": node.id, "code": code, **body,
+                         "note": note, "shelved": shelved}
+                    )  # fmt: skip
+        found.sort(
+            key=lambda a: (a["shelved"], text(a, "severity") != "major", number(a, "ts") or 0.0)
+        )
+        return found
+
+    def graph(self) -> dict[str, Any]:
+        """Sites and links between them, for the network view."""
+        now = self.clock()
+        sites: dict[str, dict[str, Any]] = {}
+        edges = []
+        for key, nodes in self.board.links().items():
+            for node in nodes:
+                site = sites.setdefault(node.site, {"site": node.site, "nodes": 0})
+                site["nodes"] += 1
+                for axis in ("latitude", "longitude"):
+                    value = number(node.meta, axis)
+                    if value is not None:
+                        site[axis] = value
+            ends = sorted({n.site for n in nodes})
+            found = tile(key, nodes, now)
+            edges.append(
+                {"key": key, "from": ends[0], "to": ends[-1], "level": found["level"],
+                 "words": found["words"]}
+            )  # fmt: skip
+        return {"sites": list(sites.values()), "links": edges}
+
+    def join(self, link: str) -> Viewer | None:
+        """A new viewer, or None when there are too many."""
+        if len(self.viewers) >= MAX_VIEWERS:
+            return None
+        viewer = Viewer(link)
+        viewer.offer(_event("snapshot", self.snapshot()))
+        if link and (found := self.detail(link)):
+            viewer.offer(_event("detail", found))
+        self.viewers.add(viewer)
+        return viewer
+
+    async def push(self) -> None:
+        """Tell viewers what changed, at most ten times a second; encode once for all."""
+        quiet = 0.0
+        while True:
+            await asyncio.sleep(PUSH_S)
+            changed, self.board.changed = self.board.changed, set()
+            quiet += PUSH_S
+            if self.viewers and (changed or quiet >= 2.0):
+                self._push(changed if quiet < 2.0 else set(self.board.nodes))
+                quiet = 0.0 if quiet >= 2.0 else quiet
+
+    def _push(self, changed: set[str]) -> None:
+        now = self.clock()
+        tiles, details = [], {}
+        wanted = {viewer.link for viewer in self.viewers if viewer.link}
+        for key, nodes in self.board.links().items():
+            if not changed.isdisjoint(n.id for n in nodes):
+                tiles.append(self._tile(key, nodes, now))
+                if key in wanted:
+                    details[key] = _event("detail", detail(key, nodes, now))
+        head = {"now": now, "trouble": self.trouble(), "history": self.history.failure,
+                "refused": self.board.refused,
+                "refused_elsewhere": self.board.refused_elsewhere}  # fmt: skip
+        data = _event("tiles", {**head, "links": tiles})
+        for viewer in self.viewers:
+            if viewer.behind and viewer.queue.empty():
+                viewer.behind = False
+                viewer.offer(_event("snapshot", self.snapshot()))
+            else:
+                viewer.offer(data)
+            if viewer.link in details:
+                viewer.offer(details[viewer.link])
+
+    async def keep(self) -> None:
+        """Write the history every two seconds."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                self.history.flush(self.clock())
+        finally:
+            self.history.close(self.clock())
+
+    def _refresh_sparks(self, now: float) -> None:
+        """Key rate of the last hour, a point a minute, for each link; at most every 30 s."""
+        if now - self._spark_s < 30.0:
+            return
+        self._spark_s = now
+        for key, nodes in self.board.links().items():
+            node = next((n for n in nodes if n.role == "alice"), nodes[0])
+            series = self.history.series(node.site, node.node, ["skr_bps"], now - SPARK_S, now,
+                                         points=SPARK_POINTS)  # fmt: skip
+            self._sparks[key] = series.get("skr_bps", [])[-2 * SPARK_POINTS :]
+
+
+def _event(kind: str, body: dict[str, Any]) -> bytes:
+    """One server-sent event."""
+    data = json.dumps(body, separators=(",", ":"), allow_nan=False, default=str)
+    return f"event: {kind}\ndata: {data}\n\n".encode()

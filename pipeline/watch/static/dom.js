@@ -1,0 +1,52 @@
+// Elements, numbers with units, times in the viewer's zone. Text only: nothing is parsed as HTML.
+export function el(tag, attributes = {}, ...children) {
+  const svg = ["svg", "path", "line", "circle", "text", "g", "title", "polyline"].includes(tag);
+  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+const PREFIXES = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
+
+export function quantity(value, unit, digits = 3) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  for (const [size, prefix] of PREFIXES) {
+    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(digits))} ${prefix}${unit}`;
+  }
+  return `${Number(value.toPrecision(digits))} ${unit}`.trim();
+}
+
+export const percent = (value) => (Number.isFinite(value) && value !== null ? `${(100 * value).toFixed(1)} %` : "–");
+export const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+export const moment = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+
+export function ago(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+export const SIGNS = { ok: "●", busy: "◐", bad: "▲", off: "○" };
+
+export function spark(values, label) {
+  const known = values.map((v) => (v === null ? 0 : v));
+  const most = Math.max(1e-9, ...known);
+  const step = known.length > 1 ? 100 / (known.length - 1) : 100;
+  const points = known.map((v, i) => `${(i * step).toFixed(1)},${(27 - (25 * v) / most).toFixed(1)}`).join(" ");
+  return el("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": label },
+    el("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": "1.5", "vector-effect": "non-scaling-stroke" }));
+}
+
+export function save(name, content, type) {
+  const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+  const link = el("a", { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

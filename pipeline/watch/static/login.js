@@ -1,0 +1,1 @@
+if (location.search === "?failed") document.getElementById("failed").hidden = false;
