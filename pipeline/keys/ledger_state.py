@@ -40,7 +40,8 @@ class BlockEntry:
     secret_bits: int = 0
     refill_handshake_bytes: int = 0  # per direction
     refill_block_bytes: int = 0  # per direction
-    epsilon: float = 0.0
+    pairs: int = 0
+    epsilon: float = 0.0  # of the attempt: charged when the block opens
     provenance: str = ""
     reason: str = ""
     session: str = ""
@@ -63,7 +64,8 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(BlockEntry))
 
 @dataclass(slots=True)
 class LedgerState:
-    """``pads``: bytes used, by "direction/pool". ``refilled``: bytes per direction that blocks
+    """``epsilon``: summed over all attempts. ``offered``: the last block that was ever prepared.
+    ``pads``: bytes used, by "direction/pool". ``refilled``: bytes per direction that blocks
     have put back (handshake, block): before ``released[0]``, then after each of ``released``,
     which are the blocks whose refill is not all spent. ``head``: a hash of all releases, the same
     at both ends. ``claim``: what the peer last said about itself. ``untold``: damaged blocks that
@@ -78,6 +80,7 @@ class LedgerState:
     claim: dict[str, Any] = field(default_factory=dict)
     next_block: int = 1
     last_released: int = 0
+    offered: int = 0
     released_count: int = 0  # under this pre-shared key
     head: str = ""
     epsilon: float = 0.0
@@ -124,7 +127,7 @@ class LedgerState:
         self.psk_id, self.pools = str(record["id"]), [int(n) for n in record.get("pools", [])]
         self.pads, self.claim, self.head = {}, {}, ""
         self.released, self.refilled, self.burnt_refill = [], [(0, 0)], set()
-        self.released_count = self.last_released = self.peer_epoch = 0
+        self.released_count = self.last_released = self.offered = self.peer_epoch = 0
 
     def _session(self, record: dict[str, Any]) -> None:
         self.epoch = int(record["epoch"])
@@ -167,7 +170,11 @@ class LedgerState:
         if record.get("untold"):
             self.untold[number] = entry.reason
         self.next_block = max(self.next_block, number + 1)
-        if status == "released":
+        if status == "open":
+            self.epsilon += entry.epsilon
+        elif status == "prepared":
+            self.offered = number
+        elif status == "released":
             self._release(entry)
 
     def _release(self, entry: BlockEntry) -> None:
@@ -178,7 +185,6 @@ class LedgerState:
         self.last_released, self.released_count = entry.block, self.released_count + 1
         told = bytes.fromhex(self.head) + struct.pack(">QQ", entry.block, entry.secret_bits)
         self.head = hashlib.sha256(told).hexdigest()
-        self.epsilon += entry.epsilon
         self.secret_bits += entry.net_bits
 
     def _delivered(self, record: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ class PreSharedKey:
         self._handshake_bytes = PAD_BYTES * (pads // 8)  # an eighth per direction
         self._block_bytes = PAD_BYTES * ((pads - 2 * (pads // 8)) // 2)
         self._proof_key = secret.slice(0, 8 * _PROOF_BYTES)
+        self._mask_key = self.purpose_key("mask of tags")
 
     @classmethod
     def generate(cls, n_bytes: int = DEFAULT_BYTES) -> PreSharedKey:
@@ -72,6 +73,10 @@ class PreSharedKey:
 
     def check(self, mac: bytes, transcript: bytes) -> bool:
         return hmac.compare_digest(mac, self.prove(transcript))
+
+    def tag_mask(self, transcript: bytes) -> bytes:
+        """16 bytes that mask a one-time tag beside its pad; the key serves nothing else."""
+        return self._mask_key.digest(transcript)[:PAD_BYTES]
 
     def mac_key(self, direction: str) -> SecretBits:
         """128 bits: the hash key of the direction in which ``direction`` sends."""
@@ -150,6 +155,7 @@ class PreSharedKey:
 
     def close(self) -> None:
         self._proof_key.close()
+        self._mask_key.close()
         self._secret.close()
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import logging
 import sys
@@ -62,6 +63,7 @@ CONTROL_S = 60.0  # how long a parent may take to ask for the key check
 MQTT_FAREWELL_S = 3.0
 INSTRUMENTS_S = 2.0  # between looks at what the supervisor last read
 _UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
+MAX_REASONS = 64  # of hanging up, told once each
 _PEER_ABSENT = "peer_absent"
 
 
@@ -87,7 +89,7 @@ class Node:
         self._report = report
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._turn = asyncio.Lock()
-        self._stream: PeerStream | None = None
+        self._streams: dict[int, PeerStream] = {}  # to whoever is connected
         self._finished = asyncio.Event()
         self._recorder = SessionRecorder(options.record) if options.record else None
         self._session: NodeSession | None = None
@@ -147,7 +149,9 @@ class Node:
                 self._report.mqtt.describe(emulated=bench.emulated)
             calibration = calibrated(self._station, bench, psk)
             self._report.event("calibration", **summary(calibration))
-            self._session = NodeSession.build(self._station, bench, store, psk, self._recorder)
+            self._session = NodeSession.build(
+                self._station, bench, calibration, store, psk, self._recorder
+            )
             await self._run_session(bench, emission, calibration)
         if state.signal:
             self._report.event("stopped", reason=state.signal)
@@ -236,19 +240,22 @@ class Node:
         if isinstance(effect, Send):
             if self._recorder is not None:
                 self._recorder.sent(effect.data)
-            if self._stream is not None:
+            stream = self._streams.get(effect.stream)
+            if stream is not None:
                 try:
-                    await self._stream.write(effect.data)
+                    await stream.write(effect.data)
                 except PhotonlinkError as error:
                     log.info("%s", error)
-                    await self._drop_stream()
+                    await self._drop_stream(effect.stream)
         elif isinstance(effect, Publish):
             self._record(effect.record)
         elif isinstance(effect, Disconnect):
             if effect.reason not in self._hung_up:  # a refused peer comes again and again
+                if len(self._hung_up) > MAX_REASONS:
+                    self._hung_up.clear()
                 self._hung_up.add(effect.reason)
                 self._report.event("disconnect", reason=effect.reason)
-            await self._drop_stream()
+            await self._drop_stream(effect.stream)
         elif isinstance(effect, Finished):
             self._finished.set()
 
@@ -267,8 +274,8 @@ class Node:
             self._fatal = record
             self._finished.set()
 
-    async def _drop_stream(self) -> None:
-        stream, self._stream = self._stream, None
+    async def _drop_stream(self, number: int) -> None:
+        stream = self._streams.pop(number, None)
         if stream is not None:
             await stream.close()
 
@@ -279,27 +286,37 @@ class Node:
 
     # ---- what feeds it ----
     async def _peer_loop(self) -> None:
-        session, peer = self._open_session, self._station.peer
-        if peer.listen is not None:
-            listener = Listener(PeerAddress.parse(peer.listen))
-            await listener.start()
-            streams = listener.connections()
-        else:
-            listener = None
-            streams = connections(PeerAddress.parse(peer.connect or ""), self._not_reached)
+        """Everybody who connects is served side by side; the session finds out who the peer is."""
+        peer, numbers = self._station.peer, itertools.count(1)
+        if peer.listen is None:
+            async for stream in connections(
+                PeerAddress.parse(peer.connect or ""), self._not_reached
+            ):
+                await self._serve(stream, next(numbers))
+            return
+        listener = Listener(PeerAddress.parse(peer.listen))
+        await listener.start()
         try:
-            async for stream in streams:
-                self._stream, self._met_peer = stream, True
-                if _PEER_ABSENT in self._alarms:
-                    self._record(dataclasses.replace(self._alarms[_PEER_ABSENT], active=False))
-                await self._feed("connected", session.connected)
-                while self._stream is stream and (data := await stream.read()):
-                    await self._feed("receive", functools.partial(session.receive, data))
-                self._stream = None
-                await self._feed("disconnected", session.disconnected)
+            async with asyncio.TaskGroup() as tasks:
+                async for stream in listener.connections():
+                    tasks.create_task(self._serve(stream, next(numbers)))
         finally:
-            if listener is not None:
-                await listener.close()
+            await listener.close()
+
+    async def _serve(self, stream: PeerStream, number: int) -> None:
+        session = self._open_session
+        self._streams[number], self._met_peer = stream, True
+        if _PEER_ABSENT in self._alarms:
+            self._record(dataclasses.replace(self._alarms[_PEER_ABSENT], active=False))
+        try:
+            await self._feed("connected", functools.partial(session.connected, number))
+            while number in self._streams and (data := await stream.read()):
+                receive = functools.partial(session.receive, number, data)
+                await self._feed("receive", receive)
+            self._streams.pop(number, None)
+            await self._feed("disconnected", functools.partial(session.disconnected, number))
+        finally:
+            await stream.close()
 
     def _not_reached(self, reason: str) -> None:
         self._unreachable = f" ({reason})"
@@ -430,7 +447,8 @@ class Node:
             transport.close()
 
     async def _close(self, mqtt: asyncio.Task[None] | None, account: dict[str, Any]) -> None:
-        await self._drop_stream()
+        for number in list(self._streams):
+            await self._drop_stream(number)
         if self._session is not None:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._session.close)
         self._worker.shutdown(wait=True)

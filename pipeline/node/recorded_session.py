@@ -21,6 +21,8 @@ from photonlink.hal.tags import (
     WireChunk,
     WireFormat,
 )
+from photonlink.pipeline.calibration.constants import constants_of_calibration
+from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.station import NodeStation
@@ -56,22 +58,25 @@ class NodeSession:
         cls,
         station: NodeStation,
         bench: Bench,
+        calibration: Calibration,
         store: NodeStore,
         psk: PreSharedKey,
         recorder: SessionRecorder | None,
     ) -> Self:
         """On an open store, which stays the caller's; the pre-shared key is taken over.
 
-        Provenance is that of the least real instrument.
+        Provenance is that of the least real instrument, those of the calibration included.
         """
         node = station.node
         if recorder is not None:
             recorder.initial_state(store, psk)
-        provenance = Provenance.EMULATED if bench.emulated else Provenance.REAL
+        emulated = bench.emulated or calibration.emulated
+        provenance = Provenance.EMULATED if emulated else Provenance.REAL
         setup = SessionSetup(
             role=Role(node.role),
             psk=psk,
             detector_map=detector_map(station, bench),
+            bench=constants_of_calibration(calibration),
             parameters=station.protocol.parameters(),
             randomness_provenance=recorded_as(provenance) if recorder else provenance,
         )
@@ -82,23 +87,24 @@ class NodeSession:
                     "link": node.link,
                     "channels": dict(setup.detector_map.channels),
                     "parameters": setup.parameters.as_dict(),
+                    "bench": setup.bench.as_dict(),
                     "provenance": provenance.value,
                 }
             )
         return cls(setup, store, recorder, provenance)
 
     # ---- inputs, each recorded before it is given ----
-    def connected(self, now_s: float) -> list[Effect]:
-        self._record("connected", now_s)
-        return self._keep(self._session.connected(now_s))
+    def connected(self, stream: int, now_s: float) -> list[Effect]:
+        self._record("connected", now_s, {"stream": stream})
+        return self._keep(self._session.connected(now_s, stream))
 
-    def disconnected(self, now_s: float) -> list[Effect]:
-        self._record("disconnected", now_s)
-        return self._keep(self._session.disconnected(now_s, "the connection ended"))
+    def disconnected(self, stream: int, now_s: float) -> list[Effect]:
+        self._record("disconnected", now_s, {"stream": stream})
+        return self._keep(self._session.disconnected(now_s, "the connection ended", stream))
 
-    def receive(self, data: bytes, now_s: float) -> list[Effect]:
-        self._record("receive", now_s, payload=data)
-        return self._keep(self._session.receive(data, now_s))
+    def receive(self, stream: int, data: bytes, now_s: float) -> list[Effect]:
+        self._record("receive", now_s, {"stream": stream}, data)
+        return self._keep(self._session.receive(data, now_s, stream))
 
     def acquisition_started(
         self,

@@ -156,7 +156,6 @@ class ProtocolSection(Section):
     eps_cor: float | None = None
     eps_auth: float | None = None
     slot_s: float | None = None
-    calibrate_fraction: float | None = None
     jitter_ps: float | None = None
     window_ps: float | None = None
     multi_click_limit: float | None = None

@@ -1,7 +1,7 @@
 """TCP between the two nodes: a byte stream, nothing else. Trust comes from the session's tags.
 
-One side listens, the other connects again and again with growing pauses; both hand the stream
-over and take the next one after it broke. One peer at a time: a second connection is refused.
+One side listens and hands every stream over, the other connects again and again with growing
+pauses. Who of those that connect is the peer, the session finds out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+WAITING = 64  # accepted and not yet handed over; more are closed
 BACKOFF_S = (0.2, 5.0)
 READ_BYTES = 1 << 18
 WRITE_BUFFER_BYTES = 1 << 22
@@ -91,10 +93,13 @@ class PeerStream:
         self.sent_bytes += len(data)
 
     async def close(self) -> None:
+        """What was written leaves within a second, or never; a reader that waits comes back."""
         self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(1.0):
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
 
 
 async def connections(
@@ -130,9 +135,8 @@ class Listener:
 
     def __init__(self, address: PeerAddress) -> None:
         self._address = address
-        self._arrived: asyncio.Queue[PeerStream] = asyncio.Queue(maxsize=1)
+        self._arrived: asyncio.Queue[PeerStream] = asyncio.Queue(maxsize=WAITING)
         self._server: asyncio.Server | None = None
-        self._busy = False
         self.port = address.port
 
     async def start(self) -> None:
@@ -151,22 +155,16 @@ class Listener:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream = PeerStream(reader, writer)
-        if self._busy or self._arrived.full():
-            log.warning("a second peer was refused while one is connected")
+        if self._arrived.full():
+            log.warning("a connection was closed: too many wait")
             await stream.close()
             return
         self._arrived.put_nowait(stream)
 
     async def connections(self) -> AsyncGenerator[PeerStream, None]:
-        """Every accepted peer, one after the other."""
+        """Everybody who connects, as they come; the caller closes them."""
         while True:
-            stream = await self._arrived.get()
-            self._busy = True
-            try:
-                yield stream
-            finally:
-                self._busy = False
-                await stream.close()
+            yield await self._arrived.get()
 
     async def close(self) -> None:
         if self._server is not None:

@@ -14,26 +14,23 @@ import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from photonlink.pipeline.protocol.channel.framing import ProtocolError, encode_frame
+from photonlink.pipeline.protocol.channel.framing import (
+    MAC_BYTES,
+    ProtocolError,
+    encode_frame,
+)
 
-PROTOCOL_VERSION = 1
-MAX_JSON_BYTES = 16_384
+PROTOCOL_VERSION = 2
+MAX_JSON_BYTES = 4096
 MAX_BULK_BYTES = 8 << 20
+BLOCK_NONCE_BYTES = 16
 
 
 class IntervalKind(enum.IntEnum):
     """What a requested stretch of Bob's time is for."""
 
-    ACQUIRE = 0  # clock not locked yet: times and detectors, never key
-    CALIBRATE = 1  # delays and QBER figures: times and detectors, never key
-    KEY = 2  # times quantised to the bin, and bases
-
-
-class PoolName(enum.IntEnum):
-    """The two pad pools each direction has."""
-
-    HANDSHAKE = 0
-    BLOCK = 1
+    ACQUIRE = 0  # clock not locked yet: times at full resolution and detectors, never key
+    KEY = 1  # times on the agreed grid, nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +84,11 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True)
 class Proof(Message):
-    """HMAC over both Hellos: shows the pre-shared key before any pad is spent."""
+    """HMAC over both Hellos: shows the pre-shared key before anything else is read."""
 
     TYPE = 0x02
     LAYOUT = "32s"
     mac: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AuthTag(Message):
-    """End of a phase: authenticates every byte of this direction since the last AuthTag."""
-
-    TYPE = 0x03
-    LAYOUT = "IBQ16s"
-    counter: int
-    pool: int
-    position: int
-    tag: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +161,8 @@ class Announcement(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted(Message):
-    """Bitmap over the announced events: 1 where Alice has a partner in the same basis."""
+class Paired(Message):
+    """Bitmap over the announced events: 1 where Alice has a partner, whatever its basis."""
 
     TYPE = 0x13
     LAYOUT = "II"
@@ -189,7 +174,7 @@ class Sifted(Message):
 
 @dataclass(frozen=True, slots=True)
 class Figures(Message):
-    """Public figures that only Alice can compute, for Bob's display and his delays. JSON."""
+    """Public figures that only Alice can compute, for Bob's display. JSON."""
 
     TYPE = 0x14
     TAIL_BYTES = MAX_JSON_BYTES
@@ -206,50 +191,57 @@ class EndOfInput(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class SetDelays(Message):
-    """Detector delays (H, V, D, A) that Bob adds to those in force, from his next tag on."""
-
-    TYPE = 0x16
-    LAYOUT = "iiii"
-    h_ps: int
-    v_ps: int
-    d_ps: int
-    a_ps: int
-
-
-@dataclass(frozen=True, slots=True)
-class DelaysInForce(Message):
-    """Bob's times from ``from_ps`` on carry the new delays."""
-
-    TYPE = 0x17
-    LAYOUT = "q"
-    from_ps: int
-
-
-@dataclass(frozen=True, slots=True)
 class CloseBlock(Message):
-    """The next ``sifted_bits`` bits in order are block ``block``."""
+    """The first ``pairs`` pairs in order are block ``block``. Alice has written the attempt."""
 
     TYPE = 0x20
-    LAYOUT = "QIII"
+    LAYOUT = "QI"
     block: int
-    sifted_bits: int
-    key_bits: int
-    test_bits: int
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bases(Message):
+    """Bob's bases of the block's pairs, one bit each. He has written the attempt.
+
+    nonce: random. Without it somebody between could have answered for Bob while his photons
+    were still held, and let his genuine bytes through later.
+    """
+
+    TYPE = 0x24
+    LAYOUT = "Q16sI"
+    TAIL_BYTES = MAX_BULK_BYTES
+    block: int
+    nonce: bytes
+    pairs: int
+    bases: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sift(Message):
+    """Which pairs were measured in the same basis, and Alice's side of all the others: her
+    detector (one bit, the basis follows) and when it clicked, in steps of the disclosure."""
+
+    TYPE = 0x25
+    LAYOUT = "QII"
+    TAIL_BYTES = MAX_BULK_BYTES
+    block: int
+    pairs: int
+    disclosed: int
+    body: bytes  # mask, detector bits, one signed byte of time each
 
 
 @dataclass(frozen=True, slots=True)
 class Disclosure(Message):
-    """All of Bob's test-basis bits of the block, packed MSB first, and his event counts."""
+    """Bob's side of the pairs in different bases, and all of his test-basis bits."""
 
     TYPE = 0x21
-    LAYOUT = "QIQQ"
+    LAYOUT = "QII"
     TAIL_BYTES = MAX_BULK_BYTES
     block: int
-    n_bits: int
-    events: int
-    multi_clicks: int
-    bits: bytes
+    disclosed: int
+    test_bits: int
+    body: bytes  # detector bits, one signed byte of time each, test bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +258,12 @@ class Estimate(Message):
 
 @dataclass(frozen=True, slots=True)
 class AbortBlock(Message):
-    """No key from this block; ``reason`` (UTF-8) says why. Both sides wipe it."""
+    """No key from this block; ``reason`` (UTF-8) says why. Either side; both wipe it."""
 
     TYPE = 0x23
-    LAYOUT = "QI"
+    LAYOUT = "Q"
     TAIL_BYTES = 512
     block: int
-    test_errors: int
     reason: bytes
 
 
@@ -316,43 +307,53 @@ class Verify(Message):
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult(Message):
+    """Equal or not; and where the pads lie that Bob has reserved for the block's two tags."""
+
     TYPE = 0x34
-    LAYOUT = "QB"
+    LAYOUT = "QBQQ"
     block: int
     equal: int
+    alice_pad: int
+    bob_pad: int
 
 
 @dataclass(frozen=True, slots=True)
 class Amplify(Message):
-    """Length, what of it refills the pads, and the Toeplitz seed drawn just now."""
+    """Length, refill and the Toeplitz seed drawn just now, under the block's first one-time tag.
+
+    The tag covers both directions of the connection up to Verify and VerifyResult (so many
+    bytes) and this message.
+    """
 
     TYPE = 0x40
-    LAYOUT = "QIII"
+    LAYOUT = "QIIQQQ16s"
     TAIL_BYTES = MAX_BULK_BYTES
     block: int
     secret_bits: int
-    refill_handshake_bytes: int  # per direction
-    refill_block_bytes: int  # per direction
+    refill_bytes: int  # per direction
+    alice_bytes: int  # covered, of her direction
+    bob_bytes: int
+    pad: int  # position in Alice's pool
+    tag: bytes
     seed: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared(Message):
+    """Bob has verified Amplify and stored the key: the block's second one-time tag."""
+
     TYPE = 0x41
-    LAYOUT = "Q"
+    LAYOUT = "QQ16s"
     block: int
+    pad: int  # position in Bob's pool
+    tag: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Commit(Message):
+    """Alice has verified Prepared and released the block: so does Bob."""
+
     TYPE = 0x42
-    LAYOUT = "Q"
-    block: int
-
-
-@dataclass(frozen=True, slots=True)
-class Committed(Message):
-    TYPE = 0x43
     LAYOUT = "Q"
     block: int
 
@@ -362,19 +363,18 @@ MESSAGES: dict[int, type[Message]] = {
     for cls in (
         Hello,
         Proof,
-        AuthTag,
         Refuse,
         Ping,
         Bye,
         Acquisition,
         Request,
         Announcement,
-        Sifted,
+        Paired,
         Figures,
         EndOfInput,
-        SetDelays,
-        DelaysInForce,
         CloseBlock,
+        Bases,
+        Sift,
         Disclosure,
         Estimate,
         AbortBlock,
@@ -386,10 +386,17 @@ MESSAGES: dict[int, type[Message]] = {
         Amplify,
         Prepared,
         Commit,
-        Committed,
     )
 }
-LIMITS: dict[int, int] = {kind: cls.max_payload_bytes() for kind, cls in MESSAGES.items()}
+STRANGERS = (Hello, Proof, Refuse)  # messages that come before, and instead of, a proof
+LIMITS: dict[int, int] = {
+    kind: cls.max_payload_bytes() + (0 if cls in STRANGERS else MAC_BYTES)
+    for kind, cls in MESSAGES.items()
+}
+STRANGER_LIMITS: dict[int, int] = {cls.TYPE: cls.max_payload_bytes() for cls in STRANGERS}
+PROVED_LIMITS: dict[int, int] = {
+    kind: limit for kind, limit in LIMITS.items() if kind not in STRANGER_LIMITS
+}
 
 
 def decode(kind: int, payload: bytes) -> Message:

@@ -2,6 +2,10 @@
 
 Inputs are method calls, outputs the effects they return; they depend on nothing but the
 inputs and the randomness handed in. No clock, socket, file or operating system is used here.
+
+The session holds what lasts (``Lasting``, the commitment, the own tags); a ``Connection`` holds
+what the peer has said, and is dropped as a whole. Handlers return steps, which are carried out
+here.
 """
 
 from __future__ import annotations
@@ -14,43 +18,35 @@ from photonlink.hal.tags import AcquisitionStart, Provenance, TagBlock, TaggerCa
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.policy import is_marked
 from photonlink.pipeline.keys.store import KeyStore, StoreError
-from photonlink.pipeline.native.base import NativeError, NativeMemoryError
-from photonlink.pipeline.protocol import block_record as accounts
-from photonlink.pipeline.protocol.channel.framing import FrameReader, ProtocolError
-from photonlink.pipeline.protocol.channel.handshake import Handshake, refusal
-from photonlink.pipeline.protocol.channel.pads import DIRECTIONS, POOLS, PoolKey
-from photonlink.pipeline.protocol.channel.ratelimit import TokenBucket
-from photonlink.pipeline.protocol.context import Context
+from photonlink.pipeline.native.base import NativeError
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
+from photonlink.pipeline.protocol.channel.handshake import refusal
+from photonlink.pipeline.protocol.commitment import Commitment
+from photonlink.pipeline.protocol.connection import Connection
+from photonlink.pipeline.protocol.deeds import Deeds, own_fault
+from photonlink.pipeline.protocol.lasting import STOPPED, Lasting
 from photonlink.pipeline.protocol.messages import (
-    LIMITS,
-    AuthTag,
+    AbortBlock,
+    Amplify,
     Bye,
+    Commit,
     Message,
     Ping,
-    PoolName,
-    Refuse,
-    decode,
+    Prepared,
 )
-from photonlink.pipeline.protocol.roles import AliceRole, BobRole
-from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, SessionSetup
+from photonlink.pipeline.protocol.publishing import Publisher
+from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Send, SessionSetup
+from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.protocol.sifting.peer_taggers import AcquisitionOrigin
-from photonlink.pipeline.protocol.statusline import link_state
 from photonlink.pipeline.status.alarms import CLEARED_BY_HANDSHAKE
-from photonlink.pipeline.status.model import Phase, Severity
+from photonlink.pipeline.status.model import Phase
 
-_REFUSED = frozenset(
-    {
-        "version_mismatch",
-        "role_conflict",
-        "psk_mismatch",
-        "parameter_mismatch",
-        "ledger_rolled_back",
-        "refused_by_peer",
-    }
-)
-
-_STOPPED = "stopped_before_the_end"
-_IN_DOUBT = "in_doubt_after_connection_loss"
+# what a stranger can bring about is told as minor, and only this
+_AT_THE_DOOR = (
+    "version_mismatch", "role_conflict", "psk_mismatch", "refused_by_peer", "parameter_mismatch",
+    "calibration_differs", "ledger_rolled_back", "handshake_timeout",
+)  # fmt: skip
+_REFUSED = _AT_THE_DOOR[:-1]
 
 
 class Session:
@@ -64,33 +60,39 @@ class Session:
         store: KeyStore,
         randomness: Callable[[int], bytes],
     ) -> None:
-        self._ctx = Context(setup, ledger, store, randomness)
-        self._role = AliceRole(self._ctx) if self._ctx.is_alice else BobRole(self._ctx)
-        self._bucket = TokenBucket(setup.limits.reconnect_burst, setup.limits.reconnect_period_s)
-        self._reader: FrameReader | None = None
-        self._handshake: Handshake | None = None
-        self._connected_s = 0.0
+        self._setup, self._randomness = setup, randomness
+        self._lasting = Lasting(
+            setup.psk, ledger, store, setup.randomness_provenance, randomness(16).hex()
+        )
+        self._commitment = Commitment(self._lasting, randomness)
+        self._tags = OwnTags(setup, randomness)
+        self._publisher = Publisher(setup, self._lasting)
+        self._deeds = Deeds(self._lasting, self._commitment, self._publisher, self._say)
+        self._line: Connection | None = None  # to the peer, who has proved itself
+        self._doors: dict[int, Connection] = {}  # to whoever connects, by stream
+        self._now_s = 0.0
+        self._effects: list[Effect] = []
         self._phase = Phase.CONNECTING
-        self._finished = self._peer_finished = False
-        self._said_bye = self._bye_heard = False
+        self._finished = self._peer_finished = self._said_bye = False
+        self._last_received_s = 0.0
         self._status_s = float("-inf")
-        ledger.bind(setup.psk.key_id)
-        for entry in ledger.state.unfinished():
-            accounts.burn(self._ctx, entry.block, _STOPPED)
+        self._backoff_s, self._not_before_s = 0.0, float("-inf")
+        self._clock_at_start: tuple[float, float] | None = None
 
     # ---- inputs ----
 
-    def connected(self, now_s: float) -> list[Effect]:
-        """A stream to the peer is open."""
-        return self._run(now_s, self._on_connected)
+    def connected(self, now_s: float, stream: int = 0) -> list[Effect]:
+        """A stream to somebody is open. Several may be, side by side; the peer is on the one
+        that proves it."""
+        return self._run(now_s, lambda: self._on_connected(stream))
 
-    def disconnected(self, now_s: float, reason: str) -> list[Effect]:
+    def disconnected(self, now_s: float, reason: str, stream: int = 0) -> list[Effect]:
         """The stream is gone; what was not committed is burnt."""
-        return self._run(now_s, lambda: self._hang_up(reason, "connection_lost"))
+        return self._run(now_s, lambda: self._on_disconnected(reason, stream))
 
-    def receive(self, data: bytes, now_s: float) -> list[Effect]:
-        """Bytes from the stream, in any division. Never raises for what is in them."""
-        return self._run(now_s, lambda: self._on_bytes(data))
+    def receive(self, data: bytes, now_s: float, stream: int = 0) -> list[Effect]:
+        """Bytes from a stream, in any division. Never raises for what is in them."""
+        return self._run(now_s, lambda: self._on_bytes(data, stream))
 
     def acquisition_started(
         self,
@@ -103,11 +105,11 @@ class Session:
         """The own tagger runs. ``start`` None: a recording without host time; ``origin_ps``:
         its raw clock at the time the blocks call 0."""
         started = AcquisitionOrigin(start, capabilities.resolution_ps, origin_ps)
-        return self._run(now_s, lambda: self._role.acquisition_started(started))
+        return self._run(now_s, lambda: self._on_acquisition(started))
 
     def tags(self, block: TagBlock, now_s: float) -> list[Effect]:
         """Own tags in order of time. The block is wiped."""
-        return self._run(now_s, lambda: self._role.tags(block))
+        return self._run(now_s, lambda: self._on_tags(block))
 
     def tick(self, now_s: float) -> list[Effect]:
         """Time passes; call at least twice a second."""
@@ -115,7 +117,7 @@ class Session:
 
     def end_of_input(self, now_s: float) -> list[Effect]:
         """No more tags will come: what is there is distilled, then Finished."""
-        return self._run(now_s, self._role.end_of_input)
+        return self._run(now_s, lambda: setattr(self._tags, "ended", True))
 
     def close(self, now_s: float) -> list[Effect]:
         """Stop now: say goodbye, wipe, Finished."""
@@ -128,25 +130,18 @@ class Session:
 
         Real key never enters it. Raises PhotonlinkError in a session on real light.
         """
-        if not is_marked(self._ctx.provenance):
+        if not is_marked(self.provenance):
             raise PhotonlinkError("a key check is for emulated and replayed sessions only")
-        mac = nonce
-        state = self._ctx.ledger.state
-        for block, entry in state.blocks.items():
-            there = entry.status == "released" and entry.net_bits and block not in state.delivered
-            if there and is_marked(entry.provenance):
-                with self._ctx.store.get_key(block, entry.net_bits, entry.key_seal) as key:
-                    mac = key.hmac_sha256(nonce + mac)
-        return mac
+        return self._lasting.key_check(nonce)
 
     def clock_at_start(self) -> tuple[float, float] | None:
         """Alice only: Bob's clock minus hers (s) at her time 0, and how much faster it ran (ppm),
         from the first lock; None without one."""
-        return self._role.clock_at_start
+        return self._clock_at_start
 
     @property
     def provenance(self) -> Provenance:
-        return self._ctx.provenance
+        return self._lasting.provenance
 
     @property
     def finished(self) -> bool:
@@ -157,13 +152,12 @@ class Session:
         return self._phase
 
     def __repr__(self) -> str:
-        return f"Session({self._ctx.role}, {self._phase})"
+        return f"Session({self._setup.role}, {self._phase})"
 
     # ---- inside ----
 
     def _run(self, now_s: float, step: Callable[[], None]) -> list[Effect]:
-        ctx = self._ctx
-        ctx.now_s = now_s
+        self._now_s = now_s
         if self._finished:
             return []
         try:
@@ -172,196 +166,288 @@ class Session:
         except ProtocolError as error:
             self._fail(error)
         except (LedgerError, StoreError, NativeError) as error:
-            fault = ProtocolError(_own_fault(error), error.what, where=error.where, hint=error.hint)
+            fault = ProtocolError(own_fault(error), error.what, where=error.where, hint=error.hint)
             self._fail(fault)
-        return ctx.take_effects()
+        effects = [*self._effects, *self._publisher.take()]
+        self._effects = []
+        return effects
 
     def _after(self) -> None:
         """What follows from any input: the role goes on, the end is noticed, status is due."""
-        ctx = self._ctx
-        if self._handshake is not None and self._handshake.done:
-            self._role.advance()
-            self._phase = self._role.phase
-            if self._role.complete and not self._finished and not self._said_bye:
-                self._say_bye()
-        if ctx.now_s - self._status_s >= ctx.limits.status_period_s:
+        line = self._line
+        if line is not None and line.role is not None:
+            self._advance(line)
+            self._phase = line.role.phase
+            if line.role.complete and not self._finished and not self._said_bye:
+                self._say_bye(line)
+        if self._now_s - self._status_s >= self._setup.limits.status_period_s:
             self._publish()
 
+    def _advance(self, line: Connection) -> None:
+        assert line.role is not None  # noqa: S101 - checked by the callers
+        line.view.now_s = self._now_s
+        line.role.advance()
+        self._deeds.carry_out(line)
+        clock = line.role.clock_in_use
+        if self._clock_at_start is None and clock is not None and clock.first_lock is not None:
+            self._clock_at_start = clock.at_start
+
     def _publish(self) -> None:
-        self._status_s = self._ctx.now_s
-        self._role.refresh()
-        self._watch_pads()
-        self._ctx.effects.append(Publish(link_state(self._ctx, self._phase)))
+        self._status_s = self._now_s
+        line = self._line
+        if line is not None and line.role is not None:
+            line.role.refresh()
+            self._deeds.carry_out(line)
+        low = self._lasting.low_pads()
+        text = f"less than a quarter of the pads is left: {', '.join(low)}" if low else None
+        self._publisher.alarm("pads_low", text)
+        self._publisher.state(self._phase, self._now_s, line, self._tags)
 
-    def _on_connected(self) -> None:
-        ctx = self._ctx
-        if not self._bucket.take(ctx.now_s, self._scarcity()):
-            ctx.raise_alarm("reconnect_limit", "too many reconnects: the link waits")
-            ctx.effects.append(Disconnect("reconnects are rate-limited"))
-            return
-        self._peer_finished = self._said_bye = self._bye_heard = False
-        self._reader = FrameReader(LIMITS)
-        self._connected_s = ctx.last_received_s = ctx.last_sent_s = ctx.now_s
-        self._phase = Phase.HANDSHAKE
-        self._handshake = Handshake(ctx)
+    def _say(self, line: Connection, message: Message) -> None:
+        self._effects.append(Send(line.seal(message, self._now_s), line.stream))
 
-    def _scarcity(self) -> float:
-        """Connections become rarer as the handshake pads run out, by the cube of what is left:
-        somebody who cuts the line again and again does not empty the reserve."""
-        ctx = self._ctx
-        full = ctx.setup.psk.pool_bytes(handshake=True)
-        left = min(ctx.pads.left(PoolKey(d, PoolName.HANDSHAKE)) for d in DIRECTIONS)
-        return (full / max(left, 1)) ** 3
+    # ---- the line ----
 
-    def _watch_pads(self) -> None:
-        ctx = self._ctx
-        low = [
-            str(key)
-            for key in POOLS
-            if 4 * ctx.pads.left(key) < ctx.setup.psk.pool_bytes(key.pool is PoolName.HANDSHAKE)
-        ]
-        if low:
-            text = f"less than a quarter of the pads is left: {', '.join(low)}"
-            ctx.raise_alarm("pads_low", text, Severity.MINOR)
-        else:
-            ctx.clear_alarm("pads_low")
+    def _on_connected(self, stream: int) -> None:
+        if self._now_s < self._not_before_s:
+            self._publisher.alarm("reconnect_limit", "a one-time tag was wrong: the link waits")
+            self._effects.append(Disconnect("backing off after a wrong one-time tag", stream))
+            return
+        while len(self._doors) >= self._setup.limits.doors:
+            self._shut(min(self._doors), "others knock")
+        if self._line is None:
+            self._phase = Phase.HANDSHAKE
+            self._last_received_s = self._now_s
+        self._doors[stream] = Connection(
+            self._setup,
+            self._commitment.claim(is_alice=self._setup.is_alice),
+            self._randomness,
+            lambda frame: self._effects.append(Send(frame, stream)),
+            self._now_s,
+            stream,
+        )
 
-    def _on_bytes(self, data: bytes) -> None:
-        ctx = self._ctx
-        if self._reader is None:
-            return
-        ctx.bytes_carried += len(data)
-        ctx.last_received_s = ctx.now_s
-        for kind, payload, frame in self._reader.feed(data):
-            self._on_message(decode(kind, payload), frame)
-            if self._reader is None:  # hung up on the way
-                return
+    def _shut(self, stream: int, reason: str) -> None:
+        """Whoever is there has not proved anything: nothing of it stays."""
+        self._doors.pop(stream).close()
+        self._effects.append(Disconnect(reason, stream))
+        if self._line is None and not self._doors and self._phase is Phase.HANDSHAKE:
+            self._phase = Phase.CONNECTING
 
-    def _on_message(self, message: Message, frame: bytes) -> None:
-        ctx = self._ctx
-        assert self._handshake is not None  # noqa: S101 - created with the reader
-        if not self._handshake.done:
-            self._handshake.receive(message, frame)
-            if self._handshake.done:
-                self._established()
-            return
-        assert ctx.inn is not None  # noqa: S101 - the handshake opened it
-        if self._bye_heard:
-            if not isinstance(message, AuthTag):
-                raise ProtocolError("unexpected_message", "something follows the goodbye")
-            ctx.inn.check_tag(message, PoolName.HANDSHAKE)
-            self._on_bye()
-            return
-        if isinstance(message, AuthTag):
-            self._role.on_tag(message)
-            return
-        ctx.inn.absorb(frame)
-        if isinstance(message, Refuse):
-            raise ProtocolError("unexpected_message", "Refuse after the handshake")
+    def _on_disconnected(self, reason: str, stream: int) -> None:
+        if self._line is not None and self._line.stream == stream:
+            self._hang_up(reason, "connection_lost")
+        elif stream in self._doors:
+            self._shut(stream, reason)
+            self._effects.pop()  # it is gone already
+
+    def _on_bytes(self, data: bytes, stream: int) -> None:
+        door, line = self._doors.get(stream), self._line
+        if door is not None:
+            door.bytes_carried += len(data)
+            self._knock(door, data)
+        elif line is not None and line.stream == stream:
+            line.bytes_carried += len(data)
+            for frame in line.frames(data):
+                self._on_frame(line, frame)
+                if self._line is not line:  # hung up on the way
+                    return
+
+    def _knock(self, door: Connection, data: bytes) -> None:
+        """Frames of somebody who may become the peer. An error shuts this door and no other."""
+        try:
+            for frame in door.frames(data):
+                if self._line is door:
+                    self._on_frame(door, frame)
+                elif self._doors.get(door.stream) is not door:
+                    return
+                elif door.shake_hands(frame):
+                    self._admit(door)
+        except ProtocolError as error:
+            if self._line is door:
+                raise
+            self._turn_away(door, error)
+
+    def _admit(self, door: Connection) -> None:
+        """It is the peer: from now on its stream is the line, whatever became of the last one."""
+        if door.claim != self._commitment.claim(is_alice=self._setup.is_alice):
+            raise ProtocolError("handshake_timeout", "the store has moved on: connect again")
+        old = self._line
+        if old is not None:
+            self._hang_up("the peer connected anew", "connection_lost")
+            self._effects.append(Disconnect("the peer connected anew", old.stream))
+        del self._doors[door.stream]
+        self._line = door
+        self._peer_finished = self._said_bye = False
+        self._established(door)
+
+    def _turn_away(self, door: Connection, error: ProtocolError) -> None:
+        """Named where a name helps; before the proof it sends nobody to work."""
+        self._effects.append(Send(refusal(error).encode(), door.stream))
+        if door.stream in self._doors:
+            self._shut(door.stream, str(error))
+        if error.code in _AT_THE_DOOR and self._line is None:
+            self._publisher.alarm(error.code, str(error))
+        if error.code in _REFUSED and self._line is None:
+            self._phase = Phase.REFUSED
+        self._publish()
+
+    def _on_frame(self, line: Connection, frame: bytes) -> None:
+        assert line.role is not None  # noqa: S101 - it is the line
+        message = line.unseal(frame)
+        self._last_received_s = self._now_s
         if isinstance(message, Bye):
-            self._bye_heard = True
-        elif not isinstance(message, Ping):
-            self._role.on_message(message)
-            self._role.advance()
+            self._on_bye(line)
+        elif isinstance(message, Ping):
+            return
+        elif isinstance(message, Amplify):
+            self._deeds.conclude(
+                line, self._commitment.on_amplify(message, line.transcript, self._speak)
+            )
+        elif isinstance(message, Prepared):
+            self._deeds.conclude(line, self._commitment.on_prepared(message, self._speak))
+        elif isinstance(message, Commit):
+            self._deeds.conclude(line, self._commitment.on_commit(message))
+        elif isinstance(message, AbortBlock) and line.role.committing:
+            self._abandon(line, message)
+        else:
+            line.view.now_s = self._now_s
+            line.role.on_message(message)
+            self._deeds.carry_out(line)
+        if self._line is line:
+            self._advance(line)
 
-    def _established(self) -> None:
-        ctx = self._ctx
-        assert self._handshake is not None  # noqa: S101 - just done
-        resolution = self._handshake.resolution
-        assert resolution is not None  # noqa: S101 - just done
-        for block in resolution.release:
-            accounts.release(ctx, block)
-            self._role.settled(block, None)
-        for block in resolution.burn:
-            accounts.burn(ctx, block, _IN_DOUBT)
-            self._role.settled(block, _IN_DOUBT)
-        ctx.next_block = resolution.next_block
+    def _speak(self, message: Message) -> None:
+        assert self._line is not None  # noqa: S101 - a frame has just come on it
+        self._say(self._line, message)
+
+    def _abandon(self, line: Connection, message: AbortBlock) -> None:
+        """Alice cannot pay for tags: nothing was spent."""
+        account = self._commitment.abandoned(message.block)
+        if account is None or line.role is None:
+            raise ProtocolError("unexpected_message", "AbortBlock for no block that is expected")
+        self._deeds.end(line, account, line.reason_of(message), agreed=True)
+        line.role.committed(void=True)
+
+    def _established(self, line: Connection) -> None:
+        """The peer is who it says: settle what is in doubt, then begin."""
+        resolution = line.resolution
+        self._lasting.session(line.session_id.hex(), line.peer_claim.store)
+        if not resolution.resend:  # else the tags of the block in doubt are still to be read
+            self._lasting.follow_pads(resolution.positions)
+        self._last_received_s = self._now_s
+        outcomes = [self._commitment.give_up(block) for block in resolution.burn]
+        if resolution.release:
+            outcomes.append(self._commitment.release_with_alice(resolution.release))
         for code in CLEARED_BY_HANDSHAKE:
-            ctx.clear_alarm(code)
-        self._role.begin()
+            self._publisher.alarm(code, None)
+        self._tags.forget()  # live rates of it were on show
+        line.begin(self._tags, resolution.next_block)
+        self._deeds.remember(line)
+        for outcome in outcomes:
+            self._deeds.conclude(line, outcome)
+        if resolution.resend and self._setup.is_alice:
+            self._commitment.resend(self._speak)
+
+    def _on_acquisition(self, started: AcquisitionOrigin) -> None:
+        announced = self._line is not None and self._line.role is not None
+        announced = announced and self._line.role.own_announced  # type: ignore[union-attr]
+        self._tags.start(started)
+        if announced:  # nothing recorded before fits: begin again with a new connection
+            raise ProtocolError("acquisition_restarted", "the own tagger was started anew")
+
+    def _on_tags(self, block: TagBlock) -> None:
+        self._lasting.mark(block.provenance)
+        idle = self._line is None or self._line.role is None
+        self._tags.add(block, idle=idle)
 
     def _on_tick(self) -> None:
-        ctx, limits = self._ctx, self._ctx.limits
-        if self._reader is None:
-            lonely = ctx.now_s - ctx.last_received_s > limits.silence_s
+        limits, line = self._setup.limits, self._line
+        for door in list(self._doors.values()):
+            if self._now_s - door.connected_s > limits.handshake_s:
+                late = ProtocolError("handshake_timeout", "the handshake was not completed")
+                self._turn_away(door, late)
+        if line is None:
+            lonely = self._now_s - self._last_received_s > limits.silence_s
             refused = self._phase is Phase.REFUSED
-            if self._role.ended and (self._peer_finished or lonely or refused):
+            if self._tags.ended and (self._peer_finished or lonely or refused):
                 self._finish("finished")
             return
-        assert self._handshake is not None  # noqa: S101 - created with the reader
-        if not self._handshake.done and ctx.now_s - self._connected_s > limits.handshake_s:
-            raise ProtocolError("handshake_timeout", "the peer did not complete the handshake")
-        if ctx.now_s - ctx.last_received_s > limits.silence_s:
-            raise ProtocolError("peer_silent", f"no byte from the peer for {limits.silence_s:g} s")
-        if self._role.overdue:
-            raise ProtocolError("phase_timeout", "the peer did not go on with the block")
-        if self._handshake.done and ctx.now_s - ctx.last_sent_s > limits.keepalive_s:
-            ctx.send(Ping())
+        assert line.role is not None  # noqa: S101 - it is the line
+        if self._now_s - self._last_received_s > limits.silence_s:
+            raise ProtocolError("peer_silent", f"no word from the peer for {limits.silence_s:g} s")
+        line.view.now_s = self._now_s
+        if line.role.overdue or self._commitment_overdue(line):
+            raise ProtocolError("phase_timeout", "the peer did not go on: it owes an answer")
+        if self._now_s - line.last_sent_s > limits.keepalive_s:
+            self._say(line, Ping())
+
+    def _commitment_overdue(self, line: Connection) -> bool:
+        assert line.role is not None  # noqa: S101 - checked by the caller
+        if not line.role.committing:
+            line.committing_since_s = self._now_s
+        return self._now_s - line.committing_since_s > self._setup.limits.phase_s
 
     def _fail(self, error: ProtocolError) -> None:
-        """The peer broke the rules, or somebody between did: name it, hang up, burn."""
-        ctx = self._ctx
-        text = str(error)
-        if self._handshake is not None and not self._handshake.done:
-            ctx.send_frame(refusal(error).encode())
-        ctx.raise_alarm(error.code, text, Severity.MAJOR)
-        ctx.show["last_abort"] = f"{error.code}: {error.what}"
+        """The peer broke the rules, or this node failed: name it, hang up, burn."""
+        line = self._line
+        self._publisher.alarm(error.code, str(error))
+        if line is not None:
+            self._publisher.last_abort = f"{error.code}: {error.what}"
+            self._effects.append(Disconnect(str(error), line.stream))
+        if error.code == "authentication_failed" and "one-time" in error.what:
+            low, high = self._setup.limits.backoff_s
+            self._backoff_s = min(max(2 * self._backoff_s, low), high)
+            self._not_before_s = self._now_s + self._backoff_s
         with contextlib.suppress(LedgerError, StoreError):  # then it burns at the next start
             self._hang_up(error.code, f"{error.code}: {error.what}")
-        if error.code in _REFUSED:
-            self._phase = Phase.REFUSED
-        ctx.effects.append(Disconnect(text))
         self._publish()
 
     def _hang_up(self, reason: str, burnt: str, *, orderly: bool = False) -> None:
         """``burnt``: why a block gives no key that was being distilled."""
-        if self._reader is None:
+        line, self._line = self._line, None
+        if line is None:
             return
-        established = self._handshake is not None and self._handshake.done
-        self._reader = self._handshake = None
         self._phase = Phase.CONNECTING
+        established = line.role is not None
         try:
-            self._role.interrupt(burnt)
+            if line.role is not None:
+                self._commitment.cut(line.transcript)
+                line.view.take_steps()  # of a handler that did not come to its end
+                line.role.interrupt(burnt)
+                self._deeds.carry_out(line)
         finally:
-            self._ctx.close_streams()
+            line.close()
         if established and not orderly and not self._finished:
-            self._ctx.raise_alarm("connection_lost", f"the link to the peer is down: {reason}")
+            self._publisher.alarm("connection_lost", f"the link to the peer is down: {reason}")
 
-    def _say_bye(self) -> None:
-        """The last phase ends with a tag too: nothing that was said stays unproved."""
-        self._ctx.send(Bye())
-        self._ctx.send_tag(PoolName.HANDSHAKE)
+    def _say_bye(self, line: Connection) -> None:
+        self._say(line, Bye())
         self._said_bye = True
 
-    def _on_bye(self) -> None:
-        """The peer has finished, and its tag says so."""
+    def _on_bye(self, line: Connection) -> None:
+        """The peer has finished."""
         self._peer_finished = True
         if not self._said_bye:
-            self._say_bye()
-        if self._role.ended:
+            self._say_bye(line)
+        if self._tags.ended:
             self._finish("finished")
         else:
             self._hang_up("the peer has finished", "connection_lost", orderly=True)
-            self._ctx.effects.append(Disconnect("the peer has finished"))
+            self._effects.append(Disconnect("the peer has finished", line.stream))
 
     def _on_close(self) -> None:
-        if self._handshake is not None and self._handshake.done and not self._said_bye:
-            self._say_bye()
+        if self._line is not None and self._line.role is not None and not self._said_bye:
+            self._say_bye(self._line)
         self._finish("closed")
 
     def _finish(self, reason: str) -> None:
         self._finished = True
-        self._hang_up(reason, _STOPPED)
-        self._role.close()
+        streams = [*self._doors, *([self._line.stream] if self._line else [])]
+        self._hang_up(reason, STOPPED)
+        self._tags.close()
+        self._commitment.close()
         self._phase = Phase.CLOSED
         self._publish()
-        self._ctx.effects += [Disconnect(reason), Finished()]
-
-
-def _own_fault(error: PhotonlinkError) -> str:
-    """Code of the alarm for a fault on this side: the link stops, nothing is delivered."""
-    if isinstance(error, LedgerError):
-        return "ledger_failed"
-    if isinstance(error, StoreError):
-        return "store_failed"
-    return "locked_memory_exhausted" if isinstance(error, NativeMemoryError) else "core_failed"
+        self._effects += [*self._publisher.take(), *(Disconnect(reason, s) for s in streams)]
+        self._effects.append(Finished())

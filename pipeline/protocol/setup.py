@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from photonlink.hal.tags import Provenance
 from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 if TYPE_CHECKING:
@@ -31,21 +32,25 @@ class Role(enum.StrEnum):
 class Limits:
     """Local bounds and deadlines; they need not agree with the peer's.
 
-    handshake_s: from connect to both tags.     silence_s: without a byte from the peer.
+    handshake_s: from connect to both proofs.   silence_s: without a frame from the peer.
     keepalive_s: after this long without a byte sent, a Ping.
     phase_s: longest wait for the next step of a block.
-    reconnect_burst, reconnect_period_s: token bucket for connections.
+    answer_s: longest wait for the answer to a request, whatever else arrives.
+    backoff_s: after a wrong one-time tag no connection is taken for the first, doubling each time
+    to the second.
+    doors: most streams whose other end has not proved itself; the oldest goes first.
     outstanding: most requests Alice leaves unanswered.
     status_period_s: LinkState at most this often.
     """
 
     handshake_s: float = 5.0
-    silence_s: float = 10.0
+    silence_s: float = 8.0
     keepalive_s: float = 2.0
-    phase_s: float = 30.0
-    reconnect_burst: int = 20
-    reconnect_period_s: float = 2.0
+    phase_s: float = 9.0
+    answer_s: float = 8.0
+    backoff_s: tuple[float, float] = (1.0, 60.0)
     outstanding: int = 6
+    doors: int = 128
     status_period_s: float = 0.5
 
 
@@ -53,6 +58,7 @@ class Limits:
 class SessionSetup:
     """All that is fixed for the life of a Session.
 
+    bench: the constants that define a coincidence, the same at both ends.
     randomness_provenance: REAL when ``randomness`` is the operating system's, else the key is
     marked. resolution_ps of both taggers comes with the acquisitions.
     """
@@ -60,17 +66,23 @@ class SessionSetup:
     role: Role
     psk: PreSharedKey
     detector_map: DetectorMap
+    bench: BenchConstants
     parameters: AgreedParameters = field(default_factory=AgreedParameters)
     limits: Limits = field(default_factory=Limits)
     randomness_provenance: Provenance = Provenance.REAL
     description: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_alice(self) -> bool:
+        return self.role is Role.ALICE
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Bytes for the stream to the peer."""
+    """Bytes for one of the streams that were said to be open."""
 
     data: bytes
+    stream: int = 0
 
     def __repr__(self) -> str:
         return f"Send({len(self.data)} bytes)"
@@ -83,9 +95,10 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the connection (after what was sent before has left)."""
+    """Close a stream (after what was sent before has left)."""
 
     reason: str
+    stream: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ marked. Recordings come as iterators of TagBlocks, so this module knows no file 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +27,14 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import DigestStore
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
-from photonlink.pipeline.protocol.sifting.peer_taggers import MAX_RAW_SPREAD_S
+from photonlink.pipeline.protocol.sifting.peer_taggers import (
+    MAX_RAW_SPREAD_S,
+    AcquisitionOrigin,
+    announce,
+)
+from photonlink.pipeline.recordings.learned_bench import Start, learn, unknown
 from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 from photonlink.pipeline.status.run_summary import account
@@ -35,12 +42,16 @@ from photonlink.pipeline.status.run_summary import account
 PS = 10**12
 PSK_BYTES = 8192  # made for the occasion; every block refills it
 _PIECE_PS = PS // 10
+NO_CLAIM = "nothing is claimed against Eve: delays were learned from the recordings"
+_LEARN_S = (2.0, 5.0, 10.0, 20.0)  # of the recordings, until the clock is found in them
 _RAW_SPREAD_PS = round(MAX_RAW_SPREAD_S * PS)
 
 
 @dataclass(slots=True)
 class ReplayResult:
-    """The demo's figures and the clock at the start. ``secret_bits`` is net."""
+    """The demo's figures and the clock at the start. ``secret_bits`` is net.
+
+    claim: delays were learned from the recordings, so nothing is claimed against Eve."""
 
     secret_bits: int = 0
     keys_match: bool = False
@@ -58,31 +69,56 @@ class ReplayResult:
     clock_frequency_ppm: float | None = None
     duration_s: float = 0.0
     reports: list[BlockReport] = field(default_factory=list)
+    claim: str = NO_CLAIM
 
 
 @dataclass(slots=True)
 class Side:
-    """One recording on its way into its session."""
+    """One recording on its way into its session. ``ahead``: pieces that were looked at already."""
 
-    session: Session
     pieces: Iterator[TagBlock]
+    detectors: DetectorMap
     resolution_ps: float
     start: AcquisitionStart | None
     origin_ps: int = 0
-    next: TagBlock | None = None
+    ahead: deque[TagBlock] = field(default_factory=deque)
     done: bool = False
     clicks: int = 0
 
     def open(self) -> None:
-        self.next = next(self.pieces, None)
         if self.next is not None:
             self.origin_ps = 0 if self.start else self.next.start_ps
 
+    @property
+    def next(self) -> TagBlock | None:
+        """The next piece; None at the end."""
+        if not self.ahead:
+            self.ahead.extend(itertools.islice(self.pieces, 1))
+        return self.ahead[0] if self.ahead else None
+
     def take(self) -> TagBlock | None:
         """The next piece, counted from ``origin_ps``."""
-        block, self.next = self.next, next(self.pieces, None)
-        self.clicks += 0 if block is None else len(block)
-        return rebase(block, self.origin_ps) if block is not None else None
+        block = self.next
+        if block is None:
+            return None
+        self.ahead.popleft()
+        self.clicks += len(block)
+        return rebase(block, self.origin_ps)
+
+    def first(self, seconds: float) -> Start | None:
+        """What its first seconds hold, to be learned from; None without any."""
+        if self.next is None:
+            return None
+        begin = self.ahead[0].start_ps
+        while self.ahead[-1].end_ps - begin < seconds * PS:
+            more = next(self.pieces, None)
+            if more is None:
+                break
+            self.ahead.append(more)
+        blocks = [rebase(block, self.origin_ps) for block in self.ahead]
+        started = AcquisitionOrigin(self.start, self.resolution_ps, self.origin_ps)
+        announced = announce(started, blocks[0].start_ps, Provenance.REPLAYED)
+        return Start(blocks, self.detectors, announced)
 
 
 def rebase(block: TagBlock, origin_ps: int) -> TagBlock:
@@ -198,36 +234,54 @@ def replay_pair(
 
     Errors of the iterators (a damaged recording) pass through.
     """
-    psk = PreSharedKey.generate(PSK_BYTES)
-    copies = []  # each session makes zeros of what it spends
-    nonce, sessions, stores = os.urandom(32), [], []
-    for role, detectors in ((Role.ALICE, alice_map), (Role.BOB, bob_map)):
-        copies.append(psk.copy())
-        setup = SessionSetup(
-            role, copies[-1], detectors, parameters or AgreedParameters(),
-            randomness_provenance=Provenance.REPLAYED,
-        )  # fmt: skip
-        stores.append(DigestStore(nonce))
-        sessions.append(
-            Session(setup, ledger=Ledger.memory(), store=stores[-1], randomness=randomness)
-        )
-    pair = Pair(*sessions)
-    pair.connect()
+    agreed = parameters or AgreedParameters()
     sides = {
-        role: Side(
-            session, cut(blocks if start else from_first_click(blocks, mapped)), resolution, start
-        )
-        for role, session, blocks, mapped, resolution, start in zip(
-            Role, sessions, (alice_blocks, bob_blocks), (alice_map, bob_map), resolutions_ps,
-            starts, strict=True,
+        role: Side(cut(blocks if start else from_first_click(blocks, mapped)), mapped, res, start)
+        for role, blocks, mapped, res, start in zip(
+            Role, (alice_blocks, bob_blocks), (alice_map, bob_map), resolutions_ps, starts,
+            strict=True,
         )
     }  # fmt: skip
+    for side in sides.values():
+        side.open()
+    bench = _learned(agreed, sides)
+    psk = PreSharedKey.generate(PSK_BYTES)
+    copies = {role: psk.copy() for role in Role}  # each session makes zeros of what it spends
+    nonce = os.urandom(32)
+    stores = {role: DigestStore(nonce) for role in Role}
+    sessions = [
+        Session(
+            SessionSetup(
+                role, copies[role], side.detectors, bench, agreed,
+                randomness_provenance=Provenance.REPLAYED,
+            ),
+            ledger=Ledger.memory(),
+            store=stores[role],
+            randomness=randomness,
+        )
+        for role, side in sides.items()
+    ]  # fmt: skip
+    pair = Pair(*sessions)
+    pair.connect()
     _feed(pair, sides, progress)
     result = _result(pair, sides)
-    result.keys_match = bool(stores[0].digests) and stores[0].digests == stores[1].digests
-    for each in (psk, *copies):
+    digests = [store.digests for store in stores.values()]
+    result.keys_match = bool(digests[0]) and digests[0] == digests[1]
+    for each in (psk, *copies.values()):
         each.close()
     return result
+
+
+def _learned(agreed: AgreedParameters, sides: dict[Role, Side]) -> BenchConstants:
+    """Others' recordings have no calibration: delays come from the data, and nothing is claimed."""
+    for seconds in _LEARN_S:
+        alice, bob = (side.first(seconds) for side in sides.values())
+        if alice is None or bob is None:
+            break
+        found = learn(agreed, alice, bob)
+        if found is not None:
+            return found
+    return unknown()
 
 
 def _feed(
@@ -236,7 +290,6 @@ def _feed(
     progress: Callable[[LinkState | BlockReport | Alarm], None] | None,
 ) -> None:
     for role, side in sides.items():
-        side.open()
         capabilities = TaggerCapabilities((), side.resolution_ps, 0.0)
         pair.run(
             role,

@@ -37,6 +37,7 @@ from photonlink.pipeline.recordings.write import (
     recorded_as,
 )
 from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import BlockReport
 from photonlink.pipeline.status.run_summary import account
@@ -75,6 +76,7 @@ class _Run:
             role=Role(described["role"]),
             psk=self._psk,
             detector_map=DetectorMap(described["channels"]),
+            bench=BenchConstants.from_dict(described["bench"]),
             parameters=AgreedParameters(**described["parameters"]),
             randomness_provenance=recorded_as(self._provenance),
         )
@@ -109,8 +111,11 @@ class _Run:
             self._elapsed_s = (self._elapsed_s[0], now_s)
             lost = tuple(LostInterval(**fields) for fields in item.meta["lost"])
             return session.tags(self._decoder.feed(WireChunk(item.payload, lost)), now_s)
+        stream = int(item.meta.get("stream", 0))
         if item.name == "receive":
-            return session.receive(item.payload, now_s)
+            return session.receive(item.payload, now_s, stream)
+        if item.name == "connected":
+            return session.connected(now_s, stream)
         if item.name == "acquisition_started":
             wire = item.meta["wire"]
             self._decoder = decoder_for(
@@ -122,9 +127,8 @@ class _Run:
             start = AcquisitionStart(**item.meta["start"])
             return session.acquisition_started(start, capabilities, now_s)
         if item.name == "disconnected":
-            return session.disconnected(now_s, "the connection ended")
+            return session.disconnected(now_s, "the connection ended", stream)
         plain = {
-            "connected": session.connected,
             "tick": session.tick,
             "end_of_input": session.end_of_input,
         }

@@ -27,15 +27,17 @@ class ParametersError(PhotonlinkError, ValueError):
 class AgreedParameters:
     """Agreed parameters of a link, with the defaults of the project.
 
-    block_sifted_bits: total over both bases at which a block closes.
+    block_sifted_bits: expected over both bases; a block closes at twice as many pairs, which
+    times alone count.
     block_max_s: length of a block in Bob's time after which it closes with what it has.
     q_tol: acceptance threshold on the test-basis QBER; the length is charged as if reached.
     eps_sec, eps_cor, eps_auth: failure probabilities per block.
-    slot_s: length of one requested interval.   calibrate_fraction: share of slots for
-    calibration, drawn by Alice.   jitter_ps: detector jitter of one side, FWHM.
+    slot_s: length of one requested interval.   jitter_ps: detector jitter of one side, FWHM.
     window_ps: full coincidence window; 0 = from jitter and resolutions.
-    multi_click_limit: largest accepted fraction of multi-clicks among sifted events.
-    bias_limit: largest accepted |fraction of ones - 1/2| among disclosed bits of one side.
+    multi_click_limit: largest accepted fraction of multi-clicks among a side's events; judged
+    privately, like the balance of its key bits.
+    bias_limit: how far the fraction of ones among a side's key bits may lie beyond what the
+    calibrated efficiencies allow.
     leak_factor: cap on the leak of a block in units of n h(q_tol).
     max_rounds: most Cascade rounds Alice answers in one block.
     """
@@ -47,11 +49,10 @@ class AgreedParameters:
     eps_cor: float = 1e-15
     eps_auth: float = 1e-12
     slot_s: float = 0.1
-    calibrate_fraction: float = 0.02
     jitter_ps: float = 300.0
     window_ps: float = 0.0
     multi_click_limit: float = 0.05
-    bias_limit: float = 0.35
+    bias_limit: float = 0.1
     leak_factor: float = 1.3
     max_rounds: int = 5_000
 
@@ -70,6 +71,11 @@ class AgreedParameters:
             if not low <= value <= high:
                 raise ParametersError(name, f"must lie between {low:g} and {high:g}", value)
 
+    @property
+    def block_pairs(self) -> int:
+        """Pairs at which a block closes: half of them share a basis."""
+        return 2 * self.block_sifted_bits
+
     def as_dict(self) -> dict[str, int | float]:
         return dataclasses.asdict(self)
 
@@ -86,7 +92,6 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("eps_cor", 2.0**-120, 0.1),
     ("eps_auth", 1e-30, 0.1),
     ("slot_s", 0.01, 2.0),
-    ("calibrate_fraction", 0.0, 0.5),
     ("jitter_ps", 0.0, 1e5),
     ("window_ps", 0.0, 1e6),
     ("multi_click_limit", 0.0, 1.0),

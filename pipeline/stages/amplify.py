@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from photonlink.pipeline.native.hashing import toeplitz_modified
@@ -21,14 +22,24 @@ class Lengths:
 
 
 def secret_length(parameters: AgreedParameters, n: int, k: int, leak_bits: int) -> Lengths:
-    """Both bounds for a block of ``n`` key and ``k`` test bits (security facts, 1.3)."""
+    """Both bounds for a block of ``n`` key and ``k`` test bits.
+
+    leak_bits: parities sent. Beside them what was told about the block is charged: the number of
+    parities, which followed its errors, and the public outcome of verification.
+    """
     p = parameters
     tag = verify.tag_bits(n, p.eps_cor)
+    told = leak_bits + told_bits(p, n)
     return Lengths(
-        bbm92_key_length(n, k, p.q_tol, leak_bits, tag, p.eps_sec, p.eps_cor),
-        tlgr2012(n, k, p.q_tol, leak_bits, p.eps_sec, p.eps_cor),
+        bbm92_key_length(n, k, p.q_tol, told, tag, p.eps_sec, p.eps_cor),
+        tlgr2012(n, k, p.q_tol, told, p.eps_sec, p.eps_cor),
         tag,
     )
+
+
+def told_bits(parameters: AgreedParameters, n: int) -> int:
+    """A number that is told costs log2 of its range: the leak, at most its cap; equal or not."""
+    return math.ceil(math.log2(parameters.leak_cap_bits(n) + 1)) + 1
 
 
 def seed_bytes(n: int) -> int:

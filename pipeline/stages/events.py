@@ -22,6 +22,7 @@ from photonlink.pipeline.stages.window import (
     merge_intervals,
 )
 
+_NO_DELAYS: Mapping[str, int] = dict.fromkeys(LETTERS, 0)
 _RATE_SPAN_PS = 2 * 10**12  # rates are averages over about this much
 
 
@@ -95,6 +96,9 @@ class EventBuffer:
     None: the resolution is found in the first tags. 0: off, right for the side that announces
     no times.
 
+    ``delay_ps``: constants of the bench, subtracted from the times of each detector, at most
+    +-10 us each; they never change while the buffer lives.
+
     At most ``max_events`` are kept; what does not fit is lost, as an explicit lost interval.
     Bits leave only through :meth:`take_bits` (hidden) and :meth:`labelled` (disclosed, and then
     spent): no event gives its bit twice.
@@ -106,6 +110,7 @@ class EventBuffer:
         *,
         multi_click_window_ps: int,
         randomness: Callable[[int], bytes],
+        delay_ps: Mapping[str, int] = _NO_DELAYS,
         resolution_ps: int | None = None,
         max_events: int = 1 << 23,
     ) -> None:
@@ -118,38 +123,13 @@ class EventBuffer:
         self._native = NativeEvents(numbers, multi_click_window_ps, max_events)
         self._native.spread_ps = resolution_ps or 0
         self._ticks = None if resolution_ps is not None else _TickFinder()
-        self._delays = dict.fromkeys(LETTERS, 0)
+        self._delays = _checked_delays(delay_ps)
+        self._native.set_delays(np.array([self._delays[c] for c in LETTERS], np.int64))
         self._lost: list[Interval] = []
         self._history: deque[tuple[int, tuple[int, ...]]] = deque()
         self._end_ps: int | None = None  # end of the last block
 
     # ---- input ----
-
-    @property
-    def delay_ps(self) -> dict[str, int]:
-        """The delays now in force, by detector letter."""
-        return dict(self._delays)
-
-    def set_delays(self, delay_ps: Mapping[str, int]) -> None:
-        """Delays to subtract from the times of events added from now on (absolute, not on top
-        of earlier ones; a letter left out is 0). At most +-10 us each.
-
-        Events that wait at the border are corrected by the old values, so a lost interval is put
-        around it.
-        """
-        new = {letter: int(delay_ps.get(letter, 0)) for letter in LETTERS}
-        if set(delay_ps) - set(LETTERS) or any(abs(d) > DELAY_LIMIT_PS for d in new.values()):
-            raise EventBufferError(
-                f"delays are given for H, V, D, A and within +-{DELAY_LIMIT_PS} ps",
-                seen=str(dict(delay_ps)),
-            )
-        if new == self._delays:
-            return
-        if self._end_ps is not None:
-            both = [*self._delays.values(), *new.values()]
-            self._lose(self.horizon_ps, self._end_ps - min(both) + self._window_ps)
-        self._delays = new
-        self._native.set_delays(np.array([new[letter] for letter in LETTERS], np.int64))
 
     def add(self, block: TagBlock) -> None:
         """Take over a block's clicks and wipe the block. Blocks come in the order of time.
@@ -259,3 +239,13 @@ class EventBuffer:
 
     def close(self) -> None:
         self._native.close()
+
+
+def _checked_delays(delay_ps: Mapping[str, int]) -> dict[str, int]:
+    found = {letter: int(delay_ps.get(letter, 0)) for letter in LETTERS}
+    if set(delay_ps) - set(LETTERS) or any(abs(d) > DELAY_LIMIT_PS for d in found.values()):
+        raise EventBufferError(
+            f"delays are given for H, V, D, A and within +-{DELAY_LIMIT_PS} ps",
+            seen=str(dict(delay_ps)),
+        )
+    return found

@@ -18,7 +18,6 @@ from photonlink.pipeline.native.matching import (
     timecode_encode,
 )
 from photonlink.pipeline.stages.window import (
-    Bools,
     EventWindow,
     Int64s,
     Interval,
@@ -30,6 +29,7 @@ from photonlink.pipeline.stages.window import (
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in sigma
 _HEADER = struct.Struct(">BBBxI")  # version, label bits, Rice parameter, number of events
 _VERSION = 1
+MAX_EVENTS_PER_S, MAX_BURST = 2e7, 10_000  # more in one interval is refused before it is decoded
 CALIBRATION_BIN_PS = 1  # calibration data go at full resolution
 DISPLACEMENT_PS = 20_000  # of the window that counts accidentals (costream's default)
 
@@ -96,6 +96,8 @@ def _decode(
         raise AnnouncementError(
             "the announcement's header is not the agreed one", seen=data[: _HEADER.size].hex()
         )
+    if n > MAX_EVENTS_PER_S * 1e-12 * (end_ps - start_ps) + MAX_BURST:
+        raise AnnouncementError("no tagger makes so many events", seen=f"{n} events")
     if n * (1 + rice + bits) > 8 * len(body):
         raise AnnouncementError(
             "the announcement claims more events than its bytes can hold",
@@ -112,20 +114,21 @@ def _decode(
     return (tick + first) * bin_ps + bin_ps // 2, label
 
 
-def encode_announcement(time_ps: Int64s, basis: Uint8s, start_ps: int, bin_ps: int) -> bytes:
-    """Times (sorted, from ``start_ps`` on) on the grid, with basis: about 1.9 bytes per event at
-    100 kcps on 2 ns; never outcomes."""
-    return _encode(time_ps, basis, start_ps, bin_ps, 1)
+def encode_announcement(time_ps: Int64s, start_ps: int, bin_ps: int) -> bytes:
+    """Times (sorted, from ``start_ps`` on) on the grid and nothing else: about 1.9 bytes per event
+    at 100 kcps on 2 ns."""
+    return _encode(time_ps, np.zeros(len(time_ps), np.uint8), start_ps, bin_ps, 1)
 
 
-def decode_announcement(
-    data: bytes, start_ps: int, end_ps: int, bin_ps: int
-) -> tuple[Int64s, Uint8s]:
-    """Times (centres of bins that overlap ``[start_ps, end_ps)``, sorted) and bases.
+def decode_announcement(data: bytes, start_ps: int, end_ps: int, bin_ps: int) -> Int64s:
+    """Times: centres of bins that overlap ``[start_ps, end_ps)``, sorted.
 
     ``data`` may be hostile: AnnouncementError for anything the encoder would not write.
     """
-    return _decode(data, start_ps, end_ps, bin_ps, 1)
+    times, label = _decode(data, start_ps, end_ps, bin_ps, 1)
+    if label.any():
+        raise AnnouncementError("an announcement of times carries something else")
+    return times
 
 
 def encode_calibration(time_ps: Int64s, detector: Uint8s, start_ps: int) -> bytes:
@@ -146,14 +149,14 @@ class Matches:
     """Coincidences of one window, in the order of time.
 
     alice_index: int64 (n,), event indices in Alice's EventBuffer. bob_index: int64 (n,),
-    positions in what Bob announced. residual_ps: int64 (n,), Bob minus Alice, in Alice's clock.
+    positions in what Bob announced. residual_ps: int64 (n,), Bob minus Alice, in Alice's clock,
+    as announced.
     accidentals: pairs in a window displaced by ``DISPLACEMENT_PS`` (or more for wide windows).
     dropped: events of both sides that fell to a lost interval.
     """
 
     alice_index: Int64s
     bob_index: Int64s
-    same_basis: Bools
     residual_ps: Int64s
     accidentals: int
     dropped: int = 0
@@ -166,12 +169,11 @@ class Matches:
 def match(
     alice: EventWindow,
     bob_time_alice_clock_ps: Int64s,
-    bob_basis: Uint8s,
     window_ps: int,
     *,
     bob_lost: Sequence[Interval] = (),
 ) -> Matches:
-    """Pair the events of both sides: one-to-one, within +-window_ps.
+    """Pair the events of both sides by their times alone: one-to-one, within +-window_ps.
 
     The walk is greedy in time order; a pair then takes a nearer event that no pair holds.
     Events inside a lost interval of either side, widened by the window (and so all that could
@@ -194,7 +196,6 @@ def match(
     return Matches(
         alice_index=a_index + alice.first,
         bob_index=b_index,
-        same_basis=alice.basis[a_index] == bob_basis[b_index],
         residual_ps=residual,
         accidentals=accidentals,
         dropped=len(alice) - len(a) + len(bob_time_alice_clock_ps) - len(b),

@@ -45,20 +45,16 @@ CATALOGUE: dict[str, AlarmKind] = {
         *_kinds(
             Severity.MAJOR,
             Clears.HANDSHAKE,
-            ("psk_mismatch", "the nodes hold different pre-shared keys", "Copy one file to both"),
             (
                 "parameter_mismatch",
                 "the nodes disagree about a parameter",
                 "Write the same [protocol] into both station files",
             ),
-            ("role_conflict", "both nodes have one role", "Correct role = in one station file"),
-            ("version_mismatch", "the nodes run different versions", "Install one version at both"),
             (
                 "ledger_rolled_back",
                 "one ledger forgot what the other remembers: an old backup or a second copy",
                 "Exchange a new pre-shared key",
             ),
-            ("refused_by_peer", "the peer refuses this node", "Read the peer's own alarm"),
             (
                 "authentication_failed",
                 "a tag did not fit: the channel was changed, or a message was replayed or lost",
@@ -72,11 +68,19 @@ CATALOGUE: dict[str, AlarmKind] = {
             ("reflected_message", "this node's own message came back", _REPEATS),
             ("block_mismatch", "the nodes speak of different blocks", _REPEATS),
             ("length_mismatch", "the nodes computed different key lengths", _REPEATS),
-            ("handshake_timeout", "the peer did not complete the handshake", _RECONNECTS),
             ("peer_silent", "the peer is connected and says nothing", _RECONNECTS),
             ("phase_timeout", "the peer did not go on with a block", _RECONNECTS),
             ("connection_lost", "the connection to the peer ended", _RECONNECTS),
-            ("reconnect_limit", "too many reconnects: handshakes cost pads", "Wait"),
+            (
+                "reconnect_limit",
+                "a one-time tag was wrong: the link waits, longer each time",
+                "Somebody may be on the line: look at the network",
+            ),
+            (
+                "calibration_differs",
+                "the two ends hold different calibrations",
+                "Calibrate both ends together: photonlink check --calibrate",
+            ),
             (
                 "acquisition_restarted",
                 "a time tagger was started anew: its time zero is another",
@@ -113,11 +117,6 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Look at the reference clock of both taggers",
             ),
             (
-                "timing_side_channel",
-                "arrival times tell the detectors apart",
-                "Make cables and detector delays equal",
-            ),
-            (
                 "pads_exhausted",
                 "too few pads for a block",
                 "Exchange a new pre-shared key; use longer blocks",
@@ -143,6 +142,21 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Align the polarization; look at dark counts. It may be an eavesdropper",
             ),
             (
+                "detector_efficiency",
+                "a detector is dead, or its efficiency has left what was calibrated",
+                "Look at its bias and fibre; calibrate again",
+            ),
+            (
+                "detector_delay",
+                "a detector's clicks come earlier or later than was calibrated",
+                "Look at its cable and threshold; calibrate again",
+            ),
+            (
+                "key_unbalanced",
+                "zeros and ones of the key bits are out of balance at one end",
+                "Look at source and detectors; it may be an eavesdropper",
+            ),
+            (
                 "no_key",
                 "several blocks in a row gave no key",
                 "Read the reason of the blocks; `photonlink plan` says which length they need",
@@ -166,6 +180,19 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "an instrument could not be switched off",
                 "Use its key switch NOW",
             ),
+        ),
+        *_kinds(  # what anybody can say who connects: shown, and nobody needs to act on it alone
+            Severity.MINOR,
+            Clears.HANDSHAKE,
+            ("psk_mismatch", "the nodes hold different pre-shared keys", "Copy one file to both"),
+            ("role_conflict", "both nodes have one role", "Correct role = in one station file"),
+            ("version_mismatch", "the nodes run different versions", "Install one version at both"),
+            (
+                "refused_by_peer",
+                "whoever answers for the peer refuses this node",
+                "Read the peer's own alarm",
+            ),
+            ("handshake_timeout", "who connected did not complete the handshake", _RECONNECTS),
         ),
         *_kinds(
             Severity.MINOR,

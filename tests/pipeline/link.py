@@ -20,6 +20,8 @@ from photonlink.hal.tags import AcquisitionStart, TagBlock, TaggerCapabilities
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import KeyStore, MemoryStore
+from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, MAC_BYTES
+from photonlink.pipeline.protocol.messages import STRANGERS, Message, decode
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import (
     Disconnect,
@@ -33,13 +35,18 @@ from photonlink.pipeline.protocol.setup import (
 )
 from photonlink.pipeline.protocol.sifting import clockfinder
 from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import (
+    BenchConstants,
+    DetectorConstants,
+    constants_of,
+    ideal,
+)
 from photonlink.pipeline.stages.clock.recovery import ClockParameters
 from photonlink.pipeline.stages.events import DetectorMap
+from photonlink.pipeline.stages.window import LETTERS
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
-SMALL = AgreedParameters(
-    block_sifted_bits=5_000, calibrate_fraction=0.05, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9
-)
+SMALL = AgreedParameters(block_sifted_bits=5_000, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9)
 BENCH = Bench(
     duration_s=2.5, pairs_hz=20_000, singles_a_hz=20_000, singles_b_hz=20_000, offset_s=0.01
 )
@@ -66,7 +73,8 @@ class Node:
     role: Role
     psk: PreSharedKey
     parameters: AgreedParameters = SMALL
-    limits: Limits = field(default_factory=lambda: Limits(reconnect_burst=1000))
+    limits: Limits = field(default_factory=Limits)
+    constants: BenchConstants = field(default_factory=ideal)
     ledger: Ledger = field(default_factory=Ledger.memory)
     store: KeyStore = field(default_factory=MemoryStore)
     lives: int = 0
@@ -85,7 +93,12 @@ class Node:
         """A new process: new session, new randomness, same ledger and store."""
         self.lives += 1
         setup = SessionSetup(
-            self.role, self.psk, DetectorMap(MAP), self.parameters, limits=self.limits
+            self.role,
+            self.psk,
+            DetectorMap(MAP),
+            self.constants,
+            self.parameters,
+            limits=self.limits,
         )
         self.session = Session(
             setup,
@@ -97,6 +110,22 @@ class Node:
 
     def codes(self) -> set[str]:
         return {alarm.code for alarm in self.alarms}
+
+
+def message_of(frame: bytes) -> Message:
+    """The message in a frame from the wire."""
+    body = frame[HEADER_BYTES:]
+    strangers = {cls.TYPE for cls in STRANGERS}
+    return decode(frame[0], body if frame[0] in strangers else body[:-MAC_BYTES])
+
+
+def bench_with(alice: tuple[int, int, int, int], bob: tuple[int, int, int, int]) -> BenchConstants:
+    """Constants with these detector delays (ps)."""
+    sides = [
+        {c: DetectorConstants(delay_ps=d) for c, d in zip(LETTERS, side, strict=True)}
+        for side in (alice, bob)
+    ]
+    return constants_of(sides[0], sides[1], claimed=True)
 
 
 Hook = Callable[[int, Role, bytes], list[bytes] | None]
@@ -152,6 +181,8 @@ class Wire:
     def _take(self, role: Role, effects: list[Effect]) -> None:
         node = self.nodes[role]
         for effect in effects:
+            if isinstance(effect, Send | Disconnect) and effect.stream:
+                continue  # of strangers
             if isinstance(effect, Send):
                 self._queue.append((role, effect.data))
             elif isinstance(effect, Disconnect):
@@ -198,10 +229,13 @@ def feed(
     bench: Bench = BENCH,
     *,
     end: bool = True,
+    skip: int = 0,
     until: Callable[[], bool] = lambda: False,
 ) -> None:
-    """All tags of a bench, 0.1 s at a time for both sides, then the end of input."""
-    for block_a, block_b in zip(*clicks_of(bench), strict=True):
+    """All tags of a bench (but the first ``skip`` pieces), 0.1 s at a time for both sides, then
+    the end of input."""
+    pieces = list(zip(*clicks_of(bench), strict=True))
+    for block_a, block_b in pieces[skip:]:
         if until():
             return
         wire.input(Role.ALICE, lambda s, b=block_a: s.tags(b, wire.now_s))  # type: ignore[misc]

@@ -33,7 +33,7 @@ def add_block(
     """A released block with ``bits`` of key and ``refill`` pads per direction; its key."""
     ledger = store.ledger
     ledger.append({"t": "block", "block": number, "status": "open", "sifted_bits": 9,
-                   "key_bits": 5, "test_bits": 4, "session": "s"})  # fmt: skip
+                   "key_bits": 5, "test_bits": 4, "session": "s", "epsilon": 1e-10})  # fmt: skip
     seals = {}
     with SecretBits.random(bits) as key:
         value = key.disclose()
@@ -43,7 +43,7 @@ def add_block(
             seals["pad_seal"] = store.keys.put_pads(number, pads)
     ledger.append({"t": "block", "block": number, "status": "prepared", "leak_bits": 0,
                    "secret_bits": bits + 256 * refill, "refill_handshake_bytes": 0,
-                   "refill_block_bytes": 16 * refill, "epsilon": 1e-10,
+                   "refill_block_bytes": 16 * refill,
                    "provenance": provenance, **seals})  # fmt: skip
     ledger.append({"t": "block", "block": number, "status": "released"})
     return value

@@ -16,7 +16,7 @@ from photonlink.pipeline.status.alarms import (
     instrument_code,
     kind_of,
 )
-from photonlink.pipeline.status.model import BlockReport, Severity
+from photonlink.pipeline.status.model import BlockReport
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 RAISES = re.compile(r'(?:raise_alarm|ProtocolError|[^_.]alarm|_alarm)\(\s*"([a-z0-9_]+)"')
@@ -31,14 +31,6 @@ def test_every_alarm_that_the_sources_raise_is_in_the_catalogue() -> None:
     raised = _raised()
     assert len(raised) > 25, "the search finds them"
     assert not {code for code in raised if kind_of(code) is None}
-
-
-def test_severities_in_the_sources_are_those_of_the_catalogue() -> None:
-    sources = "\n".join(p.read_text() for p in PIPELINE.rglob("*.py"))
-    named = re.findall(r'raise_alarm\(\s*"(\w+)",[^()]*?Severity\.(\w+)', sources)
-    assert named
-    for code, severity in named:
-        assert CATALOGUE[code].severity is Severity[severity], code
 
 
 def test_every_entry_says_what_to_do_and_what_ends_it() -> None:

@@ -1,184 +1,225 @@
-"""Tags over the running streams, and the pads they spend."""
+"""The two one-time tags of a block, the MAC of a frame, and the pads they spend."""
 
 from __future__ import annotations
 
+import hashlib
+from typing import NamedTuple
+
 import pytest
 
-from photonlink.pipeline.keys.ledger import PAD_BYTES, Ledger
+from photonlink.pipeline.keys.ledger import PAD_BYTES
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.keys.store import MemoryStore
+from photonlink.pipeline.native.hashing import PolyMac
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.channel.authentication import TAG_HEAD_BYTES, Stream
+from photonlink.pipeline.protocol.channel import authentication
+from photonlink.pipeline.protocol.channel.authentication import (
+    Covered,
+    Transcript,
+    bob_tag,
+    key_is_fresh,
+    statement,
+    tag_epsilon,
+)
+from photonlink.pipeline.protocol.channel.frame_mac import FrameMac
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
-from photonlink.pipeline.protocol.channel.pads import POOLS, Pads, PoolKey
-from photonlink.pipeline.protocol.messages import AuthTag, PoolName
+from photonlink.pipeline.protocol.messages import CloseBlock, Message
 from photonlink.pipeline.stages.finite_key import authentication_cost
 
 SESSION = bytes(range(32))
-BLOCK = PoolName.BLOCK
+AMPLIFY = b"the message with a tag of zeros"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def psk() -> PreSharedKey:
     return PreSharedKey.generate(2048)
 
 
-def stream(psk: PreSharedKey, direction: str = "alice", session: bytes = SESSION) -> Stream:
-    own = psk.copy()  # spent pads become zero in it
-    return Stream(own, Pads(own, Ledger.memory(), MemoryStore()), direction, session)
+class Talk(NamedTuple):
+    """What went over the line in each direction, before and after the marks."""
+
+    alice: tuple[bytes, ...] = (b"one", b"two" * 40)
+    bob: tuple[bytes, ...] = (b"three",)
+    later_alice: tuple[bytes, ...] = ()
+    later_bob: tuple[bytes, ...] = ()
+    session: bytes = SESSION
 
 
-def test_what_was_sent_is_accepted_in_any_division(psk: PreSharedKey) -> None:
-    sender, receiver = stream(psk), stream(psk)
-    for n in range(5):
-        data = bytes(range(n * 7, n * 7 + 100))
-        sender.absorb(data)
-        receiver.absorb(data[:33])
-        receiver.absorb(data[33:])
-        tag = sender.make_tag(BLOCK)
-        assert (tag.counter, tag.position) == (n, n * PAD_BYTES)
-        receiver.check_tag(tag, BLOCK)
+def covered(psk: PreSharedKey, own: str, talk: Talk) -> Covered:
+    transcript = Transcript(psk, talk.session, own)
+    alice, bob = transcript.sent, transcript.received
+    if own == "bob":
+        alice, bob = bob, alice
+    for side, early, late in (
+        (alice, talk.alice, talk.later_alice),
+        (bob, talk.bob, talk.later_bob),
+    ):
+        for frame in early:
+            side.absorb(frame)
+        side.mark()
+        for frame in late:
+            side.absorb(frame)
+    return transcript.cut()
 
 
-@pytest.mark.parametrize("bit", range(0, 400, 7))
-def test_one_flipped_bit_of_the_data_is_refused(psk: PreSharedKey, bit: int) -> None:
-    sender, receiver = stream(psk), stream(psk)
-    data = bytearray(range(50))
-    sender.absorb(bytes(data))
-    data[bit // 8] ^= 0x80 >> bit % 8
-    receiver.absorb(bytes(data))
-    with pytest.raises(ProtocolError) as caught:
-        receiver.check_tag(sender.make_tag(BLOCK), BLOCK)
-    assert caught.value.code == "authentication_failed"
+def check(psk: PreSharedKey, tag: bytes, talk: Talk, amplify: bytes = AMPLIFY, at: int = 0) -> bool:
+    with psk.pad("alice", False, at, PAD_BYTES) as pad:
+        return covered(psk, "bob", talk).check_alice_tag(tag, amplify, pad, at)
 
 
-def test_one_flipped_bit_of_the_tag_frame_is_refused(psk: PreSharedKey) -> None:
-    frame = stream(psk).make_tag(BLOCK).encode()
-    for bit in range(32, 8 * len(frame)):
-        changed = bytearray(frame)
-        changed[bit // 8] ^= 0x80 >> bit % 8
-        with pytest.raises(ProtocolError):
-            stream(psk).check_tag(AuthTag.decode(bytes(changed[4:])), BLOCK)
-    stream(psk).check_tag(AuthTag.decode(frame[4:]), BLOCK)
-    assert len(frame) - 16 == TAG_HEAD_BYTES
+def tag_of(psk: PreSharedKey, talk: Talk) -> bytes:
+    with psk.pad("alice", False, 0, PAD_BYTES) as pad:
+        return covered(psk, "alice", talk).alice_tag(AMPLIFY, pad, 0)
 
 
-def test_session_direction_counter_and_pool_are_bound(psk: PreSharedKey) -> None:
-    tag = stream(psk).make_tag(BLOCK)
-    others = (
-        stream(psk, direction="bob"),
-        stream(psk, session=bytes(32)),
-    )
-    for other in others:
-        with pytest.raises(ProtocolError):
-            other.check_tag(tag, BLOCK)
-    with pytest.raises(ProtocolError):
-        stream(psk).check_tag(tag, PoolName.HANDSHAKE)
-    twice = stream(psk)
-    twice.check_tag(tag, BLOCK)
-    with pytest.raises(ProtocolError):
-        twice.check_tag(tag, BLOCK)
-
-
-def test_a_segment_does_not_move_between_tags(psk: PreSharedKey) -> None:
-    sender, receiver = stream(psk), stream(psk)
-    sender.absorb(b"one")
-    first = sender.make_tag(BLOCK)
-    sender.absorb(b"two")
-    sender.make_tag(BLOCK)
-    receiver.absorb(b"onetwo")
-    with pytest.raises(ProtocolError):
-        receiver.check_tag(first, BLOCK)
-
-
-def test_the_pad_is_in_the_ledger_before_the_tag_exists(
-    psk: PreSharedKey, monkeypatch: pytest.MonkeyPatch
+def test_both_ends_agree_whatever_division_and_whatever_came_after_the_marks(
+    psk: PreSharedKey,
 ) -> None:
-    ledger = Ledger.memory()
-    sender = Stream(psk, Pads(psk, ledger, MemoryStore()), "alice", SESSION)
-
-    def fail(pool: str, end: int) -> None:
-        raise RuntimeError("disk")
-
-    monkeypatch.setattr(ledger, "spend_pad", fail)
-    with pytest.raises(RuntimeError):
-        sender.make_tag(BLOCK)
-    assert sender.tags == 0
+    tag = tag_of(psk, Talk())
+    assert check(psk, tag, Talk())
+    assert check(psk, tag, Talk(later_alice=(b"next block",), later_bob=(b"ping", b"ping")))
+    joined = Talk(alice=(b"".join(Talk().alice),))
+    assert check(psk, tag, joined)
 
 
-def test_a_forged_tag_spends_nothing_at_the_receiver(psk: PreSharedKey) -> None:
-    ledger = Ledger.memory()
-    receiver = Stream(psk, Pads(psk, ledger, MemoryStore()), "alice", SESSION)
+@pytest.mark.parametrize(
+    "talk",
+    [
+        Talk(alice=(b"onE", b"two" * 40)),
+        Talk(alice=(b"two" * 40, b"one")),
+        Talk(alice=(b"one",)),
+        Talk(bob=(b"thrEe",)),
+        Talk(bob=()),
+        Talk(bob=(b"three", b"")),
+        Talk(alice=Talk().bob, bob=Talk().alice),
+        Talk(session=bytes(32)),
+    ],
+)
+def test_what_either_direction_carried_is_bound(psk: PreSharedKey, talk: Talk) -> None:
+    same = b"".join(talk.bob) == b"three" and talk.session == SESSION
+    same = same and b"".join(talk.alice) == b"".join(Talk().alice)
+    assert check(psk, tag_of(psk, Talk()), talk) is same
+
+
+def test_message_pad_and_every_bit_of_the_tag_are_bound(psk: PreSharedKey) -> None:
+    tag = tag_of(psk, Talk())
+    assert not check(psk, tag, Talk(), AMPLIFY + b"!")
+    assert not check(psk, tag, Talk(), at=PAD_BYTES)
+    for bit in range(128):
+        changed = bytearray(tag)
+        changed[bit // 8] ^= 0x80 >> bit % 8
+        assert not check(psk, bytes(changed), Talk())
+
+
+def test_the_tag_is_that_of_the_formula(psk: PreSharedKey) -> None:
+    """Hash of her direction xor hash of his xor pad xor mask, computed apart."""
+    hashes = []
+    for role, frames, end in (("alice", Talk().alice, AMPLIFY), ("bob", Talk().bob, b"")):
+        prefix = SESSION + role.encode().ljust(16, b"\0") + bytes(16)
+        with psk.mac_key(role) as key, SecretBits(128) as nothing:
+            mac = PolyMac(key)
+            mac.update(prefix + b"".join(frames) + end)
+            hashes.append(int.from_bytes(mac.tag(nothing, 0), "big"))
+    with psk.pad("alice", False, 0, PAD_BYTES) as pad:
+        expected = hashes[0] ^ hashes[1] ^ int.from_bytes(pad.disclose(), "big")
+    segment = b""
+    for role, frames in (("alice", Talk().alice), ("bob", Talk().bob)):
+        prefix = SESSION + role.encode().ljust(16, b"\0") + bytes(16)
+        segment += hashlib.sha256(prefix + b"".join(frames)).digest()
+    head = SESSION + b"alice".ljust(16, b"\0") + bytes(8)
+    mask = psk.tag_mask(head + hashlib.sha256(segment + AMPLIFY).digest())
+    assert tag_of(psk, Talk()) == (expected ^ int.from_bytes(mask, "big")).to_bytes(16, "big")
+
+
+def test_a_pad_used_twice_shows_no_hash(psk: PreSharedKey) -> None:
+    """Both stores restored: the masks differ, so the xor of two tags is not that of two hashes."""
+    first = tag_of(psk, Talk())
+    second = tag_of(psk, Talk(bob=(b"other",)))
+    with psk.pad("alice", False, 0, PAD_BYTES) as pad:
+        plain = []
+        for talk in (Talk(), Talk(bob=(b"other",))):
+            both = covered(psk, "alice", talk)._fold(AMPLIFY, pad)
+            plain.append(both.disclose())
+    xor = bytes(a ^ b for a, b in zip(first, second, strict=True))
+    assert xor != bytes(a ^ b for a, b in zip(*plain, strict=True))
+
+
+def test_an_aborted_block_is_covered_by_the_next_tag(psk: PreSharedKey) -> None:
+    transcript = Transcript(psk, SESSION, "alice")
+    transcript.sent.absorb(b"one")
+    transcript.sent.mark()
+    transcript.sent.absorb(b"two" * 40)
+    transcript.received.absorb(b"three")
+    transcript.unmark()
+    transcript.sent.mark()
+    transcript.received.mark()
+    with psk.pad("alice", False, 0, PAD_BYTES) as pad:
+        assert transcript.cut().alice_tag(AMPLIFY, pad, 0) == tag_of(psk, Talk())
+
+
+def test_a_later_segment_is_another_one(psk: PreSharedKey) -> None:
+    transcript = Transcript(psk, SESSION, "alice")
+    transcript.cut()
+    for frame in Talk().alice:
+        transcript.sent.absorb(frame)
+    for frame in Talk().bob:
+        transcript.received.absorb(frame)
+    with psk.pad("alice", False, 0, PAD_BYTES) as pad:
+        assert transcript.cut().alice_tag(AMPLIFY, pad, 0) != tag_of(psk, Talk())
+
+
+def test_bobs_tag_binds_session_block_pad_and_alices_tag(psk: PreSharedKey) -> None:
+    tags = set()
+    for said in (
+        statement(SESSION, 1, 0, bytes(16)),
+        statement(bytes(32), 1, 0, bytes(16)),
+        statement(SESSION, 2, 0, bytes(16)),
+        statement(SESSION, 1, 16, bytes(16)),
+        statement(SESSION, 1, 0, b"\1" * 16),
+    ):
+        assert len(said) <= authentication.STATEMENT_BYTES
+        with psk.pad("bob", False, 0, PAD_BYTES) as pad:
+            tags.add(bob_tag(psk, said, pad, 0))
+    assert len(tags) == 5
+
+
+def test_the_epsilon_is_that_of_the_formula() -> None:
+    for n in (1, 16, 1000, 10**7):
+        assert tag_epsilon(n) == authentication_cost([8 * n], 128).eps_auth
+
+
+def test_worn_hash_keys_make_no_more_tags() -> None:
+    last = authentication.MAX_TAGS_PER_KEY // 2 - 1
+    assert key_is_fresh(PAD_BYTES * last)
+    assert not key_is_fresh(PAD_BYTES * (last + 1))
+
+
+# ---- frames ----
+
+
+def frames(psk: PreSharedKey, *messages: Message, role: str = "alice") -> list[bytes]:
+    mac = FrameMac(psk, SESSION, role)
+    return [mac.close_frame(message) for message in messages]
+
+
+def test_frames_open_in_their_order_only(psk: PreSharedKey) -> None:
+    first, second = frames(psk, CloseBlock(1, 2), CloseBlock(2, 2))
+    inn = FrameMac(psk, SESSION, "alice")
+    assert inn.open_frame(first) == CloseBlock(1, 2).encode()[4:]
     with pytest.raises(ProtocolError):
-        receiver.check_tag(AuthTag(0, int(BLOCK), 0, bytes(16)), BLOCK)
-    assert ledger.state.pads == {}
+        FrameMac(psk, SESSION, "alice").open_frame(second)
+    for other in (FrameMac(psk, SESSION, "bob"), FrameMac(psk, bytes(32), "alice")):
+        with pytest.raises(ProtocolError):
+            other.open_frame(first)
+    assert inn.open_frame(second) == CloseBlock(2, 2).encode()[4:]
+    with pytest.raises(ProtocolError):
+        inn.open_frame(second)
 
 
-def test_the_epsilon_is_that_of_the_formula(psk: PreSharedKey) -> None:
-    one = stream(psk)
-    one.absorb(bytes(1000))
-    one.make_tag(BLOCK)
-    bits = 8 * (64 + 1000 + TAG_HEAD_BYTES)
-    assert one.epsilon == authentication_cost([bits], 128).eps_auth
-
-
-def test_an_exhausted_pool_and_a_spent_pad_are_named(psk: PreSharedKey) -> None:
-    pads = Pads(psk, Ledger.memory(), MemoryStore())
-    key = PoolKey("alice", BLOCK)
-    pads.mark_spent(key, 32)
-    with pytest.raises(ProtocolError) as caught:
-        pads.read(key, 32)
-    assert caught.value.code == "pad_reuse"
-    with pytest.raises(ProtocolError) as caught:
-        pads.read(key, pads.size(key))
-    assert caught.value.code == "pads_exhausted"
-    assert pads.left(key) == psk.pool_bytes(False) - 48
-
-
-def test_refilled_pads_follow_in_the_order_of_release(psk: PreSharedKey) -> None:
-    """Four pools, three blocks with different refills: every byte once, at its place."""
-    ledger, store = Ledger.memory(), MemoryStore()
-    pads = Pads(psk, ledger, store)
-    expected: dict[PoolKey, list[bytes]] = {key: [] for key in POOLS}
-    for block, (handshake, usual) in ((1, (16, 48)), (2, (0, 32)), (5, (32, 0))):
-        bits = SecretBits.random(16 * (handshake + usual))
-        raw = bits.disclose()
-        store.put_pads(block, bits)
-        ledger.append({"t": "block", "block": block, "status": "open"})
-        ledger.append({
-            "t": "block", "block": block, "status": "prepared", "secret_bits": 10_000,
-            "refill_handshake_bytes": handshake, "refill_block_bytes": usual,
-        })  # fmt: skip
-        before = {key: pads.size(key) for key in POOLS}
-        at = 0
-        for key in POOLS:
-            size = handshake if key.pool is PoolName.HANDSHAKE else usual
-            expected[key] += [raw[at + i : at + i + 16] for i in range(0, size, 16)]
-            at += size
-        assert before == {key: pads.size(key) for key in POOLS}, "in doubt: not usable"
-        ledger.append({"t": "block", "block": block, "status": "released"})
-    for key in POOLS:
-        own = psk.pool_bytes(key.pool is PoolName.HANDSHAKE)
-        found = [pads.read(key, position).disclose() for position in range(own, pads.size(key), 16)]
-        assert found == expected[key]
-        assert len(set(found)) == len(found)
-
-
-def test_a_refill_is_wiped_when_all_of_it_is_spent(psk: PreSharedKey) -> None:
-    ledger, store = Ledger.memory(), MemoryStore()
-    pads = Pads(psk, ledger, store)
-    for block in (1, 2):
-        store.put_pads(block, SecretBits.random(8 * 2 * 32))
-        ledger.append({"t": "block", "block": block, "status": "open"})
-        ledger.append({
-            "t": "block", "block": block, "status": "prepared",
-            "refill_handshake_bytes": 16, "refill_block_bytes": 16,
-        })  # fmt: skip
-        ledger.append({"t": "block", "block": block, "status": "released"})
-    for key in POOLS:
-        assert set(store._bits) == {(1, "pad"), (2, "pad")}
-        pads.mark_spent(key, pads.size(key) - 2 * PAD_BYTES)
-    assert set(store._bits) == {(2, "pad")}
-    for key in POOLS:
-        pads.mark_spent(key, pads.size(key) - PAD_BYTES)
-    assert store._bits == {}
+def test_every_bit_of_a_frame_is_bound(psk: PreSharedKey) -> None:
+    (frame,) = frames(psk, CloseBlock(1, 2))
+    for bit in range(8 * len(frame)):
+        changed = bytearray(frame)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ProtocolError) as caught:
+            FrameMac(psk, SESSION, "alice").open_frame(bytes(changed))
+        assert caught.value.code == "authentication_failed"

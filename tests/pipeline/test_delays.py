@@ -126,6 +126,7 @@ class Link:
     def __init__(
         self, bench: Bench, lost: tuple[LostInterval, ...] = (), *, spread: bool = True
     ) -> None:
+        self.bench = bench
         self.sift = coincidence_parameters(
             bench.resolution_a_ps, bench.resolution_b_ps, bench.jitter_fwhm_ps, bench.jitter_fwhm_ps
         )
@@ -135,19 +136,29 @@ class Link:
             iter(blocks(clicks.alice, PS // 10, lost)),
             iter(blocks(clicks.bob, PS // 10)),
         ]
-        self.alice, self.bob = (
-            EventBuffer(
-                DetectorMap(MAP),
-                multi_click_window_ps=max(self.sift.window_ps, 2000),
-                randomness=secrets.token_bytes,
-                resolution_ps=resolution if spread and resolution > 100 else 0,
-            )
-            for resolution in (0, bench.resolution_b_ps)
-        )
+        self.spread = spread
+        self.alice, self.bob = self.buffers({}, {})
         self.clock = ClockRecovery(
             ClockParameters(sigma_ps=self.sift.sigma_ps), hint_offset_s=bench.offset_s + 0.2
         )
         self.at_ps = 0
+
+    def buffers(
+        self, alice_ps: dict[str, int], bob_ps: dict[str, int]
+    ) -> tuple[EventBuffer, EventBuffer]:
+        """Fresh ones, with constant delays."""
+        coarse = self.bench.resolution_b_ps if self.spread else 0
+        alice, bob = (
+            EventBuffer(
+                DetectorMap(MAP),
+                multi_click_window_ps=max(self.sift.window_ps, 2000),
+                randomness=secrets.token_bytes,
+                delay_ps=delays,
+                resolution_ps=resolution if resolution > 100 else 0,
+            )
+            for resolution, delays in ((0, alice_ps), (coarse, bob_ps))
+        )
+        return alice, bob
 
     def record(self, seconds: float) -> None:
         for buffer, pieces in zip((self.alice, self.bob), self.pieces, strict=True):
@@ -163,10 +174,11 @@ class Link:
         estimator.add(alice, self.clock.to_alice(bob.time_ps), bob.detector)
         delays = estimator.solve()
         assert delays is not None
-        self.alice.set_delays(delays.alice_ps)
-        self.bob.set_delays(delays.bob_ps)
+        for old in (self.alice, self.bob):
+            old.close()
+        self.alice, self.bob = self.buffers(delays.alice_ps, delays.bob_ps)
         self.clock.shift(delays.common_ps)
-        self.at_ps = self.alice.horizon_ps
+        self.at_ps = alice.end_ps
         return estimator
 
     def slot(self, seconds: float) -> tuple[int, int, int]:
@@ -174,16 +186,15 @@ class Link:
         start, end = self.at_ps, self.at_ps + round(seconds * PS)
         low, high = self.clock.to_bob(start), self.clock.to_bob(end)
         announced = self.bob.window(low, high)
-        data = encode_announcement(announced.time_ps, announced.basis, low, self.sift.bin_ps)
-        times, basis = decode_announcement(data, low, high, self.sift.bin_ps)
+        data = encode_announcement(announced.time_ps, low, self.sift.bin_ps)
+        times = decode_announcement(data, low, high, self.sift.bin_ps)
         alice = self.alice.window(start, end)
         self.clock.track(alice.time_ps, times)
         lost = announced.lost
         lost_alice = [tuple(self.clock.to_alice(np.array(i, np.int64)).tolist()) for i in lost]
-        found = match(
-            alice, self.clock.to_alice(times), basis, self.sift.window_ps, bob_lost=lost_alice
-        )
-        same = found.same_basis
+        found = match(alice, self.clock.to_alice(times), self.sift.window_ps, bob_lost=lost_alice)
+        own = alice.basis[found.alice_index - alice.first]
+        same = own == announced.basis[found.bob_index]
         mine = self.alice.take_bits(found.alice_index[same])
         theirs = self.bob.take_bits(announced.first + found.bob_index[same])
         mine.xor_in(theirs)

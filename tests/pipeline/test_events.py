@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ class Script:
         return piece
 
 
-def buffer(script: Script | None = None, window_ps: int = 100, **more: int) -> EventBuffer:
+def buffer(script: Script | None = None, window_ps: int = 100, **more: Any) -> EventBuffer:
     more = {"resolution_ps": 0, **more}
     return EventBuffer(MAP, multi_click_window_ps=window_ps, randomness=script or Script(), **more)
 
@@ -90,8 +91,7 @@ def test_events_do_not_depend_on_where_blocks_are_cut(
 ) -> None:
     clicks = sorted(clicks, key=lambda click: click[0])
     expected = reference([(t - delay[d], d) for t, d in clicks], window, Script())
-    events = buffer(window_ps=window)
-    events.set_delays(dict(zip("HVDA", delay, strict=True)))
+    events = buffer(window_ps=window, delay_ps=dict(zip("HVDA", delay, strict=True)))
     for start, end in itertools.pairwise([0, *sorted(set(cuts)), 3000]):
         inside = [(t, d) for t, d in clicks if start <= t < end]
         events.add(
@@ -148,23 +148,11 @@ def test_bits_agree_with_labels_and_leave_once() -> None:
 
 
 def test_lost_intervals_travel_and_widen() -> None:
-    events = buffer()
-    events.set_delays({"V": 300})
+    events = buffer(delay_ps={"V": 300})
     events.add(block([50], [1], 1000, (LostInterval(200, 400),)))
     assert events.lost(0, 1000) == ((200 - 300 - 100, 500),)
     assert events.window(0, 600).lost == ((-200, 500),)
     assert events.window(500, 600).lost == ()
-
-
-def test_a_change_of_delays_costs_only_its_surroundings() -> None:
-    events = buffer()
-    events.add(block([1000, 8000], [1, 1], 10_000))
-    before = events.horizon_ps
-    events.set_delays({"H": 700})
-    events.set_delays({"H": 700})
-    events.add(TagBlock(np.array([12_000]), np.array([1], np.uint8), 10_000, 20_000))
-    assert events.lost(0, 20_000) == ((before, 10_000 + 100),)
-    assert events.window(0, events.horizon_ps).time_ps.tolist() == [1000, 8000, 11_300]
 
 
 def test_ticks_are_spread_so_that_delays_below_the_resolution_count() -> None:
@@ -179,9 +167,9 @@ def test_ticks_are_spread_so_that_delays_below_the_resolution_count() -> None:
     means = {}
     for resolution in (0, tick):
         events = EventBuffer(
-            MAP, multi_click_window_ps=0, randomness=rng.bytes, resolution_ps=resolution
-        )
-        events.set_delays({"H": -1, "V": 999})
+            MAP, multi_click_window_ps=0, randomness=rng.bytes, resolution_ps=resolution,
+            delay_ps={"H": -1, "V": 999},
+        )  # fmt: skip
         channels = (which[order] + 1).astype(np.uint8)
         events.add(TagBlock(times[order], channels, 0, 10**12 + 10**6))
         seen = events.labelled(-(10**6), events.horizon_ps)
@@ -272,9 +260,9 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(EventBufferError):
         events.window(10, 5)
     with pytest.raises(EventBufferError):
-        events.set_delays({"H": 20_000_000})
+        buffer(delay_ps={"H": 20_000_000})
     with pytest.raises(EventBufferError):
-        events.set_delays({"X": 1})
+        buffer(delay_ps={"X": 1})
     with pytest.raises(NativeArgumentError):
         buffer(window_ps=-1)
 

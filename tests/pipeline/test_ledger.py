@@ -21,7 +21,7 @@ from photonlink.pipeline.native.secret import SecretBits
 
 PREPARED = {
     "t": "block", "block": 1, "status": "prepared", "secret_bits": 1000, "leak_bits": 80,
-    "refill_handshake_bytes": 16, "refill_block_bytes": 32, "epsilon": 1e-10,
+    "refill_handshake_bytes": 16, "refill_block_bytes": 32,
     "provenance": "emulated",
 }  # fmt: skip
 
@@ -31,7 +31,9 @@ def some_life(ledger: Ledger) -> None:
     ledger.append({"t": "session", "epoch": 1, "id": "s"})
     ledger.append({"t": "peer", "epoch": 4})
     ledger.spend_pad("alice/handshake", 16)
-    ledger.append({"t": "block", "block": 1, "status": "open", "sifted_bits": 5000})
+    ledger.append(
+        {"t": "block", "block": 1, "status": "open", "sifted_bits": 5000, "epsilon": 1e-10}
+    )
     ledger.append(PREPARED)
     ledger.append({"t": "block", "block": 1, "status": "released"})
     ledger.append({"t": "block", "block": 2, "status": "open"})

@@ -19,8 +19,10 @@ from photonlink.pipeline.protocol.channel.framing import (
 from photonlink.pipeline.protocol.messages import (
     LIMITS,
     MESSAGES,
+    PROVED_LIMITS,
+    STRANGER_LIMITS,
     Announcement,
-    AuthTag,
+    Commit,
     Estimate,
     Message,
     Ping,
@@ -91,8 +93,8 @@ def test_any_division_of_the_stream_gives_the_same_frames(
 def test_an_unknown_type_and_a_lying_length_are_refused_before_any_byte_is_waited_for() -> None:
     for header, code in (
         (b"\xee\x00\x00\x00", "unknown_message"),
-        (bytes((Ping.TYPE,)) + b"\x00\x00\x01", "oversize_message"),
-        (bytes((AuthTag.TYPE,)) + b"\xff\xff\xff", "oversize_message"),
+        (bytes((Ping.TYPE,)) + b"\x00\x00\x11", "oversize_message"),
+        (bytes((Commit.TYPE,)) + b"\xff\xff\xff", "oversize_message"),
     ):
         reader = FrameReader(LIMITS)
         with pytest.raises(ProtocolError) as caught:
@@ -101,7 +103,9 @@ def test_an_unknown_type_and_a_lying_length_are_refused_before_any_byte_is_waite
 
 
 def test_memory_is_bounded_by_the_longest_message() -> None:
-    assert max(LIMITS.values()) < (8 << 20) + 64
+    assert max(LIMITS.values()) < (8 << 20) + 128
+    assert max(STRANGER_LIMITS.values()) <= 4096
+    assert not STRANGER_LIMITS.keys() & PROVED_LIMITS.keys()
     reader = FrameReader(LIMITS)
     limit = LIMITS[Announcement.TYPE]
     header = bytes((Announcement.TYPE,)) + limit.to_bytes(3, "big")

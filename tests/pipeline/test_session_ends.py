@@ -66,7 +66,7 @@ def test_a_side_that_ends_first_waits_for_what_the_other_has_still_to_record(
         assert report.abort is None
         assert node.finished
         (reference,) = whole.nodes[node.role].reports
-        assert report.sifted_bits == pytest.approx(reference.sifted_bits, rel=0.15)
+        assert report.sifted_bits == pytest.approx(reference.sifted_bits, rel=0.25)
     alice, bob = wire.nodes.values()
     assert keys(alice) == keys(bob) != {}
 

@@ -17,6 +17,7 @@ from link import (
     clicks_of,
     feed,
     keys,
+    message_of,
     narrow_clock_search,
     pair,
 )
@@ -26,12 +27,14 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import MemoryStore, StoreError
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.messages import (
-    AuthTag,
+    Amplify,
+    Announcement,
+    CascadeReply,
+    Disclosure,
     Ping,
-    decode,
+    Prepared,
 )
 from photonlink.pipeline.protocol.setup import Role
-from photonlink.pipeline.status.model import Phase
 
 SHORT = replace(BENCH, duration_s=1.2)
 ONE_BLOCK = replace(SMALL, block_sifted_bits=4_000)
@@ -47,17 +50,18 @@ class PadOracle:
     """Sees the wire: no pad position may ever go with two different tags."""
 
     def __init__(self) -> None:
-        self.seen: dict[tuple[Role, int, int], bytes] = {}
+        self.seen: dict[tuple[Role, int], bytes] = {}
 
     def watch(self, sender: Role, data: bytes) -> None:
-        if data[0] == AuthTag.TYPE and len(data) == 4 + AuthTag.max_payload_bytes():
-            tag = AuthTag.decode(data[4:])
-            key = (sender, tag.pool, tag.position)
-            assert self.seen.setdefault(key, tag.tag) == tag.tag, f"pad {key} used twice"
+        if data[0] in (Amplify.TYPE, Prepared.TYPE):
+            message = message_of(data)
+            assert isinstance(message, Amplify | Prepared)
+            key = (sender, message.pad)
+            assert self.seen.setdefault(key, message.tag) == message.tag, f"pad {key} used twice"
 
 
 def name_of(data: bytes) -> str:
-    return type(decode(data[0], data[4:])).__name__
+    return type(message_of(data)).__name__
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +76,12 @@ def script(quick_clock: None) -> list[tuple[Role, str]]:
 
 
 def first_of_each(script: list[tuple[Role, str]]) -> list[int]:
-    """Positions (from 1) of the first message of every kind, and of the tags of one block."""
+    """Positions (from 1) of the first message of every kind."""
     seen: dict[tuple[Role, str], int] = {}
     chosen = []
     for n, (sender, name) in enumerate(script, 1):
         times = seen[(sender, name)] = seen.get((sender, name), 0) + 1
-        if times <= (5 if name == "Tag" else 1):
+        if times <= 1:
             chosen.append(n)
     return chosen
 
@@ -130,8 +134,8 @@ def _flip(target: int, where: str) -> None:
 
 
 BLOCK_PHASES = (
-    "Sifted", "CloseBlock", "Disclosure", "CascadeReply", "Verify", "VerifyResult", "Amplify",
-    "Prepared", "Commit", "Committed",
+    "Bases", "Sift", "Disclosure", "CascadeReply", "Verify", "VerifyResult", "Amplify", "Prepared",
+    "Commit",
 )  # fmt: skip
 
 
@@ -155,25 +159,25 @@ def test_a_burnt_block_is_in_the_account_of_both_nodes(
     for node in (alice, bob):
         first = node.reports[0]
         assert first.block == 1
-        if name == "Committed":  # Bob had released: Alice follows him
+        if name in KEPT:  # both held the key already, or the first tag was on its way: sent again
             assert first.abort is None
             assert first.net_bits == node.ledger.state.blocks[1].net_bits > 0
         else:
             assert first.abort is not None
             assert first.secret_bits == first.refill_bits == first.net_bits == 0
-            assert first.epsilon == 0.0
+            assert first.epsilon > 0, "attempts are charged"
             assert node.ledger.state.blocks[1].status == "burnt"
             assert node.ledger.state.blocks[1].reason == first.abort
-    reasons = {str(node.reports[0].abort).split(":")[0] for node in (alice, bob)}
-    expected = {"Committed": {"None"}, "Commit": {"in_doubt_after_connection_loss"}}
-    assert reasons <= expected.get(name, NAMED_REASONS)
-    assert name in expected or reasons & {"authentication_failed", "malformed_message"}
+    assert keys(alice) == keys(bob)
+    if name not in KEPT:
+        assert alice.ledger.state.pads == bob.ledger.state.pads == {}, "a burnt block costs no pad"
+        reasons = {str(node.reports[0].abort).split(":")[0] for node in (alice, bob)}
+        assert reasons <= NAMED_REASONS
+        assert "authentication_failed" in reasons
 
 
-NAMED_REASONS = {
-    "authentication_failed", "malformed_message", "connection_lost",
-    "in_doubt_after_connection_loss",
-}  # fmt: skip
+KEPT = ("Amplify", "Prepared", "Commit")
+NAMED_REASONS = {"authentication_failed", "connection_lost", "in_doubt_after_connection_loss"}
 
 
 def test_the_loss_of_a_connection_is_said_once() -> None:
@@ -190,8 +194,6 @@ def test_replayed_reordered_reflected_dropped(script: list[tuple[Role, str]]) ->
     for turn, target in enumerate(first_of_each(script)):
         if script[target - 1][1] != "Ping":
             _rearrange(target, MISCHIEF[turn % 4])
-            if script[target - 1][1] == "Tag":
-                _rearrange(target, MISCHIEF[(turn + 1) % 4])
 
 
 MISCHIEF = ("twice", "swapped", "reflected", "dropped")
@@ -289,7 +291,7 @@ def test_killed_before_or_after_every_record(victim: Role, after: bool) -> None:
     """F80: kill -9 at each write of the ledger; the same ledger goes on with a new process."""
     for dies_at in range(2, 40):
         if not _killed_at(dies_at, victim, after):
-            assert dies_at > 12, "a block has more records than that"
+            assert dies_at > 8, "a block has more records than that"
             return
     raise AssertionError("the run has more records than were tried")
 
@@ -335,29 +337,35 @@ def _killed_at(dies_at: int, victim: Role, after: bool) -> bool:
     return True
 
 
-def test_a_ledger_that_cannot_be_written_stops_the_link_by_name() -> None:
-    """The disk fills in the middle of a block: no key here, nothing released there."""
+@pytest.mark.parametrize("victim", list(Role))
+@pytest.mark.parametrize("records", range(1, 9))
+def test_a_ledger_that_cannot_be_written_stops_the_link_by_name(victim: Role, records: int) -> None:
+    """The disk fills at every record of a block: never a key on one side alone for good."""
 
     class FullDisk(Ledger):
         count = 0
 
         def append(self, record: dict[str, Any]) -> None:
             self.count += 1
-            if self.count > 9:
+            if self.count > records:
                 raise LedgerError("cannot write (No space left on device)")
             super().append(record)
 
     psk = PreSharedKey.generate(4096)
-    alice = Node(Role.ALICE, psk, parameters=ONE_BLOCK, ledger=FullDisk.memory())
-    bob = Node(Role.BOB, psk.copy(), parameters=ONE_BLOCK)
-    wire = Wire(alice, bob)
+    nodes = {
+        role: Node(role, psk.copy(), parameters=ONE_BLOCK,
+                   **({"ledger": FullDisk.memory()} if role is victim else {}))
+        for role in Role
+    }  # fmt: skip
+    wire = Wire(nodes[Role.ALICE], nodes[Role.BOB])
     wire.connect()
     feed(wire, SHORT)
-    assert "ledger_failed" in alice.codes()
-    assert keys(alice) == keys(bob) == {}
-    wire.connect()
-    assert "ledger_failed" in alice.codes()
-    assert alice.session.phase is not Phase.SIFTING
+    hit, other = nodes[victim], nodes[victim.peer]
+    assert "ledger_failed" in hit.codes() or records == 8
+    assert_safe(nodes[Role.ALICE], nodes[Role.BOB])
+    assert len(keys(hit)) <= len(keys(other)) + (records >= 7)
+    if records < 5:
+        assert keys(hit) == keys(other) == {}
 
 
 def test_a_store_that_is_full_is_named_until_a_block_finds_room() -> None:
@@ -392,29 +400,26 @@ def test_a_store_that_is_full_is_named_until_a_block_finds_room() -> None:
 
 
 def test_a_peer_that_never_takes_the_next_step_is_left() -> None:
-    for kind in (0x21, 0x17):  # Disclosure, DelaysInForce
-
-        def hook(n: int, sender: Role, data: bytes, kind: int = kind) -> list[bytes]:
-            return [] if data[0] == kind else [data]
-
+    for kind in (Disclosure, Announcement, CascadeReply, Prepared, Amplify):
         alice, bob = pair(parameters=ONE_BLOCK)
-        wire = Wire(alice, bob, hook if kind == 0x17 else _swallow_with_tag(kind))
+        wire = Wire(alice, bob, _swallow_from(kind.TYPE))
         wire.connect()
-        feed(wire, replace(SHORT, delay_b_ps=(0, 3_000, 0, 0)), end=False)
-        for _ in range(40):
+        feed(wire, SHORT, end=False)
+        for _ in range(12):
             wire.tick(1.0)
-        assert "phase_timeout" in alice.codes()
+        codes = alice.codes() | bob.codes()
+        assert codes & {"phase_timeout", "peer_silent"}, kind
         assert keys(alice) == {}
 
 
-def _swallow_with_tag(kind: int) -> Callable[[int, Role, bytes], list[bytes]]:
-    """Drops the first message of a kind and every later one of its sender but Pings."""
+def _swallow_from(kind: int) -> Callable[[int, Role, bytes], list[bytes]]:
+    """The first message of a kind is held for ever, and all that its sender says later."""
     gone: list[Role] = []
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
         if data[0] == kind:
             gone.append(sender)
-        return [data] if sender not in gone or data[0] == Ping.TYPE else []
+        return [data] if sender not in gone else []
 
     return hook
 

@@ -25,13 +25,12 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.messages import (
     LIMITS,
     MESSAGES,
-    AuthTag,
     Bye,
     Hello,
     Refuse,
     decode,
 )
-from photonlink.pipeline.protocol.setup import Effect, Limits, Publish, Role
+from photonlink.pipeline.protocol.setup import Effect, Publish, Role
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.reconcile import Corrector
 from photonlink.pipeline.status.model import Alarm, Phase
@@ -64,7 +63,7 @@ def test_wrong_pre_shared_key_is_named_and_makes_no_key() -> None:
 
 def _other(name: str) -> int | float:
     value = getattr(SMALL, name)
-    low = {"q_tol": 0.06, "window_ps": 5000.0, "calibrate_fraction": 0.1, "leak_factor": 2.0}
+    low = {"q_tol": 0.06, "window_ps": 5000.0, "leak_factor": 2.0}
     return low.get(name, value * 2 if isinstance(value, int) else value / 2)
 
 
@@ -96,13 +95,16 @@ def test_two_of_the_same_role_are_refused() -> None:
 def test_another_protocol_version_is_named() -> None:
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
         if data[0] == Hello.TYPE:
-            return [Hello(data[4:].replace(b'"protocol":1', b'"protocol":2')).encode()]
+            return [Hello(data[4:].replace(b'"protocol":2', b'"protocol":1')).encode()]
         return [data]
 
     alice, bob = pair()
     Wire(alice, bob, hook).connect()
     for node in (alice, bob):
-        assert any(a.code == "version_mismatch" and "2" in a.text for a in node.alarms)
+        assert any(
+            a.code == "version_mismatch" and "peer 1" in a.text and "Install" in a.text
+            for a in node.alarms
+        )
 
 
 def test_a_ledger_that_was_rolled_back_is_held() -> None:
@@ -122,31 +124,6 @@ def test_a_ledger_that_was_rolled_back_is_held() -> None:
     assert fresh.ledger.state.pads == {}
 
 
-def test_reconnects_are_rate_limited() -> None:
-    psk = PreSharedKey.generate(4096)
-    node = Node(Role.ALICE, psk, limits=Limits(reconnect_burst=3, reconnect_period_s=2.0))
-    refused = 0
-    for _ in range(10):
-        effects = node.session.connected(1.0)
-        refused += any("rate-limited" in repr(e) for e in effects)
-        node.session.disconnected(1.0, "gone")
-    assert refused == 7
-    assert not any("rate-limited" in repr(e) for e in node.session.connected(4.0))
-
-
-def test_the_limit_is_said_once_until_the_link_is_up() -> None:
-    alice, bob = pair(limits=Limits(reconnect_burst=2, reconnect_period_s=2.0))
-    alone, said = alice.session, []
-    for n in range(40):
-        said += alone.connected(0.5 * n)
-        said += alone.disconnected(0.5 * n, "gone")
-    assert [a.active for a in alarms(said, "reconnect_limit")] == [True]
-    wire = Wire(alice, bob)
-    wire.now_s = 60.0
-    wire.connect()
-    assert [a.active for a in alice.alarms if a.code == "reconnect_limit"] == [False]
-
-
 def alarms(effects: list[Effect], code: str) -> list[Alarm]:
     found = [e.record for e in effects if isinstance(e, Publish) and isinstance(e.record, Alarm)]
     return [alarm for alarm in found if alarm.code == code]
@@ -164,22 +141,20 @@ def test_a_refused_node_ends_with_its_input() -> None:
     assert bob.finished
 
 
-def test_connections_become_rarer_as_the_handshake_pads_run_out() -> None:
-    """The line is cut after every handshake, for four hours: the reserve is not emptied."""
-    alice, bob = pair(PreSharedKey.generate(1 << 16), limits=Limits())
-    full = alice.psk.pool_bytes(handshake=True)
+def test_a_cut_handshake_costs_no_pad() -> None:
+    """The line is cut after every handshake, a hundred times."""
+    alice, bob = pair()
     wire = Wire(alice, bob)
-    for second in range(0, 4 * 3600, 2):
+    for second in range(100):
         wire.now_s = float(second)
         wire.log.clear()
         wire.connect()
         wire.cut()
-    left = full - alice.ledger.state.pads["alice/handshake"]
-    assert full / 8 < left < full / 4
-    assert "pads_low" in alice.codes()
+    for node in (alice, bob):
+        assert node.ledger.state.pads == {}
 
 
-def test_a_stranger_cannot_drain_the_handshake_pads() -> None:
+def test_a_stranger_cannot_drain_the_pads() -> None:
     node = Node(Role.ALICE, PreSharedKey.generate(4096))
     stranger = Node(Role.BOB, PreSharedKey(node.psk.key_id, PreSharedKey.generate(4096)._secret))
     for _ in range(50):
@@ -193,7 +168,7 @@ def test_a_forged_goodbye_does_not_end_a_running_node() -> None:
     alice, bob = pair()
     wire = Wire(alice, bob)
     wire.connect()
-    forged = Bye().encode() + AuthTag(1, 0, 16, bytes(16)).encode()
+    forged = Bye().encode()[:1] + b"\0\0\x10" + bytes(16)
     bob.session.receive(forged, 0.0)
     assert not bob.session.finished
     wire.cut()
@@ -234,21 +209,6 @@ def test_a_peer_that_asks_too_many_parities_gets_no_more(
     assert 0 < report.leak_bits <= ONE_BLOCK.leak_cap_bits(report.key_bits_in)
     if limits:
         assert report.rounds == 3
-
-
-def test_the_handshake_reserve_is_never_used_for_blocks() -> None:
-    """A small key whose blocks all abort: the block pool runs dry, handshakes still work."""
-    alice, bob = pair(PreSharedKey.generate(1024), parameters=replace(
-        ONE_BLOCK, q_tol=0.0005, block_sifted_bits=200))  # fmt: skip
-    wire = Wire(alice, bob)
-    wire.connect()
-    feed(wire, BENCH, end=False)
-    assert "pads_exhausted" in alice.codes()
-    assert alice.ledger.state.pads["alice/handshake"] == 16
-    wire.cut()
-    wire.connect()
-    assert alice.ledger.state.pads["alice/handshake"] == 32
-    assert alice.session.phase is not Phase.REFUSED
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,130 +1,203 @@
-"""Wegman-Carter authentication of the two byte streams, one tag per phase and direction.
+"""Wegman-Carter authentication: two one-time tags a block, over what both directions carried.
 
-tag = PolyMac_k(segment) xor pad. A segment is all bytes one direction has carried since its
-last tag, the head of the AuthTag frame included, after a prefix of 64 bytes: session id, direction
-and the tag's counter, so that a segment of another session, direction or time never fits.
-eps per tag <= (ceil(L / 128) + 1) 2^-128 for L bits (security facts, 1.5); they add up.
+Per direction a polynomial hash over GF(2^128) runs over every frame of *this connection*, the
+handshake included. ``Transcript.mark_sent`` and ``mark_received`` end the part that the block's
+tags cover (after Verify and VerifyResult, so that both ends cover the same bytes whatever else
+is under way); what follows waits, and goes into the next segment once the tag exists, or into
+the same one when the block was aborted: an aborted block costs no pad.
 
-Each tag may leak a little about k (Portmann, IEEE TIT 60, 4383, 2014), so a hash key makes at most
-MAX_TAGS_PER_KEY of them; after that pads become hash keys. Which key is due follows from the
-positions of the pads alone, which both nodes have in their ledgers and agree on.
+Alice's tag = H_A(her frames, Amplify) xor H_B(Bob's frames) xor pad xor mask; Bob's tag covers his
+statement that he verified hers. mask = HMAC-SHA256 under a key of its own of the segment's SHA-256,
+connection, direction and pad: it costs no security, and a pad that was used twice (both stores
+restored) then gives nothing away. eps per tag <= (ceil(L / 128) + 1) 2^-128 for L bits; the sum of
+two hashes under independent keys collides with at most the larger of both.
+
+Each tag may leak a little about its hash keys (Portmann, IEEE TIT 60, 4383, 2014): a key makes at
+most MAX_TAGS_PER_KEY of them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
 import struct
-from collections.abc import Mapping
 
 from photonlink.pipeline.keys.ledger import PAD_BYTES
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.native.hashing import PolyMac
-from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, ProtocolError
-from photonlink.pipeline.protocol.channel.pads import Pads, PoolKey
-from photonlink.pipeline.protocol.messages import AuthTag, PoolName
+from photonlink.pipeline.native.secret import SecretBits
 
-_PREFIX = struct.Struct("<32s16sQQ")
 TAG_BITS = 128
 MAX_TAGS_PER_KEY = 1 << 20
-TAG_HEAD_BYTES = HEADER_BYTES + 13  # of an AuthTag frame, all but the tag itself
+ROLES = ("alice", "bob")
+STATEMENT_BYTES = 256  # of Bob's tag, at most: what its epsilon is charged for
+_PREFIX = struct.Struct("<32s16sQQ")  # session, direction, segment, 0
+_STATEMENT = struct.Struct("<32s16sQQ16s")  # session, "bob prepared", block, pad, Alice's tag
+_MASK = struct.Struct("<16sQ")
 
 
-class Stream:
-    """One direction: the running hash and what it has cost.
+def tag_epsilon(covered_bytes: int) -> float:
+    """What one tag over so many bytes may let pass."""
+    return float((math.ceil(covered_bytes / 16) + 1) * 2.0**-TAG_BITS)
 
-    positions: where both nodes agreed in their Hellos that the next pads lie.
-    """
+
+class _Direction:
+    """The running hash of one direction, and the frames that wait behind its mark."""
+
+    def __init__(self, psk: PreSharedKey, session_id: bytes, direction: str) -> None:
+        self._psk, self._session_id, self._direction = psk, session_id, direction
+        self._segment = 0
+        self._marked = False
+        self._waiting: list[bytes] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        with self._psk.mac_key(self._direction) as key:
+            self.mac = PolyMac(key)
+        self.digest = hashlib.sha256()
+        self.bytes = 0
+        self._absorb(_PREFIX.pack(self._session_id, self._direction.encode(), self._segment, 0))
+
+    def _absorb(self, data: bytes) -> None:
+        self.mac.update(data)
+        self.digest.update(data)
+        self.bytes += len(data)
+
+    def absorb(self, frame: bytes) -> None:
+        if self._marked:
+            self._waiting.append(frame)
+        else:
+            self._absorb(frame)
+
+    def mark(self) -> None:
+        self._marked = True
+
+    def unmark(self) -> None:
+        waiting, self._waiting, self._marked = self._waiting, [], False
+        for frame in waiting:
+            self._absorb(frame)
+
+    def cut(self) -> tuple[PolyMac, bytes, int]:
+        """Hand out what was hashed up to the mark; go on with the next segment."""
+        found = self.mac, self.digest.digest(), self.bytes
+        self._segment += 1
+        self._begin()
+        self.unmark()
+        return found
+
+    def close(self) -> None:
+        self.mac.close()
+
+
+class Covered:
+    """What a block's tags cover: both directions' segments, frozen. Survives the connection:
+    stored tags are sent again byte for byte and prove themselves."""
 
     def __init__(
         self,
         psk: PreSharedKey,
-        pads: Pads,
-        direction: str,
         session_id: bytes,
-        positions: Mapping[PoolName, int] | None = None,
+        alice: tuple[PolyMac, bytes, int],
+        bob: tuple[PolyMac, bytes, int],
     ) -> None:
-        self.direction = direction
-        self.tags = 0
-        self.epsilon = 0.0
-        self._pads, self._session_id = pads, session_id
-        self._bytes = 0
-        self._positions = {pool: pads.position(PoolKey(direction, pool)) for pool in PoolName}
-        self._positions.update(positions or {})
-        # every tag under the pre-shared hash key took a pad, so there were at most so many
-        self._key_tags = sum(self._positions.values()) // PAD_BYTES
-        if self._key_tags < MAX_TAGS_PER_KEY:
-            with psk.mac_key(direction) as key:
-                self._mac = PolyMac(key)
-        else:
-            self._mac = self._fresh_key(PoolName.HANDSHAKE)
-        self._begin()
+        self._psk, self._session_id = psk, session_id
+        (self._alice, a_digest, self.alice_bytes) = alice
+        (self._bob, b_digest, self.bob_bytes) = bob
+        self._digest = a_digest + b_digest
 
-    def _fresh_key(self, pool: PoolName) -> PolyMac:
-        """The pool's next pad as hash key, for this session; raises ProtocolError without one."""
-        key, position = PoolKey(self.direction, pool), self._positions[pool]
-        with self._pads.read(key, position) as pad:
-            self._pads.mark_spent(key, position)
-            self._positions[pool] = position + PAD_BYTES
-            self._key_tags = 0
-            return PolyMac(pad)
+    def epsilon(self, amplify_bytes: int) -> float:
+        """Of both of the block's tags."""
+        longest = max(self.alice_bytes + amplify_bytes, self.bob_bytes)
+        return tag_epsilon(longest) + tag_epsilon(STATEMENT_BYTES)
 
-    def _begin(self) -> None:
-        self._bytes = 0
-        name = self.direction.encode()
-        self.absorb(_PREFIX.pack(self._session_id, name, self.tags, 0))
+    def alice_tag(self, amplify: bytes, pad: SecretBits, position: int) -> bytes:
+        """Alice's tag. ``amplify``: the message's payload with a tag of zeros. Once only."""
+        both = self._fold(amplify, pad)
+        with both:
+            tag = self._bob.tag(both, 0)
+        return _xor(tag, self._mask("alice", position, self._digest + amplify))
 
-    def absorb(self, data: bytes) -> None:
-        self._mac.update(data)
-        self._bytes += len(data)
+    def check_alice_tag(self, tag: bytes, amplify: bytes, pad: SecretBits, position: int) -> bool:
+        """Bob's check, in constant time. Once only: a second try needs another connection."""
+        expected = self.alice_tag(amplify, pad, position)
+        return hmac.compare_digest(tag, expected)
 
-    def make_tag(self, pool: PoolName) -> AuthTag:
-        """Close the segment: spends one pad, which the ledger knows before it is used."""
-        key, position = PoolKey(self.direction, pool), self._positions[pool]
-        with self._pads.read(key, position) as pad:
-            self._pads.mark_spent(key, position)
-            self._end(pool, position)
-            message = AuthTag(self.tags, int(pool), position, self._mac.tag(pad, 0))
-        self._next(pool, position)
-        return message
+    def _fold(self, amplify: bytes, pad: SecretBits) -> SecretBits:
+        """Hash of Alice's direction xor ``pad``, in locked memory: the hash itself never leaves."""
+        self._alice.update(amplify)
+        with SecretBits.random(TAG_BITS) as hide:
+            both = SecretBits.take(bytearray(self._alice.tag(hide, 0)))
+            both.xor_in(hide)
+        both.xor_in(pad)
+        return both
 
-    def check_tag(self, message: AuthTag, pool: PoolName) -> None:
-        """Verify the peer's tag over everything received. Raises ProtocolError.
-
-        The pad counts as spent once the tag was found right: a forged tag must not push the
-        receiver's position past the sender's.
-        """
-        key, position = PoolKey(self.direction, pool), self._positions[pool]
-        if (message.counter, message.pool, message.position) != (self.tags, int(pool), position):
-            raise ProtocolError(
-                "authentication_failed",
-                f"tag {message.counter} of {self.direction} stands at pool {message.pool}, byte "
-                f"{message.position}; expected tag {self.tags}, pool {int(pool)}, byte {position}",
-                hint="A message was replayed, reordered or lost.",
-            )
-        with self._pads.read(key, position) as pad:
-            self._end(pool, position)
-            if not self._mac.verify(message.tag, pad, 0):
-                raise ProtocolError(
-                    "authentication_failed",
-                    f"tag {self.tags} of {self.direction} does not fit what was received",
-                    hint="The channel was changed on the way, or the pre-shared keys differ.",
-                )
-            self._pads.mark_spent(key, position)
-        self._next(pool, position)
+    def _mask(self, direction: str, position: int, segment: bytes) -> bytes:
+        head = self._session_id + _MASK.pack(direction.encode(), position)
+        return self._psk.tag_mask(head + hashlib.sha256(segment).digest())
 
     def close(self) -> None:
-        self._mac.close()
+        self._alice.close()
+        self._bob.close()
 
-    def _end(self, pool: PoolName, position: int) -> None:
-        head = AuthTag(self.tags, int(pool), position, bytes(16)).encode()
-        self.absorb(head[:TAG_HEAD_BYTES])
-        self.epsilon += (math.ceil(self._bytes / 16) + 1) * 2.0**-TAG_BITS
 
-    def _next(self, pool: PoolName, position: int) -> None:
-        self._positions[pool] = position + PAD_BYTES
-        self.tags += 1
-        self._key_tags += 1
-        if self._key_tags >= MAX_TAGS_PER_KEY:
-            self._mac.close()  # no pad, no key: then nothing can be tagged any more
-            self._mac = self._fresh_key(pool)
-        self._begin()
+class Transcript:
+    """Both directions of one connection; dies with it."""
+
+    def __init__(self, psk: PreSharedKey, session_id: bytes, own: str) -> None:
+        self._psk, self.session_id, self._own = psk, session_id, own
+        self._directions = {role: _Direction(psk, session_id, role) for role in ROLES}
+
+    @property
+    def sent(self) -> _Direction:
+        return self._directions[self._own]
+
+    @property
+    def received(self) -> _Direction:
+        return next(d for role, d in self._directions.items() if role != self._own)
+
+    def unmark(self) -> None:
+        """The block was aborted: its bytes wait for the next block's tags."""
+        for direction in self._directions.values():
+            direction.unmark()
+
+    def cut(self) -> Covered:
+        """What both directions carried up to their marks."""
+        alice, bob = (self._directions[role].cut() for role in ROLES)
+        return Covered(self._psk, self.session_id, alice, bob)
+
+    @property
+    def bytes(self) -> int:
+        return sum(d.bytes for d in self._directions.values())
+
+    def close(self) -> None:
+        for direction in self._directions.values():
+            direction.close()
+
+
+def statement(session_id: bytes, block: int, position: int, alice_tag: bytes) -> bytes:
+    """What Bob's tag says: I have verified Alice's tag of this block and stored its key."""
+    return _STATEMENT.pack(session_id, b"bob prepared", block, position, alice_tag)
+
+
+def bob_tag(psk: PreSharedKey, said: bytes, pad: SecretBits, position: int) -> bytes:
+    """Bob's tag of a :func:`statement`; Alice computes it again to check."""
+    with psk.mac_key("bob") as key:
+        mac = PolyMac(key)
+    try:
+        mac.update(said)
+        tag = mac.tag(pad, 0)
+    finally:
+        mac.close()
+    head = said[:32] + _MASK.pack(b"bob", position)
+    return _xor(tag, psk.tag_mask(head + hashlib.sha256(said).digest()))
+
+
+def key_is_fresh(position: int) -> bool:
+    """Whether the pre-shared hash keys may make the tags of one more block. Bob's key makes two
+    tags a block (his own, and his half of hers), and each block takes a pad."""
+    return 2 * (position // PAD_BYTES) + 2 <= MAX_TAGS_PER_KEY
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))

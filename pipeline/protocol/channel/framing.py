@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from photonlink.hal.errors import PhotonlinkError
 
 HEADER_BYTES = 4
+MAC_BYTES = 16  # end every frame but those of the handshake
 MAX_PAYLOAD_BYTES = (1 << 24) - 1
 
 
@@ -36,7 +37,7 @@ class FrameReader:
     """Cuts a byte stream into frames. ``limits``: longest payload by type; others are refused."""
 
     def __init__(self, limits: Mapping[int, int]) -> None:
-        self._limits = limits
+        self.limits = limits  # may be exchanged between two frames
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -61,7 +62,7 @@ class FrameReader:
             del self._buffer[:position]
 
     def _check(self, kind: int, length: int) -> None:
-        limit = self._limits.get(kind)
+        limit = self.limits.get(kind)
         if limit is None:
             raise ProtocolError("unknown_message", f"no message has type {kind:#04x}")
         if length > limit:

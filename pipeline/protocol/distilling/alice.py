@@ -1,79 +1,99 @@
-"""Alice's steps of a block: close, judge, answer parities, verify, draw the seed, commit."""
+"""Alice's steps of a block: close, sift, judge, answer parities, verify, offer."""
 
 from __future__ import annotations
 
-from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.block_record import Refill, plan_refill
+import numpy as np
+
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
-from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.distilling.shared import UNPAID, Distilling
+from photonlink.pipeline.protocol.distilling.shared import Closed, Distilling
+from photonlink.pipeline.protocol.distilling.sifted import (
+    OpenSide,
+    SiftedBlock,
+    pack_bits,
+    unpack_bits,
+)
 from photonlink.pipeline.protocol.messages import (
     AbortBlock,
-    Amplify,
+    Bases,
     CascadeReply,
     CascadeRequest,
     CloseBlock,
-    Commit,
-    Committed,
     Disclosure,
     Estimate,
-    PoolName,
-    Prepared,
     Reconciled,
+    Sift,
     Verify,
     VerifyResult,
 )
-from photonlink.pipeline.protocol.sifting.sifted import RawBlock
-from photonlink.pipeline.stages import amplify, reconcile, verify
-from photonlink.pipeline.stages.estimate import SideFigures, count_errors, judge
+from photonlink.pipeline.protocol.printing import printable
+from photonlink.pipeline.protocol.tentative import Mark, Offer, Tentative
+from photonlink.pipeline.stages import reconcile, verify
+from photonlink.pipeline.stages.estimate import count_errors, judge_errors
 
 
 class AliceDistilling(Distilling):
-    """See docs/protocol.md, "A block". Handlers run only for messages whose tag was verified,
-    except Cascade requests, which the tag of VerifyResult covers."""
+    """See docs/protocol.md, "A block"."""
 
-    def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx)
+    def __init__(self, view: Tentative) -> None:
+        super().__init__(view)
         self._answerer: reconcile.Answerer | None = None
-        self._secret: SecretBits | None = None
-        self._refill = Refill(0, 0)
 
-    def close_block(self, raw: RawBlock, duration_s: float, *, rest: bool) -> None:
-        self.begin(raw, self.ctx.next_block, duration_s, rest=rest)
-        n, k = len(raw.key), len(raw.test)
-        self.ctx.send(CloseBlock(self.block, n + k, n, k))
-        self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = (Disclosure,)
+    def close_block(self, closed: Closed) -> None:
+        self.begin(closed, self.view.next_block)
+        self.view.say(CloseBlock(self.block.block, len(closed.raw)))
+        self._expected = (Bases,)
+
+    def on_bases(self, message: Bases) -> None:
+        """Bob has told his: answer which pairs share a basis, and disclose the others."""
+        self.expect(message)
+        raw, n = self.closed.raw, len(self.closed.raw)
+        if message.pairs != n:
+            raise ProtocolError("malformed_message", "bases of another number of pairs")
+        mask = unpack_bits(n, message.bases) == raw.basis
+        self._sifted = SiftedBlock.of(raw, mask, self.closed.step_ps)
+        self.count_sifted()
+        opened = int(np.count_nonzero(~mask))
+        body = pack_bits(mask) + self.sifted.open.pack(self.closed.step_ps)
+        self.view.say(Sift(self.block.block, n, opened, body))
+        self._expected = (Disclosure, AbortBlock)
 
     def on_disclosure(self, message: Disclosure) -> None:
+        """Bob's verdict was good: count the errors, judge everything."""
         self.expect(message)
-        raw, k = self.bits, len(self.bits.test)
-        if message.n_bits != k or len(message.bits) != (k + 7) // 8:
+        sifted, k = self.sifted, len(self.sifted.test)
+        test_bytes = (k + 7) // 8
+        split = len(message.body) - test_bytes
+        if message.test_bits != k or message.disclosed != len(sifted.open_basis) or split < 0:
             raise ProtocolError("malformed_message", "the disclosed bits have another number")
-        own = raw.test.disclose()
-        self.test_errors, self.test_counted = count_errors(own, message.bits), True
-        ones = [int.from_bytes(bits, "big").bit_count() for bits in (own, message.bits)]
-        reason = judge(
-            self.ctx.parameters,
-            key_bits=len(raw.key),
-            errors=self.test_errors,
-            alice=SideFigures(raw.events, raw.multi_clicks, k, ones[0]),
-            bob=SideFigures(message.events, message.multi_clicks, k, ones[1]),
-        )
+        bob = OpenSide.unpack(message.body[:split], sifted.open_basis, self.closed.step_ps)
+        told = message.body[split:]
+        unpack_bits(k, told)
+        self.block.test_errors = count_errors(sifted.test.disclose(), told)
+        self.block.test_counted = True
+        reason = judge_errors(
+            self.view.parameters,
+            key_bits=len(sifted.key),
+            test_bits=k,
+            errors=self.block.test_errors,
+        ) or self.own_verdict(sifted.open, bob)
         if reason is not None:
-            self._abort(reason)
+            self.abort(reason)
             return
-        seed = self.ctx.randomness(reconcile.SEED_BYTES)
-        qber = reconcile.start_qber(self.test_errors, k)
+        self._start_correction()
+
+    def _start_correction(self) -> None:
+        seed = self.view.randomness(reconcile.SEED_BYTES)
+        errors, n = self.block.test_errors, len(self.sifted.key)
+        qber = reconcile.start_qber(errors, len(self.sifted.test))
         self._answerer = reconcile.Answerer(
-            raw.key,
+            self.sifted.key,
             qber=qber,
             seed=seed,
-            leak_cap_bits=self.ctx.parameters.leak_cap_bits(len(raw.key)),
-            max_rounds=self.ctx.parameters.max_rounds,
+            leak_cap_bits=self.view.parameters.leak_cap_bits(n),
+            max_rounds=self.view.parameters.max_rounds,
         )
-        self.ctx.send(Estimate(self.block, self.test_errors, qber, seed))
-        self._expected = (CascadeRequest, Reconciled)
+        self.view.say(Estimate(self.block.block, errors, qber, seed))
+        self._expected = (CascadeRequest, Reconciled, AbortBlock)
 
     def on_cascade_request(self, message: CascadeRequest) -> None:
         self.expect(message)
@@ -81,77 +101,44 @@ class AliceDistilling(Distilling):
         try:
             reply = self._answerer.answer(message.body)
         except reconcile.LeakCapReached:
-            self.leak_bits = self._answerer.leak_bits
-            self._abort(
-                f"leak_cap_reached: Bob asks for more than "
-                f"{self.ctx.parameters.leak_cap_bits(len(self.bits.key))} parities"
-            )
+            self.block.leak_bits = self._answerer.leak_bits
+            cap = self.view.parameters.leak_cap_bits(len(self.sifted.key))
+            self.abort(f"leak_cap_reached: Bob asks for more than {cap} parities")
             return
         except reconcile.ReconcileError as error:
             raise ProtocolError("malformed_message", f"Cascade request: {error}") from error
-        self.leak_bits, self.rounds = self._answerer.leak_bits, self._answerer.rounds
-        self.ctx.send(CascadeReply(reply))
+        self.block.leak_bits, self.block.rounds = self._answerer.leak_bits, self._answerer.rounds
+        self.view.say(CascadeReply(reply))
 
     def on_reconciled(self, message: Reconciled) -> None:
         self.expect(message)
-        if message.errors_corrected > len(self.bits.key):
+        if message.errors_corrected > len(self.sifted.key):
             raise ProtocolError("malformed_message", "more errors than bits")
-        self.errors_corrected = message.errors_corrected
-        point = self.ctx.randomness(verify.POINT_BYTES)
-        digest = verify.digest(self.bits.key, point, self.ctx.parameters.eps_cor)
-        self.ctx.send(Verify(self.block, self.leak_bits, point, digest))
-        self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = (VerifyResult,)
+        self.block.errors_corrected = message.errors_corrected
+        point = self.view.randomness(verify.POINT_BYTES)
+        digest = verify.digest(self.sifted.key, point, self.view.parameters.eps_cor)
+        self.view.say(Verify(self.block.block, self.block.leak_bits, point, digest))
+        self.view.wish(Mark(sent=True))
+        self._expected = (VerifyResult, AbortBlock)
 
     def on_verify_result(self, message: VerifyResult) -> None:
+        """Equal: the commitment takes the key over, with what both tags will cover."""
         self.expect(message)
-        n, k = len(self.bits.key), len(self.bits.test)
         if message.equal != 1:
-            self.finish("verification_failed: the keys differ after reconciliation")
+            self.end("verification_failed: the keys differ after reconciliation")
             return
-        self.lengths = amplify.secret_length(self.ctx.parameters, n, k, self.leak_bits)
-        length = self.lengths.charged.length
-        if self.authentication_too_weak:
-            self._abort("authentication_too_weak: the tags exceed the agreed epsilon")
-            return
-        if length == 0:
-            self._abort(f"{UNPAID}: {self.lengths.charged.reason}")
-            return
-        self._refill = plan_refill(self.ctx, length)
-        seed = self.ctx.randomness(amplify.seed_bytes(n))
-        self._secret = amplify.amplify(self.bits.key, seed, length)
-        self.ctx.send(
-            Amplify(
-                self.block, length, self._refill.handshake_bytes, self._refill.block_bytes, seed
-            )
+        key = self.sifted.key.slice(0, len(self.sifted.key))
+        self.view.wish(
+            Offer(self.block, key, message.alice_pad, message.bob_pad, self.view.peer_provenance)
         )
-        self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = (Prepared,)
+        self.drop()
 
-    def on_prepared(self, message: Prepared) -> None:
+    def on_abort(self, message: AbortBlock) -> None:
         self.expect(message)
-        assert self._secret is not None  # noqa: S101 - set with the seed
-        secret, self._secret = self._secret, None
-        self.prepare(secret, self._refill)
-        self.ctx.send(Commit(self.block))
-        self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = (Committed,)
-
-    def on_committed(self, message: Committed) -> None:
-        self.expect(message)
-        self.release()
-
-    def _abort(self, reason: str) -> None:
-        text = reason.encode()[: AbortBlock.TAIL_BYTES]
-        self.ctx.send(AbortBlock(self.block, self.test_errors, text))
-        self.ctx.send_tag(PoolName.BLOCK)
-        self.finish(reason)
+        self.end(printable(message.reason.decode("utf-8", "replace")))
 
     def drop(self) -> None:
         super().drop()
         if self._answerer is not None:
             self._answerer.close()
             self._answerer = None
-        if self._secret is not None:
-            self._secret.close()
-            self._secret = None

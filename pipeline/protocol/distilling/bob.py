@@ -1,59 +1,95 @@
-"""Bob's steps of a block: check the count, disclose, correct, compare, prepare, release."""
+"""Bob's steps of a block: tell bases, disclose, judge, correct, compare, reserve the pads."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from photonlink.pipeline.native.secret import SecretBits
-from photonlink.pipeline.protocol.block_record import Refill
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
-from photonlink.pipeline.protocol.channel.handshake import printable
-from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.distilling.shared import Distilling
+from photonlink.pipeline.protocol.distilling.shared import Closed, Distilling
+from photonlink.pipeline.protocol.distilling.sifted import (
+    OpenSide,
+    SiftedBlock,
+    pack_bits,
+    unpack_bits,
+)
 from photonlink.pipeline.protocol.messages import (
+    BLOCK_NONCE_BYTES,
     AbortBlock,
-    Amplify,
+    Bases,
     CascadeReply,
     CascadeRequest,
-    Commit,
-    Committed,
     Disclosure,
     Estimate,
-    PoolName,
-    Prepared,
     Reconciled,
+    Sift,
     Verify,
     VerifyResult,
 )
-from photonlink.pipeline.protocol.sifting.sifted import RawBlock
-from photonlink.pipeline.stages import amplify, reconcile, verify
+from photonlink.pipeline.protocol.printing import printable
+from photonlink.pipeline.protocol.tentative import Expect, Mark, Tentative
+from photonlink.pipeline.stages import reconcile, verify
+from photonlink.pipeline.stages.estimate import judge_errors
 
 
 class BobDistilling(Distilling):
-    """See docs/protocol.md, "A block". Handlers run only for messages whose tag was verified,
-    except Estimate and Cascade replies, which the tag of Verify covers."""
+    """See docs/protocol.md, "A block"."""
 
-    tags_at_begin = 1  # of CloseBlock
-
-    def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx)
+    def __init__(self, view: Tentative) -> None:
+        super().__init__(view)
         self._corrector: reconcile.Corrector | None = None
         self._corrected: SecretBits | None = None
+        self._parities = (0, 0)  # received: at least, at most (answers come in whole bytes)
 
-    def on_close(self, raw: RawBlock, block: int, duration_s: float, *, rest: bool) -> None:
-        """The sifting of the block is authenticated: disclose the test basis."""
-        self.begin(raw, block, duration_s, rest=rest)
-        k = len(raw.test)
-        bits = raw.test.disclose()
-        self.ctx.send(Disclosure(block, k, raw.events, raw.multi_clicks, bits))
-        self.ctx.send_tag(PoolName.BLOCK)
+    def on_close(self, closed: Closed, block: int) -> None:
+        """The block has closed on both sides: only now the bases of its pairs are told."""
+        self.begin(closed, block)
+        raw = closed.raw
+        nonce = self.view.randomness(BLOCK_NONCE_BYTES)
+        self.view.say(Bases(block, nonce, len(raw), pack_bits(raw.basis)))
+        self._parities = (0, 0)
+        self._expected = (Sift, AbortBlock)
+
+    def on_sift(self, message: Sift) -> None:
+        """Disclose the pairs in different bases and the test basis, unless the verdict is bad."""
+        self.expect(message)
+        raw, n, step = self.closed.raw, len(self.closed.raw), self.closed.step_ps
+        mask_bytes = (n + 7) // 8
+        if message.pairs != n:
+            raise ProtocolError("malformed_message", "a mask of another number of pairs")
+        mask = unpack_bits(n, message.body[:mask_bytes]).astype(np.bool_)
+        if message.disclosed != int(np.count_nonzero(~mask)):
+            raise ProtocolError("malformed_message", "another number of disclosed pairs")
+        self._sifted = SiftedBlock.of(raw, mask, step)
+        self.count_sifted()
+        sifted = self.sifted
+        alice = OpenSide.unpack(message.body[mask_bytes:], sifted.open_basis, step)
+        reason = self.own_verdict(alice, sifted.open)
+        if reason is not None:
+            self.abort(reason)
+            return
+        k = len(sifted.test)
+        body = sifted.open.pack(step) + sifted.test.disclose()
+        self.view.say(Disclosure(self.block.block, message.disclosed, k, body))
         self._expected = (Estimate, AbortBlock)
 
     def on_estimate(self, message: Estimate) -> None:
         self.expect(message)
-        if not 0 <= message.qber_hint <= 0.5 or message.test_errors > len(self.bits.test):
+        k = len(self.sifted.test)
+        if not 0 <= message.qber_hint <= 0.5 or message.test_errors > k:
             raise ProtocolError("malformed_message", "an estimate that cannot be")
-        self.test_errors, self.test_counted = message.test_errors, True
+        self.block.test_errors, self.block.test_counted = message.test_errors, True
+        reason = judge_errors(
+            self.view.parameters,
+            key_bits=len(self.sifted.key),
+            test_bits=k,
+            errors=message.test_errors,
+        )
+        if reason is not None:
+            self.abort(reason)
+            return
         self._corrector = reconcile.Corrector(
-            self.bits.key, qber=message.qber_hint, seed=message.seed
+            self.sifted.key, qber=message.qber_hint, seed=message.seed
         )
         self._ask()
 
@@ -61,13 +97,13 @@ class BobDistilling(Distilling):
         assert self._corrector is not None  # noqa: S101 - set with the estimate
         request = self._corrector.request()
         if request is not None:
-            self.ctx.send(CascadeRequest(request))
+            self.view.say(CascadeRequest(request))
             self._expected = (CascadeReply, AbortBlock)
             return
-        self.errors_corrected = self._corrector.errors_corrected
-        self.rounds = self._corrector.rounds
+        self.block.errors_corrected = self._corrector.errors_corrected
+        self.block.rounds = self._corrector.rounds
         self._corrected = self._corrector.corrected()
-        self.ctx.send(Reconciled(self.block, self.errors_corrected, self.rounds))
+        self.view.say(Reconciled(self.block.block, self.block.errors_corrected, self.block.rounds))
         self._expected = (Verify, AbortBlock)
 
     def on_cascade_reply(self, message: CascadeReply) -> None:
@@ -75,58 +111,36 @@ class BobDistilling(Distilling):
         assert self._corrector is not None  # noqa: S101 - set with the estimate
         try:
             self._corrector.receive(message.body)
+            low, high = self._parities
+            self._parities = (low + 8 * len(message.body) - 7, high + 8 * len(message.body))
             self._ask()
         except reconcile.ReconcileError as error:
             raise ProtocolError("malformed_message", f"Cascade reply: {error}") from error
 
     def on_verify(self, message: Verify) -> None:
+        """Alice's hash and the leak she charges, against what came here."""
         self.expect(message)
         assert self._corrected is not None  # noqa: S101 - set when Cascade ended
-        self.leak_bits = message.leak_bits
-        eps_cor = self.ctx.parameters.eps_cor
-        equal = verify.matches(self._corrected, message.point, eps_cor, message.digest)
-        self.ctx.send(VerifyResult(self.block, int(equal)))
-        self.ctx.send_tag(PoolName.BLOCK)
-        if not equal:
-            self.finish("verification_failed: the keys differ after reconciliation")
-            return
-        self._expected = (Amplify, AbortBlock)
-
-    def on_amplify(self, message: Amplify) -> None:
-        self.expect(message)
-        assert self._corrected is not None  # noqa: S101 - set when Cascade ended
-        n, k = len(self.bits.key), len(self.bits.test)
-        self.lengths = amplify.secret_length(self.ctx.parameters, n, k, self.leak_bits)
-        length = self.lengths.charged.length
-        refill = Refill(message.refill_handshake_bytes, message.refill_block_bytes)
-        if (
-            message.secret_bits != length
-            or length == 0
-            or len(message.seed) != amplify.seed_bytes(n)
-            or not refill.possible(length)
-        ):
-            raise ProtocolError(
-                "length_mismatch",
-                f"the peer says {message.secret_bits} secret bits, {length} were computed here",
+        self.view.wish(Mark(sent=False))
+        self.block.leak_bits = message.leak_bits
+        low, high = self._parities
+        if not low <= message.leak_bits <= high:
+            self.abort(
+                f"leak_mismatch: {message.leak_bits} parities are charged, {low} to {high} came"
             )
-        secret = amplify.amplify(self._corrected, message.seed, length)
-        self.prepare(secret, refill)
-        self.ctx.send(Prepared(self.block))
-        self.ctx.send_tag(PoolName.BLOCK)
-        self._expected = (Commit,)
-
-    def on_commit(self, message: Commit) -> None:
-        """Both keys exist: confirm with an older pad, then release key and refill."""
-        self.expect(message)
-        self.ctx.send(Committed(self.block))
-        self.ctx.send_tag(PoolName.BLOCK)
-        self.release()
+            return
+        eps_cor = self.view.parameters.eps_cor
+        if not verify.matches(self._corrected, message.point, eps_cor, message.digest):
+            self.view.say(VerifyResult(self.block.block, 0, 0, 0))
+            self.end("verification_failed: the keys differ after reconciliation")
+            return
+        key, self._corrected = self._corrected, None
+        self.view.wish(Expect(self.block, key, self.view.peer_provenance))
+        self.drop()
 
     def on_abort(self, message: AbortBlock) -> None:
         self.expect(message)
-        self.test_errors = min(message.test_errors, len(self.bits.test))
-        self.test_counted = True
-        self.finish(printable(message.reason.decode("utf-8", "replace")))
+        self.end(printable(message.reason.decode("utf-8", "replace")))
 
     def drop(self) -> None:
         super().drop()

@@ -1,4 +1,8 @@
-"""When a block closes: the same rule, run on both nodes over the same public slots."""
+"""When a block closes: the same rule, run on both nodes over the same public slots.
+
+It looks at times alone: pairs and seconds. Bases are told only after a block has closed, and no
+pair is added after: who stops a block early, for whatever she has learned, chooses among times.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ _SMALL_BLOCK_F = 1.25  # Cascade's leak over the Shannon limit in blocks of some
 
 
 def rest_pays(parameters: AgreedParameters, n: int, k: int, seen_rate: float | None) -> bool:
-    """Whether the rest at the end of input, ``n`` key and ``k`` test bits, can still give key.
+    """Whether the rest at the end of input, ``n`` key and ``k`` test bits as expected, can still
+    give key.
 
     seen_rate: error rate of an earlier block; the rest may be three sigma worse. None: there was
     none, and an optimist's rate makes sure that a refusal is never a guess.
@@ -31,10 +36,7 @@ def rest_pays(parameters: AgreedParameters, n: int, k: int, seen_rate: float | N
 
 @dataclass(slots=True)
 class BlockRule:
-    """A block closes on its total of sifted bits or on time, never on counts per basis.
-
-    ``closed_at``: how many bits the block has, once it is known.
-    """
+    """``closed_at``: how many pairs the block has, once it is known."""
 
     parameters: AgreedParameters
     closed_at: int | None = None
@@ -43,7 +45,7 @@ class BlockRule:
     _next_start_ps: int | None = None
 
     def slot(self, start_ps: int, end_ps: int, total: int) -> None:
-        """One key slot of Bob's time has been sifted; ``total`` bits wait now."""
+        """One key slot of Bob's time has been paired; ``total`` pairs wait now."""
         if self.closed_at is not None:
             if self._next_start_ps is None:
                 self._next_start_ps = start_ps
@@ -51,8 +53,8 @@ class BlockRule:
         if self.start_ps is None:
             self.start_ps = start_ps
         self.end_ps = end_ps
-        if total >= self.parameters.block_sifted_bits:
-            self.closed_at = self.parameters.block_sifted_bits
+        if total >= self.parameters.block_pairs:
+            self.closed_at = self.parameters.block_pairs
         elif end_ps - self.start_ps >= self.parameters.block_max_s * 1e12:
             if total:
                 self.closed_at = total
@@ -65,8 +67,8 @@ class BlockRule:
         self.start_ps, self._next_start_ps = self._next_start_ps, None
         if self.start_ps is None and remaining:
             self.start_ps = self.end_ps
-        enough = remaining >= self.parameters.block_sifted_bits
-        self.closed_at = self.parameters.block_sifted_bits if enough else None
+        enough = remaining >= self.parameters.block_pairs
+        self.closed_at = self.parameters.block_pairs if enough else None
         return duration_s
 
     def reset(self) -> None:

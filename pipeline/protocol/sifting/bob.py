@@ -1,4 +1,4 @@
-"""Bob announces: times on the agreed grid and bases, only for time he has recorded, once."""
+"""Bob announces: times on the agreed grid and nothing else, only for time he has recorded, once."""
 
 from __future__ import annotations
 
@@ -9,29 +9,21 @@ import numpy as np
 
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
-from photonlink.pipeline.protocol.context import Context
-from photonlink.pipeline.protocol.messages import (
-    Announcement,
-    DelaysInForce,
-    IntervalKind,
-    Request,
-    SetDelays,
-    Sifted,
-)
+from photonlink.pipeline.protocol.messages import Announcement, IntervalKind, Paired, Request
+from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.protocol.sifting.peer_taggers import unpack_bitmap
 from photonlink.pipeline.protocol.sifting.shared import Sifting, pack_intervals
-from photonlink.pipeline.stages.events import EventBufferError
+from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.sift import encode_announcement, encode_calibration
-from photonlink.pipeline.stages.window import LETTERS, EventWindow
+from photonlink.pipeline.stages.window import EventWindow
 
 MAX_PENDING = 64
-DELAYS_SETTLE_PS = 10**8  # tags waiting at the border still carry the old delays
 _TOO_FAR_PS = 600 * 10**12
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A key slot that waits for Alice's verdict."""
+    """A key slot that waits for Alice's pairs."""
 
     request: Request
     window: EventWindow
@@ -40,8 +32,8 @@ class Answered:
 class BobSifting(Sifting):
     """Answers requests in order; every moment of his time at most once."""
 
-    def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx)
+    def __init__(self, view: Tentative, tags: OwnTags) -> None:
+        super().__init__(view, tags)
         self._pending: deque[Request] = deque()
         self._answered: deque[Answered] = deque()
         self._asked_until_ps = -(1 << 61)
@@ -55,7 +47,7 @@ class BobSifting(Sifting):
         """Raises ProtocolError for what an honest Alice never asks."""
         if self.sift is None:
             raise ProtocolError("unexpected_message", "a request before both acquisitions")
-        longest = self.ctx.parameters.slot_s * 1e12 + 1
+        longest = self.view.parameters.slot_s * 1e12 + 1
         if (
             message.slot != self._next_slot
             or message.kind not in set(IntervalKind)
@@ -75,7 +67,7 @@ class BobSifting(Sifting):
         self.pump()
 
     def pump(self) -> None:
-        while self._pending and self.running:
+        while self._pending:
             request = self._pending[0]
             if request.end_ps > self.buffer.horizon_ps and not self.ended:
                 return
@@ -90,49 +82,39 @@ class BobSifting(Sifting):
         beyond = [(upto, end)] if upto < end else []
         if request.kind == IntervalKind.KEY:
             window = self.buffer.window(start, upto) if known else _empty(start, end)
-            body = encode_announcement(window.time_ps, window.basis, start, self.sift.bin_ps)
+            body = encode_announcement(window.time_ps, start, self.sift.bin_ps)
             self._answered.append(Answered(request, window))
         else:
             spent = self.buffer.labelled(start, upto) if known else None
             window = spent or _empty(start, end)
             detector = spent.detector if spent else np.empty(0, np.uint8)
             body = encode_calibration(window.time_ps, detector, start)
-            if not self._answered:  # key slots before this one still wait for their verdict
+            if not self._answered:  # key slots before this one still wait for their pairs
                 self.buffer.discard_before(upto)
         n_lost, lost = pack_intervals([*window.lost, *beyond], start, end)
-        self.ctx.send(Announcement(request.slot, request.kind, n_lost, lost + body))
+        self.view.say(Announcement(request.slot, request.kind, n_lost, lost + body))
 
-    def on_sifted(self, message: Sifted) -> None:
+    def on_paired(self, message: Paired) -> None:
+        """Keep the pairs; unpaired events are spent."""
         if not self._answered or self._answered[0].request.slot != message.slot:
-            raise ProtocolError("malformed_message", f"slot {message.slot} awaits no verdict")
+            raise ProtocolError("malformed_message", f"slot {message.slot} awaits no pairs")
         answered = self._answered.popleft()
         window, request = answered.window, answered.request
         if message.n_events != len(window):
-            raise ProtocolError("malformed_message", "the verdict has another number of events")
+            raise ProtocolError("malformed_message", "the pairs are of another number of events")
         kept = unpack_bitmap(len(window), message.bitmap)
         bits = self.buffer.take_bits(kept + window.first) if len(kept) else SecretBits(0)
-        self.row.append(bits, window.basis[kept], len(window), window.multi_clicks)
+        self.row.append(
+            bits, window.basis[kept], self._offsets(window)[kept], len(window), window.multi_clicks
+        )
         self.buffer.discard_before(window.end_ps)
         self.rule.slot(request.start_ps, request.end_ps, self.row.total)
 
-    def on_set_delays(self, message: SetDelays) -> None:
-        """Apply at once; answer from when on they hold."""
-        now = self.buffer.delay_ps
-        added = dict(
-            zip(LETTERS, (message.h_ps, message.v_ps, message.d_ps, message.a_ps), strict=True)
-        )
-        try:
-            self.buffer.set_delays({c: now[c] + added[c] for c in LETTERS})
-        except EventBufferError as error:
-            raise ProtocolError("malformed_message", error.what) from error
-        self.ctx.send(DelaysInForce(self.buffer.horizon_ps + DELAYS_SETTLE_PS))
-
-    def reset(self) -> None:
-        super().reset()
-        self._pending.clear()
-        self._answered.clear()
-        self._next_slot = 0
-        self._asked_until_ps = -(1 << 61)  # what was asked before is discarded, not remembered
+    def _offsets(self, window: EventWindow) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Full times minus the centres of the bins that were announced for them."""
+        assert self.sift is not None  # noqa: S101 - a slot was answered
+        bin_ps = self.sift.bin_ps
+        return window.time_ps - (window.time_ps // bin_ps * bin_ps + bin_ps // 2)
 
 
 def _empty(start_ps: int, end_ps: int) -> EventWindow:

@@ -8,36 +8,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photonlink.pipeline.protocol.context import Context
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.peer_taggers import HINT_TOLERANCE_S, hints_ps
+from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.clock.recovery import (
     FREQUENCY,
     ClockParameters,
     ClockRecovery,
     NoLock,
 )
-from photonlink.pipeline.stages.delays import DelayEstimator, Delays
 from photonlink.pipeline.stages.events import EventBuffer
 from photonlink.pipeline.stages.sift import SiftParameters
-from photonlink.pipeline.stages.window import Int64s, Interval, Uint8s
-from photonlink.pipeline.status.model import Severity
+from photonlink.pipeline.stages.window import Int64s, Interval
 
 PS = 10**12
 _TOLERANCE_PS = round(HINT_TOLERANCE_S * PS)
 _MARGIN_PS = 10**9  # clock error and detector delays never reach this far
 _ATTEMPTS_PS = tuple(round(s * PS) for s in (1.0, 2.0, 3.5, 5.0))
 _SLIDE_PS = 5 * PS // 2
+_MAX_COLLECTED = 1 << 23  # events
 
 
 @dataclass(slots=True)
 class Announced:
-    """One acquisition slot of Bob's: calibration data, never key."""
+    """One acquisition slot of Bob's, whose events are spent."""
 
     start_ps: int
     end_ps: int
     time_ps: Int64s
-    detector: Uint8s
 
 
 @dataclass(slots=True)
@@ -60,9 +58,9 @@ class ClockFinder:
     """Finds, tracks and finds again. ``locked``: key slots may be asked for."""
 
     def __init__(
-        self, ctx: Context, sift: SiftParameters, alice: Acquisition, bob: Acquisition
+        self, view: Tentative, sift: SiftParameters, alice: Acquisition, bob: Acquisition
     ) -> None:
-        self._ctx, self._sift = ctx, sift
+        self._view = view
         parameters = ClockParameters(sigma_ps=sift.sigma_ps)
         self._hints = hints_ps(alice, bob)
         self._tries = [
@@ -106,7 +104,10 @@ class ClockFinder:
     # ---- finding ----
 
     def collect(self, announced: Announced) -> None:
+        """Bounded, whatever a peer announces: the oldest goes first."""
         self._data.append(announced)
+        while sum(len(d.time_ps) for d in self._data) > _MAX_COLLECTED and len(self._data) > 1:
+            self._data.popleft()
 
     def attempt(self, buffer: EventBuffer, *, ended: bool) -> bool:
         """Try to lock when there is enough new data. True: locked just now.
@@ -124,7 +125,7 @@ class ClockFinder:
             tell = ended or one.stage == len(_ATTEMPTS_PS) - 1
             failed = self._acquire(one.clock, buffer, slots, explain=tell)
             if failed is None:
-                self._data = deque(slots)
+                self._data.clear()
                 self._tries = [Try(one.clock)]
                 return True
             one.failed(slots[0].start_ps if slots else 0)
@@ -133,7 +134,7 @@ class ClockFinder:
         if told:
             reason = FREQUENCY if FREQUENCY in told else told[-1]
             text = f"Bob's clock was not found: {reason}"
-            self._ctx.raise_alarm("clock_not_found", text, Severity.MAJOR)
+            self._view.raise_alarm("clock_not_found", text)
         self.hopeless = ended
         self._forget(buffer)
         return False
@@ -170,8 +171,8 @@ class ClockFinder:
         if isinstance(result, NoLock):
             return result.reason
         self._clock = clock
-        self._ctx.clear_alarm("clock_not_found")
-        self._ctx.clear_alarm("clock_lost")
+        self._view.clear_alarm("clock_not_found")
+        self._view.clear_alarm("clock_lost")
         return None
 
     def _forget(self, buffer: EventBuffer) -> None:
@@ -183,22 +184,6 @@ class ClockFinder:
             lowest = min(self._own_interval(one.clock, self._data)[0] for one in self._tries)
             buffer.discard_before(min(lowest, buffer.horizon_ps))
 
-    def equalise(self, buffer: EventBuffer) -> Delays | None:
-        """Delays of all eight detectors from the data that gave the lock; spends them."""
-        if not self._data:
-            return None
-        estimator = DelayEstimator(sigma_ps=self._sift.sigma_ps, window_ps=self._sift.window_ps)
-        low = min(self.to_alice(self._data[0].start_ps), buffer.horizon_ps)
-        high = min(self.to_alice(self._data[-1].end_ps), buffer.horizon_ps)
-        own = buffer.labelled(max(low, high - 5 * PS), high)
-        estimator.add(
-            own,
-            self.all_to_alice(np.concatenate([d.time_ps for d in self._data])),
-            np.concatenate([d.detector for d in self._data]),
-        )
-        self._data.clear()
-        return estimator.solve()
-
     # ---- following ----
 
     def track(self, alice_ps: Int64s, bob_ps: Int64s) -> None:
@@ -207,16 +192,14 @@ class ClockFinder:
         clock.track(alice_ps, bob_ps)
         if not clock.locked:
             self._data.clear()
-            self._ctx.raise_alarm(
-                "clock_lost", f"lock on Bob's clock lost: {clock.lost_reason}", Severity.MAJOR
-            )
+            self._view.raise_alarm("clock_lost", f"lock on Bob's clock lost: {clock.lost_reason}")
         if clock.drift_alarm:
-            self._ctx.raise_alarm(
+            self._view.raise_alarm(
                 "clock_drift",
                 f"Bob's clock drifts by {clock.drift_ppb_per_s:.1f} ppb/s: no such oscillator",
             )
         else:
-            self._ctx.clear_alarm("clock_drift")
+            self._view.clear_alarm("clock_drift")
 
     def show(self, at_ps: int) -> dict[str, float | bool | None]:
         """Public figures for displays, by the names of LinkState."""

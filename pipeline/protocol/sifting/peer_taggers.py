@@ -13,6 +13,8 @@ from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.sift import SiftParameters, coincidence_parameters
 
 HINT_TOLERANCE_S = 0.4
+MAX_HOST_TIME_S = 1e11  # the year 5138
+MAX_HOSTS_APART_S = 1e6
 MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart did not mean the same time
 
 
@@ -44,7 +46,11 @@ def check(message: Acquisition) -> Acquisition:
         raise ProtocolError("malformed_message", "the peer's tagger has an impossible resolution")
     if abs(message.start_ps) > 1 << 60 or abs(message.origin_ps) > 1 << 62:
         raise ProtocolError("malformed_message", "the peer's acquisition starts out of range")
-    if message.provenance >= len(Provenance):
+    if not 0 <= message.host_time_s < MAX_HOST_TIME_S or not (
+        0 <= message.uncertainty_s < MAX_RAW_SPREAD_S
+    ):
+        raise ProtocolError("malformed_message", "the peer's acquisition started at no time")
+    if message.provenance >= len(Provenance) or message.host_stamped > 1:
         raise ProtocolError("malformed_message", "the peer's tags have an unknown provenance")
     return message
 
@@ -55,7 +61,14 @@ def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
     Without them: as if both instruments' own clocks agreed, then as if both started together.
     """
     if alice.host_stamped and bob.host_stamped:
-        return (round((alice.host_time_s - bob.host_time_s) * 1e12),)
+        apart_s = alice.host_time_s - bob.host_time_s
+        if abs(apart_s) > MAX_HOSTS_APART_S:
+            raise ProtocolError(
+                "malformed_message",
+                f"the two taggers started {abs(apart_s):.3g} s apart by their hosts' clocks",
+                hint="Set both hosts' clocks (NTP).",
+            )
+        return (round(apart_s * 1e12),)
     raw = alice.origin_ps - bob.origin_ps
     together = bob.start_ps - alice.start_ps
     apart_s = abs(raw - together) * 1e-12

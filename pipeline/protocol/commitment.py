@@ -1,0 +1,387 @@
+"""From equal keys to released ones: the two one-time tags of a block, and what survives a cut.
+
+Alice offers: she stores the key, spends her pad, sends Amplify under it. Bob verifies, stores the
+key, spends his pad, answers Prepared. Alice verifies, releases, sends Commit; Bob releases. Nothing
+is computed twice: after a cut the same bytes are sent again, and prove themselves. Only a crash
+burns a block that both had agreed on. A block that ends earlier has cost no pad.
+
+This is the one place that makes a ``Verified``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from photonlink.hal.tags import Provenance
+from photonlink.pipeline.keys.ledger import PAD_BYTES
+from photonlink.pipeline.keys.pads import DIRECTIONS
+from photonlink.pipeline.keys.policy import least_real
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
+from photonlink.pipeline.protocol.channel import authentication
+from photonlink.pipeline.protocol.channel.authentication import Covered, Transcript
+from photonlink.pipeline.protocol.channel.claims import Claim
+from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, ProtocolError
+from photonlink.pipeline.protocol.lasting import IN_DOUBT, Lasting, StoredBlock, Verified
+from photonlink.pipeline.protocol.messages import Amplify, Commit, Message, Prepared, VerifyResult
+from photonlink.pipeline.protocol.tentative import Expect, Offer
+from photonlink.pipeline.stages import amplify
+
+REFILL_BITS_PER_PAD = 16 * PAD_BYTES  # one pad for each direction
+FRAME_BYTES = 64  # above what a message's layout holds: header, fields
+
+
+@dataclass(slots=True)
+class Offered:
+    """Alice: sent, and to be sent again until Bob's tag is there. account None: of an earlier
+    process."""
+
+    account: BlockAccount | None
+    message: Amplify
+    said: bytes  # what Bob's tag states
+    bob_pad: int
+
+
+@dataclass(slots=True)
+class Expected:
+    """Bob: equal keys, pads reserved; Amplify is due. covered: frozen when the line was cut.
+    proof: her tag was right, but the key could not be stored yet."""
+
+    account: BlockAccount
+    key: SecretBits
+    session_id: bytes
+    alice_pad: int
+    bob_pad: int
+    peer_provenance: Provenance
+    covered: Covered | None = None
+    proof: Verified | None = None
+
+    def close(self) -> None:
+        self.key.close()
+        if self.covered is not None:
+            self.covered.close()
+
+
+@dataclass(slots=True)
+class Answered:
+    """Bob: the key is stored; Commit is due. account, asked None: of an earlier process."""
+
+    account: BlockAccount | None
+    asked: Amplify | None
+    message: Prepared
+    proof: Verified
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A block is over: released (abort None) or burnt. account None: of an earlier process."""
+
+    account: BlockAccount | None
+    abort: str | None
+
+
+Voice = Callable[[Message], None]
+
+
+class Commitment:
+    """One per session; ``say`` and ``transcript`` are those of the present connection."""
+
+    def __init__(self, lasting: Lasting, randomness: Callable[[int], bytes]) -> None:
+        self._lasting, self._randomness = lasting, randomness
+        self._offered: Offered | None = None
+        self._expected: Expected | None = None
+        self._answered: Answered | None = None
+
+    # ---- what Hello claims ----
+    def claim(self, *, is_alice: bool) -> Claim:
+        """ready: the block that Alice can offer again, or that Bob can still verify or answer."""
+        state, pads = self._lasting.state, self._lasting.pads
+        self._recall(max(state.pending, default=0), is_alice=is_alice)
+        ours = (self._offered,) if is_alice else (self._expected, self._answered)
+        return Claim(
+            store=self._lasting.claim(),
+            seen=self._lasting.remembered(),
+            next_block=state.next_block,
+            offered=state.offered,
+            released=state.released,
+            last_released=state.last_released,
+            pending=max(state.pending, default=0),
+            ready=next((_block_of(one) for one in ours if one is not None), 0),
+            pads=(pads.spent("alice"), pads.spent("bob")),
+        )
+
+    # ---- Alice ----
+    def refusal(self, account: BlockAccount, covered_bytes: int) -> str | None:
+        """Why no tag may be made for this block: nothing has been spent yet. Sets its lengths."""
+        p, pads = account.parameters, self._lasting.pads
+        account.lengths = amplify.secret_length(
+            p, account.key_bits, account.test_bits, account.leak_bits
+        )
+        length = account.lengths.charged.length
+        if length == 0:
+            return f"{UNPAID}: {account.lengths.charged.reason}"
+        if length <= REFILL_BITS_PER_PAD:
+            return f"{UNPAID}: {length} bits do not pay for the block's tags"
+        amplify_bytes = amplify.seed_bytes(account.key_bits) + FRAME_BYTES
+        epsilon = 2 * authentication.tag_epsilon(covered_bytes + amplify_bytes)
+        if epsilon > p.eps_auth:
+            return "authentication_too_weak: the tags exceed the agreed epsilon"
+        if self._lasting.least_left() < PAD_BYTES:
+            return "pads_exhausted: exchange a new pre-shared key"
+        worn = max(pads.next(d) for d in DIRECTIONS)
+        if not authentication.key_is_fresh(worn):
+            return "pads_exhausted: the hash keys are worn, exchange a new pre-shared key"
+        return None
+
+    def offer(self, step: Offer, transcript: Transcript, say: Voice) -> str | None:
+        """Amplify, store, spend, tag, send. Returns why not, and then nothing was spent."""
+        account, pads = step.account, self._lasting.pads
+        with step.key as key:
+            own = {d: pads.next(d) for d in DIRECTIONS}
+            told = {"alice": step.alice_pad, "bob": step.bob_pad}
+            positions = {d: max(own[d], told[d]) for d in DIRECTIONS}
+            if own != told or self._offered is not None:
+                raise ProtocolError(
+                    "block_mismatch", "the peer reserved other pads than those that are next"
+                )
+            reason = self.refusal(account, transcript.bytes)
+            if reason is not None:
+                return reason
+            assert account.lengths is not None  # noqa: S101 - set above
+            length = account.lengths.charged.length
+            refill = self._plan_refill(length)
+            account.refill_bits, account.tags = 16 * refill, 2
+            seed = self._randomness(amplify.seed_bytes(account.key_bits))
+            secret = amplify.amplify(key, seed, length)
+        with secret:
+            self._lasting.offer(self._stored(account, step.peer_provenance), secret)
+        covered = transcript.cut()
+        self._lasting.reserve(account.block, positions)
+        message = Amplify(
+            account.block, length, refill, covered.alice_bytes, covered.bob_bytes,
+            positions["alice"], bytes(16), seed,
+        )  # fmt: skip
+        try:
+            with pads.take(account.block, "alice") as pad:
+                tag = covered.alice_tag(message.encode(), pad, positions["alice"])
+        finally:
+            covered.close()
+        message = dataclasses.replace(message, tag=tag)
+        self._lasting.keep_message(account.block, message.encode()[HEADER_BYTES:])
+        self._offered = self._offer_of(account, message, transcript.session_id, positions["bob"])
+        say(message)
+        return None
+
+    @staticmethod
+    def _offer_of(
+        account: BlockAccount | None, message: Amplify, session_id: bytes, bob_pad: int
+    ) -> Offered:
+        said = authentication.statement(session_id, message.block, bob_pad, message.tag)
+        return Offered(account, message, said, bob_pad)
+
+    def _recall(self, block: int, *, is_alice: bool) -> None:
+        """After a restart: the stored bytes of the block in doubt, to be sent again."""
+        ours = self._offered or self._answered
+        if not block or ours is not None:
+            return
+        payload, entry = self._lasting.kept_message(block), self._lasting.entry(block)
+        if payload is None or not entry.reserved:
+            return
+        if is_alice:
+            session_id = bytes.fromhex(entry.session)
+            message = Amplify.decode(payload)
+            self._offered = self._offer_of(None, message, session_id, entry.reserved["bob"])
+        else:
+            self._answered = Answered(None, None, Prepared.decode(payload), Verified(block))
+
+    def _plan_refill(self, secret_bits: int) -> int:
+        """Bytes per direction: what the block takes, and what is missing to what the pre-shared
+        key held, as far as the block reaches."""
+        room = secret_bits // REFILL_BITS_PER_PAD
+        missing = max(0, self._lasting.psk.pool_bytes(False) - self._lasting.least_left())
+        return PAD_BYTES * min(missing // PAD_BYTES + 1, room)
+
+    def _stored(self, account: BlockAccount, peer: Provenance) -> StoredBlock:
+        lengths = account.lengths
+        assert lengths is not None  # noqa: S101 - set by refusal
+        return StoredBlock(
+            block=account.block,
+            sifted_bits=account.key_bits + account.test_bits,
+            key_bits=account.key_bits,
+            test_bits=account.test_bits,
+            leak_bits=account.leak_bits + lengths.verification_bits,
+            secret_bits=lengths.charged.length,
+            refill_bytes=account.refill_bits // 16,
+            provenance=least_real(self._lasting.provenance, peer),
+        )
+
+    def on_prepared(self, message: Prepared, say: Voice) -> Outcome:
+        """Bob's tag is right: he holds the same key. Release, and let him."""
+        offered = self._offered
+        if offered is None or message.block != _block_of(offered):
+            raise ProtocolError("unexpected_message", "Prepared for no block that was offered")
+        right = message.pad == offered.bob_pad
+        if right:
+            with self._lasting.pads.take(message.block, "bob") as pad:
+                tag = authentication.bob_tag(self._lasting.psk, offered.said, pad, message.pad)
+            right = hmac.compare_digest(tag, message.tag)
+        self._offered = None
+        if not right:
+            self._lasting.end(message.block, "burnt", "authentication_failed")
+            raise _wrong_tag("bob", message.block)
+        self._offered = offered  # until the record stands
+        self._lasting.release(Verified(message.block))
+        self._offered = None
+        say(Commit(message.block))
+        return Outcome(offered.account, None)
+
+    # ---- Bob ----
+    def expect(self, step: Expect, transcript: Transcript, say: Voice) -> str | None:
+        """Say that the keys are equal and which pads are next; wait. Returns why not."""
+        reason = self.refusal(step.account, transcript.bytes)
+        if reason is not None or self._expected is not None:
+            step.key.close()
+            return reason or "block_mismatch: another block is being committed"
+        positions = {d: self._lasting.pads.next(d) for d in DIRECTIONS}
+        self._expected = Expected(
+            step.account, step.key, transcript.session_id, positions["alice"], positions["bob"],
+            step.peer_provenance,
+        )  # fmt: skip
+        say(VerifyResult(step.account.block, 1, positions["alice"], positions["bob"]))
+        transcript.sent.mark()
+        return None
+
+    def on_amplify(self, message: Amplify, transcript: Transcript, say: Voice) -> Outcome | None:
+        """Verify, store, spend, tag, answer; a duplicate is answered with the same bytes."""
+        if self._answered is not None and message.block == _block_of(self._answered):
+            if self._answered.asked not in (None, message):
+                raise ProtocolError("unexpected_message", "another Amplify for the same block")
+            say(self._answered.message)
+            return None
+        expected = self._expected
+        if expected is None or message.block != expected.account.block:
+            raise ProtocolError("unexpected_message", "Amplify for no block that is expected")
+        if expected.covered is None:
+            expected.covered = transcript.cut()
+        if expected.proof is None and not self._proves(message, expected):
+            return self._burn_expected("authentication_failed")
+        expected.proof = Verified(message.block)
+        account = expected.account
+        assert account.lengths is not None  # noqa: S101 - set when it was expected
+        length = account.lengths.charged.length
+        refill = message.refill_bytes
+        if (
+            message.secret_bits != length
+            or len(message.seed) != amplify.seed_bytes(account.key_bits)
+            or refill % PAD_BYTES
+            or not 0 < 16 * refill <= length
+        ):
+            return self._burn_expected("length_mismatch")
+        account.refill_bits, account.tags = 16 * refill, 2
+        with amplify.amplify(expected.key, message.seed, length) as secret:
+            stored = self._stored(account, expected.peer_provenance)
+            self._lasting.accept(expected.proof, stored, secret)
+        self._answer(message, expected, expected.proof, say)
+        return None
+
+    def _proves(self, message: Amplify, expected: Expected) -> bool:
+        covered = expected.covered
+        assert covered is not None  # noqa: S101 - cut by the caller
+        positions = {"alice": expected.alice_pad, "bob": expected.bob_pad}
+        self._lasting.reserve(message.block, positions)
+        said = (message.pad, message.alice_bytes, message.bob_bytes)
+        if said != (expected.alice_pad, covered.alice_bytes, covered.bob_bytes):
+            return False
+        blank = dataclasses.replace(message, tag=bytes(16)).encode()
+        with self._lasting.pads.take(message.block, "alice") as pad:
+            return covered.check_alice_tag(message.tag, blank, pad, message.pad)
+
+    def _answer(self, asked: Amplify, expected: Expected, proof: Verified, say: Voice) -> None:
+        with self._lasting.pads.take(asked.block, "bob") as pad:
+            said = authentication.statement(
+                expected.session_id, asked.block, expected.bob_pad, asked.tag
+            )
+            tag = authentication.bob_tag(self._lasting.psk, said, pad, expected.bob_pad)
+        message = Prepared(asked.block, expected.bob_pad, tag)
+        self._lasting.keep_message(asked.block, message.encode()[HEADER_BYTES:])
+        self._answered = Answered(expected.account, asked, message, proof)
+        self._expected = None
+        expected.close()
+        say(message)
+
+    def _burn_expected(self, reason: str) -> Outcome:
+        """Her tag was wrong, or said what cannot be: both pads are gone."""
+        expected, self._expected = self._expected, None
+        assert expected is not None  # noqa: S101 - checked by the caller
+        self._lasting.end(expected.account.block, "burnt", reason)
+        expected.close()
+        return Outcome(expected.account, reason)
+
+    def on_commit(self, message: Commit) -> Outcome | None:
+        """Alice has released: so does Bob. One that comes again changes nothing."""
+        answered = self._answered
+        if answered is None or message.block != _block_of(answered):
+            if message.block == self._lasting.state.last_released:
+                return None
+            raise ProtocolError("unexpected_message", "Commit for no block that was prepared")
+        self._lasting.release(answered.proof)
+        self._answered = None
+        return Outcome(answered.account, None)
+
+    def abandoned(self, block: int) -> BlockAccount | None:
+        """Alice gives the block up before any tag: no pad was spent."""
+        expected = self._expected
+        if expected is None or expected.account.block != block or expected.covered is not None:
+            return None
+        self._expected = None
+        expected.close()
+        return expected.account
+
+    # ---- over cuts ----
+    def cut(self, transcript: Transcript) -> None:
+        """The line went. What Amplify will be checked against is kept; all else is void."""
+        if self._expected is not None and self._expected.covered is None:
+            self._expected.covered = transcript.cut()
+
+    def resend(self, say: Voice) -> None:
+        """After a handshake: the same bytes again."""
+        if self._offered is not None:
+            say(self._offered.message)
+
+    def give_up(self, block: int) -> Outcome:
+        """The peer cannot finish this block (it has crashed): burn it here as well."""
+        account = None
+        for one in (self._offered, self._answered, self._expected):
+            if one is not None and _block_of(one) == block:
+                account = one.account
+        if self._expected is not None and self._expected.account.block == block:
+            self._expected.close()
+        self._offered = self._answered = self._expected = None
+        self._lasting.end(block, "burnt", IN_DOUBT)
+        return Outcome(account, IN_DOUBT)
+
+    def release_with_alice(self, block: int) -> Outcome:
+        """Bob has prepared it, so her tag was right; her Hello says what her Commit said."""
+        answered, self._answered = self._answered, None
+        self._lasting.release(answered.proof if answered else Verified(block))
+        return Outcome(answered.account if answered else None, None)
+
+    def close(self) -> None:
+        if self._expected is not None:
+            self._expected.close()
+            self._expected = None
+
+
+def _block_of(one: Offered | Expected | Answered) -> int:
+    return one.account.block if isinstance(one, Expected) else one.message.block
+
+
+def _wrong_tag(direction: str, block: int) -> ProtocolError:
+    return ProtocolError(
+        "authentication_failed",
+        f"{direction}'s one-time tag of block {block} is wrong",
+        hint="The channel was changed on the way, or the pre-shared keys differ.",
+    )

@@ -1,0 +1,132 @@
+"""Steps and outcomes carried out: what handlers wish becomes records, messages and reports.
+
+In their order, each on disk before the next leaves. The only code between a connection, which is
+tentative, and what lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.keys.ledger import LedgerError
+from photonlink.pipeline.keys.store import StoreError
+from photonlink.pipeline.native.base import NativeMemoryError
+from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
+from photonlink.pipeline.protocol.commitment import Commitment, Outcome
+from photonlink.pipeline.protocol.connection import Connection
+from photonlink.pipeline.protocol.lasting import Lasting
+from photonlink.pipeline.protocol.messages import AbortBlock, Message
+from photonlink.pipeline.protocol.publishing import Publisher
+from photonlink.pipeline.protocol.tentative import (
+    Attempt,
+    End,
+    Expect,
+    Mark,
+    Offer,
+    Raise,
+    Say,
+    Step,
+)
+
+
+class Deeds:
+    """``say``: sends a message on a connection."""
+
+    def __init__(
+        self,
+        lasting: Lasting,
+        commitment: Commitment,
+        publisher: Publisher,
+        say: Callable[[Connection, Message], None],
+    ) -> None:
+        self._lasting, self._commitment, self._publisher = lasting, commitment, publisher
+        self._say = say
+
+    def carry_out(self, line: Connection) -> None:
+        for step in line.view.take_steps():
+            self._one(line, step)
+
+    def _one(self, line: Connection, step: Step) -> None:
+        if isinstance(step, Say):
+            self._say(line, step.message)
+        elif isinstance(step, Raise):
+            self._publisher.alarm(step.code, step.text)
+        elif isinstance(step, Attempt):
+            self._lasting.attempt(step.block, step.pairs, line.epsilon, line.session_id.hex())
+        elif isinstance(step, Mark):
+            side = line.transcript.sent if step.sent else line.transcript.received
+            side.mark()
+        elif isinstance(step, End):
+            self.end(line, step.account, step.reason, agreed=step.agreed)
+        elif isinstance(step, Offer):
+            line.transcript.received.mark()
+            self._hand_over(line, step, self._commitment.offer)
+        else:
+            self._hand_over(line, step, self._commitment.expect)
+
+    def _hand_over(
+        self, line: Connection, step: Offer | Expect, take: Callable[..., str | None]
+    ) -> None:
+        """To the commitment; when it refuses, both sides drop the block and no pad was spent."""
+        assert line.role is not None  # noqa: S101 - steps come from a role
+        line.role.committing = True
+        try:
+            reason = take(step, line.transcript, lambda message: self._say(line, message))
+        except PhotonlinkError as error:
+            with contextlib.suppress(LedgerError, StoreError):
+                self.end(line, step.account, own_fault(error), agreed=False)
+            raise
+        if reason is not None:
+            text = reason.encode()[: AbortBlock.TAIL_BYTES]
+            self._say(line, AbortBlock(step.account.block, text))
+            self.end(line, step.account, reason, agreed=True)
+            line.role.committed(void=True)
+
+    def end(self, line: Connection, account: BlockAccount, reason: str, *, agreed: bool) -> None:
+        line.transcript.unmark()
+        self._lasting.end(
+            account.block, "aborted" if agreed else "burnt", reason, account.leak_bits
+        )
+        if reason.startswith("pads_exhausted"):
+            self._publisher.alarm("pads_exhausted", reason)
+        if reason.startswith(("detector_", "key_unbalanced")):
+            self._publisher.alarm(reason.partition(":")[0], reason)
+        unpaid = account.rest and reason.startswith(UNPAID)
+        if not (unpaid and self._publisher.blocks):  # then the rest is no block
+            self._publisher.report(account, reason)
+        self.remember(line)
+
+    def remember(self, line: Connection) -> None:
+        """What earlier blocks have shown, for the decision on the rest."""
+        line.view.seen_rate = self._publisher.seen_rate
+        line.view.tried = self._publisher.blocks > 0 or self._publisher.last_abort is not None
+
+    def conclude(self, line: Connection, outcome: Outcome | None) -> None:
+        """A block was released, or burnt by the commitment."""
+        if outcome is None:
+            return
+        if outcome.account is not None:
+            self._publisher.report(outcome.account, outcome.abort)
+        if outcome.abort is None:
+            for code in ("store_failed", "ledger_failed", *self._publisher.verdict_alarms):
+                self._publisher.alarm(code, None)
+        self.remember(line)
+        self._lasting.tidy()
+        if line.role is not None:
+            line.role.committed(void=outcome.abort is not None)
+        if outcome.abort in ("authentication_failed", "length_mismatch"):
+            raise ProtocolError(outcome.abort, "the block's first one-time tag does not fit")
+
+
+def own_fault(error: PhotonlinkError) -> str:
+    """Code of the alarm for a fault on this side: the link stops, nothing is delivered."""
+    if isinstance(error, ProtocolError):
+        return error.code
+    if isinstance(error, LedgerError):
+        return "ledger_failed"
+    if isinstance(error, StoreError):
+        return "store_failed"
+    return "locked_memory_exhausted" if isinstance(error, NativeMemoryError) else "core_failed"

@@ -1,0 +1,96 @@
+"""A block after its bases were told: key bits, test bits, and what both ends disclose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.channel.framing import ProtocolError
+from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
+from photonlink.pipeline.stages.events import Basis
+from photonlink.pipeline.stages.sift import SiftParameters
+from photonlink.pipeline.stages.window import Bools, Int64s, Uint8s
+
+_MOST = 127  # steps, of a signed byte
+
+
+def disclosure_step_ps(sift: SiftParameters) -> int:
+    """Step of disclosed times: a signed byte of them reaches over window and grid."""
+    return max(1, -(-(sift.window_ps + sift.bin_ps) // _MOST))
+
+
+def pack_bits(bits: Uint8s | Bools) -> bytes:
+    return np.packbits(bits).tobytes()
+
+
+def unpack_bits(n: int, data: bytes) -> Uint8s:
+    """Raises ProtocolError for anything but n bits and zero padding."""
+    if len(data) != (n + 7) // 8:
+        raise ProtocolError("malformed_message", f"{n} bits came in {len(data)} bytes")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    if bits[n:].any():
+        raise ProtocolError("malformed_message", "bits beyond the end")
+    return bits[:n]
+
+
+@dataclass(slots=True, eq=False)
+class OpenSide:
+    """One side's events of the pairs in different bases: detectors 0..3, full times against the
+    announced ones."""
+
+    detector: Uint8s
+    offset_ps: Int64s
+
+    @classmethod
+    def stepped(cls, detector: Uint8s, offset_ps: Int64s, step_ps: int) -> OpenSide:
+        """As the peer will see it: both ends judge the same numbers."""
+        steps = np.clip(np.round(offset_ps / step_ps), -_MOST, _MOST)
+        return cls(detector, steps.astype(np.int64) * step_ps)
+
+    def pack(self, step_ps: int) -> bytes:
+        return (
+            pack_bits(self.detector & np.uint8(1))
+            + (self.offset_ps // step_ps).astype(np.int8).tobytes()
+        )
+
+    @classmethod
+    def unpack(cls, body: bytes, own_basis: Uint8s, step_ps: int) -> OpenSide:
+        """``own_basis``: of the receiver, for these pairs; the peer's is the other one."""
+        n = len(own_basis)
+        flags = (n + 7) // 8
+        if len(body) != flags + n:
+            raise ProtocolError("malformed_message", f"{n} disclosed events in {len(body)} bytes")
+        bit = unpack_bits(n, body[:flags])
+        steps = np.frombuffer(body[flags:], np.int8)
+        detector = ((1 - own_basis) << 1 | bit).astype(np.uint8)
+        return cls(detector, steps.astype(np.int64) * step_ps)
+
+
+@dataclass(slots=True, eq=False)
+class SiftedBlock:
+    """``mask``: which pairs were measured in the same basis."""
+
+    key: SecretBits
+    test: SecretBits
+    open: OpenSide
+    open_basis: Uint8s
+
+    @classmethod
+    def of(cls, raw: RawBlock, mask: Bools, step_ps: int) -> SiftedBlock:
+        """Sorts the pairs of ``raw``; the outcomes of those in different bases become public."""
+        apart = np.flatnonzero(~mask)
+        basis = raw.basis[apart]
+        with raw.bits.select(apart) as bits:
+            bit = unpack_bits(len(apart), bits.disclose())
+        return cls(
+            raw.bits.select(np.flatnonzero(mask & (raw.basis == Basis.HV))),
+            raw.bits.select(np.flatnonzero(mask & (raw.basis == Basis.DA))),
+            OpenSide.stepped((basis << 1 | bit).astype(np.uint8), raw.offset_ps[apart], step_ps),
+            basis,
+        )
+
+    def close(self) -> None:
+        self.key.close()
+        self.test.close()

@@ -1,0 +1,208 @@
+"""What outlives a connection, and the only door to it.
+
+The session and its commitment hold a ``Lasting``; message handlers hold a ``Tentative`` and cannot
+reach it. Two kinds of change exist: what is *written ahead* (an attempt, a reservation, an offer,
+a high-water mark), which gives nobody key, and what needs a ``Verified``: the proof, made by
+a one-time tag that was right, that everything behind the change was said by the peer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from photonlink.hal.tags import Provenance
+from photonlink.pipeline.keys import claims
+from photonlink.pipeline.keys.ledger import BlockEntry, Ledger
+from photonlink.pipeline.keys.pads import DIRECTIONS, BlockPads
+from photonlink.pipeline.keys.policy import is_emulated, is_marked, least_real
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.keys.store import KeyStore, StoreError
+from photonlink.pipeline.native.secret import SecretBits
+
+STOPPED = "stopped_before_the_end"
+IN_DOUBT = "in_doubt_after_connection_loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A one-time tag over this block was right. Only the commitment makes one."""
+
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """What the ledger says of a block whose key is stored. Lengths and counts are public."""
+
+    block: int
+    sifted_bits: int
+    key_bits: int
+    test_bits: int
+    leak_bits: int
+    secret_bits: int
+    refill_bytes: int  # per direction
+    provenance: Provenance
+
+
+class Lasting:
+    """Ledger, store, pads and provenance of one node."""
+
+    def __init__(
+        self,
+        psk: PreSharedKey,
+        ledger: Ledger,
+        store: KeyStore,
+        provenance: Provenance,
+        incarnation: str,
+    ) -> None:
+        self.psk, self._ledger, self._store = psk, ledger, store
+        self.pads = BlockPads(psk, ledger, store)
+        self._incarnation = incarnation  # fresh at each start
+        self.provenance = provenance  # of the own light and randomness
+        ledger.bind(psk.key_id, (psk.pool_bytes(True), psk.pool_bytes(False)))
+        for entry in ledger.state.unfinished():  # by the last process; its pads are spent
+            self.end(entry.block, "burnt", STOPPED)
+
+    # ---- reading ----
+    @property
+    def state(self) -> BlockState:
+        return BlockState(self._ledger)
+
+    def entry(self, block: int) -> BlockEntry:
+        return self._ledger.state.blocks[block]
+
+    @property
+    def emulated(self) -> bool:
+        return is_emulated(self.provenance)
+
+    def claim(self) -> claims.Claim:
+        """What this node says of its own store."""
+        return claims.Claim.of(self._ledger.state, self._incarnation)
+
+    def remembered(self) -> claims.Claim | None:
+        """What the peer said of its store last."""
+        return claims.remembered(self._ledger.state)
+
+    # ---- written ahead ----
+    def mark(self, provenance: Provenance) -> None:
+        """Own light or randomness is no more real than this."""
+        self.provenance = least_real(self.provenance, provenance)
+
+    def session(self, name: str, peer: claims.Claim) -> None:
+        """Both ends have proved themselves: a high-water mark of each, before anything else."""
+        epoch = self._ledger.state.epoch + 1
+        self._ledger.append(
+            {"t": "session", "epoch": epoch, "id": name, "incarnation": self._incarnation}
+        )
+        claims.remember(self._ledger, peer)
+
+    def follow_pads(self, positions: dict[str, int]) -> None:
+        """The peer has spent, or may have spent, what lies below ``positions``."""
+        for direction, position in positions.items():
+            if position > self.pads.spent(direction):
+                self._ledger.spend_pad(f"{direction}/block", position)
+
+    def attempt(self, block: int, pairs: int, epsilon: float, session: str) -> None:
+        """Bases of this block are about to be told: from now on it is charged."""
+        self._ledger.append(
+            {"t": "block", "block": block, "status": "open", "pairs": pairs, "epsilon": epsilon,
+             "session": session}
+        )  # fmt: skip
+
+    def reserve(self, block: int, positions: dict[str, int]) -> None:
+        """Both pads of the block's tags are spent from now on. Twice is once."""
+        if not self.entry(block).reserved:
+            self.pads.reserve(block, positions)
+
+    def least_left(self) -> int:
+        return min(self.pads.left(direction) for direction in DIRECTIONS)
+
+    def keep_message(self, block: int, payload: bytes) -> None:
+        """What is sent again after a crash. A store that is full loses only that."""
+        with contextlib.suppress(StoreError):
+            self._store.put_message(block, payload)
+
+    def kept_message(self, block: int) -> bytes | None:
+        with contextlib.suppress(StoreError):
+            return self._store.get_message(block)
+        return None
+
+    def tidy(self) -> None:
+        """Spent pads become zeros; what the disk refuses waits."""
+        with contextlib.suppress(StoreError):
+            self.pads.burn()
+
+    def offer(self, what: StoredBlock, secret: SecretBits) -> None:
+        """Alice stores what she is about to offer; it is in doubt until Bob's tag is there."""
+        self._prepare(what, secret)
+
+    def is_open(self, block: int) -> bool:
+        entry = self._ledger.state.blocks.get(block)
+        return entry is not None and entry.status in ("open", "prepared")
+
+    def end(self, block: int, status: str, reason: str, leak_bits: int = 0) -> None:
+        """``aborted`` (agreed) or ``burnt`` (one-sided): nothing of it is ever used."""
+        if not self.is_open(block):
+            return
+        self._ledger.append(
+            {"t": "block", "block": block, "status": status, "reason": reason,
+             "leak_bits": leak_bits}
+        )  # fmt: skip
+        self._store.remove(block)
+
+    # ---- what needs the proof ----
+    def accept(self, proof: Verified, what: StoredBlock, secret: SecretBits) -> None:
+        """Bob stores the key that Alice's tag vouches for."""
+        if proof.block != what.block:
+            raise ValueError("the proof is of another block")
+        self._prepare(what, secret)
+
+    def release(self, proof: Verified) -> None:
+        """From now on the key may be delivered and the refill used."""
+        self._ledger.append({"t": "block", "block": proof.block, "status": "released"})
+        with contextlib.suppress(StoreError):
+            self._store.remove_message(proof.block)
+
+    def _prepare(self, what: StoredBlock, secret: SecretBits) -> None:
+        refill, seals = 16 * what.refill_bytes, {}
+        if refill:
+            with secret.slice(0, refill) as pads:
+                seals["pad_seal"] = self._store.put_pads(what.block, pads)
+        if len(secret) > refill:
+            with secret.slice(refill, len(secret)) as key:
+                seals["key_seal"] = self._store.put_key(what.block, key)
+        self._ledger.append(
+            {"t": "block", "block": what.block, "status": "prepared",
+             "sifted_bits": what.sifted_bits, "key_bits": what.key_bits,
+             "test_bits": what.test_bits, "leak_bits": what.leak_bits,
+             "secret_bits": what.secret_bits, "refill_block_bytes": what.refill_bytes,
+             "provenance": str(what.provenance), **seals}
+        )  # fmt: skip
+
+    def low_pads(self) -> list[str]:
+        """Directions with less than a quarter of the pre-shared key's pads."""
+        return [d for d in DIRECTIONS if 4 * self.pads.left(d) < self.psk.pool_bytes(False)]
+
+    def key_check(self, nonce: bytes) -> bytes:
+        """HMAC over all released key blocks that are marked (emulated, replayed)."""
+        mac, state = nonce, self._ledger.state
+        for block, entry in state.blocks.items():
+            there = entry.status == "released" and entry.net_bits and block not in state.delivered
+            if there and is_marked(entry.provenance):
+                with self._store.get_key(block, entry.net_bits, entry.key_seal) as key:
+                    mac = key.hmac_sha256(nonce + mac)
+        return mac
+
+
+class BlockState:
+    """The ledger's public figures, to read only."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        state = ledger.state
+        self.epoch, self.peer_epoch = state.epoch, state.peer_epoch
+        self.next_block, self.offered = state.next_block, state.offered
+        self.released, self.last_released = state.released_count, state.last_released
+        self.epsilon = state.epsilon
+        self.stored_bits = state.secret_bits - state.delivered_bits
+        self.pending = tuple(entry.block for entry in state.pending())

@@ -1,0 +1,95 @@
+"""The pairs of one node, in the order both nodes agree on, until a block takes them.
+
+Bits stay in locked memory; bases and times are this node's own until the block tells them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.stages.window import Int64s, Uint8s
+
+_T = TypeVar("_T", bound=np.generic)
+_MAX_PARTS = 32  # each part takes whole pages of locked memory
+
+
+@dataclass(slots=True)
+class RawBlock:
+    """One node's share of a block: a bit, a basis and a time for every pair.
+
+    offset_ps: full time minus the announced one, in the own clock. events, multi_clicks: of the
+    slots these pairs came from; never told.
+    """
+
+    bits: SecretBits
+    basis: Uint8s
+    offset_ps: Int64s
+    events: int
+    multi_clicks: int
+
+    def __len__(self) -> int:
+        return len(self.basis)
+
+    def close(self) -> None:
+        self.bits.close()
+
+
+@dataclass(slots=True)
+class PairRow:
+    """Pairs in the order of time; blocks take from the front."""
+
+    _bits: list[SecretBits] = field(default_factory=list)
+    _bases: list[Uint8s] = field(default_factory=list)
+    _offsets: list[Int64s] = field(default_factory=list)
+    total: int = 0
+    events: int = 0
+    multi_clicks: int = 0
+
+    def append(
+        self, bits: SecretBits, basis: Uint8s, offset_ps: Int64s, events: int, multi_clicks: int
+    ) -> None:
+        """Takes over ``bits`` (bit i was measured in ``basis[i]``)."""
+        self._bits.append(bits)
+        self._bases.append(basis)
+        self._offsets.append(offset_ps)
+        self.total += len(bits)
+        self.events += events
+        self.multi_clicks += multi_clicks
+        if len(self._bits) >= _MAX_PARTS:
+            self._join()
+
+    def _join(self) -> tuple[SecretBits, Uint8s, Int64s]:
+        joined = SecretBits.concat(self._bits)
+        for part in self._bits:
+            part.close()
+        basis, offset = _joined(self._bases, np.uint8), _joined(self._offsets, np.int64)
+        self._bits, self._bases, self._offsets = [joined], [basis], [offset]
+        return joined, basis, offset
+
+    def take(self, n: int) -> RawBlock:
+        """The first ``n`` pairs as a block; the rest stays. The event counts go with the block."""
+        if not 0 <= n <= self.total:
+            raise ValueError(f"{n} of {self.total} pairs")
+        bits, basis, offset = self._join()
+        block = RawBlock(bits.slice(0, n), basis[:n], offset[:n], self.events, self.multi_clicks)
+        self._bits, self._bases = [bits.slice(n, len(bits))], [basis[n:]]
+        self._offsets = [offset[n:]]
+        bits.close()
+        self.total -= n
+        self.events = self.multi_clicks = 0
+        return block
+
+    def clear(self) -> None:
+        for part in self._bits:
+            part.close()
+        self._bits, self._bases, self._offsets = [], [], []
+        self.total = self.events = self.multi_clicks = 0
+
+
+def _joined(parts: list[npt.NDArray[_T]], kind: type[_T]) -> npt.NDArray[_T]:
+    return np.concatenate(parts) if parts else np.empty(0, kind)

@@ -1,0 +1,127 @@
+"""What message handlers may reach: everything here dies with the connection.
+
+A handler reads parameters and its own randomness, and returns *steps*: what to say, and what it
+wishes to last. The session carries the steps out in their order, so that a record is on disk before
+the message that depends on it leaves. No object that outlives the connection can be reached from
+here (``tests/pipeline/test_tentative.py`` walks the references).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from photonlink.hal.tags import Provenance
+from photonlink.pipeline.keys.policy import least_real
+from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.block_account import BlockAccount
+from photonlink.pipeline.protocol.messages import Message
+from photonlink.pipeline.protocol.setup import Limits, Role
+from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import BenchConstants
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A message for the peer."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Bases of this block follow: write it, with its epsilon, before."""
+
+    block: int
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The block gives no key. ``agreed``: both know; else it burns on this side."""
+
+    account: BlockAccount
+    reason: str
+    agreed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Alice: both verdicts are good and the keys are equal. The commitment takes over, and the
+    key with it."""
+
+    account: BlockAccount
+    key: SecretBits
+    alice_pad: int  # positions that Bob has reserved
+    bob_pad: int
+    peer_provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Bob: keys are equal and his verdict is good: reserve the pads, say so, wait for Amplify."""
+
+    account: BlockAccount
+    key: SecretBits
+    peer_provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Verify was sent (Alice) or received (Bob): the block's tags cover that direction so far."""
+
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """An alarm; ``text`` None clears it."""
+
+    code: str
+    text: str | None
+
+
+Step = Say | Attempt | End | Offer | Expect | Mark | Raise
+
+
+@dataclass(slots=True)
+class Tentative:
+    """One connection, as handlers see it."""
+
+    role: Role
+    parameters: AgreedParameters
+    limits: Limits
+    bench: BenchConstants
+    randomness: Callable[[int], bytes]
+    next_block: int
+    now_s: float = 0.0
+    seen_rate: float | None = None  # errors of an earlier block that gave key
+    tried: bool = False  # a block was reported before
+    peer_provenance: Provenance = Provenance.REAL
+    show: dict[str, Any] = field(default_factory=dict)  # LinkState fields as they are now
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def is_alice(self) -> bool:
+        return self.role is Role.ALICE
+
+    def say(self, message: Message) -> None:
+        self.steps.append(Say(message))
+
+    def wish(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def raise_alarm(self, code: str, text: str) -> None:
+        self.steps.append(Raise(code, text))
+
+    def clear_alarm(self, code: str) -> None:
+        self.steps.append(Raise(code, None))
+
+    def mark(self, provenance: Provenance) -> None:
+        """What the peer says of its light; a block carries it once its tags were right."""
+        self.peer_provenance = least_real(self.peer_provenance, provenance)
+
+    def take_steps(self) -> list[Step]:
+        steps, self.steps = self.steps, []
+        return steps
