@@ -23,9 +23,9 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
 from photonlink.pipeline.protocol.channel import authentication
 from photonlink.pipeline.protocol.channel.authentication import Covered, Transcript
-from photonlink.pipeline.protocol.channel.claims import Claim
+from photonlink.pipeline.protocol.channel.claims import LedgerClaim
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, ProtocolError
-from photonlink.pipeline.protocol.lasting import IN_DOUBT, Lasting, StoredBlock, Verified
+from photonlink.pipeline.protocol.lasting import IN_DOUBT, KeptBlock, Lasting, Verified
 from photonlink.pipeline.protocol.messages import Amplify, Commit, Message, Prepared, VerifyResult
 from photonlink.pipeline.protocol.tentative import Expect, Offer
 from photonlink.pipeline.stages import amplify
@@ -35,7 +35,7 @@ FRAME_BYTES = 64  # above what a message's layout holds: header, fields
 
 
 @dataclass(slots=True)
-class Offered:
+class OfferedBlock:
     """Alice: sent, and to be sent again until Bob's tag is there. account None: of an earlier
     process."""
 
@@ -46,7 +46,7 @@ class Offered:
 
 
 @dataclass(slots=True)
-class Expected:
+class ExpectedBlock:
     """Bob: equal keys, pads reserved; Amplify is due. covered: frozen when the line was cut.
     proof: her tag was right, but the key could not be stored yet."""
 
@@ -66,7 +66,7 @@ class Expected:
 
 
 @dataclass(slots=True)
-class Answered:
+class AnsweredBlock:
     """Bob: the key is stored; Commit is due. account, asked None: of an earlier process."""
 
     account: BlockAccount | None
@@ -91,17 +91,17 @@ class Commitment:
 
     def __init__(self, lasting: Lasting, randomness: Callable[[int], bytes]) -> None:
         self._lasting, self._randomness = lasting, randomness
-        self._offered: Offered | None = None
-        self._expected: Expected | None = None
-        self._answered: Answered | None = None
+        self._offered: OfferedBlock | None = None
+        self._expected: ExpectedBlock | None = None
+        self._answered: AnsweredBlock | None = None
 
     # ---- what Hello claims ----
-    def claim(self, *, is_alice: bool) -> Claim:
+    def claim(self, *, is_alice: bool) -> LedgerClaim:
         """ready: the block that Alice can offer again, or that Bob can still verify or answer."""
         state, pads = self._lasting.state, self._lasting.pads
         self._recall(max(state.pending, default=0), is_alice=is_alice)
         ours = (self._offered,) if is_alice else (self._expected, self._answered)
-        return Claim(
+        return LedgerClaim(
             store=self._lasting.claim(),
             seen=self._lasting.remembered(),
             next_block=state.next_block,
@@ -178,9 +178,9 @@ class Commitment:
     @staticmethod
     def _offer_of(
         account: BlockAccount | None, message: Amplify, session_id: bytes, bob_pad: int
-    ) -> Offered:
+    ) -> OfferedBlock:
         said = authentication.statement(session_id, message.block, bob_pad, message.tag)
-        return Offered(account, message, said, bob_pad)
+        return OfferedBlock(account, message, said, bob_pad)
 
     def _recall(self, block: int, *, is_alice: bool) -> None:
         """After a restart: the stored bytes of the block in doubt, to be sent again."""
@@ -195,7 +195,7 @@ class Commitment:
             message = Amplify.decode(payload)
             self._offered = self._offer_of(None, message, session_id, entry.reserved["bob"])
         else:
-            self._answered = Answered(None, None, Prepared.decode(payload), Verified(block))
+            self._answered = AnsweredBlock(None, None, Prepared.decode(payload), Verified(block))
 
     def _plan_refill(self, secret_bits: int) -> int:
         """Bytes per direction: what the block takes, and what is missing to what the pre-shared
@@ -204,10 +204,10 @@ class Commitment:
         missing = max(0, self._lasting.psk.pool_bytes(False) - self._lasting.least_left())
         return PAD_BYTES * min(missing // PAD_BYTES + 1, room)
 
-    def _stored(self, account: BlockAccount, peer: Provenance) -> StoredBlock:
+    def _stored(self, account: BlockAccount, peer: Provenance) -> KeptBlock:
         lengths = account.lengths
         assert lengths is not None  # noqa: S101 - set by refusal
-        return StoredBlock(
+        return KeptBlock(
             block=account.block,
             sifted_bits=account.key_bits + account.test_bits,
             key_bits=account.key_bits,
@@ -246,7 +246,7 @@ class Commitment:
             step.key.close()
             return reason or "block_mismatch: another block is being committed"
         positions = {d: self._lasting.pads.next(d) for d in DIRECTIONS}
-        self._expected = Expected(
+        self._expected = ExpectedBlock(
             step.account, step.key, transcript.session_id, positions["alice"], positions["bob"],
             step.peer_provenance,
         )  # fmt: skip
@@ -287,7 +287,7 @@ class Commitment:
         self._answer(message, expected, expected.proof, say)
         return None
 
-    def _proves(self, message: Amplify, expected: Expected) -> bool:
+    def _proves(self, message: Amplify, expected: ExpectedBlock) -> bool:
         covered = expected.covered
         assert covered is not None  # noqa: S101 - cut by the caller
         positions = {"alice": expected.alice_pad, "bob": expected.bob_pad}
@@ -299,7 +299,7 @@ class Commitment:
         with self._lasting.pads.take(message.block, "alice") as pad:
             return covered.check_alice_tag(message.tag, blank, pad, message.pad)
 
-    def _answer(self, asked: Amplify, expected: Expected, proof: Verified, say: Voice) -> None:
+    def _answer(self, asked: Amplify, expected: ExpectedBlock, proof: Verified, say: Voice) -> None:
         with self._lasting.pads.take(asked.block, "bob") as pad:
             said = authentication.statement(
                 expected.session_id, asked.block, expected.bob_pad, asked.tag
@@ -307,7 +307,7 @@ class Commitment:
             tag = authentication.bob_tag(self._lasting.psk, said, pad, expected.bob_pad)
         message = Prepared(asked.block, expected.bob_pad, tag)
         self._lasting.keep_message(asked.block, message.encode()[HEADER_BYTES:])
-        self._answered = Answered(expected.account, asked, message, proof)
+        self._answered = AnsweredBlock(expected.account, asked, message, proof)
         self._expected = None
         expected.close()
         say(message)
@@ -375,8 +375,8 @@ class Commitment:
             self._expected = None
 
 
-def _block_of(one: Offered | Expected | Answered) -> int:
-    return one.account.block if isinstance(one, Expected) else one.message.block
+def _block_of(one: OfferedBlock | ExpectedBlock | AnsweredBlock) -> int:
+    return one.account.block if isinstance(one, ExpectedBlock) else one.message.block
 
 
 def _wrong_tag(direction: str, block: int) -> ProtocolError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from photonlink.pipeline.protocol.channel.authentication import Transcript
-from photonlink.pipeline.protocol.channel.claims import Claim, LedgerResolution
+from photonlink.pipeline.protocol.channel.claims import LedgerClaim, LedgerResolution
 from photonlink.pipeline.protocol.channel.frame_mac import FrameMac
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, FrameReader
 from photonlink.pipeline.protocol.channel.handshake import Handshake
@@ -29,7 +29,7 @@ class Connection:
     def __init__(
         self,
         setup: SessionSetup,
-        claim: Claim,
+        claim: LedgerClaim,
         randomness: Callable[[int], bytes],
         send: Callable[[bytes], None],
         now_s: float,
@@ -79,7 +79,7 @@ class Connection:
         return self._handshake.established.resolution
 
     @property
-    def peer_claim(self) -> Claim:
+    def peer_claim(self) -> LedgerClaim:
         assert self._handshake.established is not None  # noqa: S101 - asked for after it
         return self._handshake.established.peer
 

@@ -21,7 +21,7 @@ from photonlink.pipeline.protocol.lasting import Lasting
 from photonlink.pipeline.protocol.messages import AbortBlock, Message
 from photonlink.pipeline.protocol.publishing import Publisher
 from photonlink.pipeline.protocol.tentative import (
-    Attempt,
+    BlockAttempt,
     End,
     Expect,
     Mark,
@@ -54,7 +54,7 @@ class Deeds:
             self._say(line, step.message)
         elif isinstance(step, Raise):
             self._publisher.alarm(step.code, step.text)
-        elif isinstance(step, Attempt):
+        elif isinstance(step, BlockAttempt):
             self._lasting.attempt(step.block, step.pairs, line.epsilon, line.session_id.hex())
         elif isinstance(step, Mark):
             side = line.transcript.sent if step.sent else line.transcript.received

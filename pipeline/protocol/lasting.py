@@ -32,7 +32,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBlock:
+class KeptBlock:
     """What the ledger says of a block whose key is stored. Lengths and counts are public."""
 
     block: int
@@ -133,7 +133,7 @@ class Lasting:
         with contextlib.suppress(StoreError):
             self.pads.burn()
 
-    def offer(self, what: StoredBlock, secret: SecretBits) -> None:
+    def offer(self, what: KeptBlock, secret: SecretBits) -> None:
         """Alice stores what she is about to offer; it is in doubt until Bob's tag is there."""
         self._prepare(what, secret)
 
@@ -152,7 +152,7 @@ class Lasting:
         self._store.remove(block)
 
     # ---- what needs the proof ----
-    def accept(self, proof: Verified, what: StoredBlock, secret: SecretBits) -> None:
+    def accept(self, proof: Verified, what: KeptBlock, secret: SecretBits) -> None:
         """Bob stores the key that Alice's tag vouches for."""
         if proof.block != what.block:
             raise ValueError("the proof is of another block")
@@ -164,7 +164,7 @@ class Lasting:
         with contextlib.suppress(StoreError):
             self._store.remove_message(proof.block)
 
-    def _prepare(self, what: StoredBlock, secret: SecretBits) -> None:
+    def _prepare(self, what: KeptBlock, secret: SecretBits) -> None:
         refill, seals = 16 * what.refill_bytes, {}
         if refill:
             with secret.slice(0, refill) as pads:

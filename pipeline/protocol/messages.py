@@ -201,7 +201,7 @@ class CloseBlock(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Bases(Message):
+class BlockBases(Message):
     """Bob's bases of the block's pairs, one bit each. He has written the attempt.
 
     nonce: random. Without it somebody between could have answered for Bob while his photons
@@ -373,7 +373,7 @@ MESSAGES: dict[int, type[Message]] = {
         Figures,
         EndOfInput,
         CloseBlock,
-        Bases,
+        BlockBases,
         Sift,
         Disclosure,
         Estimate,

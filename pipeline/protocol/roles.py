@@ -18,7 +18,7 @@ from photonlink.pipeline.protocol.messages import (
     AbortBlock,
     Acquisition,
     Announcement,
-    Bases,
+    BlockBases,
     CascadeReply,
     CascadeRequest,
     CloseBlock,
@@ -147,7 +147,7 @@ class AliceRole(RoleBase):
         super().__init__(view, self._pull, self._block)
         self._handlers |= {
             Announcement: self._pull.on_announcement,
-            Bases: self._block.on_bases,
+            BlockBases: self._block.on_bases,
             Disclosure: self._block.on_disclosure,
             CascadeRequest: self._block.on_cascade_request,
             Reconciled: self._block.on_reconciled,

@@ -30,7 +30,7 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class BlockAttempt:
     """Bases of this block follow: write it, with its epsilon, before."""
 
     block: int
@@ -82,7 +82,7 @@ class Raise:
     text: str | None
 
 
-Step = Say | Attempt | End | Offer | Expect | Mark | Raise
+Step = Say | BlockAttempt | End | Offer | Expect | Mark | Raise
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ PARTS = 4  # of the block's time, each judged by itself as well
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Disclosed:
+class DisclosedPairs:
     """Pairs in different bases, in the order of time. Detectors 0..3 = H, V, D, A: uint8 (n,).
     residual_ps: int64 (n,), Bob's full time minus Alice's, in her clock."""
 
@@ -36,7 +36,7 @@ class Disclosed:
     def __len__(self) -> int:
         return len(self.alice)
 
-    def parts(self) -> Iterator[tuple[str, Disclosed]]:
+    def parts(self) -> Iterator[tuple[str, DisclosedPairs]]:
         """The whole and, where they are large enough, its parts in time."""
         yield "the block", self
         n = len(self)
@@ -45,7 +45,9 @@ class Disclosed:
         edges = [n * k // PARTS for k in range(PARTS + 1)]
         for k in range(PARTS):
             low, high = edges[k], edges[k + 1]
-            part = Disclosed(self.alice[low:high], self.bob[low:high], self.residual_ps[low:high])
+            part = DisclosedPairs(
+                self.alice[low:high], self.bob[low:high], self.residual_ps[low:high]
+            )
             yield f"part {k + 1} of {PARTS} of the block", part
 
 
@@ -70,7 +72,7 @@ def judge_errors(
     return None
 
 
-def judge_detectors(bench: BenchConstants, disclosed: Disclosed) -> str | None:
+def judge_detectors(bench: BenchConstants, disclosed: DisclosedPairs) -> str | None:
     """Life, efficiency and delay of all eight detectors, over the block and its parts."""
     if len(disclosed) < MIN_DISCLOSED:
         return (

@@ -34,7 +34,7 @@ from photonlink.pipeline.protocol.distilling.alice import AliceDistilling
 from photonlink.pipeline.protocol.messages import (
     Acquisition,
     Announcement,
-    Bases,
+    BlockBases,
     CloseBlock,
     Disclosure,
     Figures,
@@ -151,7 +151,7 @@ def two_truths(undisclosed_flip: bool) -> tuple[list[TagBlock], list[TagBlock]]:
     return tags(rng, turned, 3.0)
 
 
-OPEN = (Acquisition, Announcement, Paired, CloseBlock, Bases, Sift, Disclosure, Figures)
+OPEN = (Acquisition, Announcement, Paired, CloseBlock, BlockBases, Sift, Disclosure, Figures)
 
 
 def left_the_nodes(wire: Wire) -> tuple[list[object], list[bytes]]:
@@ -338,13 +338,13 @@ def test_m1_a_block_closes_before_any_basis_is_told() -> None:
     wire.connect()
     feed(wire, BENCH)
     told = [m for m in (message_of(d) for _, d in wire.log)
-            if isinstance(m, CloseBlock | Bases | Sift | Disclosure)]  # fmt: skip
+            if isinstance(m, CloseBlock | BlockBases | Sift | Disclosure)]  # fmt: skip
     kinds = [type(m).__name__ for m in told]
-    assert kinds == ["CloseBlock", "Bases", "Sift", "Disclosure"] * (len(kinds) // 4)
-    assert len({m.nonce for m in told if isinstance(m, Bases)}) == len(kinds) // 4
+    assert kinds == ["CloseBlock", "BlockBases", "Sift", "Disclosure"] * (len(kinds) // 4)
+    assert len({m.nonce for m in told if isinstance(m, BlockBases)}) == len(kinds) // 4
     for close, bases in zip(told[::4], told[1::4], strict=True):
         assert isinstance(close, CloseBlock)
-        assert isinstance(bases, Bases)
+        assert isinstance(bases, BlockBases)
         assert close.pairs == bases.pairs <= ONE_BLOCK.block_pairs
 
 
@@ -363,7 +363,7 @@ def test_m1_what_closes_a_block_is_a_function_of_times_alone() -> None:
         frames = []
         for _, data in wire.log:
             message = message_of(data)
-            if isinstance(message, Bases):
+            if isinstance(message, BlockBases):
                 break
             if isinstance(message, CloseBlock) or (
                 isinstance(message, Announcement | Paired) and getattr(message, "kind", 1) == 1
@@ -380,7 +380,7 @@ def test_m2_attempts_are_charged_at_both_ends_before_bases_are_told() -> None:
     alice, bob = pair(parameters=parameters)
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
-        if isinstance(message_of(data), Bases):
+        if isinstance(message_of(data), BlockBases):
             seen.append((alice.ledger.state.epsilon, bob.ledger.state.epsilon))
         return [data]
 

@@ -106,7 +106,7 @@ def test_the_plan_says_which_of_one_and_two_bases_gives_more(plan: planning.Plan
     """Pairs on even splitters: both, nearly twice the key; on a biased bench: little or nothing."""
     link = load_link("nice2022")
 
-    def bases(key_basis: float) -> planning.Bases:
+    def bases(key_basis: float) -> planning.BlockBases:
         source = link.source.model_copy(update={"key_basis": key_basis})
         receiver = link.receiver.model_copy(update={"key_basis": key_basis})
         described = link.model_copy(update={"source": source, "receiver": receiver})

@@ -134,8 +134,8 @@ def _flip(target: int, where: str) -> None:
 
 
 BLOCK_PHASES = (
-    "Bases", "Sift", "Disclosure", "CascadeReply", "Verify", "VerifyResult", "Amplify", "Prepared",
-    "Commit",
+    "BlockBases", "Sift", "Disclosure", "CascadeReply", "Verify", "VerifyResult", "Amplify",
+    "Prepared", "Commit",
 )  # fmt: skip
 
 

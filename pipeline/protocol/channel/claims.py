@@ -19,7 +19,7 @@ from photonlink.pipeline.protocol.channel.framing import ProtocolError
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LedgerClaim:
     """store: the sender's own; seen: the receiver's, as the sender remembers it. offered: last
     block whose key was ever stored here. released: how many, and the last. pending: stored,
     not released; 0: none. ready: the block that this end can still offer (Alice), verify or
@@ -40,7 +40,7 @@ class Claim:
         return dataclasses.asdict(self)
 
     @classmethod
-    def parse(cls, value: object) -> Claim:
+    def parse(cls, value: object) -> LedgerClaim:
         """Raises ProtocolError for anything but whole numbers in range."""
         if not isinstance(value, dict):
             raise ProtocolError("malformed_message", "Hello holds no ledger")
@@ -72,7 +72,7 @@ class LedgerResolution:
     positions: dict[str, int]
 
 
-def compare(own: Claim, peer: Claim, *, is_alice: bool) -> LedgerResolution:
+def compare(own: LedgerClaim, peer: LedgerClaim, *, is_alice: bool) -> LedgerResolution:
     """Raises ProtocolError ``ledger_rolled_back`` when one side has forgotten what the other
     remembers: an old backup, a second copy of the store, or a lost ledger."""
     alice, bob = (own, peer) if is_alice else (peer, own)
@@ -103,7 +103,7 @@ def compare(own: Claim, peer: Claim, *, is_alice: bool) -> LedgerResolution:
     )
 
 
-def _check_stores(own: Claim, peer: Claim) -> None:
+def _check_stores(own: LedgerClaim, peer: LedgerClaim) -> None:
     """Against what each remembers of the other. A session that only one end has written (the
     other's Proof came late) may be claimed again: what may not run backwards is counted apart."""
     try:
@@ -116,7 +116,7 @@ def _check_stores(own: Claim, peer: Claim) -> None:
         raise ProtocolError("ledger_rolled_back", error.what, hint=error.hint) from error
 
 
-def _check_released(alice: Claim, bob: Claim, release: int) -> None:
+def _check_released(alice: LedgerClaim, bob: LedgerClaim, release: int) -> None:
     bob_end = (bob.released + bool(release), max(bob.last_released, release))
     if (alice.released, alice.last_released) != bob_end:
         behind = "alice" if alice.released < bob_end[0] else "bob"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hmac
 import struct
-from typing import Protocol
 
+from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.channel.framing import (
     HEADER_BYTES,
     MAC_BYTES,
@@ -24,16 +24,10 @@ _DOMAIN = b"photonlink frame\x00"
 _NUMBER = struct.Struct("<16sQ")
 
 
-class Prover(Protocol):
-    """What the pre-shared key does here (keys/psk.py)."""
-
-    def prove(self, transcript: bytes) -> bytes: ...
-
-
 class FrameMac:
     """One direction of one connection."""
 
-    def __init__(self, psk: Prover, session_id: bytes, direction: str) -> None:
+    def __init__(self, psk: PreSharedKey, session_id: bytes, direction: str) -> None:
         self._psk, self._prefix = psk, _DOMAIN + session_id
         self._direction = direction.encode()
         self._number = 0

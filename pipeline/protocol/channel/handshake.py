@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.protocol.channel.claims import Claim, LedgerResolution, compare
+from photonlink.pipeline.protocol.channel.claims import LedgerClaim, LedgerResolution, compare
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import (
     PROTOCOL_VERSION,
@@ -43,7 +43,7 @@ class Established:
 
     session_id: bytes
     resolution: LedgerResolution
-    peer: Claim
+    peer: LedgerClaim
     sent: tuple[bytes, ...]
     received: tuple[bytes, ...]
 
@@ -55,7 +55,7 @@ class Handshake:
         self,
         setup: SessionSetup,
         psk: PreSharedKey,
-        claim: Claim,
+        claim: LedgerClaim,
         randomness: Callable[[int], bytes],
         send: Callable[[bytes], None],
     ) -> None:
@@ -157,7 +157,7 @@ class Handshake:
         assert self._peer is not None  # noqa: S101 - set by the Hello
         fields = self._peer.fields()
         self._check_agreement(fields)
-        claim = Claim.parse(fields.get("ledger"))
+        claim = LedgerClaim.parse(fields.get("ledger"))
         resolution = compare(self._claim, claim, is_alice=setup.is_alice)
         nonces = [self._nonce, bytes.fromhex(str(fields["nonce"]))]
         ordered = nonces if setup.is_alice else nonces[::-1]

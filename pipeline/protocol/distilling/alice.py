@@ -14,7 +14,7 @@ from photonlink.pipeline.protocol.distilling.sifted import (
 )
 from photonlink.pipeline.protocol.messages import (
     AbortBlock,
-    Bases,
+    BlockBases,
     CascadeReply,
     CascadeRequest,
     CloseBlock,
@@ -41,9 +41,9 @@ class AliceDistilling(Distilling):
     def close_block(self, closed: Closed) -> None:
         self.begin(closed, self.view.next_block)
         self.view.say(CloseBlock(self.block.block, len(closed.raw)))
-        self._expected = (Bases,)
+        self._expected = (BlockBases,)
 
-    def on_bases(self, message: Bases) -> None:
+    def on_bases(self, message: BlockBases) -> None:
         """Bob has told his: answer which pairs share a basis, and disclose the others."""
         self.expect(message)
         raw, n = self.closed.raw, len(self.closed.raw)

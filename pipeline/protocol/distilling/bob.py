@@ -16,7 +16,7 @@ from photonlink.pipeline.protocol.distilling.sifted import (
 from photonlink.pipeline.protocol.messages import (
     BLOCK_NONCE_BYTES,
     AbortBlock,
-    Bases,
+    BlockBases,
     CascadeReply,
     CascadeRequest,
     Disclosure,
@@ -46,7 +46,7 @@ class BobDistilling(Distilling):
         self.begin(closed, block)
         raw = closed.raw
         nonce = self.view.randomness(BLOCK_NONCE_BYTES)
-        self.view.say(Bases(block, nonce, len(raw), pack_bits(raw.basis)))
+        self.view.say(BlockBases(block, nonce, len(raw), pack_bits(raw.basis)))
         self._parities = (0, 0)
         self._expected = (Sift, AbortBlock)
 

@@ -9,9 +9,9 @@ from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.distilling.sifted import OpenSide, SiftedBlock
 from photonlink.pipeline.protocol.messages import AbortBlock
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
-from photonlink.pipeline.protocol.tentative import Attempt, End, Tentative
+from photonlink.pipeline.protocol.tentative import BlockAttempt, End, Tentative
 from photonlink.pipeline.stages import estimate
-from photonlink.pipeline.stages.estimate import Disclosed
+from photonlink.pipeline.stages.estimate import DisclosedPairs
 from photonlink.pipeline.stages.window import LETTERS
 
 
@@ -50,7 +50,7 @@ class Distilling:
         self._closed = closed
         self.since_s = self.view.now_s
         self.view.next_block = block + 1
-        self.view.wish(Attempt(block, n))
+        self.view.wish(BlockAttempt(block, n))
 
     @property
     def block(self) -> BlockAccount:
@@ -82,7 +82,7 @@ class Distilling:
 
     def own_verdict(self, alice: OpenSide, bob: OpenSide) -> str | None:
         """All of this side's checks but the error rate, over all of the block's time."""
-        disclosed = Disclosed(alice.detector, bob.detector, bob.offset_ps - alice.offset_ps)
+        disclosed = DisclosedPairs(alice.detector, bob.detector, bob.offset_ps - alice.offset_ps)
         found = estimate.judge_detectors(self.view.bench, disclosed)
         if found is not None:
             return found

@@ -22,7 +22,7 @@ _TOO_FAR_PS = 600 * 10**12
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredSlot:
     """A key slot that waits for Alice's pairs."""
 
     request: Request
@@ -35,7 +35,7 @@ class BobSifting(Sifting):
     def __init__(self, view: Tentative, tags: OwnTags) -> None:
         super().__init__(view, tags)
         self._pending: deque[Request] = deque()
-        self._answered: deque[Answered] = deque()
+        self._answered: deque[AnsweredSlot] = deque()
         self._asked_until_ps = -(1 << 61)
         self._next_slot = 0
 
@@ -83,7 +83,7 @@ class BobSifting(Sifting):
         if request.kind == IntervalKind.KEY:
             window = self.buffer.window(start, upto) if known else _empty(start, end)
             body = encode_announcement(window.time_ps, start, self.sift.bin_ps)
-            self._answered.append(Answered(request, window))
+            self._answered.append(AnsweredSlot(request, window))
         else:
             spent = self.buffer.labelled(start, upto) if known else None
             window = spent or _empty(start, end)
