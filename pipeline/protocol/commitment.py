@@ -23,7 +23,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
 from photonlink.pipeline.protocol.channel import authentication
 from photonlink.pipeline.protocol.channel.authentication import Covered, Transcript
-from photonlink.pipeline.protocol.channel.claims import LedgerClaim
+from photonlink.pipeline.protocol.channel.claims import MAX_DAMAGED, LedgerClaim
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, ProtocolError
 from photonlink.pipeline.protocol.lasting import IN_DOUBT, KeptBlock, Lasting, Verified
 from photonlink.pipeline.protocol.messages import Amplify, Commit, Message, Prepared, VerifyResult
@@ -111,7 +111,13 @@ class Commitment:
             pending=max(state.pending, default=0),
             ready=next((_block_of(one) for one in ours if one is not None), 0),
             pads=(pads.spent("alice"), pads.spent("bob")),
+            damaged=tuple(sorted(self._lasting.damage_to_tell().items())[:MAX_DAMAGED]),
         )
+
+    @property
+    def expected_block(self) -> int:
+        """Bob: the block whose Amplify is due; 0: none."""
+        return self._expected.account.block if self._expected else 0
 
     # ---- Alice ----
     def refusal(self, account: BlockAccount, covered_bytes: int) -> str | None:

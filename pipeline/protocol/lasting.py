@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass
 
 from photonlink.hal.tags import Provenance
-from photonlink.pipeline.keys import claims
+from photonlink.pipeline.keys import claims, damage
 from photonlink.pipeline.keys.ledger import BlockEntry, Ledger
 from photonlink.pipeline.keys.pads import DIRECTIONS, BlockPads
 from photonlink.pipeline.keys.policy import is_emulated, is_marked, least_real
@@ -61,8 +61,14 @@ class Lasting:
         self._incarnation = incarnation  # fresh at each start
         self.provenance = provenance  # of the own light and randomness
         ledger.bind(psk.key_id, (psk.pool_bytes(True), psk.pool_bytes(False)))
-        for entry in ledger.state.unfinished():  # by the last process; its pads are spent
-            self.end(entry.block, "burnt", STOPPED)
+        self.burn_unfinished()
+
+    def burn_unfinished(self, expected: int = 0) -> None:
+        """Blocks that a crash, or a store that failed, left open; their pads stay spent.
+        ``expected``: one that may still be finished."""
+        for entry in self._ledger.state.unfinished():
+            if entry.block != expected:
+                self.end(entry.block, "burnt", STOPPED)
 
     # ---- reading ----
     @property
@@ -117,6 +123,17 @@ class Lasting:
 
     def least_left(self) -> int:
         return min(self.pads.left(direction) for direction in DIRECTIONS)
+
+    # ---- damaged records: burnt at both ends, whoever found them ----
+    def damage_to_tell(self) -> dict[int, bool]:
+        """Blocks whose stored record did not open; True: the key, False: the refill."""
+        return damage.damage_to_tell(self._ledger)
+
+    def hear_of_damage(self, blocks: dict[int, bool]) -> None:
+        damage.hear_of_damage(self._ledger, self._store, blocks)
+
+    def damage_was_told(self, blocks: list[int]) -> None:
+        damage.told(self._ledger, blocks)
 
     def keep_message(self, block: int, payload: bytes) -> None:
         """What is sent again after a crash. A store that is full loses only that."""

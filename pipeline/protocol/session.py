@@ -213,6 +213,8 @@ class Session:
             self._publisher.alarm("reconnect_limit", "a one-time tag was wrong: the link waits")
             self._effects.append(Disconnect("backing off after a wrong one-time tag", stream))
             return
+        if self._line is None:  # a store that failed may have healed
+            self._lasting.burn_unfinished(self._commitment.expected_block)
         while len(self._doors) >= self._setup.limits.doors:
             self._shut(min(self._doors), "others knock")
         if self._line is None:
@@ -333,6 +335,8 @@ class Session:
         """The peer is who it says: settle what is in doubt, then begin."""
         resolution = line.resolution
         self._lasting.session(line.session_id.hex(), line.peer_claim.store)
+        self._lasting.hear_of_damage(dict(line.peer_claim.damaged))
+        self._lasting.damage_was_told([block for block, _ in line.claim.damaged])
         if not resolution.resend:  # else the tags of the block in doubt are still to be read
             self._lasting.follow_pads(resolution.positions)
         self._last_received_s = self._now_s

@@ -17,13 +17,16 @@ from photonlink.pipeline.keys.claims import Claim as StoreClaim
 from photonlink.pipeline.keys.ledger import PAD_BYTES
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 
+MAX_DAMAGED = 16  # in one Hello; the others go with the next
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerClaim:
     """store: the sender's own; seen: the receiver's, as the sender remembers it. offered: last
     block whose key was ever stored here. released: how many, and the last. pending: stored,
     not released; 0: none. ready: the block that this end can still offer (Alice), verify or
-    answer (Bob). pads: bytes spent, by direction."""
+    answer (Bob). pads: bytes spent, by direction. damaged: blocks whose stored key (True) or refill
+    (False) did not open at the sender: they burn at both ends."""
 
     store: StoreClaim
     seen: StoreClaim | None
@@ -34,6 +37,7 @@ class LedgerClaim:
     pending: int
     ready: int
     pads: tuple[int, int]
+    damaged: tuple[tuple[int, bool], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As a Hello holds it."""
@@ -44,7 +48,7 @@ class LedgerClaim:
         """Raises ProtocolError for anything but whole numbers in range."""
         if not isinstance(value, dict):
             raise ProtocolError("malformed_message", "Hello holds no ledger")
-        others = ("pads", "store", "seen")
+        others = ("pads", "store", "seen", "damaged")
         names = [f.name for f in dataclasses.fields(cls) if f.name not in others]
         pads = value.get("pads")
         if not isinstance(pads, list) or len(pads) != len(DIRECTIONS):
@@ -57,7 +61,8 @@ class LedgerClaim:
             remembered = StoreClaim.parse(seen) if seen is not None else None
         except ClaimError as error:
             raise ProtocolError("malformed_message", error.what) from error
-        return cls(store=store, seen=remembered, pads=(alice, bob), **numbers)
+        damaged = _damaged(value.get("damaged"))
+        return cls(store=store, seen=remembered, pads=(alice, bob), damaged=damaged, **numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,17 @@ def _rolled_back(whose: str, what: str) -> ProtocolError:
         f"{whose}'s ledger {what}",
         hint="An old backup, a second copy or a lost ledger. Exchange a new pre-shared key.",
     )
+
+
+def _damaged(value: object) -> tuple[tuple[int, bool], ...]:
+    if not isinstance(value, list) or len(value) > MAX_DAMAGED:
+        raise ProtocolError("malformed_message", "Hello holds no valid list of damaged blocks")
+    found = []
+    for item in value:
+        if not isinstance(item, list) or len(item) != 2 or not isinstance(item[1], bool):
+            raise ProtocolError("malformed_message", "Hello holds no valid list of damaged blocks")
+        found.append((_count(item[0], "damaged"), item[1]))
+    return tuple(found)
 
 
 def _count(value: object, name: str) -> int:
