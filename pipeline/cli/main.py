@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.cli import attack as cli_attack
 from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import instruments as cli_instruments
@@ -153,6 +154,7 @@ def node(
         raise typer.Exit(ExitStatus.NO_KEY)
 
 
+app.command()(cli_attack.attack)
 app.command()(cli_check.check)
 
 

@@ -1,0 +1,114 @@
+"""One attack as data: what it does to light or line, what is claimed of it, how it is played."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from photonlink.pipeline.attacks.light import Light
+from photonlink.pipeline.attacks.link import Hook, Line
+from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import (
+    BenchConstants,
+    DetectorConstants,
+    constants_of,
+)
+from photonlink.pipeline.stages.window import LETTERS
+
+Parameters = dict[str, Any]
+Draw = np.random.Generator
+
+AGREED = AgreedParameters(block_sifted_bits=5000, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9)
+UNCERTAINTY_PS = 20.0
+EFFICIENCY = (0.98, 1.02)
+
+
+def calibrated(
+    alice_ps: tuple[float, ...] = (0, 0, 0, 0), bob_ps: tuple[float, ...] = (0, 0, 0, 0)
+) -> BenchConstants:
+    """The constants of these receivers: delays of H, V, D, A."""
+    sides = [
+        {
+            letter: DetectorConstants(round(delay), UNCERTAINTY_PS, *EFFICIENCY)
+            for letter, delay in zip(LETTERS, delays, strict=True)
+        }
+        for delays in (alice_ps, bob_ps)
+    ]
+    return constants_of(sides[0], sides[1], claimed=True)
+
+
+class Knowing:
+    """How she gets bits: ``RECORD`` from what she sent; ``PROBES`` from which of her probes Bob
+    announced; ``ZERO`` holds every bit for 0 (a dead detector)."""
+
+    RECORD = "record"
+    PROBES = "probes"
+    ZERO = "zero"
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """rows: of the list of attacks it stands for. in_model: then she must know nothing, whatever
+    she does; else ``assumption`` says what it breaks, and ``watched`` what looks at it.
+
+    light: parameters → request for her light (docs/emulated_bench.md).   hook: parameters → what
+    happens to the frames.   clue: parameters and window → the probability with which she guesses
+    each key bit.   draw: random parameters.   defaults: those of the table.   must_alarm:
+    the row is also wrong when nobody notices; must_key: when no key comes.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    what: str
+    in_model: bool = True
+    assumption: str = ""
+    watched: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    draw: Callable[[Draw], Parameters] | None = None
+    light: Callable[[Parameters], Parameters] | None = None
+    edit: Callable[[Light, Parameters], Light] | None = None
+    hook: Callable[[Parameters], Hook] | None = None
+    step: Callable[[Parameters], Callable[[Line], None]] | None = None
+    bench: Callable[[Parameters], BenchConstants] | None = None
+    randomness: Callable[[Parameters, str], Callable[[int], bytes]] | None = None
+    clue: Callable[[Parameters, float], float] | None = None
+    knowing: str = Knowing.RECORD
+    must_alarm: bool = False
+    must_key: bool = False
+
+    def parameters(self, rng: Draw | None) -> Parameters:
+        """The table's, or random ones."""
+        chosen = dict(self.defaults)
+        if rng is not None and self.draw is not None:
+            chosen |= self.draw(rng)
+        return chosen
+
+    def request(self, parameters: Parameters, seed: int) -> Parameters:
+        """Her light; without any of hers the honest link."""
+        found: Parameters = {"seed": seed, "duration_s": 3.0}
+        return found | (self.light(parameters) if self.light else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A row of the table. alarm_s: from the start of the attack to the first alarm."""
+
+    name: str
+    in_model: bool
+    parameters: Parameters
+    released_bits: int
+    known_bits: int
+    entropy_deficit: float
+    alarm: str
+    alarm_s: float | None
+    ok: bool
+    why: str = ""
+    assumption: str = ""
+    watched: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

@@ -1,0 +1,217 @@
+"""The attacks on light (and the faults of detectors that she profits from)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from photonlink.pipeline.attacks.entry import Attack, Draw, Knowing, Parameters, calibrated
+from photonlink.pipeline.attacks.light import Light
+from photonlink.pipeline.stages.bench_constants import BenchConstants
+
+PHOTON_COUNTING = (
+    "detectors respond to every light as to single photons: delays, jitter, efficiencies and dead "
+    "time are those of the calibration"
+)
+TRUSTED_LIGHT = "the light of check --calibrate is what its operator vouches for"
+JITTER_FWHM_PS, FWHM_PER_SIGMA = 300.0, 2.3548
+OWN_RANDOMNESS = "each node's random source is unpredictable"
+
+
+def _phase(name: str, share: float = 1.0, start_s: float = 0.0, **numbers: float) -> Parameters:
+    return {"name": name, "share": share, "start_s": start_s, "numbers": numbers}
+
+
+def _intercept(p: Parameters) -> Parameters:
+    return {"phases": [_phase("intercept", p["share"], p["start_s"], basis=p["basis"])]}
+
+
+def _c2(p: Parameters) -> Parameters:
+    x, y = p["learn_ps"], p["use_ps"]
+    return {
+        "phases": [
+            _phase("by_basis", 0.5, hv_ps=x, da_ps=-x),
+            _phase("by_basis", p["share"], p["use_from_s"], hv_ps=y, da_ps=-y),
+        ]
+    }
+
+
+def _edge(p: Parameters) -> Parameters:
+    d = p["residual_ps"]
+    return {
+        "phases": [_phase("time_shift", 1.0, shift_ps=p["shift_ps"], late=1.0)],
+        "bob_delay_ps": [-d, d, 0, 0],
+    }
+
+
+def _edge_clue(p: Parameters, window_ps: float) -> float:
+    """From the shares of V's and of H's photons that the window accepts: V comes late by the
+    residual, H early by it; the jitter of both ends blurs."""
+    sigma = JITTER_FWHM_PS / FWHM_PER_SIGMA * math.sqrt(2)
+
+    def accepted(late_ps: float) -> float:
+        high, low = window_ps - late_ps, -window_ps - late_ps
+        return 0.5 * (math.erf(high / sigma / math.sqrt(2)) - math.erf(low / sigma / math.sqrt(2)))
+
+    h, v = (accepted(p["shift_ps"] + sign * p["residual_ps"]) for sign in (-1, 1))
+    return max(h, v) / (h + v)
+
+
+def _shift(p: Parameters) -> Parameters:
+    return {"phases": [_phase("time_shift", p["share"], shift_ps=p["shift_ps"])]}
+
+
+def _dead_time(p: Parameters) -> Parameters:
+    numbers = {"lead_ps": p["lead_ps"], "photons": p["photons"]}
+    phase = _phase("dead_time", p["share"], p["start_s"], **numbers)
+    return {"phases": [phase], "dead_time_ps": p["dead_time_ps"]}
+
+
+def _echo(p: Parameters) -> Parameters:
+    phase = _phase("echo", p["share"], p["start_s"], veto_ps=p["veto_ps"], photons=p["photons"])
+    return {"phases": [phase], "dead_time_ps": p["dead_time_ps"]}
+
+
+def _blinding(p: Parameters) -> Parameters:
+    phase = _phase("blinding", 1.0, p["start_s"], period_ps=p["period_ps"])
+    return {"phases": [phase], "bias_tau_ps": p["bias_tau_ps"]}
+
+
+def _sparse(p: Parameters) -> Parameters:
+    return {"phases": [_phase("sparse", 1.0, p["start_s"], gap_ps=p["gap_ps"])]}
+
+
+def _step(p: Parameters) -> Parameters:
+    return {"bob_step_ps": [0, p["step_ps"], 0, 0], "step_s": p["start_s"]}
+
+
+def _dead(p: Parameters) -> Parameters:
+    return {"bob_efficiency": [1, p["efficiency"], 1, 1]}
+
+
+def _fake_calibration(p: Parameters) -> Parameters:
+    return {"phases": [_phase("by_basis", 1.0, hv_ps=p["use_ps"], da_ps=-p["use_ps"])]}
+
+
+def _faked(p: Parameters) -> BenchConstants:
+    x = p["use_ps"]
+    return calibrated(bob_ps=(x, x, -x, -x))
+
+
+def _jump(light: Light, p: Parameters) -> Light:
+    time_ps, channel = light.bob
+    late = time_ps >= p["start_s"] * 1e12
+    return dataclasses.replace(light, bob=(time_ps + late * round(p["jump_ps"]), channel))
+
+
+def _stuck(p: Parameters, role: str) -> Callable[[int], bytes]:
+    period, count = p["period"], 0
+
+    def randomness(n: int) -> bytes:
+        nonlocal count
+        count = (count + 1) % period
+        return hashlib.shake_256(f"stuck/{role}/{count}".encode()).digest(n)
+
+    return randomness
+
+
+def _uniform(**ranges: tuple[float, float]) -> Callable[[Draw], Parameters]:
+    def draw(rng: Draw) -> Parameters:
+        return {k: float(np.round(rng.uniform(a, b), 6)) for k, (a, b) in ranges.items()}
+
+    return draw
+
+
+ATTACKS: tuple[Attack, ...] = (
+    Attack("honest", (), "nobody attacks", must_key=True),
+    Attack(
+        "intercept_resend", (), "measures and resends a share of Bob's photons",
+        defaults={"share": 0.1, "basis": 2, "start_s": 0.0}, light=_intercept,
+        draw=_uniform(share=(0.0, 0.5), start_s=(0.0, 1.5)),
+    ),
+    Attack(
+        "intercept_resend_all", (), "measures and resends all of them", must_alarm=True,
+        defaults={"share": 1.0, "basis": 2, "start_s": 0.0}, light=_intercept,
+    ),
+    Attack(
+        "intercept_resend_key_basis", (), "measures in the key basis only",
+        defaults={"share": 0.15, "basis": 0, "start_s": 0.0}, light=_intercept,
+        draw=_uniform(share=(0.0, 0.5)),
+    ),
+    Attack(
+        "bases_apart_in_time", ("C2",),
+        "pairs of HV late and of DA early, first with fillers, to be learned; then without",
+        defaults={"learn_ps": 2000.0, "use_ps": 1140.0, "use_from_s": 1.0, "share": 1.0},
+        light=_c2, draw=_uniform(learn_ps=(0, 3000), use_ps=(0, 1500), share=(0.2, 1.0)),
+    ),
+    Attack(
+        "edge_of_window", (),
+        "all of Bob's photons at the window's edge, where detectors that differ within the "
+        "calibration's uncertainty differ in acceptance",
+        defaults={"shift_ps": 300.0, "residual_ps": 15.0}, light=_edge, clue=_edge_clue,
+        draw=_uniform(shift_ps=(-500, 500), residual_ps=(0, 20)),
+    ),
+    Attack(
+        "time_shift", (), "Bob's photons early or late by a coin",
+        defaults={"shift_ps": 300.0, "share": 1.0}, light=_shift,
+        draw=_uniform(shift_ps=(0, 800), share=(0, 1)),
+    ),
+    Attack(
+        "dead_time", ("M7",), "a pulse before each photon leaves one detector alive",
+        defaults={"share": 0.2, "lead_ps": 1e6, "photons": 200.0, "dead_time_ps": 2e6,
+                  "start_s": 0.0},
+        light=_dead_time, draw=_uniform(share=(0.01, 1), photons=(5, 500), lead_ps=(5e4, 1.9e6)),
+    ),
+    Attack(
+        "echo", ("M7",), "pulses after each photon, whose clicks prolong a veto if the bit was 1",
+        defaults={"share": 0.2, "veto_ps": 50_000.0, "photons": 200.0, "dead_time_ps": 40_000.0,
+                  "start_s": 0.0},
+        light=_echo, knowing=Knowing.PROBES, draw=_uniform(share=(0.01, 1), photons=(5, 500)),
+    ),
+    Attack(
+        "sparse_light", ("C4",), "so few pairs that public figures could tell each outcome",
+        defaults={"gap_ps": 1e9, "start_s": 1.5}, light=_sparse, draw=_uniform(gap_ps=(1e8, 1e10)),
+    ),
+    Attack(
+        "detector_moves", ("H1",), "Bob's V moves by half a nanosecond in mid run", must_alarm=True,
+        defaults={"step_ps": 500.0, "start_s": 1.2}, light=_step,
+        draw=_uniform(step_ps=(300, 1000)),
+    ),
+    Attack(
+        "dead_detector", ("C3",), "Bob's V is dead: all his key bits would be 0", must_alarm=True,
+        defaults={"efficiency": 0.0}, light=_dead, knowing=Knowing.ZERO,
+    ),
+    Attack(
+        "clock_jump", (), "the fibre, or Bob's clock, jumps",
+        defaults={"jump_ps": 5000.0, "start_s": 1.2}, edit=_jump,
+        draw=_uniform(jump_ps=(0, 1e8), start_s=(0.5, 2)),
+    ),
+    Attack(
+        "blinding", (), "continuous light blinds Bob; bright pulses choose his clicks",
+        in_model=False, assumption=PHOTON_COUNTING,
+        watched="nothing that she cannot satisfy: this is the Eve who evades",
+        defaults={"period_ps": 0.0, "bias_tau_ps": 1e6, "start_s": 0.0}, light=_blinding,
+    ),
+    Attack(
+        "blinding_pulsed", (), "pulses blind Bob; bright pulses choose his clicks",
+        in_model=False, assumption=PHOTON_COUNTING,
+        watched="multi-clicks: each blinding pulse clicks in all four detectors", must_alarm=True,
+        defaults={"period_ps": 2.5e7, "bias_tau_ps": 2e7, "start_s": 0.0}, light=_blinding,
+    ),
+    Attack(
+        "fake_calibration", (), "the calibration was measured with Eve's light, then as C2",
+        in_model=False, assumption=TRUSTED_LIGHT,
+        watched="the operator's name stands in the file; nothing afterwards can tell",
+        defaults={"use_ps": 1140.0}, light=_fake_calibration, bench=_faked,
+    ),
+    Attack(
+        "stuck_random_source", (), "a node's random bytes repeat",
+        in_model=False, assumption=OWN_RANDOMNESS,
+        watched="nothing: nonces, seeds and the bits of multi-clicks can be foreseen",
+        defaults={"period": 3}, randomness=_stuck,
+    ),
+)  # fmt: skip

@@ -1,0 +1,66 @@
+"""``photonlink attack``: play Eve against the protocol and see what she learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from photonlink.pipeline.cli.recordings import JsonOption
+
+
+def attack(
+    name: Annotated[str | None, typer.Argument(help="One attack; without it all of them.")] = None,
+    seed: Annotated[int, typer.Option(help="Of light, parameters and sessions.", min=0)] = 1,
+    runs: Annotated[
+        int, typer.Option(help="Instead: so many random attacks with random parameters.", min=0)
+    ] = 0,
+    page_path: Annotated[
+        Path | None, typer.Option("--page", help="Also write the table as a page (Markdown).")
+    ] = None,
+    list_names: Annotated[bool, typer.Option("--list", help="Only name them.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Play attacks on light and line against two sessions in this process, and count what Eve
+    knows of the released key. Exit code 1 when a row is not what the claim says.
+
+    In the model she must know nothing. An attack outside breaks the assumption that it names.
+    """
+    from photonlink.pipeline.attacks.play import ATTACKS, play_all, play_random
+
+    if name is not None and name not in ATTACKS:
+        raise typer.BadParameter(f"no attack {name!r}; known: {', '.join(ATTACKS)}")
+    if list_names:
+        for found in ATTACKS.values():
+            print(f"{found.name}: {found.what}")
+        return
+    outcomes = []
+    console = Console()
+    for outcome, seconds in (
+        play_random(runs, seed) if runs else play_all([name] if name else None, seed)
+    ):
+        outcomes.append(outcome)
+        if as_json:
+            print(json.dumps(outcome.as_dict()), flush=True)
+        elif runs and outcome.ok:
+            console.print(f"{outcome.name} {outcome.parameters} ok ({seconds:.1f} s)", style="dim")
+    if not as_json:
+        table = Table("attack", "in model", "released", "known", "alarm", "after", "", box=None)
+        for o in outcomes if not runs else [o for o in outcomes if not o.ok]:
+            after = "" if o.alarm_s is None else f"{o.alarm_s:.1f} s"
+            table.add_row(
+                o.name, "yes" if o.in_model else "no", f"{o.released_bits:,}", f"{o.known_bits:,}",
+                o.alarm, after, "ok" if o.ok else f"NOT OK: {o.why}",
+            )  # fmt: skip
+        console.print(table)
+        console.print(f"{sum(o.ok for o in outcomes)} of {len(outcomes)} as the claim says")
+    if page_path is not None:
+        from photonlink.pipeline.attacks.page import page
+
+        page_path.write_text(page(outcomes, seed), encoding="utf-8")
+    if not all(o.ok for o in outcomes):
+        raise typer.Exit(1)
