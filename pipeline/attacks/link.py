@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from photonlink.hal.instruments import AcquisitionStart, TaggerCapabilities
-from photonlink.hal.tags import TagBlock
+from photonlink.hal.tags import AcquisitionStart, TagBlock, TaggerCapabilities
 from photonlink.pipeline.attacks.transcript import Transcript
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from photonlink.pipeline.cli.recordings import JsonOption
+from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.options import JsonOption
+from photonlink.pipeline.cli.terminal import console
 
 
 def attack(
@@ -39,7 +39,7 @@ def attack(
             print(f"{found.name}: {found.what}")
         return
     outcomes = []
-    console = Console()
+    screen = console()
     for outcome, seconds in (
         play_random(runs, seed) if runs else play_all([name] if name else None, seed)
     ):
@@ -47,8 +47,10 @@ def attack(
         if as_json:
             print(json.dumps(outcome.as_dict()), flush=True)
         elif runs and outcome.ok:
-            console.print(f"{outcome.name} {outcome.parameters} ok ({seconds:.1f} s)", style="dim")
+            screen.print(f"{outcome.name} {outcome.parameters} ok ({seconds:.1f} s)", style="dim")
     if not as_json:
+        from rich.table import Table
+
         table = Table("attack", "in model", "released", "known", "alarm", "after", "", box=None)
         for o in outcomes if not runs else [o for o in outcomes if not o.ok]:
             after = "" if o.alarm_s is None else f"{o.alarm_s:.1f} s"
@@ -56,11 +58,11 @@ def attack(
                 o.name, "yes" if o.in_model else "no", f"{o.released_bits:,}", f"{o.known_bits:,}",
                 o.alarm, after, "ok" if o.ok else f"NOT OK: {o.why}",
             )  # fmt: skip
-        console.print(table)
-        console.print(f"{sum(o.ok for o in outcomes)} of {len(outcomes)} as the claim says")
+        screen.print(table)
+        screen.print(f"{sum(o.ok for o in outcomes)} of {len(outcomes)} as the claim says")
     if page_path is not None:
         from photonlink.pipeline.attacks.page import page
 
         page_path.write_text(page(outcomes, seed), encoding="utf-8")
     if not all(o.ok for o in outcomes):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILURE)
