@@ -2,7 +2,7 @@
 
 One frozen record covers both stations. Which clicks pair is decided by it and by nothing that
 arrives while key is made: delays, efficiencies, jitter and dead times are read from here, the
-light of the line is only compared with them (:mod:`photonlink.pipeline.calibration.watch`).
+light of the line is only compared with them (:mod:`photonlink.pipeline.stages.judge`).
 """
 
 from __future__ import annotations

@@ -9,46 +9,13 @@ faults and drift; a source that knows them can pass them (docs/protocol.md, "Wha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
-import numpy as np
 
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.bench_constants import BenchConstants, DetectorConstants
-from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
+from photonlink.pipeline.stages.bench_constants import BenchConstants
+from photonlink.pipeline.stages.judge import DisclosedPairs, judge
+from photonlink.pipeline.stages.window import LETTERS
 
-Station = Mapping[str, DetectorConstants]
-SIGMAS = 6.0  # a check fails beyond the calibrated bound and so many standard deviations
-MIN_DISCLOSED = 240  # pairs; fewer cannot show that every detector lives
-PARTS = 4  # of the block's time, each judged by itself as well
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DisclosedPairs:
-    """Pairs in different bases, in the order of time. Detectors 0..3 = H, V, D, A: uint8 (n,).
-    residual_ps: int64 (n,), Bob's full time minus Alice's, in her clock."""
-
-    alice: Uint8s
-    bob: Uint8s
-    residual_ps: Int64s
-
-    def __len__(self) -> int:
-        return len(self.alice)
-
-    def parts(self) -> Iterator[tuple[str, DisclosedPairs]]:
-        """The whole and, where they are large enough, its parts in time."""
-        yield "the block", self
-        n = len(self)
-        if n < PARTS * MIN_DISCLOSED:
-            return
-        edges = [n * k // PARTS for k in range(PARTS + 1)]
-        for k in range(PARTS):
-            low, high = edges[k], edges[k + 1]
-            part = DisclosedPairs(
-                self.alice[low:high], self.bob[low:high], self.residual_ps[low:high]
-            )
-            yield f"part {k + 1} of {PARTS} of the block", part
+SIGMAS = 6.0  # the balance fails beyond its bound and so many standard deviations
 
 
 def count_errors(alice: bytes, bob: bytes) -> int:
@@ -73,66 +40,10 @@ def judge_errors(
 
 
 def judge_detectors(bench: BenchConstants, disclosed: DisclosedPairs) -> str | None:
-    """Life, efficiency and delay of all eight detectors, over the block and its parts."""
-    if len(disclosed) < MIN_DISCLOSED:
-        return (
-            f"detectors_not_judged: {len(disclosed)} pairs in different bases cannot show that "
-            f"every detector works, {MIN_DISCLOSED} can"
-        )
-    for where, part in disclosed.parts():
-        for side, detector in (("alice", part.alice), ("bob", part.bob)):
-            station = bench.station(side)
-            reason = _judge_efficiency(side, where, detector, station) or _judge_delay(
-                side, where, detector, part.residual_ps, station
-            )
-            if reason is not None:
-                return reason
-    return None
-
-
-def _judge_efficiency(side: str, where: str, detector: Uint8s, station: Station) -> str | None:
-    """Both detectors of each basis share its pairs as their calibrated efficiencies allow."""
-    counts = np.bincount(detector, minlength=4)
-    for first, second in ((0, 1), (2, 3)):
-        pair = LETTERS[first], LETTERS[second]
-        n = int(counts[first] + counts[second])
-        one, other = (station[letter] for letter in pair)
-        high = one.efficiency_high / (one.efficiency_high + other.efficiency_low)
-        low = one.efficiency_low / (one.efficiency_low + other.efficiency_high)
-        for bound, sign in ((high, 1), (low, -1)):
-            allowed = n * bound + sign * (SIGMAS * math.sqrt(n * bound * (1 - bound)) + SIGMAS)
-            if sign * (counts[first] - allowed) > 0 or 0 in counts[[first, second]]:
-                worst = pair[int(counts[first] > counts[second])]
-                return (
-                    f"detector_efficiency: in {where} {side}'s {pair[0]} and {pair[1]} made "
-                    f"{counts[first]} and {counts[second]} of the disclosed pairs; {worst} is "
-                    f"dead, or less efficient than calibrated"
-                )
-    return None
-
-
-def _judge_delay(
-    side: str, where: str, detector: Uint8s, residual_ps: Int64s, station: Station
-) -> str | None:
-    """No detector's pairs come earlier or later than its calibration allows."""
-    n = np.bincount(detector, minlength=4)
-    if not n.all():
-        return None
-    sums = np.bincount(detector, weights=residual_ps, minlength=4)
-    sign = 1 if side == "bob" else -1  # the residual is Bob minus Alice
-    means = sign * sums / n
-    deviation = float(residual_ps.std())
-    centre = float(means.mean())  # the common offset belongs to the clock
-    for k, letter in enumerate(LETTERS):
-        late = float(means[k]) - centre
-        known = station[letter]
-        allowed = known.delay_uncertainty_ps + SIGMAS * deviation / math.sqrt(int(n.min()))
-        if abs(late) > allowed:
-            return (
-                f"detector_delay: in {where} {side}'s {letter} clicks {late:+.0f} ps from where "
-                f"the calibration puts it, {allowed:.0f} ps are allowed"
-            )
-    return None
+    """Life, efficiency and delay of all eight detectors, over the block and its parts: what has
+    changed, or None. The text starts with a stable name."""
+    found = judge(bench, disclosed)
+    return None if found.ok else str(found)
 
 
 def key_balanced(parameters: AgreedParameters, bench: BenchConstants, ones: int, n: int) -> bool:

@@ -21,28 +21,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from photonlink.pipeline.calibration.model import (
-    SIDES,
-    Calibration,
-    Interval,
-    StationCalibration,
-)
+from photonlink.pipeline.stages.bench_constants import BenchConstants, DetectorConstants
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
 
 FALSE_ALARM = 1e-9
 """Per block, all its tests together."""
-LEAST_PAIRS = 400
-"""Disclosed pairs in different bases below which a block cannot be judged."""
+LEAST_PAIRS = 240
+"""DisclosedPairs pairs in different bases below which a block cannot be judged."""
 LEAST_PER_INTERVAL = 128
-DEAD_SHARE = 0.05  # of the expected events: below, a detector is called dead
+DEAD_SHARE = 0.1  # of the expected events: below, a detector is called dead
 _TESTS_PER_INTERVAL = 10  # delays: 4 within a basis, 1 between; shares: the same
 _BASES = ((0, 1), (2, 3))
+_SIDES = ("alice", "bob")
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Disclosed:
+class DisclosedPairs:
     """Pairs in different bases, in the order of time; arrays (n,).
 
     alice, bob: detectors 0..3 = H, V, D, A.   residual_ps: Bob's time minus Alice's in Alice's
@@ -61,8 +57,8 @@ class Disclosed:
 class Drift:
     """One detector (``"bob V"``), or what was to be judged, outside its calibration.
 
-    code: ``dead``, ``drift`` (delay), ``efficiency``, ``too_few``.   value and limit: ps for a
-    delay, a share of events otherwise.
+    code: that of the alarm, ``detector_delay`` or ``detector_efficiency``; or
+    ``detectors_not_judged``.   value and limit: ps for a delay, a share of events otherwise.
     """
 
     code: str
@@ -88,13 +84,13 @@ class Judgement:
 
 
 def judge(
-    calibration: Calibration, disclosed: Disclosed, false_alarm: float = FALSE_ALARM
+    bench: BenchConstants, disclosed: DisclosedPairs, false_alarm: float = FALSE_ALARM
 ) -> Judgement:
     """The block's verdict. With too few pairs it is not ok: nothing was judged."""
     n = len(disclosed)
     if n < LEAST_PAIRS:
         text = f"{n} disclosed pairs in different bases, {LEAST_PAIRS} are needed to judge"
-        return Judgement(False, n, (Drift("too_few", "pairs", n, LEAST_PAIRS, text),))
+        return Judgement(False, n, (Drift("detectors_not_judged", "pairs", n, LEAST_PAIRS, text),))
     levels = max(int(math.log2(n / LEAST_PER_INTERVAL)), 0) + 1
     per_test = false_alarm / (_TESTS_PER_INTERVAL * (2**levels - 1))
     cell = 4 * disclosed.alice.astype(np.int64) + disclosed.bob
@@ -107,8 +103,8 @@ def judge(
         counts = np.bincount(index, minlength=16 * parts).reshape(parts, 4, 4)
         times = disclosed.residual_ps.astype(np.float64)
         sums = np.bincount(index, times, minlength=16 * parts).astype(np.float64)
-        found += _shares(calibration, counts, per_test)
-        found += _delays(calibration, counts, sums.reshape(parts, 4, 4), sigma, per_test)
+        found += _shares(bench, counts, per_test)
+        found += _delays(bench, counts, sums.reshape(parts, 4, 4), sigma, per_test)
     found.sort(key=lambda pair: -pair[0])
     once: dict[tuple[str, str], Drift] = {}
     for _, drift in found:
@@ -116,24 +112,12 @@ def judge(
     return Judgement(not once, n, tuple(once.values()))
 
 
-def judge_balance(
-    station: StationCalibration,
-    basis: int,
-    ones: int,
-    n: int,
-    false_alarm: float = FALSE_ALARM,
-) -> bool:
-    """Private, on one's own key bits of a basis (0 HV, 1 DA): do the ones (V or A) have the share
-    that the calibrated efficiencies allow? Only the block's pass or abort may leave the node."""
-    if not 0 <= ones <= n:
-        raise ValueError(f"{ones} ones among {n} bits")
-    first, second = (station.detectors[LETTERS[k]].efficiency for k in _BASES[basis])
-    return _exponent(ones, n, _share(second, first)) <= math.log(2 / false_alarm)
-
-
-def _share(mine: Interval, other: Interval) -> tuple[float, float]:
+def _share(mine: DetectorConstants, other: DetectorConstants) -> tuple[float, float]:
     """Bounds of mine / (mine + other)."""
-    return mine.low / (mine.low + other.high), mine.high / (mine.high + other.low)
+    return (
+        mine.efficiency_low / (mine.efficiency_low + other.efficiency_high),
+        mine.efficiency_high / (mine.efficiency_high + other.efficiency_low),
+    )
 
 
 def _exponent(k: float, n: float, share: tuple[float, float]) -> float:
@@ -146,15 +130,15 @@ def _exponent(k: float, n: float, share: tuple[float, float]) -> float:
 
 
 def _shares(
-    calibration: Calibration, counts: npt.NDArray[np.int64], per_test: float
+    bench: BenchConstants, counts: npt.NDArray[np.int64], per_test: float
 ) -> Iterator[tuple[float, Drift]]:
     """Events of a detector among those of its basis; then of one basis among all."""
     limit = math.log(2 / per_test)
-    for axis, side in enumerate(SIDES):
-        detectors = calibration.station(side).detectors
+    for axis, side in enumerate(_SIDES):
+        detectors = bench.station(side)
         each = counts.sum(axis=2 - axis)  # (parts, 4): axis 1 is Alice's, axis 2 Bob's
         for pair in _BASES:
-            low, high = (detectors[LETTERS[k]].efficiency for k in pair)
+            low, high = (detectors[LETTERS[k]] for k in pair)
             for k, share in ((pair[0], _share(low, high)), (pair[1], _share(high, low))):
                 total = each[:, list(pair)].sum(axis=1)
                 worst = _worst(each[:, k], total, share)
@@ -165,7 +149,7 @@ def _shares(
                     continue  # the other one of the basis has too few: it is named
                 dead = seen < DEAD_SHARE * n * share[0]
                 yield exponent, _too_few_of(side, k, seen, n, share, dead=dead)
-    yield from _between_bases(calibration, counts, limit)
+    yield from _between_bases(bench, counts, limit)
 
 
 def _worst(
@@ -182,16 +166,16 @@ def _too_few_of(
     side: str, k: int, seen: int, n: int, share: tuple[float, float], *, dead: bool
 ) -> Drift:
     text = f"has {seen:,} of {n:,} events of its basis, {share[0]:.1%} to {share[1]:.1%} expected"
-    code = "dead" if dead else "efficiency"
-    return Drift(code, f"{side} {LETTERS[k]}", seen / n, share[0], text)
+    text = f"is dead: {text}" if dead else text
+    return Drift("detector_efficiency", f"{side} {LETTERS[k]}", seen / n, share[0], text)
 
 
 def _between_bases(
-    calibration: Calibration, counts: npt.NDArray[np.int64], limit: float
+    bench: BenchConstants, counts: npt.NDArray[np.int64], limit: float
 ) -> Iterator[tuple[float, Drift]]:
     """Pairs (HV, DA) among all in different bases: the splitters and both bases' efficiencies."""
-    one = _basis_product(calibration, 0, 1)
-    two = _basis_product(calibration, 1, 0)
+    one = _basis_product(bench, 0, 1)
+    two = _basis_product(bench, 1, 0)
     share = one[0] / (one[0] + two[1]), one[1] / (one[1] + two[0])
     first = counts[:, :2, 2:].sum(axis=(1, 2))
     total = first + counts[:, 2:, :2].sum(axis=(1, 2))
@@ -199,20 +183,23 @@ def _between_bases(
     if worst is not None and worst[0] > limit:
         exponent, seen, n = worst
         text = f"has {seen:,} of {n:,} pairs, {share[0]:.1%} to {share[1]:.1%} expected"
-        yield exponent, Drift("efficiency", "alice HV with bob DA", seen / n, share[0], text)
+        yield (
+            exponent,
+            Drift("detector_efficiency", "alice HV with bob DA", seen / n, share[0], text),
+        )
 
 
-def _basis_product(calibration: Calibration, alice: int, bob: int) -> tuple[float, float]:
+def _basis_product(bench: BenchConstants, alice: int, bob: int) -> tuple[float, float]:
     low = high = 1.0
     for side, basis in (("alice", alice), ("bob", bob)):
-        found = [calibration.station(side).detectors[LETTERS[k]].efficiency for k in _BASES[basis]]
-        low *= sum(e.low for e in found)
-        high *= sum(e.high for e in found)
+        found = [bench.station(side)[LETTERS[k]] for k in _BASES[basis]]
+        low *= sum(d.efficiency_low for d in found)
+        high *= sum(d.efficiency_high for d in found)
     return low, high
 
 
 def _delays(
-    calibration: Calibration,
+    bench: BenchConstants,
     counts: npt.NDArray[np.int64],
     sums: Floats,
     sigma: float,
@@ -220,11 +207,11 @@ def _delays(
 ) -> Iterator[tuple[float, Drift]]:
     """Differences of mean times that cancel the common clock."""
     z = float(-special.ndtri(per_test / 2))
-    for axis, side in enumerate(SIDES):
+    for axis, side in enumerate(_SIDES):
         n, total = counts.sum(axis=2 - axis), sums.sum(axis=2 - axis)
         sign = -1.0 if side == "alice" else 1.0  # Alice's delay enters with a minus
         for first, second in _BASES:
-            tolerance = sum(_d(calibration, side, k) for k in (first, second))
+            tolerance = sum(_d(bench, side, k) for k in (first, second))
             found = _largest(
                 sign, (n[:, second], total[:, second]), (n[:, first], total[:, first]),
                 sigma, z, tolerance,
@@ -233,14 +220,14 @@ def _delays(
                 excess, value, at = found
                 k = _mover(side, (first, second), value, counts[at], sums[at])
                 moved = value if k == second else -value
-                limit = _d(calibration, side, k)
+                limit = _d(bench, side, k)
                 text = f"delay {moved:+.0f} ps beyond ±{limit:.0f} ps"
-                yield excess, Drift("drift", f"{side} {LETTERS[k]}", moved, limit, text)
-    yield from _delay_between_bases(calibration, counts, sums, sigma, z)
+                yield excess, Drift("detector_delay", f"{side} {LETTERS[k]}", moved, limit, text)
+    yield from _delay_between_bases(bench, counts, sums, sigma, z)
 
 
-def _d(calibration: Calibration, side: str, k: int) -> float:
-    return calibration.station(side).detectors[LETTERS[k]].delay_uncertainty_ps
+def _d(bench: BenchConstants, side: str, k: int) -> float:
+    return bench.station(side)[LETTERS[k]].delay_uncertainty_ps
 
 
 def _largest(
@@ -277,13 +264,13 @@ def _mover(
 
 
 def _delay_between_bases(
-    calibration: Calibration,
+    bench: BenchConstants,
     counts: npt.NDArray[np.int64],
     sums: Floats,
     sigma: float,
     z: float,
 ) -> Iterator[tuple[float, Drift]]:
-    tolerance = sum(_d(calibration, side, k) for side in SIDES for k in range(4)) / 2
+    tolerance = sum(_d(bench, side, k) for side in _SIDES for k in range(4)) / 2
     blocks = [(slice(2, 4), slice(0, 2)), (slice(0, 2), slice(2, 4))]
     one, two = (
         (counts[:, a, b].sum(axis=(1, 2)), sums[:, a, b].sum(axis=(1, 2))) for a, b in blocks
@@ -294,4 +281,4 @@ def _delay_between_bases(
         text = f"delays apart by {value:+.0f} ps, beyond ±{tolerance:.0f} ps"
         where = "alice DA with bob HV, against alice HV with bob DA,"
         # a single detector, where there is one, explains more: it is named first
-        yield excess / 4, Drift("drift", where, value, tolerance, text)
+        yield excess / 4, Drift("detector_delay", where, value, tolerance, text)

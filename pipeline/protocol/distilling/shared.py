@@ -11,7 +11,7 @@ from photonlink.pipeline.protocol.messages import AbortBlock
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
 from photonlink.pipeline.protocol.tentative import BlockAttempt, End, Tentative
 from photonlink.pipeline.stages import estimate
-from photonlink.pipeline.stages.estimate import DisclosedPairs
+from photonlink.pipeline.stages.judge import DisclosedPairs
 from photonlink.pipeline.stages.window import LETTERS
 
 
