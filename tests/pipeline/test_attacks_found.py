@@ -113,7 +113,7 @@ def test_c3_a_dead_detector_gives_no_key() -> None:
     feed(wire, DEAD_V)
     assert keys(alice) == keys(bob) == {}
     assert "detector_efficiency" in alice.codes() & bob.codes()
-    assert all("bob's H and V" in str(r.abort) for r in alice.reports)
+    assert all("bob V is dead" in str(r.abort) for r in alice.reports)
 
 
 def test_c3_without_the_verdict_a_block_of_zeros_is_released(
