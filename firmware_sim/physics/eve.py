@@ -203,13 +203,15 @@ def time_shift(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
 
 
 def dead_time(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
-    """A pulse ``lead_ps`` before each pair of hers makes every diode of Bob's dead but the one
-    that is opposite to its polarization; the pair that follows is that letter."""
+    """A pulse before each pair of hers makes every diode of Bob's dead but the one that is opposite
+    to its polarization; the pair that follows is that letter. It comes at random, a quarter of
+    ``lead_ps`` to all of it before: at a fixed distance the clocks would find a second peak."""
     hit = _touched(rng, pairs, s)
     n = int(hit.sum())
     letter = rng.integers(0, 4, n).astype(np.uint8)
     at = pairs.time_ps[hit]
-    before = at - round(s.get("lead_ps", 1_000_000))
+    lead = round(s.get("lead_ps", 1_000_000))
+    before = at - rng.integers(lead // 4, lead + 1, n)
     kill = bright(before, letter ^ np.uint8(1), s.get("photons", 200.0))
     alice, bob = pairs.alice.copy(), pairs.bob.copy()
     alice[hit], bob[hit] = analysed(rng, letter), analysed(rng, letter)

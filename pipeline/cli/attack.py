@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
-from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console
 
 
@@ -23,7 +22,9 @@ def attack(
         Path | None, typer.Option("--page", help="Also write the table as a page (Markdown).")
     ] = None,
     list_names: Annotated[bool, typer.Option("--list", help="Only name them.")] = False,
-    as_json: JsonOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line, one per attack.")
+    ] = False,
 ) -> None:
     """Play attacks on light and line against two sessions in this process, and count what Eve
     knows of the released key. Exit code 1 when a row is not what the claim says.

@@ -88,6 +88,23 @@ def test_without_the_error_threshold_the_key_basis_is_read(monkeypatch: pytest.M
     assert found.known_bits == found.released_bits > 0
 
 
+def test_without_the_multi_click_limit_the_living_detector_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "few_multi_clicks", lambda *a, **k: True)
+    attack = ATTACKS["dead_time"]
+    every = dataclasses.replace(attack, defaults={**attack.defaults, "share": 1.0})
+    found = play(every, seed=1)
+    assert not found.ok
+    assert found.known_bits == found.released_bits > 0
+
+
+def test_with_the_multi_click_limit_it_is_not() -> None:
+    attack = ATTACKS["dead_time"]
+    every = dataclasses.replace(attack, defaults={**attack.defaults, "share": 1.0})
+    assert play(every, seed=1).ok
+
+
 def test_every_attack_is_on_the_page() -> None:
     text = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
     assert not [name for name in ATTACKS if f"**{name}**" not in text]
