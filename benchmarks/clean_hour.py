@@ -1,0 +1,50 @@
+"""An honest hour of link time through both sessions: no alarm, no block without key.
+
+python benchmarks/clean_hour.py [SECONDS]     4 minutes of one core for 3,600 s; one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from photonlink.pipeline.attacks import light as lights
+from photonlink.pipeline.attacks.entry import AGREED, calibrated
+from photonlink.pipeline.attacks.link import End, Line
+from photonlink.pipeline.attacks.transcript import Transcript
+from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.protocol.setup import Role
+
+
+class _Deaf(Transcript):
+    """Keeps nothing: an hour of frames is not to be looked at."""
+
+    def feed(self, sender: str, frame: bytes) -> None:
+        return
+
+
+def run(seconds: float) -> dict[str, object]:
+    """Blocks, blocks with key, alarms and aborts of an honest run."""
+    asked = {"duration_s": seconds, "pairs_hz": 4000.0, "lone_hz": 2000.0, "seed": 5}
+    light = lights.make_light(asked)
+    psk = PreSharedKey.generate(1 << 16)
+    ends = [
+        End(role, key, calibrated(), AGREED, 1)
+        for role, key in ((Role.ALICE, psk), (Role.BOB, psk.copy()))
+    ]
+    line = Line(ends[0], ends[1], _Deaf(AGREED))
+    line.play(light.blocks())
+    reports = [report for _, report in ends[0].reports]
+    return {
+        "link_s": seconds,
+        "blocks": len(reports),
+        "with_key": sum(report.net_bits > 0 for report in reports),
+        "alarms": line.alarms(),
+        "aborts": [report.abort for report in reports if report.abort],
+    }
+
+
+if __name__ == "__main__":
+    found = run(float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0)
+    print(json.dumps(found))
+    sys.exit(1 if found["alarms"] or found["aborts"] else 0)
