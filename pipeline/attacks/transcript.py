@@ -24,7 +24,7 @@ from photonlink.pipeline.protocol.messages import (
     Acquisition,
     Amplify,
     Announcement,
-    Bases,
+    BlockBases,
     CascadeRequest,
     CloseBlock,
     Commit,
@@ -146,7 +146,7 @@ class Transcript:
         block = self._open
         if block is None:
             return
-        if isinstance(message, Bases):
+        if isinstance(message, BlockBases):
             block.basis = np.unpackbits(np.frombuffer(message.bases, np.uint8))[: message.pairs]
         elif isinstance(message, Sift):
             mask = np.frombuffer(message.body[: (message.pairs + 7) // 8], np.uint8)

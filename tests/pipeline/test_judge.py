@@ -47,7 +47,9 @@ def pairs(
     return DisclosedPairs(found[0], found[1], residual)
 
 
-def moved(d: DisclosedPairs, side: str, letter: str, by_ps: int, start: float = 0.0) -> DisclosedPairs:
+def moved(
+    d: DisclosedPairs, side: str, letter: str, by_ps: int, start: float = 0.0
+) -> DisclosedPairs:
     """One detector moves by so much from a fraction of the block on."""
     k = "HVDA".index(letter)
     hit = (d.alice if side == "alice" else d.bob) == k

@@ -74,3 +74,4 @@ class OwnTags:
         if self._buffer is not None:
             self._buffer.close()
             self._buffer = None
+        self.first_ps = None
