@@ -202,7 +202,8 @@ class DeviceEntry(Part):
 
     model: str
     place: Annotated[str, Field(validation_alias=AliasChoices("place", "port"))] = ""
-    """``pump``, ``alice.tagger`` or ``alice.h`` …: see ``elements/``. Older files say ``port``."""
+    """``pump``, ``alice.tagger`` or ``alice.h`` …: see ``elements/``. Older files say ``port``.
+    Without one the instrument stands beside the table: it emits nowhere and sees no light."""
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -213,8 +214,7 @@ class DeviceEntry(Part):
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise ValueError(f"unknown model {self.model!r}; {hint}")
         kind = known[self.model].kind
-        found = place_kind(self.place).kind if self.place else ""
-        if found != kind:
+        if self.place and place_kind(self.place).kind != kind:
             raise ValueError(
                 f"model {self.model!r} is a {kind or 'device without a place'} "
                 f"and cannot stand at {self.place!r}"

@@ -28,17 +28,22 @@ from photonlink.firmware_sim.physics.engine import (
     component_seed,
 )
 from photonlink.firmware_sim.physics.eve_table import EveOnTheTable
-from photonlink.firmware_sim.places import Element, place_kind
+from photonlink.firmware_sim.places import Element, example_place, place_kind
 from photonlink.firmware_sim.tagger import TaggerUnit
 
 PS_PER_MS, PS_PER_S = 1_000_000_000, 1_000_000_000_000
 REFERENCE_TEMPERATURE_C = 20.0
-MAX_PAIR_RATE_HZ = 5e7
+MAX_PAIR_RATE_HZ, MAX_BACKGROUND_HZ = 5e7, 1e7
 SETTABLE = ("source", "alice", "bob", "eve")
 
 
 class ParameterError(ValueError):
     """A path that does not exist or a value that is not allowed; nothing was changed."""
+
+
+def beside_the_table(kind: str) -> Any:
+    """A place of this kind on a dark table of its own; None for an instrument that needs none."""
+    return OpticalTable(BenchConfig()).stand(example_place(kind)) if kind else None
 
 
 class OpticalTable:
@@ -279,6 +284,7 @@ class OpticalTable:
 
     def _arm_params(self, side: str, sign: float) -> ArmParams:
         arm, sigma_nm = self.arm(side), self.config.source.bandwidth_nm / FWHM_PER_SIGMA
+        shone = sum(e.background_hz(side) for e in self.elements.values())
         warm = arm.fibre_temperature_c - REFERENCE_TEMPERATURE_C
         delay = arm.fibre_km * (arm.fibre_us_per_km * 1e6 + arm.fibre_ps_per_km_k * warm)
         return ArmParams(
@@ -287,7 +293,7 @@ class OpticalTable:
             delay_ps=max(round(delay), 0),
             # A narrow pump makes the photons' spectra anticorrelated: one is late, one early.
             dispersion_ps=sign * arm.dispersion_ps_per_nm_km * arm.fibre_km * sigma_nm,
-            background_hz=arm.background_hz,
+            background_hz=min(arm.background_hz + shone, MAX_BACKGROUND_HZ),
         )
 
     def detector_params(self, name: str) -> DetectorParams:

@@ -164,6 +164,10 @@ class Element:
         """What it takes from the pump light."""
         return 0.0
 
+    def background_hz(self, side: str) -> float:
+        """Unpolarized photons per second it adds at the analyser of one arm."""
+        return 0.0
+
     def rotation(self, side: str) -> npt.NDArray[np.float64] | None:
         """Rotation (3, 3) it adds to one arm's polarization on the Poincaré sphere."""
         return None

@@ -21,7 +21,12 @@ from photonlink.firmware_sim.control import ControlServer
 from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.kit.registration import catalogue, models
-from photonlink.firmware_sim.optical_table import PS_PER_S, OpticalTable, ParameterError
+from photonlink.firmware_sim.optical_table import (
+    PS_PER_S,
+    OpticalTable,
+    ParameterError,
+    beside_the_table,
+)
 from photonlink.firmware_sim.physics.engine import component_seed
 from photonlink.firmware_sim.schedule import Schedule
 
@@ -46,7 +51,8 @@ class Program:
         self.clock = clock or Clock()
         self.devices: dict[str, EmulatedDevice] = {}
         for name, entry in config.devices.items():
-            place = self.bench.stand(entry.place) if entry.place else None
+            kind = models()[entry.model].kind
+            place = self.bench.stand(entry.place) if entry.place else beside_the_table(kind)
             own = component_seed(self.bench.seed, f"device/{name}")
             self.devices[name] = models()[entry.model].create(
                 name, entry.settings, place, own, self.clock

@@ -51,8 +51,9 @@ class Driver(Instrument):
 
     PARAMS: what can be read and set. CODEC: how (a codec with its dialect filled in). OFF: the
     steps of the safe state, in order. PACE_S: commands come no faster. OPTIONS: options of the
-    address that are the driver's own. Settings: a subclass of DriverSettings for settings that are
-    no parameters; parameters with ``setting`` are added.
+    address that are the driver's own. BAUD: of a serial address that names none. Settings: a
+    subclass of DriverSettings for settings that are no parameters; parameters with ``setting`` are
+    added.
     """
 
     PARAMS: ClassVar[tuple[Param, ...]] = ()
@@ -60,6 +61,7 @@ class Driver(Instrument):
     OFF: ClassVar[tuple[Off, ...]] = ()
     PACE_S: ClassVar[float] = 0.0
     OPTIONS: ClassVar[tuple[str, ...]] = ()
+    BAUD: ClassVar[int] = 0
     Settings: type[DriverSettings] = DriverSettings
 
     def __init_subclass__(cls, **more: object) -> None:
@@ -100,12 +102,18 @@ class Driver(Instrument):
         if self.CODEC is None:
             raise TypeError(f"{type(self).__name__} declares no CODEC")
         return self.CODEC(
-            Address.parse(address).without(*self.OPTIONS).uri,
+            self._link_address(address),
             tap=tap,
             where=self.name,
             timeout_s=self.settings.reply_timeout_s,
             wanted=lambda name: self.params.wanted.get(name),
         )
+
+    def _link_address(self, address: str) -> str:
+        link = Address.parse(address).without(*self.OPTIONS)
+        if self.BAUD and link.scheme == "serial":
+            link = link.default("baud", str(self.BAUD))
+        return link.uri
 
     async def connect(self) -> None:
         """Reach the instrument; the base then identifies it and makes it safe."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
+from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.registry import registry
 
 CASES = {
@@ -25,3 +29,15 @@ def settings_text(name: str) -> str:
     timeout_s = CASES[name].case.get("reply_timeout_s", 0.5)
     settings = {"reply_timeout_s": timeout_s, **CASES[name].settings}
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
+@contextlib.asynccontextmanager
+async def opened(program: Any, *names: str) -> AsyncIterator[Bench]:
+    """A bench of these instruments at their emulators; faults are healed at the end."""
+    bench = await open_bench(program.station(*names))
+    try:
+        yield bench
+    finally:
+        for name in names:
+            program.fault(name, "none")
+        await bench.close()

@@ -130,11 +130,16 @@ class ScpiDevice(LineDevice):
         plain = plain if plain.startswith((":", "*")) else f":{plain}"
         if plain.startswith("*"):
             plain = f":{plain}"
-        for form, name in self._headers:
-            found = form.match(plain)
-            if found and (not name.endswith("?") or header.endswith("?")):
-                return name, tuple(int(n or 1) for n in found.groups())
-        raise Refusal("unknown", header)
+        query = header.endswith("?")
+        fitting = [(name, found) for form, name in self._headers if (found := form.match(plain))]
+        # A command may exist as a set and as a question; a register's name serves for both.
+        fitting = [f for f in fitting if f[0].endswith("?") and query] + [
+            f for f in fitting if not f[0].endswith("?")
+        ]
+        if not fitting:
+            raise Refusal("unknown", header)
+        name, found = fitting[0]
+        return name, tuple(int(n or 1) for n in found.groups())
 
     def dispatch(self, header: str, argument: str, session: Session) -> Any:
         """One program message unit → reply, None, or a coroutine. Override to add grammar."""

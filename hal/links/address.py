@@ -80,6 +80,14 @@ class Address:
         query = "&".join(part for part in parts if part)
         return Address.parse(head + (f"?{query}" if query else "") + mark + fragment)
 
+    def default(self, option: str, value: str) -> Address:
+        """The address with this option, unless it has it already."""
+        if option in self.options:
+            return self
+        head, mark, fragment = self.uri.partition("#")
+        joint = "&" if "?" in head else "?"
+        return Address.parse(f"{head}{joint}{option}={value}{mark}{fragment}")
+
     def number(self, option: str, default: int) -> int:
         """An integer option of the address."""
         text = self.options.get(option)

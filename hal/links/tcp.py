@@ -10,6 +10,9 @@ from photonlink.hal.errors import LinkError, LinkNotFound, LinkTimeout
 from photonlink.hal.links.address import Address
 from photonlink.hal.links.base import ByteLink, Tap
 
+BANNER_S = 0.3
+"""How long ``send_blocking`` waits for the greeting of a command line."""
+
 
 class _Protocol(asyncio.Protocol):
     def __init__(self, link: TcpLink) -> None:
@@ -100,8 +103,10 @@ class TcpLink(ByteLink):
     def send_blocking(self, data: bytes) -> None:
         """Over a connection of its own, so that a half-sent command does no harm."""
         with socket.create_connection((self.address.host, self.address.port), 1.0) as sock:
+            sock.settimeout(BANNER_S)
+            with contextlib.suppress(TimeoutError):
+                sock.recv(4096)  # a banner, where there is one: the command line is ready
             sock.settimeout(1.0)
-            sock.recv(4096)  # its banner: the command line is ready
             sock.sendall(data)
             with contextlib.suppress(OSError):
                 sock.recv(4096)

@@ -127,6 +127,13 @@ class VisaLink(MessageLink):
             self.tap("<", message)
         return message
 
+    def send_blocking(self, data: bytes) -> None:
+        """Handed to the resource's thread; what it is doing there is finished first."""
+        resource = self._resource
+        if resource is None:
+            raise self._error(LinkClosed, self._failure)
+        self._thread.post(lambda: resource.write_raw(data))
+
     async def _call(self, work: Any, timeout_s: float) -> Any:
         resource = self._resource
         if self._failure:

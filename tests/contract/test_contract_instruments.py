@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from contract_cases import CASES
+from contract_cases import CASES, opened
 
 from photonlink.hal.errors import (
     InstrumentError,
@@ -20,24 +19,13 @@ from photonlink.hal.errors import (
     ReadbackMismatch,
 )
 from photonlink.hal.facets import Biased, CountsPhotons, Emits, Instrument
-from photonlink.hal.opening import Bench, open_bench
+from photonlink.hal.opening import open_bench
 from photonlink.hal.tags import Provenance
 
 ALL = tuple(CASES)
 STEADY = {name: e.case["steady"] for name, e in CASES.items() if "steady" in e.case}
 """Parameter and value: a reading that does not change by itself."""
 TEXT = tuple(STEADY)  # instruments that are asked in words
-
-
-@contextlib.asynccontextmanager
-async def opened(program: Any, *names: str) -> AsyncIterator[Bench]:
-    bench = await open_bench(program.station(*names))
-    try:
-        yield bench
-    finally:
-        for name in names:
-            program.fault(name, "none")
-        await bench.close()
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -48,16 +48,24 @@ def test_listing_imports_no_driver() -> None:
 
 
 def _driver_modules() -> set[str]:
-    """Modules below drivers/ with a class whose base is Driver: found in the source, not asked."""
-    found = set()
-    for path in (ROOT / "drivers").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
-                if "Driver" in bases:
-                    parts = path.relative_to(ROOT).with_suffix("").parts
-                    found.add(".".join(("photonlink", *parts)))
-    return found
+    """Modules below drivers/ with a class that descends from Driver: found in the source, not
+    asked. Base classes without a registration of their own end in ``Driver``."""
+    classes = [
+        (path, node.name, {base.id for base in node.bases if isinstance(base, ast.Name)})
+        for room in ("hal", "drivers")
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    known, before = {"Driver"}, set[str]()
+    while known != before:
+        before = set(known)
+        known |= {name for _, name, bases in classes if bases & known}
+    return {
+        ".".join(("photonlink", *path.relative_to(ROOT).with_suffix("").parts))
+        for path, name, _ in classes
+        if name in known and not name.endswith("Driver")
+    }
 
 
 def _emulators() -> set[str]:
