@@ -10,6 +10,7 @@ for when the instrument is opened, and left as it is. The power unit is set to d
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from photonlink.hal.codecs.scpi import ScpiCodec
@@ -104,12 +105,14 @@ class Tsl570(LaserDriver):
     async def read(self, param: Param) -> Value:
         if param.name in ALERTS:
             return ALERTS[param.name] in await self.codec.ask(param.get, str)
-        value = await super().read(param)
-        return float(value) * 1e9 if self._metres and param.unit == "nm" else value
+        return await super().read(self._wired(param))
 
     async def write(self, param: Param, value: Value) -> None:
-        metres = self._metres and param.unit == "nm"
-        await super().write(param, round(float(value) * 1e-9, 16) if metres else value)
+        await super().write(self._wired(param), value)
+
+    def _wired(self, param: Param) -> Param:
+        """The parameter in the unit of the chosen command set."""
+        return replace(param, scale=1e-9) if self._metres and param.unit == "nm" else param
 
     async def set_emission(self, on: bool) -> None:
         await super().set_emission(on)

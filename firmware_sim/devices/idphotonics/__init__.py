@@ -1,0 +1,1 @@
+"""Emulated instruments of ID Photonics."""
