@@ -2,8 +2,8 @@
 
 Dialect: the vendor-backed ``cobrite`` 2.2.0 and the CoBrite user manual, page 41. Commands and
 replies end in ``;``, every command is answered. One driver is one laser, named by chassis, slot and
-device; several may share a chassis. Not verified on hardware: the text of acknowledgements, how long a
-laser is busy.
+device; several may share a chassis. Not verified on hardware: the text of acknowledgements, how
+long a laser is busy.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Emulated modules of the OIF-ITLA multi-source agreement."""

@@ -1,0 +1,1 @@
+"""Emulated instruments of Pure Photonics."""
