@@ -2,8 +2,9 @@
 
 The table of prototypes (``wires/vendor_library/NAME.toml``) says which functions exist, with which
 arguments, in which modes. A model implements some of them with ``@command("MH_StartMeas")``:
-``(self, *in-arguments) -> None, one out-argument, or a tuple of them``; ``CallError(code)`` ends a
-call with an error number. A function without a method answers with :attr:`LibraryDevice.UNBUILT`.
+``(self, *in-arguments) -> None, one result, or a tuple of them`` (the value that the function
+returns, if it returns one, then the out-arguments); ``CallError(code)`` ends a call with an error
+number. A function without a method answers with :attr:`LibraryDevice.UNBUILT`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class LibraryWire(UnixWire):
     scheme = "lib"
 
     def __init__(self, serve: Any, folder: Path, library: prototypes.Library) -> None:
-        source = FOLDER / library.file_name
+        source = FOLDER / library.built_name
         if not source.exists():
             raise FileNotFoundError(f"{source} is missing: build the project first")
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +138,7 @@ class LibraryDevice(EmulatedDevice):
             result = method(*arguments)
             if asyncio.iscoroutine(result):
                 result = await result
-            return pack(function, result)
+            return pack(function, result, arguments)
         except CallError as error:
             return REPLY.pack(error.code, 0)
         except Exception as error:  # noqa: BLE001 - never raises for input
@@ -163,11 +164,11 @@ def unpack(function: prototypes.Function, payload: bytes) -> list[Any]:
         if argument.direction == "out":
             continue
         letter, size = prototypes.TYPES[argument.type][1:]
-        if argument.length or argument.type == "text":
+        if argument.array or argument.type in ("text", "path"):
             (length,) = struct.unpack_from("<I", payload, at)
             raw = payload[at + 4 : at + 4 + length]
             at += 4 + length
-            text = argument.type in ("text", "byte")
+            text = argument.type in ("text", "path", "byte")
             values.append(raw if text else list(struct.unpack(f"<{length // size}{letter}", raw)))
         else:
             values.append(struct.unpack_from(f"<{letter}", payload, at)[0])
@@ -175,24 +176,34 @@ def unpack(function: prototypes.Function, payload: bytes) -> list[Any]:
     return values
 
 
-def pack(function: prototypes.Function, result: Any) -> bytes:
-    """The reply of a call that went well: its out-arguments, each cut to the caller's memory."""
-    outs = [a for a in function.arguments if a.direction != "in"]
+def pack(function: prototypes.Function, result: Any, given: list[Any]) -> bytes:
+    """The reply of a call that went well: its results, each cut to the caller's memory.
+
+    given: the call's in-arguments, which may say how large that memory is.
+    """
+    outs = function.results
     results = result if isinstance(result, tuple) else (result,)
     if not outs:
         return REPLY.pack(0, 0)
+    names = [a.name for a in function.arguments if a.direction != "out"]
+    counts = dict(zip(names, given, strict=True))
     parts = []
     for argument, value in zip(outs, results, strict=True):
-        letter, _ = prototypes.TYPES[argument.type][1:]
+        letter, size = prototypes.TYPES[argument.type][1:]
+        room = argument.room
+        if argument.count:
+            room = max(int(counts[argument.count]), 0) * size
+        if argument.type == "texts":
+            value = b"".join(text.encode() + b"\0" for text in value)
         if isinstance(value, str):
-            value = value.encode("utf-8", "replace")[: max(argument.room - 1, 0)]
+            value = value.encode("utf-8", "replace")[: max(room - 1, 0)]
         if isinstance(value, np.ndarray):
             value = value.tobytes()
         if isinstance(value, list | tuple):
             value = struct.pack(f"<{len(value)}{letter}", *value)
         if not isinstance(value, bytes):
             value = struct.pack(f"<{letter}", value)
-        value = value[: argument.room]
+        value = value[:room]
         parts += [struct.pack("<I", len(value)), value]
     payload = b"".join(parts)
     return REPLY.pack(0, len(payload)) + payload

@@ -82,8 +82,9 @@ class Function:
 class Prototypes:
     """All functions of one library that a driver uses.
 
-    fails: the status rule of most of them. error_text: the function ``(char *text, int code)`` or
-    ``(int code, char *text)`` that puts a status in words, with ``code_first`` for the latter.
+    fails: the status rule of most of them. error_text: the function that puts a status in words:
+    ``(char *text, int code)``; ``(int code, char *text)`` with ``code_first``; or ``char * (int
+    code)``, declared with ``value=True``.
     """
 
     functions: Sequence[Function]

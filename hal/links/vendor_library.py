@@ -154,6 +154,9 @@ class VendorLibrary:
     def error_text(self, code: int) -> str:
         """A status in the library's own words."""
         name = self.prototypes.error_text
+        if name and self._lib is not None and self.prototypes.named(name).value:
+            words = self.ffi.string(getattr(self._lib, name)(code)).decode("latin-1").strip()
+            return f"{words} ({code})"
         if name and self._lib is not None:
             text = self.ffi.new("char[]", TEXT_BYTES)
             args = (code, text) if self.prototypes.code_first else (text, code)

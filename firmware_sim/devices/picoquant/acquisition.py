@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder, dead_time
+from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder
+from photonlink.firmware_sim.kit.clicks import FAR_PAST, Sorter, dead_time
 from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.places import TaggerPlace, TagRead
 
 TTREADMAX = 1_048_576
 READ_TAGS = TTREADMAX // 2 - 1  # every tag may need an overflow record before it
 LAG_S = 1.0  # how long the end of a measurement waits for a bench that is behind
-FAR_PAST = -(1 << 62)
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Acquisition:
         self._end_ps = 0
         self._started_s = self._stopped_s = 0.0
         self._lose = 0
+        self._sorter = Sorter()
         self._clear((), 1)
 
     def _clear(self, inputs: Sequence[InputSettings], sync_div: int) -> None:
@@ -64,8 +65,7 @@ class Acquisition:
         self._encoder = T2Encoder(
             self._counter_start if self.next_start is None else self.next_start
         )
-        self._held_tick = np.empty(0, np.int64)
-        self._held_channel = np.empty(0, np.uint8)
+        self._sorter.clear()
 
     def start(self, tacq_ms: int, inputs: Sequence[InputSettings], sync_div: int) -> None:
         self._clear(inputs, sync_div)
@@ -139,7 +139,7 @@ class Acquisition:
         """Records that are ready, at most TTREADMAX."""
         if self._ended or not self._inputs:
             return np.empty(0, np.uint32)
-        read = self._place.read(READ_TAGS - len(self._held_tick))
+        read = self._place.read(READ_TAGS - self._sorter.held)
         self._judge(read)
         until_ps = min(read.until_ps, self._end_ps)
         if read.lost:
@@ -167,16 +167,9 @@ class Acquisition:
         self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], ready: int
     ) -> npt.NDArray[np.uint32]:
         """Sort what the shifts have mixed, hold back what may still be overtaken, then filter."""
-        if len(self._held_tick):
-            tick = np.concatenate((self._held_tick, tick))
-            channel = np.concatenate((self._held_channel, channel))
-        if (np.diff(tick) < 0).any():
-            order = np.argsort(tick, kind="stable")
-            tick, channel = tick[order], channel[order]
-        split = int(np.searchsorted(tick, ready))
-        self._held_tick, self._held_channel = tick[split:], channel[split:]
+        tick, channel = self._sorter.sort(tick, channel, ready)
         first = int(np.searchsorted(tick, 0))  # an offset cannot reach before the start
-        tick, channel = tick[first:split], channel[first:split]
+        tick, channel = tick[first:], channel[first:]
         keep = self._survivors(tick, channel)
         if not keep.all():
             tick, channel = tick[keep], channel[keep]

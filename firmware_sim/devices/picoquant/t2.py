@@ -40,22 +40,3 @@ class T2Encoder:
         at, steps = np.unique(np.searchsorted(tick, edges), return_counts=True)
         return np.insert(records, at, (OVERFLOW | steps).astype("<u4"))
 
-
-def dead_time(
-    tick: npt.NDArray[np.int64], length: int, last: int
-) -> tuple[npt.NDArray[np.bool_], int]:
-    """Non-extendable dead time of one input: which of its sorted events survive.
-
-    last: latest surviving event of earlier calls.  Returns the mask and the new ``last``.
-    """
-    keep = np.ones(len(tick), np.bool_)
-    if len(tick) == 0:
-        return keep, last
-    if tick[0] - last >= length and (np.diff(tick) >= length).all():
-        return keep, int(tick[-1])
-    for i, t in enumerate(tick.tolist()):
-        if t - last < length:
-            keep[i] = False
-        else:
-            last = t
-    return keep, last

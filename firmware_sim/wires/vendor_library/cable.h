@@ -24,19 +24,22 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 2000
-#define REQUEST_MAX 65536
+#define REQUEST_MAX (1 << 18)
+#define TEXTS_MAX 4096
 
 typedef struct {
     uint32_t function, size;
     unsigned char payload[REQUEST_MAX];
+    int overfull; /* more than the cable carries: not sent */
 } request_t;
 
+enum { VALUE, ARRAY, TEXT, TEXTS }; /* exactly one value; at most room bytes; ended by a NUL */
+
 typedef struct {
-    void *data;
-    uint32_t room;
-    int text;  /* ended by a NUL when there is room for one */
-    int exact; /* one value: must have exactly this size */
+    void *data; /* NULL: not wanted */
+    size_t room;
+    int kind;
+    int length; /* of TEXTS: pointers */
 } out_t;
 
 typedef struct {
@@ -49,17 +52,33 @@ enum { CALL, CONNECT, DISCONNECT };
 static pthread_mutex_t cable = PTHREAD_MUTEX_INITIALIZER;
 static int cable_fd = -1;
 static int is_open; /* opened and not closed; with cable_fd < 0: lost */
+static int in_demo; /* DEMO: the last open found no device */
 
 static inline void put(request_t *request, const void *data, uint32_t size) {
-    if (request->size + size > REQUEST_MAX) size = 0; /* too long a text: the emulator refuses */
-    memcpy(request->payload + request->size, data, size);
+    if (request->size + size > REQUEST_MAX) {
+        request->overfull = 1;
+        return;
+    }
+    if (size) memcpy(request->payload + request->size, data, size);
     request->size += size;
 }
 
 static inline void put_block(request_t *request, const void *data, size_t size) {
-    uint32_t length = size > REQUEST_MAX / 2 ? REQUEST_MAX / 2 : (uint32_t)size;
+    uint32_t length = size > REQUEST_MAX ? REQUEST_MAX : (uint32_t)size; /* then it is overfull */
     put(request, &length, sizeof length);
     put(request, data, length);
+}
+
+/* A file's name, absolute: the emulator has another working directory. */
+static inline void put_path(request_t *request, const char *name) {
+    char whole[8192] = "";
+    size_t at = 0;
+    if (name && *name && *name != '/' && getcwd(whole, sizeof whole / 2)) {
+        at = strlen(whole);
+        whole[at++] = '/';
+    }
+    if (name && strlen(name) < sizeof whole - at) strcpy(whole + at, name);
+    put_block(request, whole, strlen(whole));
 }
 
 static int connect_beside_library(void) {
@@ -110,15 +129,41 @@ static int transfer(short direction, void *data, size_t size, int64_t deadline) 
     return 0;
 }
 
+/* Bytes that nobody wants. */
+static int skip(size_t size, int64_t deadline) {
+    char bin[4096];
+    for (; size; size -= size < sizeof bin ? size : sizeof bin)
+        if (transfer(POLLIN, bin, size < sizeof bin ? size : sizeof bin, deadline)) return -1;
+    return 0;
+}
+
+/* Strings, each ended by a NUL, into memory of this library; the caller gets pointers to them. */
+static int take_texts(const out_t *out, uint32_t size, int64_t deadline) {
+    static char texts[TEXTS_MAX];
+    if (size > sizeof texts || transfer(POLLIN, texts, size, deadline)) return -1;
+    const char *end = texts + size;
+    char *at = texts;
+    for (int i = 0; i < out->length && at < end; i++) {
+        size_t length = strnlen(at, (size_t)(end - at));
+        if (at + length == end) return -1;
+        ((char **)out->data)[i] = at;
+        at += length + 1;
+    }
+    return 0;
+}
+
 /* One out-argument of the reply; `left`: bytes of the payload not read yet. */
 static int take(const out_t *out, uint32_t *left, int64_t deadline) {
     uint32_t size;
     if (*left < sizeof size || transfer(POLLIN, &size, sizeof size, deadline)) return -1;
     *left -= (uint32_t)sizeof size;
-    if (size > *left || size > out->room || (out->exact && size != out->room)) return -1;
+    if (size > *left) return -1;
     *left -= size;
+    if (!out->data) return skip(size, deadline);
+    if (out->kind == TEXTS) return take_texts(out, size, deadline);
+    if (size > out->room || (out->kind == VALUE && size != out->room)) return -1;
     if (transfer(POLLIN, out->data, size, deadline)) return -1;
-    if (out->text && size < out->room) ((char *)out->data)[size] = 0;
+    if (out->kind == TEXT && size < out->room) ((char *)out->data)[size] = 0;
     return 0;
 }
 
@@ -134,12 +179,13 @@ static int exchange(request_t *request, const out_t *out, int outs) {
         uint32_t size;
     } reply;
     if (cable_fd < 0) return E_FAILED;
+    if (request->overfull) return E_ARGUMENT;
     int64_t deadline = now_ms() + DEADLINE_MS;
     size_t whole = offsetof(request_t, payload) + request->size;
     int good = transfer(POLLOUT, request, whole, deadline) == 0 &&
                transfer(POLLIN, &reply, sizeof reply, deadline) == 0;
     uint32_t left = good ? reply.size : 0;
-    if (good && reply.code >= 0)
+    if (good && (left || reply.code == 0)) /* a failed call may have no results */
         for (int i = 0; i < outs && good; i++) good = take(&out[i], &left, deadline) == 0;
     if (good && left == 0) return reply.code;
     drop_cable(); /* a late answer must never meet the next question */
@@ -147,13 +193,23 @@ static int exchange(request_t *request, const out_t *out, int outs) {
 }
 
 static int connect_device(request_t *request, const out_t *out, int outs) {
-    if (cable_fd >= 0) return E_BUSY;
+    if (cable_fd >= 0 && !RECONNECT) return E_BUSY;
+    drop_cable();
+    is_open = 0;
     cable_fd = connect_beside_library();
-    if (cable_fd < 0) return E_OPEN_FAIL;
-    int code = exchange(request, out, outs);
-    if (code < 0) drop_cable();
-    else is_open = 1;
+    int code = cable_fd < 0 ? E_OPEN_FAIL : exchange(request, out, outs);
+    if (code) drop_cable();
+    is_open = code == 0;
+    in_demo = DEMO && code == E_OPEN_FAIL;
     return code;
+}
+
+/* A call without a device behind it. */
+static int pretend(const out_t *out, int outs) {
+    for (int i = 0; i < outs; i++)
+        if (out[i].data && out[i].room) /* texts are empty, arrays say nothing */
+            memset(out[i].data, 0, out[i].kind == VALUE ? out[i].room : 1);
+    return 0;
 }
 
 /* Carry one call: which kind, to which device, where its results go. */
@@ -167,10 +223,11 @@ static int carry(request_t *request, int kind, int index, const out_t *out, int 
     } else {
         if (AUTO_CONNECT && cable_fd < 0) cable_fd = connect_beside_library();
         if (is_open || AUTO_CONNECT) code = exchange(request, out, outs);
-        if (kind == DISCONNECT && is_open) {
+        else if (in_demo) code = pretend(out, outs);
+        if (kind == DISCONNECT) {
+            code = is_open ? 0 : E_CLOSED;
             drop_cable();
-            is_open = 0;
-            code = 0;
+            is_open = in_demo = 0;
         }
     }
     pthread_mutex_unlock(&cable);

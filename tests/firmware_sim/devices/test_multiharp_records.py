@@ -7,7 +7,8 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photonlink.firmware_sim.devices.picoquant.t2 import T2Encoder, dead_time
+from photonlink.firmware_sim.devices.picoquant.t2 import T2Encoder
+from photonlink.firmware_sim.kit.clicks import dead_time
 
 
 def decode(records: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

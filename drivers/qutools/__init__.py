@@ -1,0 +1,1 @@
+"""qutools instruments."""

@@ -1,0 +1,56 @@
+"""What time taggers of every vendor do to clicks: delays that change their order, dead times."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FAR_PAST = -(1 << 62)
+
+
+def dead_time(
+    tick: npt.NDArray[np.int64], length: int, last: int
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Non-extendable dead time of one input: which of its sorted events survive.
+
+    last: latest surviving event of earlier calls.  Returns the mask and the new ``last``.
+    """
+    keep = np.ones(len(tick), np.bool_)
+    if len(tick) == 0:
+        return keep, last
+    if tick[0] - last >= length and (np.diff(tick) >= length).all():
+        return keep, int(tick[-1])
+    for i, t in enumerate(tick.tolist()):
+        if t - last < length:
+            keep[i] = False
+        else:
+            last = t
+    return keep, last
+
+
+class Sorter:
+    """Events that delays have put out of order; what may still be overtaken is held back."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._tick, self._channel = np.empty(0, np.int64), np.empty(0, np.uint8)
+
+    @property
+    def held(self) -> int:
+        return len(self._tick)
+
+    def sort(
+        self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], ready: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """New events in, events before ``ready`` out, in order."""
+        if len(self._tick):
+            tick = np.concatenate((self._tick, tick))
+            channel = np.concatenate((self._channel, channel))
+        if (np.diff(tick) < 0).any():
+            order = np.argsort(tick, kind="stable")
+            tick, channel = tick[order], channel[order]
+        split = int(np.searchsorted(tick, ready))
+        self._tick, self._channel = tick[split:], channel[split:]
+        return tick[:split], channel[:split]
