@@ -1,9 +1,10 @@
 """qutools quTAG: time tagger, four or five inputs, through the vendor's library ``libtdcbase.so``.
 
 Calls as in the header tdcbase.h 1.15 (2019) and tdcmultidev.h. Not verified on hardware: channel
-numbers of tags (input 1 is 0, as in the binary files; start as fifth input is 4), that an event waits
-in the buffer for less than 50 ms. The unit has no start of a measurement: its clock runs from
-``TDC_init`` on. Time zero of an acquisition is its first event, and the host's stamp belongs to that.
+numbers of tags (input 1 is 0, as in the binary files; start as fifth input is 4), that an event
+waits in the buffer for less than 50 ms. The unit has no start of a measurement: its clock runs
+from ``TDC_init`` on. Time zero of an acquisition is its first event, and the host's stamp belongs
+to that.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from pydantic import Field
 
 from photonlink.drivers.qutools.tdclib import FIVE_CHANNELS, PROTOTYPES, RECORD, RING, Signal
 from photonlink.hal.driver import Driver
-from photonlink.hal.errors import IdentityError, InstrumentError, LimitError, LinkNotFound
-from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.errors import (
+    IdentityError,
+    InstrumentError,
+    LimitError,
+    LinkNotFound,
+    PhotonlinkError,
+)
 from photonlink.hal.facets import Identity, StreamsTags
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.prototypes import Prototypes
@@ -77,7 +83,7 @@ class Qutag(Driver, StreamsTags):
     INPUTS: ClassVar[int] = 4
     _resolution_ps = 1.0
     _running = False
-    _connected = False
+    _connected = _lost = False
     _origin: int | None = None
     _zero_s = _seen_s = 0.0
     _end = 0
@@ -95,7 +101,7 @@ class Qutag(Driver, StreamsTags):
     @property
     def inputs(self) -> int:
         """How many there are."""
-        return self.INPUTS + self.settings.five_inputs
+        return self.INPUTS + int(self.settings.five_inputs)
 
     @property
     def wire_format(self) -> WireFormat:
@@ -190,7 +196,7 @@ class Qutag(Driver, StreamsTags):
 
     def _snapshot(self) -> dict[str, Value]:
         lost = bool(self.codec.invoke("TDC_getDataLost"))  # fails when the unit is gone
-        self._lost = getattr(self, "_lost", False) or lost
+        self._lost = self._lost or lost
         counts, _ = self.codec.invoke("TDC_getCoincCounters")
         exposure_s = self.codec.invoke("TDC_getDeviceParams")[-1] / 1e3
         values: dict[str, Value] = {"streaming": self._running}

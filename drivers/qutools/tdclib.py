@@ -1,7 +1,7 @@
 """The part of tdcbase that the drivers use: prototypes, kinds of signals, the record.
 
-Names and signatures as in the vendor's public headers tdcbase.h and tdcmultidev.h; the older forms of
-quTAU and ID801 as ``idq-id801`` 1.0.2 declares them.
+Names and signatures as in the vendor's public headers tdcbase.h and tdcmultidev.h; the older forms
+of quTAU and ID801 as ``idq-id801`` 1.0.2 declares them.
 """
 
 from __future__ import annotations

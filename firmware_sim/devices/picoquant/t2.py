@@ -39,4 +39,3 @@ class T2Encoder:
             return records
         at, steps = np.unique(np.searchsorted(tick, edges), return_counts=True)
         return np.insert(records, at, (OVERFLOW | steps).astype("<u4"))
-

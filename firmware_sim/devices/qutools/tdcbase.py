@@ -1,9 +1,9 @@
 """What quTAG, quTAU and ID800/ID801 have in common behind ``libtdcbase.so``: they run from
 ``TDC_init`` on, tag, count coincidences, keep the last events, write files.
 
-Names, ranges and return codes are those of tdcbase.h 1.15 (2019). Unverified, chosen here: time zero
-at ``TDC_init``, the 40 bytes of a file's header (zeros), the highest rate of the USB line, which
-events a full line loses (the newest).
+Names, ranges and return codes are those of tdcbase.h 1.15 (2019). Unverified, chosen here: time
+zero at ``TDC_init``, the 40 bytes of a file's header (zeros), the highest rate of the USB line,
+which events a full line loses (the newest).
 """
 
 from __future__ import annotations

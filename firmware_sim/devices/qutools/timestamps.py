@@ -79,10 +79,10 @@ def subsets(
 ) -> list[tuple[int, ...]]:
     """The counters in their order: singles, then pairs, triples, …; each of these in the order of
     their highest channels (12 13 23 14) or of their lowest (12 13 14 23)."""
-    found = [(c,) for c in singles]
+    found: list[tuple[int, ...]] = [(c,) for c in singles]
     for size in range(2, len(coincident) + 1):
-        sets = itertools.combinations(coincident, size)
-        found += sorted(sets, key=lambda s: s[::-1]) if by_highest else list(sets)
+        sets: list[tuple[int, ...]] = list(itertools.combinations(coincident, size))
+        found += sorted(sets, key=lambda s: s[::-1]) if by_highest else sets
     return found
 
 

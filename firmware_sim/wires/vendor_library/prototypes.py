@@ -5,10 +5,11 @@ stand-in: every function of the table is an exported symbol that carries its arg
 socket to the emulator program. The emulator reads the same table (``kit/library.py``), so numbers
 and layouts cannot differ.
 
-A function is ``NAME = "MODES [-> TYPE [or VALUE]]: ARGUMENTS"``. Without ``->`` it returns a status
-of type int; with it a value (``text``: a string of the library's; ``void``: nothing), or the error
-number as that type, or VALUE when the call fails. An argument is ``in|out|inout TYPE[LENGTH] NAME``;
-LENGTH is a number or the name of the argument that says it; ``in?``, ``out?``: NULL is allowed.
+A function is ``NAME = "MODES [-> TYPE [or VALUE]]: ARGUMENTS"``. Without ``->`` it returns a
+status of type int; with it a value (``text``: a string of the library's; ``void``: nothing), or the
+error number as that type, or VALUE when the call fails. An argument is ``in|out|inout TYPE[LENGTH]
+NAME``; LENGTH is a number or the name of the argument that says it; ``in?``, ``out?``: NULL is
+allowed.
 
 On the socket, little-endian: request ``u32 function, u32 size`` and the in-arguments in order
 (numbers as they are, texts and arrays with a u32 size in bytes before them); reply ``i32 code,
@@ -119,9 +120,9 @@ class Library:
     """A whole table. codes: what the stand-in itself answers (argument, open_fail, busy, not_open,
     failed; closed: to closing what is not open).  connect, disconnect: functions that open and
     close the cable; without them it opens by itself at the first call.  reconnect: opening again
-    closes first.  demo: calls succeed, with zeros, after an open that found no device.  error_returns:
-    the error function returns the text.  constants: functions without arguments, type and value.
-    file_name: the vendor's."""
+    closes first.  demo: calls succeed, with zeros, after an open that found no device.
+    error_returns: the error function returns the text.  constants: functions without arguments,
+    type and value. file_name: the vendor's."""
 
     name: str
     functions: dict[str, Function]
@@ -253,7 +254,9 @@ def _error_texts(library: Library) -> str:
         body = f"static char text[256];\n    error_text(text, code, error_texts, {size});\n"
         return f"{table}{head};\n{head} {{\n    {body}    return text;\n}}\n"
     head = f"int {name}(char *text, int code)"
-    return f"{table}{head};\n{head} {{\n    return error_text(text, code, error_texts, {size});\n}}\n"
+    return (
+        f"{table}{head};\n{head} {{\n    return error_text(text, code, error_texts, {size});\n}}\n"
+    )
 
 
 def _returning(function: Function, code: str) -> str:

@@ -68,7 +68,9 @@ def test_events_and_counters(tdc: Any) -> None:
     assert found["3"] == found["1/3"] == 0
 
 
-@pytest.mark.parametrize("fmt", ["FORMAT_ASCII", "FORMAT_BINARY", "FORMAT_COMPRESSED", "FORMAT_RAW"])
+@pytest.mark.parametrize(
+    "fmt", ["FORMAT_ASCII", "FORMAT_BINARY", "FORMAT_COMPRESSED", "FORMAT_RAW"]
+)
 def test_files(tdc: Any, tmp_path: Path, fmt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a name without a folder is one of the program's, not the unit's
     tdc.write_timestamps("tags", getattr(id801.FileFormat, fmt))
