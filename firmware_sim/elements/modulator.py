@@ -28,7 +28,7 @@ class Modulator(Element):
 
     def transmission(self, drive_v: float) -> float:
         """Of one drive voltage, at the present bias."""
-        floor = 10.0 ** (-self.get("extinction_db") / 10.0)
+        floor = math.pow(10.0, -self.get("extinction_db") / 10.0)
         off_v = drive_v + self.get("bias_v") - self.get("peak_v")
         open_ = math.cos(0.5 * math.pi * off_v / self.get("vpi_v")) ** 2
         return floor + (1.0 - floor) * open_

@@ -1,0 +1,1 @@
+"""Emulated OZ Optics."""
