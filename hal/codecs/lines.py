@@ -7,6 +7,7 @@ instrument may only be slow), a *known answer to a fresh question* does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 from collections.abc import Callable
@@ -50,7 +51,7 @@ class LineCodec(Codec):
 
     question_end, command_end: what ends a question and a set. reply_end: what ends a line back.
     status:  the reply's last line (regular expression); the lines before it are the reply. A
-             reply without one is a single line.
+             reply without one is a single line. tail: an empty line may follow it.
     refusal: a line that refuses (regular expression), anywhere in the reply: InstrumentError.
     sets_answer: whether a set is answered; its reply's content is not looked at.
     leading: numbers may be followed by a unit or a remark (``-20.1 C``).
@@ -73,6 +74,7 @@ class LineCodec(Codec):
         command_end: str = "\r\n",
         reply_end: str = "\n",
         status: str = "",
+        tail: bool = False,
         refusal: str = "",
         sets_answer: bool = False,
         leading: bool = False,
@@ -89,7 +91,7 @@ class LineCodec(Codec):
         self._reply_end = reply_end.encode("ascii")
         self._status = re.compile(status) if status else None
         self._refusal = re.compile(refusal) if refusal else None
-        self._sets_answer, self._leading = sets_answer, leading
+        self._sets_answer, self._leading, self._tail = sets_answer, leading, tail
         self._wake, self._quiet_s = wake, quiet_s
         self._longest_s = timeout_s
         self._random = random.SystemRandom()
@@ -130,7 +132,8 @@ class LineCodec(Codec):
             refused = next((x for x in lines if self._refusal and self._refusal.search(x)), "")
             if not refused:
                 return parse("\n".join(lines))
-        raise InstrumentError(f"{text!r} was refused", where=self.where, seen=refused)
+        seen = "; ".join(lines)
+        raise InstrumentError(f"{text!r} was refused", where=self.where, seen=seen)
 
     async def _reply(self, text: str, deadline: float) -> list[str]:
         lines: list[str] = []
@@ -141,9 +144,16 @@ class LineCodec(Codec):
             if self._status is None:
                 return [line]
             if self._status.search(line) or (self._refusal and self._refusal.search(line)):
+                await self._drop_tail()
                 return lines if self._status.search(line) else [*lines, line]
             if line:
                 lines.append(line)
+
+    async def _drop_tail(self) -> None:
+        """The empty line behind a status, where there is one."""
+        if self._tail:
+            with contextlib.suppress(LinkTimeout):
+                await self.link.read_until(self._reply_end, self._quiet_s, _LONGEST_REPLY)
 
     async def _line(self, deadline: float) -> str:
         left_s = max(0.001, deadline - asyncio.get_running_loop().time())
