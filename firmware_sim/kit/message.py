@@ -8,6 +8,7 @@ from typing import Any
 
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.kit.registers import Refusal
+from photonlink.firmware_sim.wires.messages import HttpSession
 from photonlink.firmware_sim.wires.session import Session
 
 
@@ -39,6 +40,8 @@ class MessageDevice(EmulatedDevice):
             left = await self.faults.through(reply, message, b"")
             if left is not None:
                 await session.write(left)
+            elif isinstance(session, HttpSession):
+                session.withhold()
 
 
 class JsonRpcDevice(MessageDevice):

@@ -272,6 +272,10 @@ class HttpSession:
         self._writer.write(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
         return True
 
+    def withhold(self) -> None:
+        """No answer at all: the client waits until its own deadline."""
+        self.answered = True
+
     @property
     def free(self) -> int:
         return 0 if self.answered else OUTPUT_BYTES

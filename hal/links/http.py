@@ -72,6 +72,20 @@ class HttpLink(MessageLink):
             raise LinkDesync("nothing was asked", where=self.uri)
         return reply
 
+    def send_blocking(self, data: bytes) -> None:
+        """Over a connection of its own; its reply is waited for a second and not looked at."""
+        connection = http.client.HTTPConnection(
+            self.address.host, self.address.port or 80, timeout=1.0
+        )
+        try:
+            connection.request("POST", self.address.path or "/", data, self.headers)
+            with contextlib.suppress(TimeoutError):
+                connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise LinkClosed(f"nobody took it: {error}", where=self.uri) from error
+        finally:
+            connection.close()
+
     async def request(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
         """One request; the body of its reply. InstrumentError for a status that is no success."""
         connection = self._connection
