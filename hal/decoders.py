@@ -17,6 +17,13 @@ name                parameters                               channels in the Tag
 ``qutag``           ``resolution_ps`` (the time base)        0..8; marker 100 + n
 ``qutag_compressed````resolution_ps``                        0..7
 ``swabian16``       --                                       rising n = n, falling -n = 128 + n
+``a0``, ``a2``      --                                       as ``a1`` (text: 8 or 16 digits a line)
+``s15_fast``        --                                       1..4 = pattern bit 0..3
+``flat64``          ``resolution_ps``                        rising n = n (1..8), falling 128 + n
+``packed32``        ``resolution_ps``                        the same
+``nox``             --                                       0..14
+``fpga_link``       --                                       rising n = n (1..20), falling 128 + n
+``timetagger4``     ``packet_ps``, ``resolution_ps`` (hits)  rising 0..3, falling 128 + n; start 64
 =================== ======================================== ====================================
 
 Times are exact: a resolution is taken as the nearest fraction with a denominator up to 10^6,
@@ -59,13 +66,25 @@ _FORMATS = {
     "qutag": lib.PL_FORMAT_QUTAG,
     "qutag_compressed": lib.PL_FORMAT_QUTAG_PACKED,
     "swabian16": lib.PL_FORMAT_SWABIAN16,
+    "a0": lib.PL_FORMAT_A0,
+    "a2": lib.PL_FORMAT_A2,
+    "s15_fast": lib.PL_FORMAT_S15_FAST,
+    "flat64": lib.PL_FORMAT_FLAT64,
+    "packed32": lib.PL_FORMAT_PACKED32,
+    "nox": lib.PL_FORMAT_NOX,
+    "fpga_link": lib.PL_FORMAT_FPGA_LINK,
+    "timetagger4": lib.PL_FORMAT_TIMETAGGER4,
 }
 _REASONS = {
     lib.PL_LOST_DAMAGED: "damaged record",
     lib.PL_LOST_BACKWARDS: "time ran backwards",
     lib.PL_LOST_INSTRUMENT: "instrument overflow",
 }
-ABSOLUTE = frozenset({"a1", "qutag", "swabian16"})
+_OWN_UNIT = frozenset({"tdc1", "a1", "swabian16", "a0", "a2", "s15_fast", "nox", "fpga_link"})
+ABSOLUTE = frozenset(
+    {"a1", "qutag", "swabian16", "a0", "a2", "flat64", "packed32", "nox", "fpga_link"}
+    | {"timetagger4"}
+)
 """Formats whose records carry the whole time: their clock does not start at zero."""
 MAX_DENOMINATOR = 1_000_000
 _OPEN_GAPS_MAX = 1024
@@ -114,12 +133,12 @@ def _ratio(parameters: Mapping[str, float | int | bool | str], key: str) -> Frac
 def _scale(wire_format: WireFormat) -> tuple[int, int, int]:
     """(unit_num, dtime_num, den) for the C decoder: ps per unit and per dtime bin."""
     name, parameters = wire_format.name, wire_format.parameters
-    if name in ("tdc1", "a1", "swabian16"):
+    if name in _OWN_UNIT:
         return 1, 0, 1
     resolution = _ratio(parameters, "resolution_ps")
-    if not name.startswith("t3"):
+    if not name.startswith("t3") and name != "timetagger4":
         return resolution.numerator, 0, resolution.denominator
-    period = _ratio(parameters, "sync_period_ps")
+    period = _ratio(parameters, "packet_ps" if name == "timetagger4" else "sync_period_ps")
     den = math.lcm(period.denominator, resolution.denominator)
     if den > MAX_DENOMINATOR:  # a measured period has no exact fraction anyway
         den = MAX_DENOMINATOR

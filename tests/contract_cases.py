@@ -1,4 +1,8 @@
-"""The contract suite's cases: every registered driver, walked from the registration."""
+"""The contract suite's cases: every registered driver, walked from the registration.
+
+An optical table has one place for each instrument. Instruments that want the same place stand on
+benches of their own: the first bench holds those whose case names a place, the next ones the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,51 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from photonlink.firmware_sim.kit.registration import models
+from photonlink.firmware_sim.places import example_place
 from photonlink.hal.opening import Bench, open_bench
-from photonlink.hal.registry import registry
+from photonlink.hal.registry import Registration, registry
 
-CASES = {
-    str(entry.case.get("place", entry.id)).replace(".", "-"): entry
-    for entry in registry().drivers.values()
-}
-"""Every registered driver, under the name of its emulator on the contract's bench."""
 
-BENCH = 'name = "contract"\nseed = 7\n[devices]\n' + "".join(
-    f'{name} = {{ model = "{entry.emulator}"'
-    + (f', place = "{entry.case["place"]}"' if "place" in entry.case else "")
-    + " }\n"
-    for name, entry in CASES.items()
-)
+def _place(entry: Registration) -> str:
+    """Where its emulator stands; "" when it needs no place."""
+    kind = models()[entry.emulator].kind
+    return str(entry.case.get("place", example_place(kind) if kind else ""))
+
+
+def _benches() -> list[dict[str, tuple[Registration, str]]]:
+    """Per bench: name of the emulator → (driver, place)."""
+    found: list[dict[str, tuple[Registration, str]]] = [{}]
+    entries = sorted(registry().drivers.values(), key=lambda e: "place" not in e.case)
+    for entry in entries:
+        place = _place(entry)
+        for bench in found:
+            if not place or place not in [taken for _, taken in bench.values()]:
+                break
+        else:
+            bench = {}
+            found.append(bench)
+        at_home = bench is found[0] and "place" in entry.case
+        bench[(place if at_home else entry.id).replace(".", "-")] = entry, place
+    return found
+
+
+BENCHES = _benches()
+CASES = {name: entry for bench in BENCHES for name, (entry, _) in bench.items()}
+"""Every registered driver, under the name of its emulator."""
+PLACES = {name: place for bench in BENCHES for name, (_, place) in bench.items()}
+
+
+def bench_text(number: int) -> str:
+    """The bench file of one bench."""
+    text = f'name = "contract"\nseed = {7 + number}\n[devices]\n'
+    for name, (entry, place) in BENCHES[number].items():
+        at = f', place = "{place}"' if place else ""
+        text += f'{name} = {{ model = "{entry.emulator}"{at} }}\n'
+    return text
+
+
+BENCH = bench_text(0)
 
 
 def settings_text(name: str) -> str:

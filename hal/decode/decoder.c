@@ -89,6 +89,19 @@ int64_t pl_scale_wide(const pl_decoder *d, int64_t tag, int64_t dtime) {
   return d->base + (int64_t)(sum / d->den);
 }
 
+/* units = q den + r: the product with q is whole, that with r is small */
+int pl_whole_time(const pl_decoder *d, uint64_t units, int64_t *t) {
+  const uint64_t den = (uint64_t)d->den, num = (uint64_t)d->num, q = units / den, r = units % den;
+  if (num > (uint64_t)1 << 40) { /* nor is it small: rare units, wide arithmetic */
+    pl_i128 wide = ((pl_i128)units * d->num + d->den / 2) / d->den;
+    *t = (int64_t)wide;
+    return wide <= INT64_MAX;
+  }
+  if (q > (uint64_t)(INT64_MAX / 2) / num) return 0;
+  *t = (int64_t)(q * num + (r * num + den / 2) / den);
+  return 1;
+}
+
 void pl_wrap(pl_decoder *d, uint64_t count, int64_t wrap) {
   pl_i128 units = (pl_i128)d->units + (pl_i128)count * wrap;
   pl_i128 total = units * d->num + d->den / 2;

@@ -14,7 +14,7 @@
 
 #include "decode.h"
 
-enum { PL_LOST_MAX = 1024, PL_RECORD_MAX = 16, PL_HELD_MAX = 1 << 16 };
+enum { PL_LOST_MAX = 1024, PL_RECORD_MAX = 18, PL_HELD_MAX = 1 << 16 };
 enum { PL_BITS = 4, PL_ROOM = 2 * PL_BITS }; /* of a pattern; events one record can release */
 #define PL_NO_TIME INT64_MIN
 __extension__ typedef __int128 pl_i128;
@@ -55,6 +55,8 @@ struct pl_decoder {
   int64_t span_ps;        /* the longest time a record can add to base */
   int64_t last, floor, window, leap;
   uint64_t previous;        /* raw time of the previous record */
+  uint32_t left, at, sequence; /* of a frame or packet: words to come, words read, number */
+  uint32_t flags;           /* what its header says */
   int open;               /* a lost interval is open: reason, or 0 */
   int bracket;            /* it stays open until the instrument ends it */
   int64_t open_start, open_count;
@@ -80,6 +82,8 @@ void pl_lost_close(pl_decoder *d, int64_t t);
 void pl_lost_open(pl_decoder *d, int reason, int64_t count);
 void pl_late(pl_decoder *d, pl_sink *s, int64_t t, int c);
 void pl_leap(pl_decoder *d, pl_sink *s, int64_t t, int c);
+/* Time of a record that carries the whole time; 0 when it leaves int64. */
+int pl_whole_time(const pl_decoder *d, uint64_t units, int64_t *t);
 /* Adds count wraps of `wrap` units to the base; sets d->error when time leaves int64. */
 void pl_wrap(pl_decoder *d, uint64_t count, int64_t wrap);
 int64_t pl_scale_wide(const pl_decoder *d, int64_t tag, int64_t dtime);
@@ -95,6 +99,12 @@ size_t pl_run_t3_ph300(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 size_t pl_run_qutag(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 size_t pl_run_qutag_packed(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 size_t pl_run_swabian16(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_s15_fast(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_flat64(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_packed32(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_nox(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_fpga_link(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
+size_t pl_run_timetagger4(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 
 static inline uint16_t pl_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static inline uint32_t pl_u32(const uint8_t *p) {

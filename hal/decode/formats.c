@@ -22,10 +22,22 @@ static const pl_format_facts FORMATS[] = {
     [PL_FORMAT_QUTAG] = {.record = 10, .window_ps = LATE_PS, .absolute = 1},
     [PL_FORMAT_QUTAG_PACKED] = {.record = 5, .tags = (int64_t)1 << 37, .window_ps = LATE_PS},
     [PL_FORMAT_SWABIAN16] = {.record = 16, .num = 1, .den = 1, .absolute = 1},
+    [PL_FORMAT_A0] = {.record = 18, .num = 125, .den = 32, .tags = (int64_t)1 << 54,
+                      .window_ps = LATE_PS, .absolute = 1},
+    [PL_FORMAT_A2] = {.record = 17, .num = 125, .den = 32, .tags = (int64_t)1 << 54,
+                      .window_ps = LATE_PS, .absolute = 1},
+    [PL_FORMAT_S15_FAST] = {.record = 4, .num = 125, .den = 32, .tags = (int64_t)1 << 26},
+    [PL_FORMAT_FLAT64] = {.record = 8, .window_ps = LATE_PS, .absolute = 1},
+    [PL_FORMAT_PACKED32] = {.record = 4, .window_ps = LATE_PS, .absolute = 1},
+    [PL_FORMAT_NOX] = {.record = 8, .num = 3125, .den = 1664, .tags = (int64_t)1 << 48,
+                       .window_ps = LATE_PS, .absolute = 1},
+    [PL_FORMAT_FPGA_LINK] = {.record = 4, .num = 1, .den = 3, .tags = (int64_t)4000 << 44,
+                             .window_ps = LATE_PS, .absolute = 1},
+    [PL_FORMAT_TIMETAGGER4] = {.record = 8, .dtimes = 1 << 24, .absolute = 1},
 };
 
 const pl_format_facts *pl_format_of(int format) {
-  return format < PL_FORMAT_TDC1 || format > PL_FORMAT_SWABIAN16 ? NULL : &FORMATS[format];
+  return format < PL_FORMAT_TDC1 || format > PL_FORMAT_TIMETAGGER4 ? NULL : &FORMATS[format];
 }
 
 int pl_record_size(int format) {
@@ -37,7 +49,15 @@ pl_run pl_run_of(int format) {
   switch (format) {
   case PL_FORMAT_TDC1: return pl_run_tdc1;
   case PL_FORMAT_A1:
-  case PL_FORMAT_A1_LEGACY: return pl_run_a1;
+  case PL_FORMAT_A1_LEGACY:
+  case PL_FORMAT_A0:
+  case PL_FORMAT_A2: return pl_run_a1;
+  case PL_FORMAT_S15_FAST: return pl_run_s15_fast;
+  case PL_FORMAT_FLAT64: return pl_run_flat64;
+  case PL_FORMAT_PACKED32: return pl_run_packed32;
+  case PL_FORMAT_NOX: return pl_run_nox;
+  case PL_FORMAT_FPGA_LINK: return pl_run_fpga_link;
+  case PL_FORMAT_TIMETAGGER4: return pl_run_timetagger4;
   case PL_FORMAT_T2:
   case PL_FORMAT_T2_HH1: return pl_run_t2;
   case PL_FORMAT_T2_PH300: return pl_run_t2_ph300;

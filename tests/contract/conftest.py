@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_cases import BENCH, CASES, settings_text
+from contract_cases import BENCHES, CASES, bench_text, settings_text
 
 from photonlink.firmware_sim.control import ask
 from photonlink.hal.station import BenchStation, parse_station
@@ -85,25 +85,41 @@ class EmulatorProgram:
         return parse_station(text, BenchStation)
 
 
-def start_program(tmp: Path, bench: str = BENCH) -> EmulatorProgram:
-    (tmp / "bench.toml").write_text(bench)
+def start_program(tmp: Path, bench: int = 0) -> EmulatorProgram:
+    (tmp / "bench.toml").write_text(bench_text(bench))
     return EmulatorProgram(tmp / "bench.toml", tmp / "run")
 
 
+def _bench_of(item: Any) -> int:
+    """The bench of a test's instrument (its parameter ``name``; without one, the first)."""
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("name") if callspec else None
+    return next((i for i, bench in enumerate(BENCHES) if name in bench), 0)
+
+
 @pytest.fixture(scope="module")
-def shared_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProgram]:
-    program = start_program(tmp_path_factory.mktemp("emu"))
-    yield program
-    program.stop()
+def programs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[int, EmulatorProgram]]:
+    """One program for each bench that the module's tests use."""
+    items = [i for i in request.session.items if request.node in i.listchain()]
+    wanted = {_bench_of(i) for i in items if "program" in getattr(i, "fixturenames", ())}
+    started = {i: start_program(tmp_path_factory.mktemp("emu"), i) for i in sorted(wanted)}
+    yield started
+    for program in started.values():
+        program.stop()
 
 
 @pytest.fixture
-def program(shared_program: EmulatorProgram) -> EmulatorProgram:
-    """The shared program, every fault healed and every cable in."""
-    for name in shared_program.addresses:
-        shared_program.fault(name, "none")
-        shared_program.fault(name, "replug")
-    return shared_program
+def program(
+    programs: dict[int, EmulatorProgram], request: pytest.FixtureRequest
+) -> EmulatorProgram:
+    """The program with the test's instrument, every fault healed and every cable in."""
+    found = programs[_bench_of(request.node)]
+    for name in found.addresses:
+        found.fault(name, "none")
+        found.fault(name, "replug")
+    return found
 
 
 @pytest.fixture

@@ -8,85 +8,20 @@ import random
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tagger_formats
+from decode_reference import Event, Reference, a1, ramp, rounded, stream_a1, tdc1, words32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photonlink.hal.decoders import DecodeError, decoder_for, kernel_level, record_size
+from photonlink.hal.decoders import ABSOLUTE, DecodeError, decoder_for, kernel_level, record_size
 from photonlink.hal.tags import WireChunk, WireFormat
-
-Event = tuple[int, int]
-
-
-def rounded(x: Fraction) -> int:
-    """To the nearest integer, half up."""
-    return (2 * x + 1).__floor__() // 2
-
-
-@dataclass
-class Reference:
-    """Collects what a format's loop finds and applies the rules that all formats share."""
-
-    window: int = 0
-    last: int | None = 0
-    events: list[Event] = field(default_factory=list)
-    dropped: int = 0
-    dummies: int = 0
-
-    def advance(self, t: int) -> None:
-        self.last = t if self.last is None else max(self.last, t)
-
-    def event(self, t: int, channel: int) -> None:
-        if self.last is not None and t < self.last - self.window:
-            self.dropped += 1
-            return
-        self.advance(t)
-        self.events.append((t, channel))
-
-    def pattern(self, t: int, low: int) -> None:
-        if low & 16:
-            self.dummies += 1
-            self.advance(t)
-        elif low & 15:
-            for bit in range(4):
-                if low >> bit & 1:
-                    self.event(t, bit + 1)
-        else:
-            self.dropped += 1
-
-    def sorted(self) -> list[Event]:
-        return sorted(self.events, key=lambda event: event[0])  # stable
-
-
-def words32(data: bytes) -> Iterator[int]:
-    for (word,) in struct.iter_unpack("<I", data):
-        yield word
-
-
-def tdc1(data: bytes) -> Reference:
-    out, base, previous = Reference(), 0, 0
-    for word in words32(data):
-        tag = word >> 5
-        if tag < previous:
-            base += 1 << 27
-        previous = tag
-        out.pattern((base + tag) * 2000, word & 31)
-    return out
-
-
-def a1(data: bytes, order: str = "low_first") -> Reference:
-    out = Reference(window=(1 << 25) * 125 // 32, last=None)
-    for low, high in struct.iter_unpack("<II", data):
-        word = (high << 32 | low) if order == "low_first" else (low << 32 | high)
-        out.pattern(rounded(Fraction(word >> 10) * 125 / 32), word & 31)
-    return out
 
 
 def t2(data: bytes, unit: Fraction, version: int = 2) -> Reference:
@@ -221,15 +156,6 @@ def decode(
 # ---- streams that look like an instrument's, and streams that look like nothing ----
 
 
-def ramp(rng: random.Random, n: int, wrap: int, step: int) -> Iterator[tuple[int, bool]]:
-    """(time modulo wrap, has it wrapped since the last) of a stream that mostly moves on."""
-    t = 0
-    for _ in range(n):
-        before = t // wrap
-        t += rng.choice([0, 0, 1, step // 4, step, 3 * step])
-        yield t % wrap, t // wrap != before
-
-
 def stream_tdc1(rng: random.Random, n: int) -> bytes:
     low = [1, 2, 4, 8, 1, 2, 4, 8, 3, 15, 16, 17, 0]
     weights = [20] * 8 + [2, 1, 2, 2, 1]
@@ -237,19 +163,6 @@ def stream_tdc1(rng: random.Random, n: int) -> bytes:
         struct.pack("<I", tag << 5 | rng.choices(low, weights)[0])
         for tag, _ in ramp(rng, n, 1 << 27, rng.choice([100, 10**6, 10**8]))
     )
-
-
-def stream_a1(rng: random.Random, n: int, order: str = "low_first") -> bytes:
-    low = [1, 2, 4, 8, 1, 2, 4, 8, 3, 24, 0]
-    weights = [20] * 8 + [2, 2, 1]
-    t = rng.choice([0, 1 << 40, (1 << 54) - 1 - 3 * 10**6 * n])
-    out = []
-    for tag, _ in ramp(rng, n, 1 << 53, rng.choice([100, 10**6])):
-        late = rng.choice([0] * 30 + [1000, 1 << 24])
-        word = max(t + tag - late, 0) << 10 | 0x300 | rng.choices(low, weights)[0]
-        halves = struct.pack("<Q", word)
-        out.append(halves if order == "low_first" else halves[4:] + halves[:4])
-    return b"".join(out)
 
 
 def stream_t2(rng: random.Random, n: int) -> bytes:
@@ -362,6 +275,7 @@ CASES: list[Case] = [
         lambda d: qutag_compressed(d, Fraction(81)),
     ),
     (WireFormat("swabian16"), stream_swabian16, swabian16),
+    *tagger_formats.CASES,
 ]
 IDS = [f"{case[0].name}-{i}" for i, case in enumerate(CASES)]
 LEVELS = range(kernel_level() + 1)
@@ -403,12 +317,14 @@ def test_split_at_every_byte(case: Case) -> None:
     compare(case, data, [data[i : i + 1] for i in range(len(data))])
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not c[0].name.startswith(("a1", "qutag"))])
+HEALING = [c for c in CASES if c[0].name not in ABSOLUTE and c[0].name != "qutag_compressed"]
+
+
+@pytest.mark.parametrize("case", HEALING)
 @settings(max_examples=40, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_random_bytes_of_formats_that_heal(case: Case, data: bytes) -> None:
-    if case[0].name != "swabian16":
-        compare(case, data, [data])
+    compare(case, data, [data])
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)

@@ -20,7 +20,15 @@ enum pl_format {
   PL_FORMAT_T3_PH300 = 9,
   PL_FORMAT_QUTAG = 10,       /* qutools: int64 time, uint16 channel */
   PL_FORMAT_QUTAG_PACKED = 11, /* qutools compressed: 5 bytes, 37-bit time, 3-bit channel */
-  PL_FORMAT_SWABIAN16 = 12    /* Swabian: type, missed, int32 channel, int64 ps */
+  PL_FORMAT_SWABIAN16 = 12,   /* Swabian: type, missed, int32 channel, int64 ps */
+  PL_FORMAT_A0 = 13,          /* a1 as text: two lines of 8 hexadecimal digits, low half first */
+  PL_FORMAT_A2 = 14,          /* a1 as text: a line of 16 hexadecimal digits */
+  PL_FORMAT_S15_FAST = 15,    /* S-Fifteen TDC2 fast: uint32, 26-bit time in 1/256 ns, pattern */
+  PL_FORMAT_FLAT64 = 16,      /* TTM8000 I-mode flat: 3-bit channel, slope, 60-bit time */
+  PL_FORMAT_PACKED32 = 17,    /* TTM8000 I-mode packed: high words, and events with 27-bit time */
+  PL_FORMAT_NOX = 18,         /* Bristol NOX: 8 bytes, 36-bit coarse and 12-bit fine time */
+  PL_FORMAT_FPGA_LINK = 19,   /* Swabian FPGA link: uint32 length and an Ethernet frame, repeated */
+  PL_FORMAT_TIMETAGGER4 = 20  /* cronologic packets: header, uint64 start, 24-bit hits */
 };
 enum pl_lost_reason {
   PL_LOST_DAMAGED = 1,    /* a record that the format does not allow */
@@ -44,8 +52,9 @@ typedef struct {
 typedef struct pl_decoder pl_decoder;
 
 /* time_ps = round((units * unit_num + dtime * dtime_num) / den), half up. unit_num / den is the
- * size of one time unit in ps (T3: the sync period), dtime_num / den that of a T3 dtime bin;
- * TDC1, a1 and Swabian know their own unit and ignore the three. PL_E_ARGUMENT: no such format,
+ * size of one time unit in ps (T3: the sync period; TimeTagger4: that of packet times), dtime_num /
+ * den that of a T3 dtime bin or of a hit. S-Fifteen, Swabian and NOX formats know their own unit and
+ * ignore the three. PL_E_ARGUMENT: no such format,
  * or a number outside 1 <= den <= 2^20, 1 <= unit_num < 2^62, 0 <= dtime_num < 2^40. */
 PL_MUST_CHECK int pl_decoder_new(pl_decoder **out, int format, int64_t unit_num, int64_t dtime_num,
                                  int64_t den);

@@ -45,7 +45,7 @@ static void *work(void *argument) {
   worker *w = argument;
   pthread_barrier_wait(w->start);
   for (int round = 0; round < 3; round++)
-    for (int format = PL_FORMAT_TDC1; format <= PL_FORMAT_SWABIAN16; format++) decode(w, format);
+    for (int format = PL_FORMAT_TDC1; format <= PL_FORMAT_TIMETAGGER4; format++) decode(w, format);
   return NULL;
 }
 

@@ -142,7 +142,7 @@ int main(void) {
   test_arguments();
   test_merge();
   for (int level = 0; level <= pl_decode_level_get(); level++)
-    for (int format = PL_FORMAT_TDC1; format <= PL_FORMAT_SWABIAN16; format++)
+    for (int format = PL_FORMAT_TDC1; format <= PL_FORMAT_TIMETAGGER4; format++)
       for (uint64_t seed = 0; seed < 20; seed++) noise(format, level, seed * 977 + 13);
   return 0;
 }
