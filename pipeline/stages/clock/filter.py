@@ -2,7 +2,7 @@
 
 State in ps, ps/s, ps/s^2 as a deviation from the model the caller maps with; the caller takes
 the deviation over (:meth:`PhaseFilter.take`) and starts from zero again.
-Process noise as in the clock model of the fact sheet (white FM, random-walk FM, wandering
+Process noise as in the clock model of Zucca, Tavella 2005 (white FM, random-walk FM, wandering
 drift), wide enough for an OCXO or a good TCXO.
 """
 
