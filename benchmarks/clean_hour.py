@@ -10,13 +10,13 @@ import sys
 
 from photonlink.pipeline.attacks import light as lights
 from photonlink.pipeline.attacks.entry import AGREED, calibrated
-from photonlink.pipeline.attacks.link import End, Line
-from photonlink.pipeline.attacks.transcript import Transcript
+from photonlink.pipeline.attacks.link import Line, LinkEnd
+from photonlink.pipeline.attacks.transcript import WireTranscript
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.setup import Role
 
 
-class _Deaf(Transcript):
+class _Deaf(WireTranscript):
     """Keeps nothing: an hour of frames is not to be looked at."""
 
     def feed(self, sender: str, frame: bytes) -> None:
@@ -29,7 +29,7 @@ def run(seconds: float) -> dict[str, object]:
     light = lights.make_light(asked)
     psk = PreSharedKey.generate(1 << 16)
     ends = [
-        End(role, key, calibrated(), AGREED, 1)
+        LinkEnd(role, key, calibrated(), AGREED, 1)
         for role, key in ((Role.ALICE, psk), (Role.BOB, psk.copy()))
     ]
     line = Line(ends[0], ends[1], _Deaf(AGREED))

@@ -51,7 +51,7 @@ class Knowing:
 
 
 @dataclass(frozen=True, slots=True)
-class Attack:
+class AttackEntry:
     """rows: of the list of attacks it stands for. in_model: then she must know nothing, whatever
     she does; else ``assumption`` says what it breaks, and ``watched`` what looks at it.
 
@@ -94,7 +94,7 @@ class Attack:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttackOutcome:
     """A row of the table. alarm_s: from the start of the attack to the first alarm."""
 
     name: str

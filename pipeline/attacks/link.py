@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from photonlink.hal.tags import AcquisitionStart, TagBlock, TaggerCapabilities
-from photonlink.pipeline.attacks.transcript import Transcript
+from photonlink.pipeline.attacks.transcript import WireTranscript
 from photonlink.pipeline.keys.ledger import Ledger
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import KeyStore, MemoryStore
@@ -50,7 +50,7 @@ def seeded(label: str) -> Callable[[int], bytes]:
 
 
 @dataclass
-class End:
+class LinkEnd:
     """One side: what survives a restart, and the session that does not."""
 
     role: Role
@@ -97,7 +97,7 @@ class Line:
     """The line. Time is virtual: a tenth of a second per step."""
 
     def __init__(
-        self, alice: End, bob: End, transcript: Transcript, hook: Hook | None = None
+        self, alice: LinkEnd, bob: LinkEnd, transcript: WireTranscript, hook: Hook | None = None
     ) -> None:
         self.ends = {Role.ALICE: alice, Role.BOB: bob}
         self.transcript = transcript

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from photonlink.pipeline.attacks.entry import Attack, Draw, Knowing, Parameters, calibrated
+from photonlink.pipeline.attacks.entry import AttackEntry, Draw, Knowing, Parameters, calibrated
 from photonlink.pipeline.attacks.light import Light
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 
@@ -126,89 +126,89 @@ def _uniform(**ranges: tuple[float, float]) -> Callable[[Draw], Parameters]:
     return draw
 
 
-ATTACKS: tuple[Attack, ...] = (
-    Attack("honest", (), "nobody attacks", must_key=True),
-    Attack(
+ATTACKS: tuple[AttackEntry, ...] = (
+    AttackEntry("honest", (), "nobody attacks", must_key=True),
+    AttackEntry(
         "intercept_resend", (), "measures and resends a share of Bob's photons",
         defaults={"share": 0.1, "basis": 2, "start_s": 0.0}, light=_intercept,
         draw=_uniform(share=(0.0, 0.5), start_s=(0.0, 1.5)),
     ),
-    Attack(
+    AttackEntry(
         "intercept_resend_all", (), "measures and resends all of them", must_alarm=True,
         defaults={"share": 1.0, "basis": 2, "start_s": 0.0}, light=_intercept,
     ),
-    Attack(
+    AttackEntry(
         "intercept_resend_key_basis", (), "measures in the key basis only",
         defaults={"share": 0.15, "basis": 0, "start_s": 0.0}, light=_intercept,
         draw=_uniform(share=(0.0, 0.5)),
     ),
-    Attack(
+    AttackEntry(
         "bases_apart_in_time", ("C2",),
         "pairs of HV late and of DA early, first with fillers, to be learned; then without",
         defaults={"learn_ps": 2000.0, "use_ps": 1140.0, "use_from_s": 1.0, "share": 1.0},
         light=_c2, draw=_uniform(learn_ps=(0, 3000), use_ps=(0, 1500), share=(0.2, 1.0)),
     ),
-    Attack(
+    AttackEntry(
         "edge_of_window", (),
         "all of Bob's photons at the window's edge, where detectors that differ within the "
         "calibration's uncertainty differ in acceptance",
         defaults={"shift_ps": 300.0, "residual_ps": 15.0}, light=_edge, clue=_edge_clue,
         draw=_uniform(shift_ps=(-500, 500), residual_ps=(0, 20)),
     ),
-    Attack(
+    AttackEntry(
         "time_shift", (), "Bob's photons early or late by a coin",
         defaults={"shift_ps": 300.0, "share": 1.0}, light=_shift,
         draw=_uniform(shift_ps=(0, 800), share=(0, 1)),
     ),
-    Attack(
+    AttackEntry(
         "dead_time", ("M7",), "a pulse before each photon leaves one detector alive",
         defaults={"share": 0.2, "lead_ps": 1e6, "photons": 200.0, "dead_time_ps": 2e6,
                   "start_s": 0.0},
         light=_dead_time, draw=_uniform(share=(0.01, 1), photons=(5, 500), lead_ps=(5e4, 1.9e6)),
     ),
-    Attack(
+    AttackEntry(
         "echo", ("M7",), "pulses after each photon, whose clicks prolong a veto if the bit was 1",
         defaults={"share": 0.2, "veto_ps": 50_000.0, "photons": 200.0, "dead_time_ps": 40_000.0,
                   "start_s": 0.0},
         light=_echo, knowing=Knowing.PROBES, draw=_uniform(share=(0.01, 1), photons=(5, 500)),
     ),
-    Attack(
+    AttackEntry(
         "sparse_light", ("C4",), "so few pairs that public figures could tell each outcome",
         defaults={"gap_ps": 1e9, "start_s": 1.5}, light=_sparse, draw=_uniform(gap_ps=(1e8, 1e10)),
     ),
-    Attack(
+    AttackEntry(
         "detector_moves", ("H1",), "Bob's V moves by half a nanosecond in mid run", must_alarm=True,
         defaults={"step_ps": 500.0, "start_s": 1.2}, light=_step,
         draw=_uniform(step_ps=(300, 1000)),
     ),
-    Attack(
+    AttackEntry(
         "dead_detector", ("C3",), "Bob's V is dead: all his key bits would be 0", must_alarm=True,
         defaults={"efficiency": 0.0}, light=_dead, knowing=Knowing.ZERO,
     ),
-    Attack(
+    AttackEntry(
         "clock_jump", (), "the fibre, or Bob's clock, jumps",
         defaults={"jump_ps": 5000.0, "start_s": 1.2}, edit=_jump,
         draw=_uniform(jump_ps=(0, 1e8), start_s=(0.5, 2)),
     ),
-    Attack(
+    AttackEntry(
         "blinding", (), "continuous light blinds Bob; bright pulses choose his clicks",
         in_model=False, assumption=PHOTON_COUNTING,
         watched="nothing that she cannot satisfy: this is the Eve who evades",
         defaults={"period_ps": 0.0, "bias_tau_ps": 1e6, "start_s": 0.0}, light=_blinding,
     ),
-    Attack(
+    AttackEntry(
         "blinding_pulsed", (), "pulses blind Bob; bright pulses choose his clicks",
         in_model=False, assumption=PHOTON_COUNTING,
         watched="multi-clicks: each blinding pulse clicks in all four detectors", must_alarm=True,
         defaults={"period_ps": 2.5e7, "bias_tau_ps": 2e7, "start_s": 0.0}, light=_blinding,
     ),
-    Attack(
+    AttackEntry(
         "fake_calibration", (), "the calibration was measured with Eve's light, then as C2",
         in_model=False, assumption=TRUSTED_LIGHT,
         watched="the operator's name stands in the file; nothing afterwards can tell",
         defaults={"use_ps": 1140.0}, light=_fake_calibration, bench=_faked,
     ),
-    Attack(
+    AttackEntry(
         "stuck_random_source", (), "a node's random bytes repeat",
         in_model=False, assumption=OWN_RANDOMNESS,
         watched="nothing: nonces, seeds and the bits of multi-clicks can be foreseen",

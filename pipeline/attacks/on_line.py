@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from photonlink.pipeline.attacks.entry import Attack, Draw, Parameters
+from photonlink.pipeline.attacks.entry import AttackEntry, Draw, Parameters
 from photonlink.pipeline.attacks.link import Hook, Line
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, encode_frame
 from photonlink.pipeline.protocol.messages import (
@@ -200,24 +200,77 @@ def _drawn_times(rng: Draw) -> Parameters:
 
 _SOME = {"seed": 1, "share": 0.02, "start": 20}
 
-ATTACKS: tuple[Attack, ...] = (
-    Attack("altered", (), "a bit of a frame is flipped", defaults=_SOME, draw=_draw, hook=_altered),
-    Attack("truncated", (), "the end of a frame is cut off", defaults=_SOME, draw=_draw,
-           hook=_truncated),
-    Attack("dropped", (), "frames vanish", defaults=_SOME, draw=_draw, hook=_dropped),
-    Attack("replayed", (), "earlier frames come again", defaults=_SOME, draw=_draw, hook=_replayed),
-    Attack("reordered", (), "frames overtake each other", defaults=_SOME | {"depth": 2},
-           draw=_drawn_depth, hook=_reordered),
-    Attack("reflected", (), "an end's frames come back to it", defaults=_SOME, draw=_draw,
-           hook=_reflected),
-    Attack("inserted", ("C1", "H3", "H4"), "forged messages, beyond every bound among them",
-           defaults=_SOME, draw=_draw, hook=_inserted),
-    Attack("cut_at_amplify", ("M5",), "the line breaks at Amplify", defaults={"times": 3},
-           draw=_drawn_times, hook=_cut_at((Amplify,))),
-    Attack("cut_at_prepared", ("M5",), "the line breaks at Prepared", defaults={"times": 3},
-           draw=_drawn_times, hook=_cut_at((Prepared,))),
-    Attack("cut_at_commit", ("M5",), "the line breaks at Commit", defaults={"times": 3},
-           draw=_drawn_times, hook=_cut_at((Commit,))),
-    Attack("silence", ("M3",), "everything is swallowed but Pings", must_alarm=True,
-           defaults={"start": 150, "wait_s": 1.5}, hook=_silent, step=_wait),
-)  # fmt: skip
+ATTACKS: tuple[AttackEntry, ...] = (
+    AttackEntry(
+        "altered", (), "a bit of a frame is flipped", defaults=_SOME, draw=_draw, hook=_altered
+    ),
+    AttackEntry(
+        "truncated",
+        (),
+        "the end of a frame is cut off",
+        defaults=_SOME,
+        draw=_draw,
+        hook=_truncated,
+    ),
+    AttackEntry("dropped", (), "frames vanish", defaults=_SOME, draw=_draw, hook=_dropped),
+    AttackEntry(
+        "replayed", (), "earlier frames come again", defaults=_SOME, draw=_draw, hook=_replayed
+    ),
+    AttackEntry(
+        "reordered",
+        (),
+        "frames overtake each other",
+        defaults=_SOME | {"depth": 2},
+        draw=_drawn_depth,
+        hook=_reordered,
+    ),
+    AttackEntry(
+        "reflected",
+        (),
+        "an end's frames come back to it",
+        defaults=_SOME,
+        draw=_draw,
+        hook=_reflected,
+    ),
+    AttackEntry(
+        "inserted",
+        ("C1", "H3", "H4"),
+        "forged messages, beyond every bound among them",
+        defaults=_SOME,
+        draw=_draw,
+        hook=_inserted,
+    ),
+    AttackEntry(
+        "cut_at_amplify",
+        ("M5",),
+        "the line breaks at Amplify",
+        defaults={"times": 3},
+        draw=_drawn_times,
+        hook=_cut_at((Amplify,)),
+    ),
+    AttackEntry(
+        "cut_at_prepared",
+        ("M5",),
+        "the line breaks at Prepared",
+        defaults={"times": 3},
+        draw=_drawn_times,
+        hook=_cut_at((Prepared,)),
+    ),
+    AttackEntry(
+        "cut_at_commit",
+        ("M5",),
+        "the line breaks at Commit",
+        defaults={"times": 3},
+        draw=_drawn_times,
+        hook=_cut_at((Commit,)),
+    ),
+    AttackEntry(
+        "silence",
+        ("M3",),
+        "everything is swallowed but Pings",
+        must_alarm=True,
+        defaults={"start": 150, "wait_s": 1.5},
+        hook=_silent,
+        step=_wait,
+    ),
+)

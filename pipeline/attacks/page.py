@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from photonlink.pipeline.attacks.entry import AGREED, Outcome
+from photonlink.pipeline.attacks.entry import AGREED, AttackOutcome
 from photonlink.pipeline.attacks.play import ATTACKS
 
 _HEAD = """\
@@ -27,7 +27,7 @@ random attacks of the model with random parameters (about an hour on one core).
 """
 
 
-def page(outcomes: Sequence[Outcome], seed: int) -> str:
+def page(outcomes: Sequence[AttackOutcome], seed: int) -> str:
     """The whole page."""
     inside = [o for o in outcomes if o.in_model]
     outside = [o for o in outcomes if not o.in_model]
@@ -52,7 +52,7 @@ def _links(seed: int) -> str:
     )
 
 
-def _table(outcomes: Sequence[Outcome]) -> list[str]:
+def _table(outcomes: Sequence[AttackOutcome]) -> list[str]:
     lines = [
         "| attack | released bits | she knows | deficit | first alarm | after | as claimed |",
         "|---|---|---|---|---|---|---|",

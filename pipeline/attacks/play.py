@@ -10,14 +10,14 @@ import numpy as np
 from photonlink.pipeline.attacks import on_light, on_line
 from photonlink.pipeline.attacks.entry import (
     AGREED,
-    Attack,
+    AttackEntry,
+    AttackOutcome,
     Knowing,
-    Outcome,
     Parameters,
     calibrated,
 )
 from photonlink.pipeline.attacks.light import Light, Times, make_light
-from photonlink.pipeline.attacks.link import End, Line
+from photonlink.pipeline.attacks.link import Line, LinkEnd
 from photonlink.pipeline.attacks.oracle import (
     BlockView,
     Knowledge,
@@ -27,20 +27,20 @@ from photonlink.pipeline.attacks.oracle import (
 )
 from photonlink.pipeline.attacks.transcript import (
     ObservedBlock,
-    Transcript,
+    WireTranscript,
     amplification_rows,
     public_rows,
 )
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.setup import Role
 
-ATTACKS: dict[str, Attack] = {a.name: a for a in (*on_light.ATTACKS, *on_line.ATTACKS)}
+ATTACKS: dict[str, AttackEntry] = {a.name: a for a in (*on_light.ATTACKS, *on_line.ATTACKS)}
 NEAR_PS = 10_000  # of a time to her record: pairs lie 50 us apart
 PROBE_PS = 30_000
 PSK_BYTES = 1 << 16
 
 
-def play(attack: Attack, seed: int, rng: np.random.Generator | None = None) -> Outcome:
+def play(attack: AttackEntry, seed: int, rng: np.random.Generator | None = None) -> AttackOutcome:
     """One run with the table's parameters, or with random ones. Never raises for what an
     attack does to the sessions: that is a row which is not ok."""
     p = attack.parameters(rng)
@@ -51,11 +51,11 @@ def play(attack: Attack, seed: int, rng: np.random.Generator | None = None) -> O
         return _row(attack, p, [], "", None, ok=False, why=why)
 
 
-def _played(attack: Attack, p: Parameters, seed: int) -> Outcome:
+def _played(attack: AttackEntry, p: Parameters, seed: int) -> AttackOutcome:
     light = make_light(attack.request(p, seed))
     if attack.edit is not None:
         light = attack.edit(light, p)
-    transcript = Transcript(AGREED)
+    transcript = WireTranscript(AGREED)
     line = _line(attack, p, transcript, seed)
     try:
         line.play(light.blocks(), attack.step(p) if attack.step else None)
@@ -66,11 +66,11 @@ def _played(attack: Attack, p: Parameters, seed: int) -> Outcome:
             end.psk.close()
 
 
-def _line(attack: Attack, p: Parameters, transcript: Transcript, seed: int) -> Line:
+def _line(attack: AttackEntry, p: Parameters, transcript: WireTranscript, seed: int) -> Line:
     bench = attack.bench(p) if attack.bench else calibrated()
     psk = PreSharedKey.generate(PSK_BYTES)
     ends = [
-        End(
+        LinkEnd(
             role, key, bench, AGREED, seed,
             randomness=attack.randomness(p, str(role)) if attack.randomness else None,
         )
@@ -79,7 +79,7 @@ def _line(attack: Attack, p: Parameters, transcript: Transcript, seed: int) -> L
     return Line(ends[0], ends[1], transcript, attack.hook(p) if attack.hook else None)
 
 
-def _judged(attack: Attack, p: Parameters, light: Light, line: Line) -> Outcome:
+def _judged(attack: AttackEntry, p: Parameters, light: Light, line: Line) -> AttackOutcome:
     keys = [line.ends[role].keys() for role in Role]
     both = keys[0].keys() & keys[1].keys()
     same = all(keys[0][block] == keys[1][block] for block in both)
@@ -103,7 +103,7 @@ def _judged(attack: Attack, p: Parameters, light: Light, line: Line) -> Outcome:
 
 
 def _row(
-    attack: Attack,
+    attack: AttackEntry,
     p: Parameters,
     found: list[Knowledge],
     alarm: str,
@@ -111,8 +111,8 @@ def _row(
     *,
     ok: bool,
     why: str,
-) -> Outcome:
-    return Outcome(
+) -> AttackOutcome:
+    return AttackOutcome(
         name=attack.name,
         in_model=attack.in_model,
         parameters=p,
@@ -143,7 +143,11 @@ def _first_alarm(line: Line, start_s: float) -> tuple[str, float | None]:
 
 
 def _known(
-    attack: Attack, p: Parameters, light: Light, block: ObservedBlock, transcript: Transcript
+    attack: AttackEntry,
+    p: Parameters,
+    light: Light,
+    block: ObservedBlock,
+    transcript: WireTranscript,
 ) -> Knowledge:
     assert block.amplification is not None  # noqa: S101 - chosen by the caller
     n, (seed, length) = block.n, block.amplification
@@ -162,7 +166,9 @@ def _known(
     )
 
 
-def _positions(attack: Attack, light: Light, block: ObservedBlock, transcript: Transcript) -> Times:
+def _positions(
+    attack: AttackEntry, light: Light, block: ObservedBlock, transcript: WireTranscript
+) -> Times:
     """Raw key bits that she holds."""
     if attack.knowing == Knowing.ZERO:
         return np.arange(block.n)
@@ -182,7 +188,9 @@ def _nearest(row: Times, times: Times) -> tuple[Times, np.ndarray[tuple[int], np
     return at, np.abs(row[at] - times) <= NEAR_PS
 
 
-def _by_probes(light: Light, block: ObservedBlock, transcript: Transcript, touched: Times) -> Times:
+def _by_probes(
+    light: Light, block: ObservedBlock, transcript: WireTranscript, touched: Times
+) -> Times:
     """She takes a bit for 1 where her probe was announced. Her guesses are scored against the
     clicks; where they are no better than a coin, she holds nothing."""
     veto = 58_000  # after the key click: pulses at 5 and 12 ns, the veto's 50 ns, 3 ns
@@ -200,14 +208,14 @@ def _by_probes(light: Light, block: ObservedBlock, transcript: Transcript, touch
 # ---- many ----
 
 
-def play_all(names: list[str] | None, seed: int = 1) -> Iterator[tuple[Outcome, float]]:
+def play_all(names: list[str] | None, seed: int = 1) -> Iterator[tuple[AttackOutcome, float]]:
     """The table: every attack once, in order, with the seconds it took. KeyError: no such name."""
     for attack in [ATTACKS[name] for name in names] if names else list(ATTACKS.values()):
         begun = time.monotonic()
         yield play(attack, seed), time.monotonic() - begun
 
 
-def play_random(runs: int, seed: int) -> Iterator[tuple[Outcome, float]]:
+def play_random(runs: int, seed: int) -> Iterator[tuple[AttackOutcome, float]]:
     """Random attacks in the model with random parameters."""
     rng = np.random.default_rng(seed)
     inside = [a for a in ATTACKS.values() if a.in_model and a.draw is not None]

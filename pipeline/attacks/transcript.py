@@ -83,7 +83,7 @@ class ObservedBlock:
         return len(self.key_ps)
 
 
-class Transcript:
+class WireTranscript:
     """Feed it every frame that passes on the line, in order, from either end."""
 
     def __init__(self, parameters: AgreedParameters) -> None:

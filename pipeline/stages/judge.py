@@ -27,7 +27,7 @@ from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
 FALSE_ALARM = 1e-9
 """Per block, all its tests together."""
 LEAST_PAIRS = 240
-"""DisclosedPairs pairs in different bases below which a block cannot be judged."""
+"""Disclosed pairs in different bases below which a block cannot be judged."""
 LEAST_PER_INTERVAL = 128
 DEAD_SHARE = 0.1  # of the expected events: below, a detector is called dead
 _TESTS_PER_INTERVAL = 10  # delays: 4 within a basis, 1 between; shares: the same

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from photonlink.pipeline.attacks.entry import Outcome
+from photonlink.pipeline.attacks.entry import AttackOutcome
 from photonlink.pipeline.attacks.play import ATTACKS, play
 from photonlink.pipeline.protocol.distilling import alice, bob
 from photonlink.pipeline.stages import estimate
@@ -19,7 +19,7 @@ from photonlink.pipeline.stages import estimate
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def played(name: str) -> Outcome:
+def played(name: str) -> AttackOutcome:
     outcome = play(ATTACKS[name], seed=1)
     assert outcome.ok, outcome
     return outcome
