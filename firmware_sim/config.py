@@ -24,7 +24,7 @@ from pydantic import (
 
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.physics.eve import STRATEGIES
-from photonlink.firmware_sim.places import place_kind
+from photonlink.firmware_sim.places import place_kind, taken_by
 
 Letter = Literal["h", "v", "d", "a"]
 LETTERS: tuple[Letter, ...] = ("h", "v", "d", "a")
@@ -252,9 +252,10 @@ class BenchConfig(Part):
     def _one_per_place(self) -> BenchConfig:
         seen: dict[str, str] = {}
         for name, entry in self.devices.items():
-            if entry.place and entry.place in seen:
-                raise ValueError(f"{seen[entry.place]} and {name} both stand at {entry.place!r}")
-            seen[entry.place] = name
+            for place in taken_by(entry.place) if entry.place else ():
+                if place in seen:
+                    raise ValueError(f"{seen[place]} and {name} both stand at {place!r}")
+                seen[place] = name
         for fault in self.faults:
             if fault.device and fault.device not in self.devices:
                 raise ValueError(f"a scheduled fault names no device: {fault.device!r}")

@@ -54,6 +54,16 @@ class DetectorPlace(Protocol):
         """Clicks since the program started, up to the last finished slice (20 ms). A gated count
         is the difference of two readings."""
 
+    def stage_k(self) -> float | None:
+        """Temperature of the cold stage it is on; None where no controller of one stands."""
+
+
+class DetectorArrayPlace(Protocol):
+    """A device with all four detectors of a side ↔ bench; ``channels`` in the order H, V, D, A."""
+
+    @property
+    def channels(self) -> tuple[DetectorPlace, ...]: ...
+
 
 class TagRead(NamedTuple):
     """What one read of a tagger's memory returns; times in this tagger's own clock since start.
@@ -178,12 +188,13 @@ class PlaceKind:
     """A kind of place: a file of ``elements/`` has one as KIND (or several as KINDS).
 
     names: regular expression of the places' names.  create: ``(table, place)`` → what a device
-    gets as its place.
+    gets as its place.  covers: places of the same side that it takes too (``h``: ``alice.h``).
     """
 
     kind: str
     names: str
     create: Callable[[Any, str], Any]
+    covers: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -207,6 +218,12 @@ def place_kind(place: str) -> PlaceKind:
     raise ValueError(
         f"no place {place!r}; there are: {', '.join(k.names for k in kinds().values())}"
     )
+
+
+def taken_by(place: str) -> frozenset[str]:
+    """All places that a device at this one takes. ValueError: no such place."""
+    side = place.partition(".")[0]
+    return frozenset({place, *(f"{side}.{part}" for part in place_kind(place).covers)})
 
 
 def example_place(kind: str) -> str:

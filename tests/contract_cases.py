@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from photonlink.firmware_sim.kit.registration import models
-from photonlink.firmware_sim.places import example_place
+from photonlink.firmware_sim.places import example_place, place_kind, taken_by
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.registry import Registration, registry
 
@@ -23,6 +23,18 @@ def _place(entry: Registration) -> str:
     return str(entry.case.get("place", example_place(kind) if kind else ""))
 
 
+def _claims(entry: Registration) -> frozenset[str]:
+    """Places that nobody else on its bench may have. Detectors whose case names no place claim
+    their side's tagger as well: it would hear nothing from them while they have no bias."""
+    place = _place(entry)
+    if not place:
+        return frozenset()
+    claims = taken_by(place)
+    if "place" not in entry.case and "detector" in place_kind(place).kind:
+        claims |= {f"{place.partition('.')[0]}.tagger"}
+    return claims
+
+
 def _benches() -> list[dict[str, tuple[Registration, str]]]:
     """Per bench: name of the emulator → (driver, place)."""
     found: list[dict[str, tuple[Registration, str]]] = [{}]
@@ -30,7 +42,7 @@ def _benches() -> list[dict[str, tuple[Registration, str]]]:
     for entry in entries:
         place = _place(entry)
         for bench in found:
-            if not place or place not in [taken for _, taken in bench.values()]:
+            if not _claims(entry) & {c for other, _ in bench.values() for c in _claims(other)}:
                 break
         else:
             bench = {}

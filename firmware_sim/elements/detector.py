@@ -1,4 +1,4 @@
-"""One diode behind an analyser: a detector device writes its operating point."""
+"""Detectors behind an analyser, one or all four: a device writes their operating point."""
 
 from __future__ import annotations
 
@@ -34,5 +34,21 @@ class DetectorAt:
         total: int = self._table.clicks_total(self._place)
         return total
 
+    def stage_k(self) -> float | None:
+        """Temperature of the side's cold stage; None where no controller stands."""
+        stage = self._table.elements.get(f"{self._place.partition('.')[0]}.cryostat")
+        return None if stage is None else float(stage.get("temperature_k"))
 
-KIND = PlaceKind("detector", "(alice|bob).[hvda]", DetectorAt)
+
+class DetectorArray:
+    """One device with all detectors of a side: ``channels`` in the order H, V, D, A."""
+
+    def __init__(self, table: Any, place: str) -> None:
+        side = place.partition(".")[0]
+        self.channels = tuple(DetectorAt(table, f"{side}.{letter}") for letter in "hvda")
+
+
+KINDS = (
+    PlaceKind("detector", "(alice|bob).[hvda]", DetectorAt),
+    PlaceKind("detector-array", "(alice|bob).detectors", DetectorArray, covers=tuple("hvda")),
+)

@@ -70,6 +70,16 @@ class FakeDetector:
         self._advance()
         return int(self._clicks)
 
+    def stage_k(self) -> float | None:
+        return self.stage
+
+    stage: float | None = None
+
+
+class FakeArray:
+    def __init__(self) -> None:
+        self.channels = tuple(FakeDetector() for _ in range(4))
+
 
 class FakeTagger:
     """Replays the events a test wrote down, against the wall clock, through a bounded memory."""
@@ -131,6 +141,7 @@ class FakeTagger:
 FAKES: dict[str, Callable[[], Any]] = {
     "pump": FakePump,
     "detector": FakeDetector,
+    "detector-array": FakeArray,
     "tagger": FakeTagger,
 }
 

@@ -1,0 +1,1 @@
+"""Emulated Single Quantum instruments."""
