@@ -1,7 +1,8 @@
 """Instruments that speak SCPI (IEEE 488.2, SCPI-1999) over any wire, streams or messages.
 
 Names of registers, readings and commands are headers as manuals print them: ``SOURce[:POWer]``,
-``CHANnel#:DELAy`` (``#``: a numeric suffix, 1 when absent, handed to readings and commands).
+``CHANnel#:DELAy`` (``#``: a numeric suffix, 1 when absent, handed to readings and commands; a
+number instead of ``#``: this one alone, so that every channel has its own register).
 Short and long forms, any case, ``;`` chains with the path of the command before, queries of one
 message joined in one reply, an error queue, ``MIN``/``MAX``, units behind numbers, and definite-
 length blocks come with the class.
@@ -26,7 +27,7 @@ ERRORS = {
     "missing": (-109, "Missing parameter"),
 }
 ERROR_QUEUE = 32
-_NODE = re.compile(r"(\[)?:?([*A-Za-z]+)(#)?\]?")
+_NODE = re.compile(r"(\[)?:?([*A-Za-z]+)(#|\d+)?\]?")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*$")
 _PREFIX = {"": 1.0, "N": 1e-9, "U": 1e-6, "M": 1e-3, "K": 1e3, "MA": 1e6, "G": 1e9, "T": 1e12}
 
@@ -38,7 +39,8 @@ def pattern(header: str) -> re.Pattern[str]:
         optional, word, number = match.groups()
         short = "".join(c for c in word if not c.islower())
         forms = re.escape(word.upper()) if short == word else f"(?:{word.upper()}|{short})"
-        node = f":{forms}" + (r"(\d*)" if number else "")
+        suffix = {None: "", "#": r"(\d*)", "1": "1?"}.get(number, number)
+        node = f":{forms}{suffix}"
         parts.append(f"(?:{node})?" if optional else node)
     return re.compile("".join(parts) + r"\Z")
 
