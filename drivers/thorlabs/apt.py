@@ -46,7 +46,7 @@ def stops(axes: tuple[int, ...]) -> tuple[Off, ...]:
     return tuple(Off(f"moving{axis}", False, f"axis {axis} stopped") for axis in axes)
 
 
-class AptMotor(Driver, Rotates):
+class AptDriver(Driver, Rotates):
     """Axes 1…n. A model gives units, its status frame and its speeds."""
 
     class Settings(DriverSettings):

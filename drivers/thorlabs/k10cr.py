@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from photonlink.drivers.thorlabs.apt import AptMotor, axis_params
+from photonlink.drivers.thorlabs.apt import AptDriver, axis_params
 from photonlink.hal.codecs.frames import Apt
 from photonlink.hal.params import Param, Value
 
@@ -27,7 +27,7 @@ def k10cr_params(top_deg_per_s: float) -> tuple[Param, ...]:
     )  # fmt: skip
 
 
-class K10cr(AptMotor):
+class K10crDriver(AptDriver):
     """One mount."""
 
     CHANNELS = (1,)

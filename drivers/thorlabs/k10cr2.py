@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from photonlink.drivers.thorlabs.apt import stops
-from photonlink.drivers.thorlabs.k10cr import K10cr, k10cr_params
+from photonlink.drivers.thorlabs.k10cr import K10crDriver, k10cr_params
 from photonlink.hal.registry import Registration
 
 INSTRUMENT = Registration(
@@ -20,7 +20,7 @@ INSTRUMENT = Registration(
 )
 
 
-class K10cr2(K10cr):
+class K10cr2(K10crDriver):
     """One mount, to 20 deg/s. ``open`` stops it; it must be homed before it moves."""
 
     MODEL = "K10CR2"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from photonlink.drivers.thorlabs.apt import ENABLED, SET_CHANENABLE, AptMotor, axis_params
+from photonlink.drivers.thorlabs.apt import ENABLED, SET_CHANENABLE, AptDriver, axis_params
 from photonlink.hal.codecs.frames import Apt
 from photonlink.hal.errors import InstrumentError
 from photonlink.hal.params import Param, Value
@@ -29,7 +29,7 @@ def mpc_params(axes: tuple[int, ...]) -> tuple[Param, ...]:
     )  # fmt: skip
 
 
-class Mpc(AptMotor):
+class MpcDriver(AptDriver):
     """Paddles. ``open`` stops them and leaves them where they are."""
 
     COUNTS_PER_DEG = 1370 / 170.0

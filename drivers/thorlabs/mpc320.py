@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from photonlink.drivers.thorlabs.apt import stops
-from photonlink.drivers.thorlabs.mpc import Mpc, mpc_params
+from photonlink.drivers.thorlabs.mpc import MpcDriver, mpc_params
 from photonlink.hal.registry import Registration
 
 INSTRUMENT = Registration(
@@ -20,7 +20,7 @@ INSTRUMENT = Registration(
 )
 
 
-class Mpc320(Mpc):
+class Mpc320(MpcDriver):
     """Three paddles. ``open`` stops them where they are; an angle moves one."""
 
     MODEL = "MPC320"

@@ -19,9 +19,16 @@ Wanted = Callable[[str], Value | None]
 class Codec(abc.ABC):
     """A dialect on one link. The driver base makes it, without I/O, from a driver's ``CODEC``."""
 
+    CONNECT_TIMEOUT_S = 5.0
+    """At least so long for a connection: a busy host may need longer for it than for a reply."""
+
     def __init__(self, link: Link, *, where: str, timeout_s: float, wanted: Wanted) -> None:
         self.link: Any = link
         self.where, self.timeout_s, self.wanted = where, timeout_s, wanted
+
+    @property
+    def connect_timeout_s(self) -> float:
+        return max(self.timeout_s, self.CONNECT_TIMEOUT_S)
 
     @property
     def is_open(self) -> bool:

@@ -157,7 +157,7 @@ class FrameCodec(Codec):
         self.unsolicited_count = 0
 
     async def connect(self) -> None:
-        await self.link.open(self.timeout_s)
+        await self.link.open(self.connect_timeout_s)
         await self.link.drain(self._quiet_s, self.timeout_s + 1.0)
 
     async def exchange(

@@ -37,7 +37,7 @@ class JsonRpcCodec(Codec):
         self._numbers = itertools.count(1)
 
     async def connect(self) -> None:
-        await self.link.open(self.timeout_s)
+        await self.link.open(self.connect_timeout_s)
 
     async def call(
         self,
@@ -88,7 +88,7 @@ class JsonRpcCodec(Codec):
 
     async def resync(self) -> None:
         try:
-            await self.link.open(self.timeout_s)
+            await self.link.open(self.connect_timeout_s)
         except LinkError:
             await self.link.close()
             raise

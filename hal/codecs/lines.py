@@ -97,7 +97,7 @@ class LineCodec(Codec):
         self._random = random.SystemRandom()
 
     async def connect(self) -> None:
-        await self.link.open(self.timeout_s)
+        await self.link.open(self.connect_timeout_s)
         if self._wake or self._abort:
             # A half-written command of an earlier owner ends here; its reply is thrown away.
             wake = self._wake + (self._abort + self._command_end if self._abort else "")

@@ -43,7 +43,7 @@ class PromptCodec(Codec):
 
     async def connect(self) -> None:
         """Open the link and read up to the first prompt, with or without a banner before it."""
-        await self.link.open(self.timeout_s)
+        await self.link.open(self.connect_timeout_s)
         if self._wake:
             await self.link.write(self._wake, self.timeout_s)
         deadline = asyncio.get_running_loop().time() + self.timeout_s

@@ -61,7 +61,7 @@ class ScpiCodec(Codec):
         self._known = ""
 
     async def connect(self) -> None:
-        await self.link.open(self.timeout_s)
+        await self.link.open(self.connect_timeout_s)
         self._known = ""
         if isinstance(self.link, StreamLink) and self.link.address.scheme == "serial":
             await self.link.write(encode_text(self._end, self.link), self.timeout_s)
@@ -170,7 +170,7 @@ class ScpiCodec(Codec):
         """Make the line clean; LinkDesync when that fails."""
         if self.link.address.scheme in ("tcp", "zmq", "http"):
             try:
-                await self.link.open(self.timeout_s)
+                await self.link.open(self.connect_timeout_s)
             except LinkError:
                 await self.link.close()
                 raise
