@@ -40,21 +40,29 @@ async def take(tagger: StreamsTags, seconds: float) -> tuple[np.ndarray, np.ndar
     return np.concatenate(times), np.concatenate(channels), end, lost
 
 
+def pump_of(program: Any) -> str | None:
+    """The laser that stands at this bench's pump place, if one does."""
+    here = (name for name, place in PLACES.items() if place == "pump")
+    return next((name for name in here if name in program.addresses), None)
+
+
 async def lit(program: Any, *names: str) -> Bench:
     """A bench with these instruments; diodes without a driver are at nominal bias anyway."""
-    if "pump" not in program.addresses:
+    pump = pump_of(program)
+    if pump is None:
         program.ask(set={POWER: 10.0})
         return await open_bench(program.station(*names))
-    bench = await open_bench(program.station("pump", *names))
-    await bench.having(Emits)["pump"].set_emission(True)
+    bench = await open_bench(program.station(pump, *names))
+    await bench.having(Emits)[pump].set_emission(True)
     return bench
 
 
 async def darken(program: Any, bench: Bench) -> None:
-    if "pump" in program.addresses:
-        await bench.having(Emits)["pump"].set_emission(False)
-    else:
+    pump = pump_of(program)
+    if pump is None:
         program.ask(set={POWER: 0.0})
+    else:
+        await bench.having(Emits)[pump].set_emission(False)
 
 
 @pytest.mark.parametrize("name", TAGGERS)
