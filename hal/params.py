@@ -30,6 +30,11 @@ UNITS = {
 """The ending that a parameter's name has for each unit."""
 
 
+def _plain(number: float) -> float:
+    """Without the last binary digits that a scale leaves (1550.0 nm, not 1549.9999999999998)."""
+    return float(f"{number:.14g}")
+
+
 @dataclass(frozen=True, slots=True)
 class Param:
     """One parameter. ``get`` and ``set`` are names in the instrument's own dialect.
@@ -132,7 +137,7 @@ class Param:
         """The value as the instrument takes it: its word for a choice, its unit."""
         if self.choices is not None:
             return self.choices[value]
-        return float(value) * self.scale if self.kind is float else value
+        return _plain(float(value) * self.scale) if self.kind is float else value
 
     def text(self, value: Value) -> str:
         """``wire`` as plain text: all digits, 1 and 0 for a switch."""
@@ -151,7 +156,7 @@ class Param:
             elif self.kind is int:
                 value = int(text)
             elif self.kind is float:
-                value = float(text) / self.scale
+                value = _plain(float(text) / self.scale)
             else:
                 return text
         except (ValueError, KeyError):

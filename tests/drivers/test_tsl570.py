@@ -27,7 +27,7 @@ def opening(model: str, code: str) -> str:
 
 
 async def test_metres_of_the_scpi_command_set_become_nanometres() -> None:
-    talk = opening("TSL-570", "1") + told(":WAV 1.5501230000000002e-06", ":WAV?", "1.550123000E-06")
+    talk = opening("TSL-570", "1") + told(":WAV 1.550123e-06", ":WAV?", "1.550123000E-06")
     async with expected_dialogue(Tsl570, talk) as laser:
         assert (await laser.open()).serial == "21020001"
         await laser.set("wavelength_nm", 1550.123)
