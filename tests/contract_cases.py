@@ -18,7 +18,7 @@ from photonlink.hal.registry import Registration, registry
 
 
 def _place(entry: Registration) -> str:
-    """Where its emulator stands; "" when it needs no place."""
+    """Where its emulator stands; "" when it needs no place, or stands beside the table."""
     kind = models()[entry.emulator].kind
     return str(entry.case.get("place", example_place(kind) if kind else ""))
 
@@ -47,7 +47,7 @@ def _benches() -> list[dict[str, tuple[Registration, str]]]:
         else:
             bench = {}
             found.append(bench)
-        at_home = bench is found[0] and "place" in entry.case
+        at_home = place and bench is found[0] and "place" in entry.case
         bench[(place if at_home else entry.id).replace(".", "-")] = entry, place
     return found
 

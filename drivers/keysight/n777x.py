@@ -28,7 +28,7 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="keysight-n777x",
     settings={"wavelength_nm": 1550.0, "power_dbm": 3.0},
-    case={"steady": ("wavelength_nm", 1550.0), "interlock": "interlock_open"},
+    case={"place": "", "steady": ("wavelength_nm", 1550.0), "interlock": "interlock_open"},
 )
 
 _NM = partial(Param, kind=float, unit="nm", scale=1e-9, plausible=(300.0, 3000.0), tolerance=0.001,

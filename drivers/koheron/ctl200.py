@@ -31,7 +31,7 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="koheron-ctl200",
     settings={"current_ma": 60.0, "thermistor_ohm": 10000.0, "cooling": True},
-    case={"steady": ("current_ma", 60.0), "interlock": "interlock_open"},
+    case={"place": "", "steady": ("current_ma", 60.0), "interlock": "interlock_open"},
 )
 
 KELVIN_0_C, KELVIN_25_C = 273.15, 298.15

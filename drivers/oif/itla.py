@@ -32,7 +32,7 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="oif-itla",
     settings={"frequency_thz": 193.4, "power_dbm": 10.0},
-    case={"steady": ("power_dbm", 10.0), "interlock": "interlock_open"},
+    case={"place": "", "steady": ("power_dbm", 10.0), "interlock": "interlock_open"},
 )
 
 NOP, AEA, CHANNEL, RESENA = 0x00, 0x0B, 0x30, 0x32

@@ -20,7 +20,7 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="purephotonics-ppcl",
     settings={"frequency_thz": 193.4, "power_dbm": 10.0},
-    case={"steady": ("power_dbm", 10.0), "interlock": "interlock_open"},
+    case={"place": "", "steady": ("power_dbm", 10.0), "interlock": "interlock_open"},
 )
 
 SWEEP_START = 0xE5

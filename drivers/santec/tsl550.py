@@ -20,7 +20,7 @@ INSTRUMENT = Registration(
     emulator="santec-tsl550",
     emulator_wire="serial",
     settings={"wavelength_nm": 1550.0, "power_dbm": 0.0},
-    case={"steady": ("wavelength_nm", 1550.0), "interlock": "interlock_open"},
+    case={"place": "", "steady": ("wavelength_nm", 1550.0), "interlock": "interlock_open"},
 )
 
 SPEED = Param("sweep_speed_nm_per_s", float, "speed of a continuous sweep", ":WAV:SWE:SPE?",

@@ -27,7 +27,7 @@ INSTRUMENT = Registration(
     emulator="thorlabs-cld1015",
     emulator_wire="tcp",
     settings={"current_a": 0.06, "temperature_c": 25.0, "cooling": True},
-    case={"steady": ("current_a", 0.06), "interlock": "interlock_open"},
+    case={"place": "", "steady": ("current_a", 0.06), "interlock": "interlock_open"},
 )
 
 _TRIPS = {

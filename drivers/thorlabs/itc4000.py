@@ -19,7 +19,7 @@ INSTRUMENT = Registration(
     emulator="thorlabs-itc4000",
     emulator_wire="tcp",
     settings={"current_a": 0.06, "temperature_c": 25.0, "cooling": True},
-    case={"steady": ("current_a", 0.06), "interlock": "key_locked"},
+    case={"place": "", "steady": ("current_a", 0.06), "interlock": "key_locked"},
 )
 
 
