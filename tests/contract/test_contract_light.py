@@ -48,7 +48,7 @@ async def test_the_guard_ends_the_light_of_a_program_that_is_gone(program: Any, 
     assert target is not None
     await bench.having(Emits)[name].set_emission(True)
     await becomes(program, name, True)
-    await instrument.codec.close()  # as a killed process leaves it
+    await instrument.release()  # as a killed process leaves it
     await asyncio.to_thread(light_guard_program.SENDERS[target["scheme"]], target)
     await becomes(program, name, False)
 
@@ -57,7 +57,8 @@ async def test_the_guard_ends_the_light_of_a_program_that_is_gone(program: Any, 
 async def test_opening_ends_light_that_was_left_on(program: Any, name: str) -> None:
     left_on = await open_bench(program.station(name))
     await left_on.having(Emits)[name].set_emission(True)
-    await left_on.instruments[name].codec.close()
+    instrument: Any = left_on.instruments[name]
+    await instrument.release()
     await becomes(program, name, True)
     async with opened(program, name):
         await becomes(program, name, False)
