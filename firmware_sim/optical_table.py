@@ -287,6 +287,7 @@ class OpticalTable:
         shone = sum(e.background_hz(side) for e in self.elements.values())
         warm = arm.fibre_temperature_c - REFERENCE_TEMPERATURE_C
         delay = arm.fibre_km * (arm.fibre_us_per_km * 1e6 + arm.fibre_ps_per_km_k * warm)
+        delay += sum(e.delay_ps(side) for e in self.elements.values())
         return ArmParams(
             transmission=self.transmission(side),
             hv_fraction=arm.hv_fraction,

@@ -178,6 +178,10 @@ class Element:
         """Unpolarized photons per second it adds at the analyser of one arm."""
         return 0.0
 
+    def delay_ps(self, side: str) -> float:
+        """What it adds to one arm's delay."""
+        return 0.0
+
     def rotation(self, side: str) -> npt.NDArray[np.float64] | None:
         """Rotation (3, 3) it adds to one arm's polarization on the Poincaré sphere."""
         return None

@@ -267,6 +267,19 @@ class Rotates(Facet):
     async def stop_motion(self) -> None: ...
 
 
+class Delays(Facet):
+    """A variable optical delay."""
+
+    safety_rank = PATH
+
+    @abc.abstractmethod
+    async def set_delay_ps(self, value: float) -> None:
+        """Return when it has arrived."""
+
+    @abc.abstractmethod
+    async def delay_ps(self) -> float: ...
+
+
 class Biased(Facet):
     """A detector's bias, per channel. Off after ``open`` until it is asked for."""
 

@@ -54,3 +54,11 @@ def test_a_modulator_s_voltage_and_pattern_set_the_pump(table: OpticalTable) -> 
     modulator.play([])
     modulator.put("drive_v", 2.0)
     assert table.pair_rate_hz() == pytest.approx(bright * 0.5, rel=0.01)
+
+
+def test_a_delay_line_delays_its_arm(table: OpticalTable) -> None:
+    before = table.truth()["delay_ps"]
+    table.stand("bob.delay").put("delay_ps", 250.0)
+    after = table.truth()["delay_ps"]
+    assert after["bob"] - before["bob"] == pytest.approx(250.0)
+    assert after["alice"] == before["alice"]
