@@ -15,7 +15,8 @@ class ZmqLink(MessageLink):
     """``zmq://host:port``.
 
     ZeroMQ connects in the background and tells nobody when there is no other end, so ``open``
-    first reaches the port by a plain TCP connection. A REQ socket that missed its reply refuses
+    first reaches the port by a plain TCP connection, and a monitor of the socket tells when the
+    other end goes. A REQ socket that missed its reply refuses
     the next question: resynchronising is ``open`` again, a fresh socket.
     """
 
@@ -23,10 +24,12 @@ class ZmqLink(MessageLink):
         super().__init__(address.only(), tap=tap)
         self._socket: Any = None
         self._context: Any = None
+        self._gone = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._socket is not None
+        return self._socket is not None and not self._gone.is_set()
 
     @property
     def pending(self) -> int:
@@ -49,12 +52,20 @@ class ZmqLink(MessageLink):
         socket = self._context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, self.MAX_BYTES)
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._gone = asyncio.Event()
+        self._watch = asyncio.get_running_loop().create_task(_watch(monitor, self._gone))
         socket.connect(f"tcp://{host}:{port}")
         self._socket, self.dirty = socket, False
 
     async def close(self) -> None:
         socket, self._socket = self._socket, None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
         if socket is not None:
+            socket.disable_monitor()
             socket.close(linger=0)
             self._context.destroy(linger=0)
 
@@ -81,15 +92,28 @@ class ZmqLink(MessageLink):
         return self._socket
 
     async def _within(self, work: Any, timeout_s: float, what: str) -> Any:
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._gone.wait())
         try:
-            async with asyncio.timeout(timeout_s):
-                return await work
-        except TimeoutError:
-            self.dirty = True
-            raise LinkTimeout(f"no {what} within {timeout_s:g} s", where=self.uri) from None
+            await asyncio.wait({task, gone}, timeout=timeout_s, return_when="FIRST_COMPLETED")
+            if task.done():
+                return task.result()
         except _package().ZMQError as error:
             self.dirty = True
             raise LinkClosed(f"ZeroMQ: {error}", where=self.uri) from error
+        finally:
+            task.cancel()
+            gone.cancel()
+        self.dirty = True
+        if self._gone.is_set():
+            raise LinkClosed("the other end is gone", where=self.uri)
+        raise LinkTimeout(f"no {what} within {timeout_s:g} s", where=self.uri)
+
+
+async def _watch(monitor: Any, gone: asyncio.Event) -> None:
+    """Sets ``gone`` when the connection ends: a socket itself would wait for the next one."""
+    await monitor.recv_multipart()
+    gone.set()
 
 
 def _package() -> Any:
@@ -100,3 +124,43 @@ def _package() -> Any:
         raise LinkError(
             f"ZeroMQ is not installed: {error}", hint="pip install 'photonlink[zmq]'"
         ) from error
+
+
+class ZmqPairs:
+    """Receiving ends of PAIR sockets, one per key; ``take`` never waits.
+
+    What is not taken is held back by the sender: at most ``HELD`` messages lie here per socket.
+    """
+
+    HELD = 64
+    MAX_BYTES = 1 << 30
+
+    def __init__(self) -> None:
+        self._context: Any = None
+        self._sockets: dict[int, Any] = {}
+
+    def connect(self, key: int, host: str, port: int) -> None:
+        zmq = _package()
+        if self._context is None:
+            self._context = zmq.Context(io_threads=1)
+        socket = self._sockets[key] = self._context.socket(zmq.PAIR)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, self.HELD)
+        socket.setsockopt(zmq.MAXMSGSIZE, self.MAX_BYTES)
+        socket.connect(f"tcp://{host}:{port}")
+
+    def take(self, key: int) -> memoryview | None:
+        """The next message, or None when there is none yet."""
+        zmq = _package()
+        try:
+            return memoryview(self._sockets[key].recv(zmq.NOBLOCK, copy=False).buffer)
+        except zmq.Again:
+            return None
+
+    def close(self) -> None:
+        for socket in self._sockets.values():
+            socket.close(linger=0)
+        self._sockets.clear()
+        if self._context is not None:
+            self._context.term()
+            self._context = None
