@@ -212,7 +212,9 @@ async def test_unplugged_while_streaming_is_found_again(program: Any, name: str)
                     else:
                         tags += len(decoder.feed(item))
                         if tags > 5000 and seen == ["started"]:
-                            program.fault(name, "unplug", for_s=0.5)
+                            program.fault(
+                                name, "unplug", for_s=CASES[name].case.get("unplug_s", 0.5)
+                            )
                             tags = -(10**9)
                         if tags > 5000 and seen[1:] == ["lost", "started"]:
                             break

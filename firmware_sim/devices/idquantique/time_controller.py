@@ -184,7 +184,8 @@ class TimeController(ScpiDevice):
 
     def _count(self, rate_hz: float) -> int:
         gate = self.registers["INPUt1:COUNter:INTEgration"] * self.config.counter_unit_s
-        return int(round(rate_hz * gate))
+        counts: float = rate_hz * gate
+        return round(counts)
 
     @reading("INPUt#:COUNter")
     def _counter(self, n: int) -> int:
