@@ -233,7 +233,8 @@ class Ttm8000(Driver, StreamsTags):
         last = time.monotonic()
         while self._streaming:
             await asyncio.sleep(CHUNK_EVERY_S)
-            parts, gaps = [], []
+            parts: list[bytes] = []
+            gaps: list[LostInterval] = []
             while self._streaming and self.codec.pending:
                 words, lost = self._taken(await self.codec.receive(1.0))
                 parts.append(words)

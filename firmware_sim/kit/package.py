@@ -22,7 +22,7 @@ import inspect
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,10 +50,12 @@ class PackageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A result that is an object of the package: its class and what it means to the model."""
+    """A result that is an object of the package: its class, what it means to the model, and the
+    attributes that a client finds on it."""
 
     class_name: str
     target: Any
+    values: Mapping[str, int | float | str | bool] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class _Objects:
     """The objects of one client."""
 
     made: dict[int, Any] = field(default_factory=dict)
+    count: int = 0
 
 
 class PackageWire(UnixWire):
@@ -156,6 +159,8 @@ class PackageDevice(EmulatedDevice):
         method: Callable[..., Any] | None = self.method(name)
         if method is None:
             raise PackageError(*self.UNBUILT)
+        for gone in request.get("gone", ()):  # the client has let go of them
+            objects.made.pop(gone, None)
         args = [_decode(a, objects) for a in request.get("args", [])]
         kwargs = {k: _decode(v, objects) for k, v in request.get("kwargs", {}).items()}
         if number:
@@ -175,9 +180,10 @@ def _encode(value: Any, arrays: list[np.ndarray[Any, Any]], objects: _Objects) -
     if isinstance(value, New):
         if len(objects.made) >= OBJECTS_MAX:
             raise PackageError("RuntimeError", "too many objects")
-        number = len(objects.made) + 1
-        objects.made[number] = value.target
-        return {"object": number, "class": value.class_name}
+        objects.count += 1
+        objects.made[objects.count] = value.target
+        named = {"object": objects.count, "class": value.class_name}
+        return {**named, "values": dict(value.values)}
     if isinstance(value, np.ndarray):
         arrays.append(np.ascontiguousarray(value))
         return {"array": len(arrays) - 1}

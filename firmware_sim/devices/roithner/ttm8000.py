@@ -132,8 +132,7 @@ class Ttm8000(EmulatedDevice):
         words = self._packer.words(
             ticks[seen], read.channel[gone:][seen], max(0, int(read.until_ps / TICK_PS))
         )
-        order = "<" if self.config.little_endian else ">"
-        data = words.astype(words.dtype.newbyteorder(order)).tobytes()
+        data = (words if self.config.little_endian else words.byteswap()).tobytes()
         for at in range(0, len(data), PAYLOAD_MAX):
             self._send(data[at : at + PAYLOAD_MAX])
 

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ class _Cable:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._socket: socket.socket | None = None
+        self.gone: list[int] = []
 
     def call(self, name: str, target: int, args: Any, kwargs: Any, classes: Any) -> Any:
         """Call ``name`` (of object ``target``; 0: a function); its result or exception."""
-        request = {"call": name, "object": target, "args": args, "kwargs": kwargs}
+        gone, self.gone = self.gone, []
+        request = {"call": name, "object": target, "args": args, "kwargs": kwargs, "gone": gone}
         text = json.dumps(request, default=_plain).encode()
         with self._lock:
             try:
@@ -53,6 +56,8 @@ class _Cable:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 self._socket.settimeout(TIMEOUT_S)
                 self._socket.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+                # held from outside: a module is let go in any order, its socket first perhaps
+                weakref.finalize(self, self._socket.close)
             finally:
                 os.close(folder)
         self._socket.sendall(_U32.pack(len(text)) + text)
@@ -71,9 +76,6 @@ class _Cable:
                 raise ConnectionError("the cable was pulled")
             data += more
         return bytes(data)
-
-    def __del__(self) -> None:
-        self.close()
 
     def close(self) -> None:
         if self._socket is not None:
@@ -100,7 +102,7 @@ def _value(value: Any, arrays: list[Any], classes: dict[str, Any]) -> Any:
         return arrays[value["array"]]
     if isinstance(value, dict) and "object" in value:
         found = object.__new__(classes[value["class"]])
-        found._sim_object = value["object"]
+        vars(found).update(value.get("values", {}), _sim_object=value["object"])
         return found
     if isinstance(value, dict) and "tuple" in value:
         return tuple(_value(v, arrays, classes) for v in value["tuple"])
@@ -120,7 +122,8 @@ def _function(cable: _Cable, name: str, classes: dict[str, Any]) -> Any:
 def _class(cable: _Cable, name: str, methods: list[str], classes: dict[str, Any]) -> type[Any]:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         made = cable.call(name, 0, args, kwargs, classes)
-        self._sim_object = made._sim_object
+        vars(self).update(vars(made))
+        made._sim_object = 0  # the name of one object, not of two
 
     def method(word: str) -> Any:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -129,7 +132,11 @@ def _class(cable: _Cable, name: str, methods: list[str], classes: dict[str, Any]
         call.__name__ = word
         return call
 
-    return type(name, (), {"__init__": construct, **{m: method(m) for m in methods}})
+    def forget(self: Any) -> None:
+        cable.gone.append(getattr(self, "_sim_object", 0))  # told with the next call
+
+    members = {"__init__": construct, "__del__": forget}
+    return type(name, (), {**members, **{m: method(m) for m in methods}})
 
 
 def fill(module: dict[str, Any], surface: dict[str, Any], path: Path) -> None:

@@ -1,0 +1,215 @@
+"""Swabian Instruments Time Tagger 20, Ultra and X, through the package ``Swabian.TimeTagger``.
+
+Names, units and limits as in the docstrings of ``swabian-timetagger`` 2.22.6. Tags leave here as
+the 16-byte records of the vendor's ``Dump``. Not tried on hardware.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from photonlink.hal.driver import Driver
+from photonlink.hal.errors import InstrumentError, LinkClosed, LinkNotFound, PhotonlinkError
+from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts, Reading, StreamsTags
+from photonlink.hal.links import Address, Tap
+from photonlink.hal.links.vendor_package import Raises, VendorPackage
+from photonlink.hal.params import Param, Value, expand
+from photonlink.hal.registry import Registration
+from photonlink.hal.settings import DriverSettings
+from photonlink.hal.tags import AcquisitionStart, TaggerCapabilities, WireChunk, WireFormat
+
+INSTRUMENT = Registration(
+    id="swabian.time_tagger",
+    title="Swabian Instruments Time Tagger 20, Ultra, X: time tagger",
+    driver="TimeTagger",
+    facets=("CountsPhotons", "StreamsTags"),
+    transports=("package",),
+    evidence="manual",
+    emulator="swabian-time-tagger",
+    settings={"channels": [1, 2, 3, 4], "threshold_1_v": -0.4},
+    case={"reply_timeout_s": 2.0},
+)
+
+CHANNELS = tuple(range(1, 21))
+CHUNK_EVERY_S = 0.05
+RECORD = np.dtype(
+    [("kind", "u1"), ("pad", "u1"), ("missed", "<u2"), ("channel", "<i4"), ("time", "<i8")]
+)
+PARAMS = (
+    Param("threshold_{ch}_v", float, "trigger level of input {ch}", "getTriggerLevel {ch}",
+          "setTriggerLevel {ch}", "V", limits=(-5.0, 5.0), tolerance=0.01, channels=CHANNELS,
+          setting="threshold_{ch}_v"),
+    Param("dead_time_{ch}_ps", int, "dead time of input {ch}; the tagger takes whole clock periods",
+          "getDeadtime {ch}", "setDeadtime {ch}", "ps", limits=(0, 2_147_000_000), tolerance=6000,
+          channels=CHANNELS, setting="dead_time_{ch}_ps"),
+    Param("delay_{ch}_ps", int, "delay of input {ch}", "getInputDelay {ch}", "setInputDelay {ch}",
+          "ps", limits=(-(10**12), 10**12), channels=CHANNELS, setting="delay_{ch}_ps"),
+    Param("event_divider_{ch}", int, "every n-th event of input {ch}", "getEventDivider {ch}",
+          "setEventDivider {ch}", limits=(1, 65_535), channels=CHANNELS,
+          setting="event_divider_{ch}"),
+    Param("test_signal_{ch}", bool, "built-in test signal on input {ch}", "getTestSignal {ch}",
+          "setTestSignal {ch}", channels=CHANNELS),
+    Param("overflows", int, "overflows since the tagger was opened", "getOverflows"),
+)  # fmt: skip
+
+
+class TimeTagger(Driver, CountsPhotons, StreamsTags):
+    """One Time Tagger. Channels as printed; the falling edge of input n is 128 + n in a TagBlock.
+
+    ``channels`` of the settings: inputs in use; -n is the falling edge, as in the package.
+    """
+
+    PARAMS = PARAMS
+    OPTIONS = ("serial",)
+
+    class Settings(DriverSettings):
+        """Which channels, and how much at once."""
+
+        reply_timeout_s: float = Field(default=5.0, gt=0, le=60)
+        channels: tuple[int, ...] = Field(
+            default=(1, 2, 3, 4), description="in use; -n is the falling edge of input n"
+        )
+        block_tags: int = Field(
+            default=1_000_000, ge=4096, le=32_000_000, description="tags taken at once, at most"
+        )
+
+    _tagger: Any = None
+    _stream: Any = None
+    _zero_ps = 0
+    _first = b""
+
+    def parameters(self) -> tuple[Param, ...]:
+        """Those of the inputs in use."""
+        inputs = {str(abs(n)) for n in self.settings.channels}
+        return tuple(p for p in expand(PARAMS) if not p.set or p.get.split()[1] in inputs)
+
+    def make_codec(self, address: str, tap: Tap | None) -> VendorPackage:
+        return VendorPackage(
+            Address.parse(address),
+            raises=(
+                Raises("RuntimeError", "No Time Tagger attached", LinkNotFound),
+                Raises("RuntimeError", "does not answer", LinkClosed),
+            ),
+            timeout_s=self.settings.reply_timeout_s,
+        )
+
+    @property
+    def capabilities(self) -> TaggerCapabilities:
+        numbers = tuple(n if n > 0 else 128 - n for n in self.settings.channels)
+        return TaggerCapabilities(numbers, 1.0, 70e6)
+
+    @property
+    def count_channels(self) -> tuple[int, ...]:
+        return tuple(self.settings.channels)
+
+    @property
+    def wire_format(self) -> WireFormat:
+        return WireFormat("swabian16")
+
+    async def connect(self) -> None:
+        await super().connect()
+        serial = Address.parse(self.address).options.get("serial", "")
+        self._tagger = await self.codec.run(lambda package: package.createTimeTagger(serial))
+
+    async def identify(self) -> Identity:
+        found: Identity = await self.codec.run(
+            lambda _: Identity(
+                "Swabian Instruments",
+                str(self._tagger.getModel()),
+                str(self._tagger.getSerial()),
+                str(self._tagger.getFirmwareVersion()),
+            )
+        )
+        return found
+
+    async def read(self, param: Param) -> Value:
+        name, *channel = param.get.split()
+        value = await self.codec.run(lambda _: getattr(self._tagger, name)(*map(int, channel)))
+        return param.kind(value)
+
+    async def write(self, param: Param, value: Value) -> None:
+        name, channel = param.set.split()
+        await self.codec.run(lambda _: getattr(self._tagger, name)(int(channel), value))
+
+    async def snapshot(self) -> Mapping[str, Reading]:
+        return {"streaming": self._stream is not None, **await self.params.snapshot()}
+
+    async def count(self, gate_s: float) -> PhotonCounts:
+        """Events per channel within ``gate_s`` (1 ms to 5 s)."""
+        if self._stream is not None:
+            raise InstrumentError("the tagger cannot count while it streams", where=self.name)
+        gate = Param("gate_ms", int, "gate", "-", unit="ms", limits=(1, 5000))
+        gate_ms = gate.whole(gate_s * 1000, where=self.name)
+        channels = list(self.settings.channels)
+
+        def measure(package: Any) -> list[int]:
+            counter = package.Countrate(self._tagger, channels)
+            counter.startFor(gate_ms * 10**9)
+            counter.waitUntilFinished(gate_ms + 2000)
+            return [int(n) for n in counter.getCountsTotal()]
+
+        limit_s = self.settings.reply_timeout_s + gate_ms / 1000
+        counts = await self.codec.run(measure, limit_s)
+        return PhotonCounts(dict(zip(channels, counts, strict=True)), gate_ms / 1000)
+
+    async def start(self) -> AcquisitionStart:
+        """Time zero is the tagger's time when the stream began."""
+        if self._stream is not None:
+            raise InstrumentError("the measurement already runs", where=self.name)
+        stamp: AcquisitionStart = await self.codec.run(self._start)
+        return stamp
+
+    def _start(self, package: Any) -> AcquisitionStart:
+        channels, block = list(self.settings.channels), self.settings.block_tags
+        before = time.time()
+        self._stream = package.TimeTagStream(self._tagger, block, channels)
+        after = time.time()
+        data = self._stream.getData()
+        self._zero_ps = int(data.tStart)
+        self._first = records(data, self._zero_ps)
+        return AcquisitionStart((before + after) / 2, max(0.0, after - before) / 2 + 0.05)
+
+    async def chunks(self) -> AsyncIterator[WireChunk]:
+        """Records of 16 bytes; overflows are records of their own."""
+        if self._stream is None:
+            raise InstrumentError("the tagger was not started", where=self.name)
+        data, self._first = self._first, b""
+        while self._stream is not None:
+            yield WireChunk(data)
+            await asyncio.sleep(CHUNK_EVERY_S)
+            stream = self._stream
+            if stream is not None:
+                data = await self.codec.run(lambda _, s=stream: records(s.getData(), self._zero_ps))
+
+    async def stop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await self.codec.run(lambda _: stream.stop())
+
+    async def release(self) -> None:
+        tagger, self._tagger, self._stream = self._tagger, None, None
+        try:
+            if tagger is not None and self.is_open:
+                await self.codec.run(lambda package: package.freeTimeTagger(tagger))
+        except PhotonlinkError:
+            pass  # one that is gone cannot be given back
+        finally:
+            await super().release()
+
+
+def records(data: Any, zero_ps: int) -> bytes:
+    """What ``TimeTagStream.getData`` returned, as the records that ``Dump`` would have written."""
+    times = data.getTimestamps()
+    found = np.zeros(len(times), RECORD)
+    found["time"] = times
+    found["time"] -= zero_ps
+    found["channel"] = data.getChannels()
+    found["kind"] = data.getEventTypes()
+    found["missed"] = data.getMissedEvents()
+    return found.tobytes()
