@@ -166,6 +166,18 @@ class Driver(Instrument):
             raise
         return identity
 
+    async def look(self) -> Identity:
+        self.params.forget()
+        try:
+            await self.connect()
+            return await self.identify()
+        except BaseException:
+            await self._release_quietly()
+            raise
+
+    async def leave(self) -> None:
+        await self._release_quietly()
+
     async def configure(self) -> None:
         for param in self.params.table.values():
             value = getattr(self.settings, param.setting, None) if param.setting else None

@@ -93,12 +93,19 @@ class StationError(PhotonlinkError, ValueError):
 
 
 class BenchError(PhotonlinkError):
-    """Instruments of a bench could not be opened: one readable tree of what failed and why."""
+    """Instruments of a bench could not be opened: one readable tree of what failed and why.
+
+    causes: (driver, address, error) of every address that was tried.
+    """
+
+    causes: tuple[tuple[str, str, PhotonlinkError], ...] = ()
 
     @classmethod
-    def of(cls, bench: str, failures: Mapping[str, str]) -> BenchError:
-        tree = "".join(f"\n  {name}: {text}" for name, text in failures.items())
-        return cls(f"{len(failures)} instrument(s) could not be opened{tree}", where=bench)
+    def of(cls, bench: str, failures: Mapping[str, PhotonlinkError]) -> BenchError:
+        tree = "".join(f"\n  {name}: {error}" for name, error in failures.items())
+        made = cls(f"{len(failures)} instrument(s) could not be opened{tree}", where=bench)
+        made.causes = tuple(c for e in failures.values() for c in getattr(e, "causes", ()))
+        return made
 
 
 class RecordingError(PhotonlinkError, ValueError):

@@ -102,6 +102,14 @@ class Instrument(Mapped, abc.ABC):
     @abc.abstractmethod
     async def open(self) -> Identity: ...
 
+    async def look(self) -> Identity:
+        """As ``open``, for whoever only reads: where the driver can, nothing is switched off."""
+        return await self.open()
+
+    async def leave(self) -> None:
+        """The end of ``look``: give the device back as it is."""
+        await self.close()
+
     async def configure(self) -> None:
         """Apply the station's settings and read them back. Light and bias stay off."""
         return

@@ -6,9 +6,10 @@ Nothing that the station file does not name is touched: no scan, no probe, no de
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
@@ -24,6 +25,7 @@ from photonlink.hal.errors import (
 )
 from photonlink.hal.facets import Facet, Identity, Instrument, SafetyStep, StreamsTags
 from photonlink.hal.foreign import ours
+from photonlink.hal.ownership import Claims
 from photonlink.hal.params import Value
 from photonlink.hal.registry import load_driver
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, InstrumentEntry, Match
@@ -74,6 +76,10 @@ class Bench:
     instruments: dict[str, Instrument]
     resolutions: dict[str, Resolution]
     entries: dict[str, InstrumentEntry] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Instruments that the station calls optional and that are not there, and why."""
+    claims: Claims = field(default_factory=Claims)
+    tap: BenchTap | None = None
 
     def having(self, facet: type[F]) -> dict[str, F]:
         """The instruments that have a facet, by name: ``bench.having(Emits)``."""
@@ -128,7 +134,16 @@ class Bench:
         """Safe state, then give every device back. Never raises for an instrument's failure."""
         steps = await self.safe_state()
         await asyncio.gather(*(_close_quietly(i) for i in self.instruments.values()))
+        self.claims.release()
         return steps
+
+    async def take_in(self, name: str) -> Resolution:
+        """Open an instrument that was missing, outputs off; whatever keeps it away is raised."""
+        entry = self.entries[name]
+        instrument, resolution = await _open_one(name, entry, self.tap, self.claims)
+        self.instruments[name], self.resolutions[name] = instrument, resolution
+        self.missing.pop(name, None)
+        return resolution
 
 
 async def _make_safe(name: str, instrument: Instrument) -> tuple[SafetyStep, ...]:
@@ -139,74 +154,86 @@ async def _make_safe(name: str, instrument: Instrument) -> tuple[SafetyStep, ...
         return (SafetyStep(f"{name}: safe state", False, str(error) or type(error).__name__),)
 
 
-async def _close_quietly(instrument: Instrument) -> None:
+async def _close_quietly(instrument: Instrument, *, look: bool = False) -> None:
     try:
         async with asyncio.timeout(SAFE_STATE_TIMEOUT_S):
-            await instrument.close()
+            await (instrument.leave() if look else instrument.close())
     except Exception:  # noqa: BLE001, S110 - a device that is gone cannot be given back
         pass
 
 
-async def open_bench(station: BenchStation, *, tap: BenchTap | None = None) -> Bench:
+async def open_bench(
+    station: BenchStation, *, tap: BenchTap | None = None, all_optional: bool = False
+) -> Bench:
     """Open all instruments of a station at once.
 
     BenchError lists every instrument that failed, address by address; those that opened are
-    closed again.
+    closed again. Those that the station calls optional (or all) may fail: ``Bench.missing``.
     """
-    bench = Bench({}, {}, dict(station.instruments))
-    failures: dict[str, str] = {}
+    bench = Bench({}, {}, dict(station.instruments), tap=tap)
+    failures: dict[str, PhotonlinkError] = {}
 
-    async def one(name: str, entry: InstrumentEntry) -> None:
+    async def one(name: str) -> None:
         try:
-            instrument, resolution = await _open_one(name, entry, tap)
+            await bench.take_in(name)
         except Exception as error:  # noqa: BLE001 - one tree names every instrument that failed
-            failures[name] = str(ours(error, name, "open"))
-        else:
-            bench.instruments[name], bench.resolutions[name] = instrument, resolution
+            told = ours(error, name, "open")
+            if all_optional or station.instruments[name].optional:
+                bench.missing[name] = str(told)
+            else:
+                failures[name] = told
 
     try:
         async with asyncio.TaskGroup() as group:
-            for name, entry in station.instruments.items():
-                group.create_task(one(name, entry), name=f"open {name}")
+            for name in station.instruments:
+                group.create_task(one(name), name=f"open {name}")
         if failures:
             raise BenchError.of(station.name, dict(sorted(failures.items())))
     except BaseException:
         await bench.close()
         raise
-    order = list(station.instruments)
+    order = [name for name in station.instruments if name in bench.instruments]
     bench.instruments = {name: bench.instruments[name] for name in order}
     bench.resolutions = {name: bench.resolutions[name] for name in order}
     return bench
 
 
 async def _open_one(
-    name: str, entry: InstrumentEntry, tap: BenchTap | None
+    name: str, entry: InstrumentEntry, tap: BenchTap | None, claims: Claims, *, look: bool = False
 ) -> tuple[Instrument, Resolution]:
     driver = load_driver(entry.driver)
     settings = driver.Settings.model_validate(entry.settings)
     link_tap = functools.partial(tap, name) if tap is not None else None
     attempts: list[Attempt] = []
-    for chosen, address in _candidates(entry):
+    causes: list[tuple[str, str, PhotonlinkError]] = []
+    for chosen, address in candidates(entry):
         if address.startswith(EMULATOR_NAME):
             attempts.append(Attempt(address, "LinkNotFound", f"{address} is not running", 0.0))
             continue
         instrument = driver(name, address, settings, limits=entry.limits, tap=link_tap)
         begin = time.monotonic()
         try:
-            identity = await open_and_match(instrument, entry.match, name, entry.open_timeout_s)
+            claims.claim(address, name)
+            identity = await open_and_match(
+                instrument, entry.match, name, entry.open_timeout_s, look=look
+            )
         except Exception as caught:  # noqa: BLE001 - named with its address below
             error = ours(caught, name, "open")
             ms = (time.monotonic() - begin) * 1e3
+            claims.release(address)
             attempts.append(Attempt(address, type(error).__name__, str(error), ms))
+            causes.append((entry.driver, address, error))
             if isinstance(error, ABSENT_OR_SILENT):
                 continue
             break
         ms = (time.monotonic() - begin) * 1e3
         attempts.append(Attempt(address, "opened", "", ms))
         try:
-            await configure(instrument, name, entry.open_timeout_s)
+            if not look:
+                await configure(instrument, name, entry.open_timeout_s)
         except BaseException:
             await _close_quietly(instrument)
+            claims.release(address)
             raise
         # The address says it, or the wire itself does (a stand-in library at a real address).
         provenance = _BY_ADDRESS.get(chosen, instrument.provenance)
@@ -214,10 +241,32 @@ async def _open_one(
             name, entry.driver, chosen, address, provenance, identity, tuple(attempts)
         )
     tried = "\n".join(f"    {a.outcome} after {a.ms:.0f} ms: {a.reason}" for a in attempts)
-    raise BenchError(f"could not be opened ({entry.driver}, backend {entry.backend})\n{tried}")
+    failed = BenchError(f"could not be opened ({entry.driver}, backend {entry.backend})\n{tried}")
+    failed.causes = tuple(causes)
+    raise failed
 
 
-def _candidates(entry: InstrumentEntry) -> list[tuple[Chosen, str]]:
+@contextlib.asynccontextmanager
+async def look_at(
+    name: str, entry: InstrumentEntry, *, tap: BenchTap | None = None
+) -> AsyncIterator[tuple[Instrument, Resolution]]:
+    """One instrument for the body, as it is: identified, nothing switched, nothing configured.
+
+    BenchError names every address that was tried.
+    """
+    claims = Claims()
+    try:
+        instrument, resolution = await _open_one(name, entry, tap, claims, look=True)
+        try:
+            yield instrument, resolution
+        finally:
+            await _close_quietly(instrument, look=True)
+    finally:
+        claims.release()
+
+
+def candidates(entry: InstrumentEntry) -> list[tuple[Chosen, str]]:
+    """The addresses of one instrument in the order in which they are tried."""
     found: list[tuple[Chosen, str]] = []
     if entry.backend in ("real", "auto") and entry.address is not None:
         found.append(("real", entry.address))
@@ -227,14 +276,14 @@ def _candidates(entry: InstrumentEntry) -> list[tuple[Chosen, str]]:
 
 
 async def open_and_match(
-    instrument: Instrument, match: Match, name: str, timeout_s: float
+    instrument: Instrument, match: Match, name: str, timeout_s: float, *, look: bool = False
 ) -> Identity:
-    """Open, and refuse a device that is not the one the station names."""
+    """Open (or look), and refuse a device that is not the one the station names."""
     try:
         async with asyncio.timeout(timeout_s):
-            identity = await instrument.open()
+            identity = await (instrument.look() if look else instrument.open())
     except TimeoutError as error:
-        await _close_quietly(instrument)
+        await _close_quietly(instrument, look=look)
         if isinstance(error, PhotonlinkError):
             raise
         raise LinkTimeout(f"did not open within {timeout_s:g} s", where=name) from None
@@ -243,7 +292,7 @@ async def open_and_match(
         ("model", match.model, identity.model),
     ):
         if wanted is not None and wanted != found:
-            await _close_quietly(instrument)
+            await _close_quietly(instrument, look=look)
             raise IdentityError(
                 f"{what} {wanted!r} is expected, but {found!r} answers",
                 where=name,

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from types import FrameType
 from typing import Any, TypeVar
 
+from photonlink.hal.control import control_socket
 from photonlink.hal.errors import InstrumentError
 from photonlink.hal.facets import Emits, Instrument, SafetyStep
 from photonlink.hal.opening import Bench
@@ -134,6 +135,7 @@ async def guard(
     """Own a bench: however the body ends, light and bias go off, are read back and reported.
 
     A signal cancels the body; ``Guard.signal`` then tells which, and the cancellation ends here.
+    So does ``photonlink safe``, through the bench's control socket; ``signal`` is "SAFE" then.
     Further signals do not interrupt the safe state. A loop that stands still for ``watchdog_s``
     makes a thread send "off" past it.
     """
@@ -141,14 +143,18 @@ async def guard(
     if task is None:
         raise RuntimeError("guard needs a running task")
 
-    def interrupted(number: signal.Signals) -> None:
+    def ended(by: str) -> None:
         if not state.signal:
-            state.signal = number.name
+            state.signal = by
             task.cancel()
+
+    def interrupted(number: signal.Signals) -> None:
+        ended(number.name)
 
     with _signal_handlers(signals, interrupted), Watchdog(bench.instruments.values(), watchdog_s):
         try:
-            yield state
+            async with control_socket(bench, ended):
+                yield state
         except asyncio.CancelledError:
             if not state.signal:
                 raise
@@ -195,7 +201,7 @@ class Watchdog:
     """A thread that watches the event loop. When the loop stands still it says "off" itself."""
 
     def __init__(self, instruments: Iterable[Instrument], timeout_s: float) -> None:
-        self._instruments = list(instruments)
+        self._instruments = instruments  # one that comes later is among them
         self._timeout_s = timeout_s
         self._beat = time.monotonic()
         self._stop = threading.Event()
@@ -223,7 +229,7 @@ class Watchdog:
                 continue
             self.fired += 1
             _log.critical("the event loop stands still: light and bias are sent off past it")
-            for instrument in self._instruments:
+            for instrument in list(self._instruments):
                 try:
                     instrument.emergency_off()
                 except Exception:  # noqa: BLE001 - the next instrument must get its turn

@@ -46,6 +46,7 @@ class InstrumentEntry(StationModel):
     An ``emulator`` may also be a name, ``sim:NAME``: whoever loads the station replaces it by the
     address of that emulator before the bench is opened.
     limits: parameter → [lowest, highest], narrowing the instrument's own.
+    optional: the bench starts without it, names it, and takes it in when it comes.
     """
 
     driver: str
@@ -56,6 +57,7 @@ class InstrumentEntry(StationModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     limits: dict[str, tuple[float, float]] = Field(default_factory=dict)
     open_timeout_s: float = Field(default=8.0, gt=0, le=120)
+    optional: bool = False
 
     @field_validator("address", "emulator")
     @classmethod

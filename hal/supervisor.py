@@ -125,10 +125,30 @@ class Supervisor:
     async def run(self) -> None:
         """Watch everything but time taggers until cancelled; those are watched by their stream."""
         async with asyncio.TaskGroup() as group:
-            for name, instrument in self._bench.instruments.items():
-                if not isinstance(instrument, StreamsTags):
-                    group.create_task(self._watch(name, instrument), name=f"watch {name}")
-                    group.create_task(self._listen(name, instrument), name=f"hear {name}")
+            for name in list(self._bench.instruments):
+                self._begin(group, name)
+            for name in list(self._bench.missing):
+                group.create_task(self._await_missing(group, name), name=f"await {name}")
+
+    def _begin(self, group: asyncio.TaskGroup, name: str) -> None:
+        instrument = self._bench.instruments[name]
+        if not isinstance(instrument, StreamsTags):
+            group.create_task(self._watch(name, instrument), name=f"watch {name}")
+            group.create_task(self._listen(name, instrument), name=f"hear {name}")
+
+    async def _await_missing(self, group: asyncio.TaskGroup, name: str) -> None:
+        """An optional instrument that was not there: named as lost, taken in when it comes."""
+        begin, reason = time.monotonic(), self._bench.missing[name]
+        self.lost[name] = reason
+        self._on_event(Lost(name, reason))
+        for wait_s in self._back_off.waits():
+            await asyncio.sleep(wait_s)
+            with contextlib.suppress(Exception):  # still away: the next attempt will tell
+                identity = (await self._bench.take_in(name)).identity
+                break
+        self.lost.pop(name, None)
+        self._on_event(Found(name, identity, time.monotonic() - begin))
+        self._begin(group, name)
 
     async def _listen(self, name: str, instrument: Instrument) -> None:
         waits = self._back_off.waits()

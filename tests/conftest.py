@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from leaks import _no_task_is_left, no_task_is_left, nothing_is_left_open  # noq
 from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed  # noqa: E402
 
 __all__ = ["_no_task_is_left", "no_task_is_left", "nothing_is_left_open"]
+os.environ["PHOTONLINK_RUN_DIR"] = _RUN = tempfile.mkdtemp(prefix="photonlink-")
+atexit.register(shutil.rmtree, _RUN, ignore_errors=True)
 UNLOCKED = go_unlocked_if_needed()
 # tests of core files and of memory need a process that may be looked into
 os.environ.setdefault("PHOTONLINK_DEBUGGER", "allowed")

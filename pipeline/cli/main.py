@@ -17,9 +17,13 @@ import typer
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli import attack as cli_attack
+from photonlink.pipeline.cli import bench as cli_bench
+from photonlink.pipeline.cli import bench_light as cli_bench_light
+from photonlink.pipeline.cli import bench_snapshot as cli_bench_snapshot
+from photonlink.pipeline.cli import bench_station as cli_bench_station
+from photonlink.pipeline.cli import bench_tagger as cli_bench_tagger
 from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import emulators as cli_emulators
-from photonlink.pipeline.cli import instruments as cli_instruments
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
@@ -39,11 +43,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
+    add_completion=True,
 )
 app.add_typer(cli_psk.app, name="psk")
 app.add_typer(cli_key.app, name="key")
-app.command()(cli_instruments.instruments)
+app.add_typer(cli_bench_station.app, name="station")
+app.add_typer(cli_bench_snapshot.app, name="snapshot")
+cli_bench.add(app)
+cli_bench_tagger.add(app)
+cli_bench_light.add(app)
 app.command()(cli_recordings.analyze)
 app.command()(cli_recordings.replay)
 app.command()(cli_keyrate.keyrate)
@@ -52,6 +60,26 @@ app.command()(cli_keyrate.plan)
 app.command()(cli_keyrate.claim)
 app.command()(cli_watch.watch)
 app.command()(cli_watch.history)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"photonlink {version('photonlink')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None:
+    """Quantum key distribution bench: instruments, emulators, secret key from their clicks."""
 
 
 @app.command()
@@ -170,7 +198,7 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # a reader that has gone shows here, not when Python ends
     except PhotonlinkError as error:
-        _fail(str(error))
+        _fail(str(error), error)
     except BrokenPipeError:  # who read us has gone; Python would complain once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitStatus.FAILURE)
@@ -181,6 +209,12 @@ def main() -> None:
         sys.exit(ExitStatus.INTERRUPTED)
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, error: PhotonlinkError | None = None) -> None:
     print(f"photonlink: {text}", file=sys.stderr)
+    if getattr(error, "causes", ()):  # addresses that were tried: more can be said about each
+        from photonlink.pipeline.bench.hints import hints_of
+
+        assert error is not None  # noqa: S101 - it has causes
+        for hint in hints_of(error):
+            print(f"  hint: {hint}", file=sys.stderr)
     sys.exit(ExitStatus.FAILURE)

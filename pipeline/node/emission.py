@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.facets import Emits, SafetyStep
+from photonlink.hal.facets import Biased, Emits, SafetyStep
 from photonlink.hal.light_guard import BEAT_S, LightGuard, LightGuardError
 from photonlink.hal.opening import Bench
 from photonlink.hal.safety import Lease, LeaseExpired, arm
@@ -30,12 +30,20 @@ class Emission:
     """The lasers of a bench: ``async with`` round what opens and closes it, ``run`` in a task.
 
     report: read-backs of what was switched off. alarm: code and text of what switched it off.
+    reason, max_s: of every lease.
     """
 
     def __init__(
-        self, bench: Bench, report: Callable[[tuple[SafetyStep, ...]], None], alarm: Said
+        self,
+        bench: Bench,
+        report: Callable[[tuple[SafetyStep, ...]], None],
+        alarm: Said,
+        *,
+        reason: str = "key distribution",
+        max_s: float = math.inf,
     ) -> None:
         self._bench, self._report, self._alarm = bench, report, alarm
+        self._reason, self._max_s = reason, max_s
         self._guard = LightGuard(self._guard_event)
         self._leases: dict[str, tuple[Lease, contextlib.AsyncExitStack]] = {}
         self._turn = asyncio.Lock()
@@ -56,7 +64,7 @@ class Emission:
                 stack = contextlib.AsyncExitStack()
                 laser = self._bench.having(Emits)[name]
                 lease = await stack.enter_async_context(
-                    arm(laser, "key distribution", math.inf, report=self._report)
+                    arm(laser, self._reason, self._max_s, report=self._report)
                 )
                 self._leases[name] = (lease, stack)
             for code in ("light_guard_lost", "light_lease_expired"):
@@ -156,16 +164,23 @@ class Emission:
 
 
 @contextlib.asynccontextmanager
-async def emitting(bench: Bench) -> AsyncIterator[None]:
-    """All lasers of an open bench emit for the body, leased and watched; then they are dark."""
+async def emitting(
+    bench: Bench, reason: str = "measurement", max_s: float = math.inf
+) -> AsyncIterator[None]:
+    """All lasers of an open bench emit for the body, leased and watched; then they are dark.
+
+    Their detectors are biased first: the guard watches both.
+    """
 
     def alarm(code: str, text: str, active: bool) -> None:
         if active:
             _log.warning("%s: %s", code, text)
 
-    async with Emission(bench, lambda _: None, alarm) as emission:
+    async with Emission(bench, lambda _: None, alarm, reason=reason, max_s=max_s) as emission:
         task = asyncio.create_task(emission.run(), name="emission")
         try:
+            await emission.start_guard()
+            await asyncio.gather(*(d.set_bias(True) for d in bench.having(Biased).values()))
             await emission.on()
             yield
         finally:

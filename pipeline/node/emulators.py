@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.node.station import SimulatedStation
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -22,7 +22,7 @@ class EmulatorError(PhotonlinkError):
 
 
 @contextlib.contextmanager
-def emulators(station: NodeStation, *, start: bool) -> Iterator[None]:
+def emulators(station: SimulatedStation, *, start: bool) -> Iterator[None]:
     """With ``start``, run the emulators of the station's [sim] table for as long as this lasts.
 
     They have a process group of their own: Ctrl-C reaches the node first, which turns the light

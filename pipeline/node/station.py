@@ -6,7 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -175,7 +175,16 @@ class ProtocolSection(Section):
         return AgreedParameters(**self.model_dump(exclude_none=True))
 
 
-class NodeStation(BenchStation):
+class SimulatedStation(BenchStation):
+    """A bench that may name its emulators, ``emulator = "sim:NAME"``."""
+
+    sim: SimSection | None = None
+
+
+S = TypeVar("S", bound=SimulatedStation)
+
+
+class NodeStation(SimulatedStation):
     """A whole node. Relative paths are relative to the folder of the file."""
 
     node: NodeSection
@@ -183,7 +192,6 @@ class NodeStation(BenchStation):
     peer: PeerSection
     mqtt: MqttSection | None = None
     protocol: ProtocolSection = ProtocolSection()
-    sim: SimSection | None = None
 
     @property
     def calibration_path(self) -> Path:
@@ -224,15 +232,19 @@ def load_node_station(path: Path) -> NodeStation:
         file = folder / station.mqtt.password_file
         update["mqtt"] = station.mqtt.model_copy(update={"password_file": file})
         read_password(file)
-    if station.sim is not None:
-        bench = station.sim.bench
-        update["sim"] = station.sim.model_copy(
-            update={
-                "run_dir": folder / station.sim.run_dir,
-                "bench": folder / bench if bench else None,
-            }
-        )
-    return station.model_copy(update=update)
+    return with_sim_paths(station.model_copy(update=update), folder)
+
+
+def with_sim_paths(station: S, folder: Path) -> S:
+    """The paths of [sim], relative to the folder of the file."""
+    if station.sim is None:
+        return station
+    bench = station.sim.bench
+    paths = {
+        "run_dir": folder / station.sim.run_dir,
+        "bench": folder / bench if bench else None,
+    }
+    return station.model_copy(update={"sim": station.sim.model_copy(update=paths)})
 
 
 def read_password(path: Path) -> str:
@@ -253,7 +265,7 @@ def read_password(path: Path) -> str:
     return text.splitlines()[0].strip() if text.strip() else ""
 
 
-def with_emulator_addresses(station: NodeStation) -> NodeStation:
+def with_emulator_addresses(station: S) -> S:
     """Replace every ``emulator = "sim:NAME"`` by the address the emulator program wrote down.
 
     One that is not running keeps its name: ``auto`` then says so.

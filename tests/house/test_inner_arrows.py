@@ -30,10 +30,11 @@ INNER: dict[str, set[str]] = {
     "recordings": _PROTOCOL,
     "node": _SHELLS,
     "check": _SHELLS,
+    "bench": _SHELLS | {"check"},
     "demo": _SHELLS | {"check"},
     "attacks": _SHELLS | {"check"},
     "watch": {"status"},
-    "cli": _SHELLS | {"check", "demo", "attacks", "planning", "claim", "watch"},
+    "cli": _SHELLS | {"bench", "check", "demo", "attacks", "planning", "claim", "watch"},
 }
 
 

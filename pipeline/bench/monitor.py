@@ -1,0 +1,104 @@
+"""Readings of some instruments again and again, with what they were before."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from photonlink.hal.errors import LimitError
+from photonlink.hal.foreign import ours
+from photonlink.hal.params import Value
+from photonlink.hal.station import InstrumentEntry
+from photonlink.pipeline.bench.reading import Reader, live_parameters, parameters_of, reading
+
+HISTORY = 120
+AGAIN_S = 2.0  # an instrument that is away is looked for this often
+
+
+@dataclass
+class Row:
+    """One parameter. history: numbers, NaN where there was no reading."""
+
+    instrument: str
+    parameter: str
+    value: Value | None = None
+    history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+
+@dataclass
+class Picture:
+    """All rows as last read. errors: instrument → why it could not be read."""
+
+    rows: list[Row]
+    errors: dict[str, str]
+
+
+@contextlib.asynccontextmanager
+async def monitoring(
+    entries: Mapping[str, InstrumentEntry],
+    parameters: Sequence[str] = (),
+    *,
+    rate_hz: float = 2.0,
+) -> AsyncIterator[Picture]:
+    """A picture that is kept up to date for the body; a slow instrument is late alone.
+
+    parameters: names, of those instruments that have them; none: the numbers that move.
+    LimitError when no instrument has any of them.
+    """
+    named = {
+        name: [p for p in parameters if p in parameters_of(entry)]
+        if parameters
+        else live_parameters(entry)
+        for name, entry in entries.items()
+    }
+    picture = Picture([Row(n, p) for n, found in named.items() for p in found], {})
+    if not picture.rows:
+        known = sorted({p for entry in entries.values() for p in parameters_of(entry)})
+        raise LimitError("nothing to show", hint=f"Known: {', '.join(known) or 'none'}")
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_watch(picture, n, entries[n], found, rate_hz), name=f"monitor {n}")
+            for n, found in named.items()
+            if found
+        ]
+        try:
+            yield picture
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _watch(
+    picture: Picture, name: str, entry: InstrumentEntry, parameters: list[str], rate_hz: float
+) -> None:
+    rows = [row for row in picture.rows if row.instrument == name]
+    while True:
+        try:
+            async with reading(name, entry) as reader:
+                await _rounds(picture, name, reader, rows, rate_hz)
+        except Exception as error:  # noqa: BLE001 - the other instruments are shown all the same
+            picture.errors[name] = str(ours(error, name, "monitor"))
+            for row in rows:
+                row.value = None
+                row.history.append(math.nan)
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _rounds(
+    picture: Picture, name: str, reader: Reader, rows: list[Row], rate_hz: float
+) -> None:
+    due = time.monotonic()
+    while True:
+        values = await reader.read([row.parameter for row in rows])
+        picture.errors.pop(name, None)
+        for row in rows:
+            row.value = values.get(row.parameter)
+            number = isinstance(row.value, (int, float)) and not isinstance(row.value, bool)
+            row.history.append(float(row.value) if number and row.value is not None else math.nan)
+        due = max(due + 1 / rate_hz, time.monotonic())
+        await asyncio.sleep(due - time.monotonic())
