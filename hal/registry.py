@@ -12,7 +12,9 @@ problem, never the end of the rest. Other packages join through the entry point 
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -163,9 +165,10 @@ def registry(emulators: frozenset[str] | None = None) -> Registry:
     return Registry(dict(sorted(drivers.items())), tuple(problems))
 
 
-def _own_modules() -> Iterator[tuple[str, str | Exception]]:
+@functools.cache
+def _own_modules() -> tuple[tuple[str, str | Exception], ...]:
     package = importlib.import_module(_OWN)
-    yield from modules_of(_OWN, package.__path__)
+    return tuple(modules_of(_OWN, package.__path__))
 
 
 def modules_of(name: str, path: Any) -> Iterator[tuple[str, str | Exception]]:
@@ -199,6 +202,7 @@ def _source(spec: Any, module: str) -> str | Exception:
         return error
 
 
+@functools.lru_cache(maxsize=1024)
 def declaration(source: str, module: str) -> Registration | None:
     """The registration in a module's source, None when there is none. ValueError: it is broken."""
     if _NAME not in source:
@@ -238,11 +242,21 @@ def _build(node: ast.expr, module: str) -> Registration:
         ) from None
 
 
+def registration(name: str) -> Registration | None:
+    """One driver's registration; None when there is none. Other packages are looked at last."""
+    for module, source in _own_modules():
+        with contextlib.suppress(ValueError):
+            found = declaration(source, module) if isinstance(source, str) else None
+            if found is not None and found.id == name and not found.problems():
+                return found
+    return registry().drivers.get(name)
+
+
 def load_driver(name: str) -> DriverClass:
     """Import a driver's class. StationError names what is wrong, or the nearest known driver."""
-    found = registry()
-    entry = found.drivers.get(name)
+    entry = registration(name)
     if entry is None:
+        found = registry()
         own = [p for p in found.problems if p.where.endswith(f".{name}") or f"{name!r}" in p.what]
         near = difflib.get_close_matches(name, found.drivers, 1, 0.5)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(found.drivers)}"

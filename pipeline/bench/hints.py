@@ -15,7 +15,7 @@ from photonlink.hal.errors import (
     PhotonlinkError,
 )
 from photonlink.hal.links.address import Address
-from photonlink.hal.registry import registry
+from photonlink.hal.registry import registration
 
 _RULES = "udev/70-photonlink.rules"
 
@@ -57,7 +57,7 @@ def _has(process: Path, wanted: os.stat_result) -> bool:
 
 def udev_rule(driver: str, rules: Iterable[Path]) -> str:
     """The line of the rules that gives access to a driver's device; "" when there is none."""
-    entry = registry().drivers.get(driver)
+    entry = registration(driver)
     for usb in entry.usb if entry is not None else ():
         numbers = usb.removeprefix("name:").split(" ")[0]
         for path in rules:
@@ -85,7 +85,7 @@ def hint_for(error: PhotonlinkError, driver: str, address: str) -> str:
     if isinstance(error, LinkNotFound) and place is not None and place.scheme == "lib":
         return _library(Path(place.path))
     if isinstance(error, IdentityError):
-        entry = registry().drivers.get(driver)
+        entry = registration(driver)
         return f"The driver {driver} is for: {entry.title}" if entry is not None else ""
     return ""
 

@@ -17,6 +17,7 @@ from photonlink.hal.station import InstrumentEntry
 from photonlink.pipeline.bench.reading import Reader, live_parameters, parameters_of, reading
 
 HISTORY = 120
+OPENING_S = 10.0
 AGAIN_S = 2.0  # an instrument that is away is looked for this often
 
 
@@ -32,10 +33,24 @@ class Row:
 
 @dataclass
 class Picture:
-    """All rows as last read. errors: instrument → why it could not be read."""
+    """All rows as last read. errors: instrument → reason. waiting: not yet tried."""
 
     rows: list[Row]
     errors: dict[str, str]
+    waiting: set[str] = field(default_factory=set)
+    _complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def complete(self, timeout_s: float) -> None:
+        """Wait until every instrument was read or has failed once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._complete.wait()
+
+    def told(self, name: str) -> None:
+        """An instrument was read or has failed."""
+        self.waiting.discard(name)
+        if not self.waiting:
+            self._complete.set()
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +72,7 @@ async def monitoring(
         for name, entry in entries.items()
     }
     picture = Picture([Row(n, p) for n, found in named.items() for p in found], {})
+    picture.waiting.update(n for n, found in named.items() if found)
     if not picture.rows:
         known = sorted({p for entry in entries.values() for p in parameters_of(entry)})
         raise LimitError("nothing to show", hint=f"Known: {', '.join(known) or 'none'}")
@@ -83,6 +99,7 @@ async def _watch(
                 await _rounds(picture, name, reader, rows, rate_hz)
         except Exception as error:  # noqa: BLE001 - the other instruments are shown all the same
             picture.errors[name] = str(ours(error, name, "monitor"))
+            picture.told(name)
             for row in rows:
                 row.value = None
                 row.history.append(math.nan)
@@ -100,5 +117,6 @@ async def _rounds(
             row.value = values.get(row.parameter)
             number = isinstance(row.value, (int, float)) and not isinstance(row.value, bool)
             row.history.append(float(row.value) if number and row.value is not None else math.nan)
+        picture.told(name)
         due = max(due + 1 / rate_hz, time.monotonic())
         await asyncio.sleep(due - time.monotonic())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from photonlink.hal.registry import Registration, load_driver, registry
+from photonlink.hal.registry import Registration, load_driver, registration, registry
 from photonlink.pipeline.bench.scan import Scan
 from photonlink.pipeline.node.station import NodeStation, SimulatedStation
 
@@ -78,7 +78,7 @@ def station_from_scan(name: str, found: Scan) -> tuple[str, list[str]]:
 
 
 def _table(name: str, driver: str, address: str, serial: str = "", comment: str = "") -> str:
-    entry = registry().drivers.get(driver)
+    entry = registration(driver)
     kind = load_driver(driver)
     lines = [f"\n[instruments.{name}]" + (f"   # {_plain(comment)}" if comment else "")]
     lines.append(f'driver = "{driver}"')

@@ -14,7 +14,7 @@ from photonlink.hal.facets import Identity
 from photonlink.hal.opening import look_at
 from photonlink.hal.ownership import Owner, owner_of, owners
 from photonlink.hal.registry import Registration, registry
-from photonlink.hal.station import InstrumentEntry
+from photonlink.pipeline.bench.target import direct_entry
 
 PROBE_S = 3.0
 _ATTRIBUTES = ("product", "manufacturer", "serial")
@@ -98,12 +98,6 @@ async def _probe(seen: Seen, about_to: Callable[[Seen, str], None]) -> Seen:
         except (PhotonlinkError, TimeoutError) as error:
             refusals.append(str(error) or "no answer in time")
     return Seen(seen.device, seen.drivers, None, tuple(sent), None, "; ".join(refusals))
-
-
-def direct_entry(driver: str, address: str) -> InstrumentEntry:
-    """A station's entry for one address; settings that are required are the example's."""
-    example = registry().drivers[driver].settings
-    return InstrumentEntry(driver=driver, address=address, settings=dict(example))
 
 
 def as_json(found: Scan) -> Mapping[str, object]:

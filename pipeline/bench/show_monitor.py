@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from photonlink.hal.params import Value
 from photonlink.hal.station import InstrumentEntry
-from photonlink.pipeline.bench.monitor import Picture, monitoring
+from photonlink.pipeline.bench.monitor import OPENING_S, Picture, monitoring
 from photonlink.pipeline.bench.reading import parameters_of
 from photonlink.pipeline.bench.screen import Screen
 from photonlink.pipeline.bench.sparkline import sparkline
@@ -25,10 +25,11 @@ async def show(
     as_json: bool,
 ) -> None:
     """Until the time is over; Ctrl-C ends it as any command."""
-    end = math.inf if duration_s is None else time.monotonic() + duration_s
     units = {n: {p.name: p.unit for p in parameters_of(e).values()} for n, e in entries.items()}
     screen = Screen()
     async with monitoring(entries, parameters, rate_hz=rate_hz) as picture:
+        await picture.complete(OPENING_S)
+        end = math.inf if duration_s is None else time.monotonic() + duration_s
         while time.monotonic() < end:
             await asyncio.sleep(min(1 / rate_hz, max(end - time.monotonic(), 0)))
             if as_json:

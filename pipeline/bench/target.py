@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from photonlink.hal.errors import StationError
-from photonlink.hal.registry import load_driver, registry
+from photonlink.hal.registry import load_driver, registration
 from photonlink.hal.station import InstrumentEntry, load_station
 from photonlink.hal.toml_file import TextFileError, parse_toml, read_text
 from photonlink.pipeline.node.emulators import emulators
@@ -58,11 +58,10 @@ class Target:
 
     def tagger(self) -> tuple[str, InstrumentEntry]:
         """The one time tagger that is meant. StationError when there is none, or several."""
-        drivers = registry().drivers
         found = {
             name: entry
             for name, entry in self.entries.items()
-            if entry.driver in drivers and "StreamsTags" in drivers[entry.driver].facets
+            if (known := registration(entry.driver)) and "StreamsTags" in known.facets
         }
         if len(found) != 1:
             what = f"which time tagger: {', '.join(found)}?" if found else "no time tagger here"
@@ -117,12 +116,16 @@ def load_any_station(path: Path) -> SimulatedStation:
     return with_sim_paths(load_station(path, SimulatedStation), path.resolve().parent)
 
 
-def _direct(name: str, driver: str, address: str) -> SimulatedStation:
-    """A station of one instrument, given by its address. Nothing of it is configured: settings
-    that the driver requires are those of its example."""
-    kind = load_driver(driver)
-    example = registry().drivers[driver].settings
+def direct_entry(driver: str, address: str) -> InstrumentEntry:
+    """A station's entry for one address; settings that the driver requires are its example's."""
+    kind, known = load_driver(driver), registration(driver)
+    example = known.settings if known is not None else {}
     required = {k for k, field in kind.Settings.model_fields.items() if field.is_required()}
     settings: dict[str, Any] = {k: v for k, v in example.items() if k in required}
-    entry = InstrumentEntry(driver=driver, address=address, settings=settings)
+    return InstrumentEntry(driver=driver, address=address, settings=settings)
+
+
+def _direct(name: str, driver: str, address: str) -> SimulatedStation:
+    """A station of one instrument, given by its address, of which nothing is configured."""
+    entry = direct_entry(driver, address)
     return SimulatedStation(schema=2, name=name, instruments={name: entry})
