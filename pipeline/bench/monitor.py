@@ -22,7 +22,7 @@ AGAIN_S = 2.0  # an instrument that is away is looked for this often
 
 
 @dataclass
-class Row:
+class MonitorRow:
     """One parameter. history: numbers, NaN where there was no reading."""
 
     instrument: str
@@ -35,7 +35,7 @@ class Row:
 class Picture:
     """All rows as last read. errors: instrument → reason. waiting: not yet tried."""
 
-    rows: list[Row]
+    rows: list[MonitorRow]
     errors: dict[str, str]
     waiting: set[str] = field(default_factory=set)
     _complete: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,7 +71,7 @@ async def monitoring(
         else live_parameters(entry)
         for name, entry in entries.items()
     }
-    picture = Picture([Row(n, p) for n, found in named.items() for p in found], {})
+    picture = Picture([MonitorRow(n, p) for n, found in named.items() for p in found], {})
     picture.waiting.update(n for n, found in named.items() if found)
     if not picture.rows:
         known = sorted({p for entry in entries.values() for p in parameters_of(entry)})
@@ -107,7 +107,7 @@ async def _watch(
 
 
 async def _rounds(
-    picture: Picture, name: str, reader: Reader, rows: list[Row], rate_hz: float
+    picture: Picture, name: str, reader: Reader, rows: list[MonitorRow], rate_hz: float
 ) -> None:
     due = time.monotonic()
     while True:

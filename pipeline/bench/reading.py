@@ -102,7 +102,7 @@ def live_parameters(entry: InstrumentEntry) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PlannedSet:
     """One parameter to be set. ``data``: what goes over the wire, b"" where no bytes do."""
 
     instrument: str
@@ -115,7 +115,7 @@ class Change:
         return f"{self.instrument}.{self.param.name} = {self.value}{unit}"
 
 
-def plan_changes(name: str, entry: InstrumentEntry, wanted: Mapping[str, str]) -> list[Change]:
+def plan_changes(name: str, entry: InstrumentEntry, wanted: Mapping[str, str]) -> list[PlannedSet]:
     """Check texts against kind, choices and both limits; nothing is opened.
 
     LimitError: no such parameter, not settable, outside a limit, or it would switch light, bias or
@@ -132,7 +132,7 @@ def plan_changes(name: str, entry: InstrumentEntry, wanted: Mapping[str, str]) -
         _refuse_on(driver, key, value)
         wired = isinstance(getattr(driver.codec, "link", None), StreamLink)
         changes.append(
-            Change(name, param, value, driver.command_bytes(param, value) if wired else b"")
+            PlannedSet(name, param, value, driver.command_bytes(param, value) if wired else b"")
         )
     return changes
 
@@ -179,7 +179,9 @@ def value_of(param: Param, text: str, where: str = "") -> Value:
     return word
 
 
-async def apply_changes(name: str, entry: InstrumentEntry, changes: Sequence[Change]) -> list[str]:
+async def apply_changes(
+    name: str, entry: InstrumentEntry, changes: Sequence[PlannedSet]
+) -> list[str]:
     """Set them in order, each read back. Returns one line each; the first failure is raised."""
     told = []
     async with look_at(name, entry) as (instrument, _):

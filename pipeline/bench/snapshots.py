@@ -16,7 +16,7 @@ from photonlink.hal.params import Value
 from photonlink.hal.registry import load_driver
 from photonlink.hal.station import InstrumentEntry
 from photonlink.pipeline.bench.reading import (
-    Change,
+    PlannedSet,
     identify,
     parameters_of,
     plan_changes,
@@ -89,7 +89,7 @@ async def _one(name: str, entry: InstrumentEntry) -> Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SnapshotDifference:
     """One value that is not the same; None: there was none."""
 
     instrument: str
@@ -105,7 +105,9 @@ def _shown(value: Value | None) -> str:
     return "none" if value is None else str(value)
 
 
-def differences(old: Snapshot, new: Snapshot, *, settings_only: bool = False) -> list[Difference]:
+def differences(
+    old: Snapshot, new: Snapshot, *, settings_only: bool = False
+) -> list[SnapshotDifference]:
     """What differs beyond each parameter's tolerance. settings_only: of what can be set."""
     found = []
     for name in dict.fromkeys([*old.instruments, *new.instruments]):
@@ -122,7 +124,7 @@ def differences(old: Snapshot, new: Snapshot, *, settings_only: bool = False) ->
             if param is not None and a is not None and b is not None and param.numeric:
                 same = param.agrees(a, b)
             if not same:
-                found.append(Difference(name, key, a, b))
+                found.append(SnapshotDifference(name, key, a, b))
     return found
 
 
@@ -139,13 +141,13 @@ def _facts(taken: Taken | None) -> dict[str, Value]:
     return {"present": True} | identity | dict(taken.values)
 
 
-def plan_restore(old: Snapshot, now: Snapshot, target: Target) -> dict[str, list[Change]]:
+def plan_restore(old: Snapshot, now: Snapshot, target: Target) -> dict[str, list[PlannedSet]]:
     """What must be set to come back to ``old``, checked against all limits, nothing sent.
 
     Light, bias and outputs are never among it: they stay as they are. SnapshotError: another
     instrument (serial number) stands there now.
     """
-    plan: dict[str, list[Change]] = {}
+    plan: dict[str, list[PlannedSet]] = {}
     for name, entry in target.entries.items():
         before, after = old.instruments.get(name), now.instruments.get(name)
         if before is None or before.error:
