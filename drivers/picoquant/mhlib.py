@@ -1,4 +1,4 @@
-"""The part of PicoQuant's MHLib that the driver uses: prototypes, modes, flags, warnings.
+"""The part of PicoQuant's MHLib, HHLib and PHLib that the drivers use: prototypes, modes, flags.
 
 Names and signatures as in QMI's wrapper (``QuTech-Delft/QMI: qmi/instruments/picoquant``). Nothing
 here comes from the vendor's header or package, whose licence ties it to bought hardware.
@@ -11,40 +11,81 @@ import enum
 from photonlink.hal.links.prototypes import Function, Prototypes
 
 _DEVICE = "int device"
-PROTOTYPES = Prototypes(
-    (
-        Function("MH_GetLibraryVersion", "out text[16384] version"),
-        Function("MH_GetErrorString", "out text[16384] text, int code"),
+
+
+def _functions(prefix: str, *more: Function) -> Prototypes:
+    """The functions that all families have, and what one has beside them."""
+    shared = (
+        Function(f"{prefix}_GetLibraryVersion", "out text[16384] version"),
+        Function(f"{prefix}_GetErrorString", "out text[16384] text, int code"),
         # the vendor says 8 bytes of serial number; a larger buffer costs nothing, cannot overrun
-        Function("MH_OpenDevice", f"{_DEVICE}, out text[64] serial"),
-        Function("MH_CloseDevice", _DEVICE),
-        Function("MH_Initialize", f"{_DEVICE}, int mode, int reference"),
+        Function(f"{prefix}_OpenDevice", f"{_DEVICE}, out text[64] serial"),
+        Function(f"{prefix}_CloseDevice", _DEVICE),
         Function(
-            "MH_GetHardwareInfo",
+            f"{prefix}_GetHardwareInfo",
             f"{_DEVICE}, out text[16384] model, out text[16384] part, out text[16384] version",
         ),
-        Function("MH_GetBaseResolution", f"{_DEVICE}, out double ps, out int binning_steps"),
-        Function("MH_GetNumOfInputChannels", f"{_DEVICE}, out int inputs"),
-        Function("MH_SetInputEdgeTrg", f"{_DEVICE}, int input, int level_mv, int edge"),
-        Function("MH_SetInputChannelOffset", f"{_DEVICE}, int input, int offset_ps"),
-        Function("MH_SetInputDeadTime", f"{_DEVICE}, int input, int on, int dead_time_ps"),
-        Function("MH_SetInputChannelEnable", f"{_DEVICE}, int input, int enable"),
-        Function("MH_StartMeas", f"{_DEVICE}, int duration_ms"),
-        Function("MH_StopMeas", _DEVICE),
-        Function("MH_CTCStatus", f"{_DEVICE}, out int finished"),
-        Function("MH_GetFlags", f"{_DEVICE}, out int flags"),
-        Function("MH_GetElapsedMeasTime", f"{_DEVICE}, out double elapsed_ms"),
-        Function("MH_ReadFiFo", f"{_DEVICE}, unsigned int *records, out int count"),
-        Function("MH_GetSyncRate", f"{_DEVICE}, out int rate_hz"),
-        Function("MH_GetCountRate", f"{_DEVICE}, int input, out int rate_hz"),
-        Function("MH_GetWarnings", f"{_DEVICE}, out int warnings"),
-    ),
-    error_text="MH_GetErrorString",
+        Function(f"{prefix}_GetFeatures", f"{_DEVICE}, out int features"),
+        Function(f"{prefix}_GetBaseResolution", f"{_DEVICE}, out double ps, out int binning_steps"),
+        Function(f"{prefix}_GetResolution", f"{_DEVICE}, out double ps"),
+        Function(f"{prefix}_SetSyncDiv", f"{_DEVICE}, int divider"),
+        Function(f"{prefix}_SetBinning", f"{_DEVICE}, int binning"),
+        Function(f"{prefix}_StartMeas", f"{_DEVICE}, int duration_ms"),
+        Function(f"{prefix}_StopMeas", _DEVICE),
+        Function(f"{prefix}_CTCStatus", f"{_DEVICE}, out int finished"),
+        Function(f"{prefix}_GetFlags", f"{_DEVICE}, out int flags"),
+        Function(f"{prefix}_GetElapsedMeasTime", f"{_DEVICE}, out double elapsed_ms"),
+        Function(f"{prefix}_GetCountRate", f"{_DEVICE}, int input, out int rate_hz"),
+        Function(f"{prefix}_GetWarnings", f"{_DEVICE}, out int warnings"),
+    )
+    return Prototypes((*shared, *more), error_text=f"{prefix}_GetErrorString")
+
+
+def _modular(prefix: str, *more: Function) -> Prototypes:
+    """What MultiHarp and HydraHarp have, and PicoHarp has not."""
+    return _functions(
+        prefix,
+        Function(f"{prefix}_Initialize", f"{_DEVICE}, int mode, int reference"),
+        Function(f"{prefix}_GetNumOfInputChannels", f"{_DEVICE}, out int inputs"),
+        Function(f"{prefix}_SetInputChannelOffset", f"{_DEVICE}, int input, int offset_ps"),
+        Function(f"{prefix}_SetInputChannelEnable", f"{_DEVICE}, int input, int enable"),
+        Function(f"{prefix}_GetSyncRate", f"{_DEVICE}, out int rate_hz"),
+        Function(f"{prefix}_GetSyncPeriod", f"{_DEVICE}, out double seconds"),
+        Function(f"{prefix}_ClearHistMem", _DEVICE),
+        *more,
+    )
+
+
+PROTOTYPES = _modular(
+    "MH",
+    Function("MH_SetInputEdgeTrg", f"{_DEVICE}, int input, int level_mv, int edge"),
+    Function("MH_SetSyncEdgeTrg", f"{_DEVICE}, int level_mv, int edge"),
+    Function("MH_SetInputDeadTime", f"{_DEVICE}, int input, int on, int dead_time_ps"),
+    Function("MH_ReadFiFo", f"{_DEVICE}, unsigned int *records, out int count"),
+    Function("MH_GetHistogram", f"{_DEVICE}, unsigned int *counts, int input"),
+)
+HYDRAHARP = _modular(
+    "HH",
+    Function("HH_SetInputCFD", f"{_DEVICE}, int input, int level_mv, int zero_cross_mv"),
+    Function("HH_SetSyncCFD", f"{_DEVICE}, int level_mv, int zero_cross_mv"),
+    Function("HH_ReadFiFo", f"{_DEVICE}, unsigned int *records, int room, out int count"),
+    Function("HH_GetHistogram", f"{_DEVICE}, unsigned int *counts, int input, int clear"),
+)
+PICOHARP = _functions(
+    "PH",
+    Function("PH_Initialize", f"{_DEVICE}, int mode"),
+    Function("PH_SetInputCFD", f"{_DEVICE}, int input, int level_mv, int zero_cross_mv"),
+    Function("PH_SetSyncOffset", f"{_DEVICE}, int offset_ps"),
+    Function("PH_ReadFiFo", f"{_DEVICE}, unsigned int *records, int room, out int count"),
+    Function("PH_ClearHistMem", f"{_DEVICE}, int block"),
+    Function("PH_GetHistogram", f"{_DEVICE}, unsigned int *counts, int block"),
 )
 
 MAX_DEVICES = 8
 READ_RECORDS = 1_048_576
-MODE_T2 = 2
+HISTOGRAM_BINS = 65_536
+MODES = {"histogram": 0, "t2": 2, "t3": 3}
+FEATURE_TTTR = 0x02
 REFERENCE = {"internal": 0, "external": 1}
 OFFSET_LIMIT_PS = 99_999
 LONGEST_MS = 360_000_000  # 100 h: the vendor's stated maximum, unverified here
@@ -60,6 +101,10 @@ class Flag(enum.IntFlag):
     SYSTEM_ERROR = 0x10
     ACTIVE = 0x20
     COUNTS_DROPPED = 0x40
+
+
+PICOHARP_FLAGS = {0x0003: Flag.FIFO_FULL, 0x0040: Flag.OVERFLOW, 0x0100: Flag.SYSTEM_ERROR}
+"""PicoHarp's own bits."""
 
 
 WARNINGS = {

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from photonlink.drivers.picoquant import mhlib, multiharp150
+from photonlink.drivers.picoquant import harp as harp_module
+from photonlink.drivers.picoquant import mhlib
 from photonlink.drivers.picoquant.mhlib import Flag
 from photonlink.drivers.picoquant.multiharp150 import MultiHarp150
 from photonlink.hal.errors import (
@@ -35,7 +36,7 @@ class FakeLibrary(VendorLibrary):
         super().__init__(*args, **more)
         self.calls: list[tuple[Any, ...]] = []
         self.serials = {1: "1000001", 3: "1000003"}
-        self.inputs, self.resolution = 4, 80.0
+        self.inputs, self.resolution, self.features = 4, 80.0, 0x02
         self.reads: list[tuple[bytes, int, float]] = []
         self.now = (b"", 0, 0.0)
         self.finished = 0
@@ -76,6 +77,10 @@ class FakeLibrary(VendorLibrary):
         resolution[0], steps[0] = self.resolution, 1
         return 0
 
+    def do_GetFeatures(self, device: int, features: Any) -> int:
+        features[0] = self.features
+        return 0
+
     def do_GetNumOfInputChannels(self, device: int, inputs: Any) -> int:
         inputs[0] = self.inputs
         return 0
@@ -107,8 +112,8 @@ class FakeLibrary(VendorLibrary):
 async def harp(
     monkeypatch: pytest.MonkeyPatch, address: str = "lib:///x/libmh150.so", **settings: Any
 ) -> AsyncIterator[tuple[MultiHarp150, Any]]:
-    monkeypatch.setattr(multiharp150, "VendorLibrary", FakeLibrary)
-    monkeypatch.setattr(multiharp150, "CHUNK_EVERY_S", 0.001)
+    monkeypatch.setattr(harp_module, "VendorLibrary", FakeLibrary)
+    monkeypatch.setattr(harp_module, "CHUNK_EVERY_S", 0.001)
     driver = MultiHarp150("tagger", address, MultiHarp150.Settings(**settings))
     try:
         yield driver, driver.codec
@@ -148,6 +153,7 @@ async def test_the_sequence_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:
             ("MH_GetHardwareInfo", 1),
             ("MH_GetBaseResolution", 1),
             ("MH_GetNumOfInputChannels", 1),
+            ("MH_GetFeatures", 1),
             ("MH_SetInputChannelEnable", 1, 0, 1),
             ("MH_SetInputEdgeTrg", 1, 0, 120, 1),
             ("MH_SetInputChannelOffset", 1, 0, 0),
@@ -187,6 +193,9 @@ async def test_refusals_carry_the_library_s_words(monkeypatch: pytest.MonkeyPatc
             await driver.open()
         assert library.calls[-1] == ("MH_CloseDevice", 1), "nothing is left open"
         library.refuse = {}
+        library.features = 0
+        with pytest.raises(LimitError, match="no time tagging"):
+            await driver.open()
         for wrong in (0.0, -1.0, float("nan"), float("inf")):
             library.resolution = wrong
             with pytest.raises(InstrumentError, match="cannot be"):
@@ -267,7 +276,7 @@ async def test_flags_that_pass_cover_the_time_since_the_last_look(
 async def test_a_flag_that_stays_starts_the_acquisition_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(multiharp150, "DROPPED_TOO_LONG_S", 0.02)
+    monkeypatch.setattr(harp_module, "DROPPED_TOO_LONG_S", 0.02)
     async with harp(monkeypatch) as (driver, library):
         await driver.open()
         await driver.start()

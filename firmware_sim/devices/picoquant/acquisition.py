@@ -1,20 +1,18 @@
-"""One T2 measurement: from the port's clicks to records, with the unit's input settings."""
+"""One measurement: from the port's clicks to a recorder, with the unit's input settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.firmware_sim.devices.picoquant.t2 import SPECIAL, T2Encoder
 from photonlink.firmware_sim.kit.clicks import FAR_PAST, Sorter, dead_time
 from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.places import TaggerPlace, TagRead
 
-TTREADMAX = 1_048_576
-READ_TAGS = TTREADMAX // 2 - 1  # every tag may need an overflow record before it
 LAG_S = 1.0  # how long the end of a measurement waits for a bench that is behind
 
 
@@ -31,20 +29,22 @@ class InputSettings:
     shift_ps: int = 0
 
 
+class Recorder(Protocol):
+    """What becomes of the events (``records``)."""
+
+    def take(
+        self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], until: int
+    ) -> npt.NDArray[np.uint32]: ...
+
+
 class Acquisition:
-    """Start, read, stop; knows about full memory and lost events.
+    """Start, read, stop; knows about full memory and lost events."""
 
-    counter_start: reading of the time counter at each start, in base resolution units;
-    ``next_start`` overrules it once.
-    """
-
-    def __init__(self, place: TaggerPlace, clock: Clock, counter_start: int = 0) -> None:
+    def __init__(self, place: TaggerPlace, clock: Clock) -> None:
         self._place, self._clock = place, clock
         self.resolution_ps = float(place.resolution_ps)
         if self.resolution_ps != int(self.resolution_ps) or self.resolution_ps < 1:
             raise ValueError(f"resolution must be whole picoseconds, not {self.resolution_ps}")
-        self._counter_start = counter_start
-        self.next_start: int | None = None
         self.events_sent = self.events_lost = 0
         self.started_at_ns = 0
         self.started = self.fifo_full = self.dropped = False
@@ -58,18 +58,16 @@ class Acquisition:
     def _clear(self, inputs: Sequence[InputSettings], sync_div: int) -> None:
         self._inputs = [replace(i) for i in inputs]
         self._sync_div, self._sync_seen = sync_div, 0
-        self._heads = np.arange(len(inputs), dtype=np.int64) << 25
-        self._heads[-1:] = SPECIAL  # the last one is sync
         self._last = [FAR_PAST] * len(self._inputs)
         self._ready = 0
-        self._encoder = T2Encoder(
-            self._counter_start if self.next_start is None else self.next_start
-        )
         self._sorter.clear()
 
-    def start(self, tacq_ms: int, inputs: Sequence[InputSettings], sync_div: int) -> None:
+    def start(
+        self, tacq_ms: int, inputs: Sequence[InputSettings], sync_div: int, recorder: Recorder
+    ) -> None:
+        """inputs: the last one is sync."""
         self._clear(inputs, sync_div)
-        self.next_start = None
+        self._recorder = recorder
         self._end_ps = tacq_ms * 10**9
         self.fifo_full = self.dropped = self._ended = False
         self.started = self._running = True
@@ -80,7 +78,7 @@ class Acquisition:
     def stop(self) -> None:
         """End of measurement; what the memory holds can still be read."""
         if self._running:
-            self._halt()
+            self.halt()
         self.started = False
 
     def reset(self) -> None:
@@ -89,7 +87,8 @@ class Acquisition:
         self._clear((), 1)
         self.fifo_full = self.dropped = False
 
-    def _halt(self) -> None:
+    def halt(self) -> None:
+        """The measurement ends by itself."""
         self._running = False
         self._stopped_s = self._clock.now_s()
         self._place.stop()
@@ -102,7 +101,7 @@ class Acquisition:
             read = self._place.read(0)
             self._judge(read)
             if self._running and (read.until_ps >= self._end_ps or late_s > LAG_S):
-                self._halt()
+                self.halt()
         return self._running
 
     @property
@@ -119,7 +118,7 @@ class Acquisition:
         """What comes after a gap is no longer valid: the measurement ends there."""
         if read.overflow or read.lost:
             if self._running:
-                self._halt()
+                self.halt()
             self.fifo_full = True
             self._ended = self._ended or read.lost > 0
             self.events_lost += read.lost
@@ -127,7 +126,7 @@ class Acquisition:
     def overrun(self) -> None:
         """Injected: the memory is full now."""
         if self._running:
-            self._halt()
+            self.halt()
             self.fifo_full = self._ended = True
 
     def lose(self, events: int, *, flagged: bool) -> None:
@@ -135,11 +134,11 @@ class Acquisition:
         self._lose += events
         self.dropped = self.dropped or flagged
 
-    def read(self) -> npt.NDArray[np.uint32]:
-        """Records that are ready, at most TTREADMAX."""
+    def read(self, records: int) -> npt.NDArray[np.uint32]:
+        """Records that are ready, about so many at most: each may need an overflow before it."""
         if self._ended or not self._inputs:
             return np.empty(0, np.uint32)
-        read = self._place.read(READ_TAGS - self._sorter.held)
+        read = self._place.read(max(records // 2 - 1 - self._sorter.held, 0))
         self._judge(read)
         until_ps = min(read.until_ps, self._end_ps)
         if read.lost:
@@ -173,9 +172,8 @@ class Acquisition:
         keep = self._survivors(tick, channel)
         if not keep.all():
             tick, channel = tick[keep], channel[keep]
-        head = self._heads[channel]
         self.events_sent += len(tick)
-        return self._encoder.encode(tick, head, ready)
+        return self._recorder.take(tick, channel, ready)
 
     def _survivors(
         self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import cffi
 import numpy as np
 import pytest
+from ptu_files import write_ptu
 
 ptufile = pytest.importorskip("ptufile", reason="ptufile is not installed (extra: peers)")
 
-INT, FLOAT, TIME, TEXT, EMPTY = 0x10000008, 0x20000008, 0x21000008, 0x4001FFFF, 0xFFFF0008
 DECLARATIONS = """
 int MH_OpenDevice(int devidx, char* serial);
 int MH_CloseDevice(int devidx);
@@ -26,37 +25,6 @@ int MH_CTCStatus(int devidx, int* ctcstatus);
 int MH_GetFlags(int devidx, int* flags);
 int MH_ReadFiFo(int devidx, unsigned int* buffer, int* nactual);
 """
-
-
-def tag(name: str, kind: int, value: Any) -> bytes:
-    payload = b""
-    if kind == TEXT:
-        payload = value.encode() + b"\0"
-        payload += b"\0" * (-len(payload) % 8)
-        raw = struct.pack("<q", len(payload))
-    else:
-        raw = struct.pack("<d" if kind in (FLOAT, TIME) else "<q", value)
-    return struct.pack("<32siI", name.encode(), -1, kind) + raw + payload
-
-
-def write_ptu(path: Path, records: bytes, resolution_ps: float) -> None:
-    head = b"PQTTTR\0\0" + b"1.0.00\0\0"
-    for name, kind, value in (
-        ("File_GUID", TEXT, "{00000000-0000-0000-0000-000000000000}"),
-        ("File_CreatingTime", TIME, 46347.0),
-        ("Measurement_Mode", INT, 2),
-        ("Measurement_SubMode", INT, 0),
-        ("HW_Type", TEXT, "MultiHarp 150"),
-        ("MeasDesc_GlobalResolution", FLOAT, resolution_ps * 1e-12),
-        ("MeasDesc_Resolution", FLOAT, resolution_ps * 1e-12),
-        ("TTResult_SyncRate", INT, 0),
-        ("TTResult_NumberOfRecords", INT, len(records) // 4),
-        ("TTResultFormat_TTTRRecType", INT, 0x00010207),
-        ("TTResultFormat_BitsPerRecord", INT, 32),
-        ("Header_End", EMPTY, 0),
-    ):
-        head += tag(name, kind, value)
-    path.write_bytes(head + records)
 
 
 def measure(library: str, tacq_ms: int) -> tuple[bytes, float]:

@@ -176,8 +176,8 @@ def test_null_pointers_and_wrong_indices_are_refused(mh: Library) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("Initialize", (0, 0)),  # histogram: not in this emulator
-        ("Initialize", (3, 0)),
+        ("Initialize", (1, 0)),
+        ("Initialize", (8, 0)),
         ("Initialize", (2, 2)),  # White Rabbit
         ("Initialize", (2, 17)),
         ("SetSyncDiv", (3,)),

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photonlink.firmware_sim.devices.picoquant.t2 import T2Encoder
+from photonlink.firmware_sim.devices.picoquant.records import GENERIC_T2, Wraps
 from photonlink.firmware_sim.kit.clicks import dead_time
 
 
@@ -32,7 +32,7 @@ def test_encoding_in_pieces(events: list[tuple[int, int]], start: int, pieces: i
     events = sorted(events)
     tick = np.array([t for t, _ in events], np.int64)
     head = np.array([c for _, c in events], np.int64) << 25
-    encoder, parts, at, end = T2Encoder(start), [], 0, (1 << 28) + 1
+    encoder, parts, at, end = Wraps(GENERIC_T2, start), [], 0, (1 << 28) + 1
     for i in range(1, pieces + 1):
         stop = int(np.searchsorted(tick, end * i // pieces))
         parts.append(encoder.encode(tick[at:stop], head[at:stop], end * i // pieces))
