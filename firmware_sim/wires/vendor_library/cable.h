@@ -172,6 +172,11 @@ static void drop_cable(void) {
     cable_fd = -1;
 }
 
+/* A library that is unloaded leaves no cable behind. */
+static void __attribute__((destructor)) unload(void) {
+    drop_cable();
+}
+
 /* One exchange with the cable held. */
 static int exchange(request_t *request, const out_t *out, int outs) {
     struct {

@@ -318,7 +318,7 @@ def _value(function: Function) -> list[str]:
     if function.returns in ("", "void"):
         return []
     if function.returns == "text":
-        return [f"    static _Thread_local char result[{TEXT_VALUE_BYTES}];"]
+        return [f"    static char result[{TEXT_VALUE_BYTES}];"]
     return [f"    {TYPES[function.returns][0]} result = 0;"]
 
 

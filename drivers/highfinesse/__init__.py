@@ -1,0 +1,1 @@
+"""HighFinesse instruments."""
