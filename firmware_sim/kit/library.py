@@ -193,8 +193,6 @@ def pack(function: prototypes.Function, result: Any, given: list[Any]) -> bytes:
         room = argument.room
         if argument.count:
             room = max(int(counts[argument.count]), 0) * size
-        if argument.type == "texts":
-            value = b"".join(text.encode() + b"\0" for text in value)
         if isinstance(value, str):
             value = value.encode("utf-8", "replace")[: max(room - 1, 0)]
         if isinstance(value, np.ndarray):

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define REQUEST_MAX (1 << 18)
-#define TEXTS_MAX 4096
 
 typedef struct {
     uint32_t function, size;
@@ -33,13 +32,12 @@ typedef struct {
     int overfull; /* more than the cable carries: not sent */
 } request_t;
 
-enum { VALUE, ARRAY, TEXT, TEXTS }; /* exactly one value; at most room bytes; ended by a NUL */
+enum { VALUE, ARRAY, TEXT }; /* exactly one value; at most room bytes; ended by a NUL */
 
 typedef struct {
     void *data; /* NULL: not wanted */
     size_t room;
     int kind;
-    int length; /* of TEXTS: pointers */
 } out_t;
 
 typedef struct {
@@ -137,21 +135,6 @@ static int skip(size_t size, int64_t deadline) {
     return 0;
 }
 
-/* Strings, each ended by a NUL, into memory of this library; the caller gets pointers to them. */
-static int take_texts(const out_t *out, uint32_t size, int64_t deadline) {
-    static char texts[TEXTS_MAX];
-    if (size > sizeof texts || transfer(POLLIN, texts, size, deadline)) return -1;
-    const char *end = texts + size;
-    char *at = texts;
-    for (int i = 0; i < out->length && at < end; i++) {
-        size_t length = strnlen(at, (size_t)(end - at));
-        if (at + length == end) return -1;
-        ((char **)out->data)[i] = at;
-        at += length + 1;
-    }
-    return 0;
-}
-
 /* One out-argument of the reply; `left`: bytes of the payload not read yet. */
 static int take(const out_t *out, uint32_t *left, int64_t deadline) {
     uint32_t size;
@@ -160,7 +143,6 @@ static int take(const out_t *out, uint32_t *left, int64_t deadline) {
     if (size > *left) return -1;
     *left -= size;
     if (!out->data) return skip(size, deadline);
-    if (out->kind == TEXTS) return take_texts(out, size, deadline);
     if (size > out->room || (out->kind == VALUE && size != out->room)) return -1;
     if (transfer(POLLIN, out->data, size, deadline)) return -1;
     if (out->kind == TEXT && size < out->room) ((char *)out->data)[size] = 0;

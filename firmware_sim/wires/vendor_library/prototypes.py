@@ -42,9 +42,7 @@ TYPES = {  # C type, struct letter, bytes
     "text": ("char", "s", 1),
     "handle": ("void *", "Q", 8),
     "path": ("char", "s", 1),  # a text that names a file: made absolute in the caller's folder
-    "texts": ("char *", "s", 1),  # the library fills an array of pointers to strings of its own
 }
-TEXTS_BYTES = 4096
 TEXT_VALUE_BYTES = 1024
 _FUNCTION = re.compile(r"([\w ]*?)\s*(?:->\s*(\w+)(?:\s+or\s+(-?[\d.e-]+))?\s*)?\Z")
 _ARGUMENT = re.compile(r"(in|out|inout)(\??)\s+(\w+)(?:\[(\w+)\])?\s+(\w+)\Z")
@@ -73,7 +71,7 @@ class Argument:
     @property
     def room(self) -> int:
         """Bytes that the caller's memory holds, when the table says it."""
-        return TEXTS_BYTES if self.type == "texts" else max(self.length, 1) * TYPES[self.type][2]
+        return max(self.length, 1) * TYPES[self.type][2]
 
     @property
     def c_room(self) -> str:
@@ -325,8 +323,8 @@ def _value(function: Function) -> list[str]:
 def _row(function: Function, a: Argument) -> str:
     """One initialiser of ``out_t``."""
     data = "&result" if a.name == "result" and not a.array else a.name
-    kind = {"text": "TEXT", "texts": "TEXTS"}.get(a.type, "ARRAY" if a.array else "VALUE")
-    return f"{{{data}, {a.c_room}, {kind}, {a.length}}}"
+    kind = "TEXT" if a.type == "text" else "ARRAY" if a.array else "VALUE"
+    return f"{{{data}, {a.c_room}, {kind}}}"
 
 
 if __name__ == "__main__":
