@@ -1,4 +1,4 @@
-"""Delays learned from recordings of others, which come without a calibration.
+"""DetectorDelays learned from recordings of others, which come without a calibration.
 
 Whoever made the light decides what is learned: nothing is claimed against Eve then, and the key is
 marked. Nodes never do this.
@@ -27,7 +27,7 @@ from photonlink.pipeline.stages.bench_constants import (
     ideal,
 )
 from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery
-from photonlink.pipeline.stages.delays import DelayEstimator, Delays
+from photonlink.pipeline.stages.delays import DelayEstimator, DetectorDelays
 from photonlink.pipeline.stages.events import DetectorMap, EventBuffer
 from photonlink.pipeline.stages.window import LETTERS
 
@@ -47,7 +47,7 @@ class Start:
 
 
 def learn(parameters: AgreedParameters, alice: Start, bob: Start) -> BenchConstants | None:
-    """Delays of all eight detectors from what the light shows; None when the clock is not found."""
+    """DetectorDelays of all eight detectors from what the light shows; None when the clock is not found."""
     sift = sift_parameters(parameters, alice.acquisition, bob.acquisition)
     own, peer = _buffer(alice), _buffer(bob)
     try:
@@ -88,7 +88,7 @@ def _buffer(start: Start) -> EventBuffer:
 
 def _with_clock(
     clock: ClockRecovery, own: EventBuffer, peer: EventBuffer, sigma_ps: float, window_ps: int
-) -> Delays | None:
+) -> DetectorDelays | None:
     high = peer.horizon_ps
     theirs = peer.window(high - _SPAN_PS, high)
     edges = clock.to_alice(np.array([theirs.start_ps, theirs.end_ps], np.int64))
@@ -104,7 +104,7 @@ def _with_clock(
     return estimator.solve()
 
 
-def _constants(delays: Delays) -> BenchConstants:
+def _constants(delays: DetectorDelays) -> BenchConstants:
     sides = [
         {
             letter: DetectorConstants(

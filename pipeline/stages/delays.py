@@ -24,7 +24,7 @@ INFORMATION_LIMIT_BITS = 0.005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Delays:
+class DetectorDelays:
     """What to subtract *beside* the delays already in force, per detector letter (ps).
 
     common_ps: add to the clock (ClockRecovery.shift) when both sides apply their delays.
@@ -124,8 +124,8 @@ class DelayEstimator:
                     position[i, j], weight[i, j] = centre, excess
         return position, weight
 
-    def solve(self) -> Delays | None:
-        """Delays of both sides, or None when no pair of detectors shows coincidences."""
+    def solve(self) -> DetectorDelays | None:
+        """DetectorDelays of both sides, or None when no pair of detectors shows coincidences."""
         position, weight = self.peaks()
         if not weight.any():
             return None
@@ -146,7 +146,7 @@ class DelayEstimator:
         normal = np.linalg.pinv(np.array(rows).T @ np.array(rows))
         unresolved = [f"alice {c}" for c, s in zip(LETTERS, seen_a, strict=True) if not s]
         unresolved += [f"bob {c}" for c, s in zip(LETTERS, seen_b, strict=True) if not s]
-        return Delays(
+        return DetectorDelays(
             {c: round(float(solution[k])) for k, c in enumerate(LETTERS)},
             {c: round(float(solution[4 + k])) for k, c in enumerate(LETTERS)},
             float(solution[8]),
