@@ -47,7 +47,7 @@ class Start:
 
 
 def learn(parameters: AgreedParameters, alice: Start, bob: Start) -> BenchConstants | None:
-    """DetectorDelays of all eight detectors from what the light shows; None when the clock is not found."""
+    """Delays of all eight detectors from the light; None when the clock is not found."""
     sift = sift_parameters(parameters, alice.acquisition, bob.acquisition)
     own, peer = _buffer(alice), _buffer(bob)
     try:
