@@ -8,8 +8,13 @@ from photonlink.pipeline.stages.bench_constants import BenchConstants, DetectorC
 
 def constants_of_calibration(calibration: Calibration) -> BenchConstants:
     """Delays to the picosecond (the rest adds to their uncertainty), efficiencies as bounded."""
+    stations = (calibration.alice, calibration.bob)
     return BenchConstants(
-        _station(calibration.alice), _station(calibration.bob), calibration.digest
+        _station(calibration.alice),
+        _station(calibration.bob),
+        calibration.digest,
+        ticks_ps=(calibration.alice.resolution_ps, calibration.bob.resolution_ps),
+        quiet_time_ps=max(station.quiet_time_ps for station in stations),
     )
 
 

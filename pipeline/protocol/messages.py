@@ -29,8 +29,8 @@ BLOCK_NONCE_BYTES = 16
 class IntervalKind(enum.IntEnum):
     """What a requested stretch of Bob's time is for."""
 
-    ACQUIRE = 0  # clock not locked yet: times at full resolution and detectors, never key
-    KEY = 1  # times on the agreed grid, nothing else
+    ACQUIRE = 0  # clock not locked yet: the events are spent, never key
+    KEY = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +149,15 @@ class Request(Message):
 
 @dataclass(frozen=True, slots=True)
 class Announcement(Message):
-    """Bob's answer: lost intervals (int64 pairs) and events, encoded for the kind asked."""
+    """Bob's answer: noised times and nothing else, up to ``end_ps``. Where his clicks are lost he
+    has no events; the end is earlier than asked only when his input has ended."""
 
     TYPE = 0x12
-    LAYOUT = "IBH"
+    LAYOUT = "IBq"
     TAIL_BYTES = MAX_BULK_BYTES
     slot: int
     kind: int
-    n_lost: int
+    end_ps: int
     body: bytes
 
 
@@ -241,7 +242,7 @@ class Disclosure(Message):
     block: int
     disclosed: int
     test_bits: int
-    body: bytes  # detector bits, one signed byte of time each, test bits
+    body: bytes  # detector bits, test bits; his times were announced
 
 
 @dataclass(frozen=True, slots=True)

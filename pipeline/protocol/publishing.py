@@ -85,8 +85,8 @@ class Publisher:
         if line is not None and line.role is not None:
             show |= line.view.show
         elif tags.first_ps is not None and not tags.ended:
-            show["rate_hz"] = tags.buffer.rates_hz()
-            show["multi_click_fraction"] = tags.buffer.multi_click_fraction()
+            show["rate_hz"] = tags.rates_hz()
+            show["multi_click_fraction"] = tags.multi_click_fraction()
         carried = line.bytes_carried if line is not None else 0
         before, since = self._counted
         self._counted = (carried, now_s)

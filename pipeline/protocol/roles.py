@@ -132,10 +132,9 @@ class RoleBase:
     def _closed(self, count: int, *, rest: bool) -> Closed:
         """Cut the block off the row."""
         sifting = self._sifting
-        assert sifting.sift is not None  # noqa: S101 - pairs exist only with it
         raw = sifting.row.take(count)
         duration_s = sifting.rule.taken(sifting.row.total)
-        return Closed(raw, duration_s, rest, disclosure_step_ps(sifting.sift))
+        return Closed(raw, duration_s, rest, disclosure_step_ps(sifting.times))
 
 
 class AliceRole(RoleBase):

@@ -57,16 +57,17 @@ def learn(parameters: AgreedParameters, alice: Start, bob: Start) -> BenchConsta
             )
             found = _with_clock(clock, own, peer, sift.sigma_ps, sift.window_ps)
             if found is not None:
-                return _constants(found)
+                ticks = (alice.acquisition.resolution_ps, bob.acquisition.resolution_ps)
+                return _constants(found, ticks)
     finally:
         own.close()
         peer.close()
     return None
 
 
-def unknown() -> BenchConstants:
+def unknown(alice_tick_ps: float, bob_tick_ps: float) -> BenchConstants:
     """No delays are known."""
-    return ideal(claimed=False)
+    return ideal(claimed=False, ticks_ps=(alice_tick_ps, bob_tick_ps))
 
 
 def _buffer(start: Start) -> EventBuffer:
@@ -104,7 +105,7 @@ def _with_clock(
     return estimator.solve()
 
 
-def _constants(delays: DetectorDelays) -> BenchConstants:
+def _constants(delays: DetectorDelays, ticks_ps: tuple[float, float]) -> BenchConstants:
     sides = [
         {
             letter: DetectorConstants(
@@ -117,4 +118,4 @@ def _constants(delays: DetectorDelays) -> BenchConstants:
         }
         for side in (delays.alice_ps, delays.bob_ps)
     ]
-    return constants_of(sides[0], sides[1], claimed=False)
+    return constants_of(sides[0], sides[1], claimed=False, ticks_ps=ticks_ps)

@@ -10,7 +10,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -234,7 +234,7 @@ def replay_pair(
 
     Errors of the iterators (a damaged recording) pass through.
     """
-    agreed = parameters or AgreedParameters()
+    agreed = replace(parameters or AgreedParameters(), noise_ps=0)  # nothing is claimed anyway
     sides = {
         role: Side(cut(blocks if start else from_first_click(blocks, mapped)), mapped, res, start)
         for role, blocks, mapped, res, start in zip(
@@ -281,7 +281,8 @@ def _learned(agreed: AgreedParameters, sides: dict[Role, Side]) -> BenchConstant
         found = learn(agreed, alice, bob)
         if found is not None:
             return found
-    return unknown()
+    ticks = [max(side.resolution_ps, 1.0) for side in sides.values()]
+    return unknown(ticks[0], ticks[1])
 
 
 def _feed(

@@ -34,8 +34,13 @@ class AgreedParameters:
     eps_sec, eps_cor, eps_auth: failure probabilities per block.
     slot_s: length of one requested interval.   jitter_ps: detector jitter of one side, FWHM.
     window_ps: full coincidence window; 0 = from jitter and resolutions.
-    multi_click_limit: largest accepted fraction of multi-clicks among a side's events; judged
-    privately, like the balance of its key bits.
+    noise_ps: scale of the Laplace noise that each station adds to its times; 0: none, and no bound
+    on what arrival times tell holds.
+    enforce_quiet_time: 1: no event within the calibrated quiet time of another, so that all
+    detectors of a station are alive; 0: only as far apart as pairing needs, and a hold-off of all
+    detectors together, as hardware gives it, is assumed.
+    multi_click_limit: largest accepted share of a side's paired events with a further click in the
+    quiet time; judged privately, like the balance of its key bits.
     bias_limit: how far the fraction of ones among a side's key bits may lie beyond what the
     calibrated efficiencies allow.
     leak_factor: cap on the leak of a block in units of n h(q_tol).
@@ -51,6 +56,8 @@ class AgreedParameters:
     slot_s: float = 0.1
     jitter_ps: float = 300.0
     window_ps: float = 0.0
+    noise_ps: int = 500
+    enforce_quiet_time: int = 1
     multi_click_limit: float = 0.05
     bias_limit: float = 0.1
     leak_factor: float = 1.3
@@ -94,6 +101,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("slot_s", 0.01, 2.0),
     ("jitter_ps", 0.0, 1e5),
     ("window_ps", 0.0, 1e6),
+    ("noise_ps", 0, 50_000),
+    ("enforce_quiet_time", 0, 1),
     ("multi_click_limit", 0.0, 1.0),
     ("bias_limit", 0.0, 0.5),
     ("leak_factor", 1.0, 3.0),

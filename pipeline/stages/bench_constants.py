@@ -30,12 +30,16 @@ class DetectorConstants:
 @dataclass(frozen=True, slots=True)
 class BenchConstants:
     """Both stations' detectors by letter. digest: what the ends compare. claimed: measured with
-    trusted light; False: learned from the data, and nothing is claimed against Eve."""
+    trusted light; False: learned from the data, and nothing is claimed against Eve. ticks_ps:
+    resolution of Alice's and Bob's tagger. quiet_time_ps: after it all detectors of a station are
+    as calibrated again."""
 
     alice: Mapping[str, DetectorConstants]
     bob: Mapping[str, DetectorConstants]
     digest: str
     claimed: bool = True
+    ticks_ps: tuple[float, float] = (1.0, 1.0)
+    quiet_time_ps: int = 0
 
     def station(self, role: str) -> Mapping[str, DetectorConstants]:
         return {"alice": self.alice, "bob": self.bob}[role]
@@ -50,7 +54,15 @@ class BenchConstants:
             {letter: DetectorConstants(**found[side][letter]) for letter in LETTERS}
             for side in ("alice", "bob")
         ]
-        return cls(sides[0], sides[1], str(found["digest"]), bool(found["claimed"]))
+        alice_ps, bob_ps = (float(tick) for tick in found["ticks_ps"])
+        return cls(
+            sides[0],
+            sides[1],
+            str(found["digest"]),
+            bool(found["claimed"]),
+            (alice_ps, bob_ps),
+            int(found["quiet_time_ps"]),
+        )
 
     def delays_ps(self, role: str) -> dict[str, int]:
         return {letter: d.delay_ps for letter, d in self.station(role).items()}
@@ -61,14 +73,16 @@ def constants_of(
     bob: Mapping[str, DetectorConstants],
     *,
     claimed: bool,
+    ticks_ps: tuple[float, float] = (1.0, 1.0),
 ) -> BenchConstants:
     """With the digest of their own values."""
     values = [[dataclasses.asdict(side[c]) for c in LETTERS] for side in (alice, bob)]
-    text = json.dumps([values, claimed], sort_keys=True)
-    return BenchConstants(alice, bob, hashlib.sha256(text.encode()).hexdigest(), claimed)
+    text = json.dumps([values, claimed, ticks_ps], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return BenchConstants(alice, bob, digest, claimed, ticks_ps)
 
 
-def ideal(*, claimed: bool = True) -> BenchConstants:
+def ideal(*, claimed: bool = True, ticks_ps: tuple[float, float] = (1.0, 1.0)) -> BenchConstants:
     """No delays, equal detectors: for simulations."""
     same = {letter: DetectorConstants() for letter in LETTERS}
-    return constants_of(same, same, claimed=claimed)
+    return constants_of(same, same, claimed=claimed, ticks_ps=ticks_ps)

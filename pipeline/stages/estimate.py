@@ -60,6 +60,6 @@ def key_balanced(parameters: AgreedParameters, bench: BenchConstants, ones: int,
     return least / (1 + least) - slack <= ones / n <= most / (1 + most) + slack
 
 
-def few_multi_clicks(parameters: AgreedParameters, multi_clicks: int, events: int) -> bool:
-    """The private check of a side's own multi-click events."""
-    return multi_clicks <= parameters.multi_click_limit * events
+def few_multi_clicks(parameters: AgreedParameters, multi_clicks: int, pairs: int) -> bool:
+    """The private check of a side's paired events with a further click in the quiet time."""
+    return multi_clicks <= parameters.multi_click_limit * pairs

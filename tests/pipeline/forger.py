@@ -73,6 +73,6 @@ def lasting(node: Node) -> str:
         "provenance": str(session.provenance),
         "parameters": node.parameters.as_dict(),
         "bench": session._setup.bench.as_dict(),
-        "delays": session._tags.buffer._delays if session._tags._buffer else {},
+        "times": repr(session._tags.times),
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()

@@ -80,10 +80,10 @@ def nodes(wire: Wire) -> tuple[Node, Node]:
 
 
 def time_coded_light() -> tuple[list[TagBlock], list[TagBlock]]:
-    """HH/VV at +1.14 ns, DD/AA at -1.14 ns, fillers at 0; the fillers alone at first."""
+    """HH/VV at +5.7 ns, DD/AA at -5.7 ns, fillers at 0; the fillers alone at first."""
     rng = np.random.default_rng(7)
     light = fillers(rng, 15_000, 0, 2)
-    for basis, shift in ((0, 1_140.0), (1, -1_140.0)):
+    for basis, shift in ((0, 5_700.0), (1, -5_700.0)):
         light = light + product(rng, 15_000, 0.8, 2, basis, shift)
     return tags(rng, light, 2.0)
 
@@ -96,7 +96,7 @@ def test_c2_light_alone_does_not_decide_what_coincides() -> None:
 
 def test_c2_with_delays_that_were_learned_from_eve_the_key_is_hers() -> None:
     """The rule removed: what phase 1 had taught both sides, at the time of the finding."""
-    learned = bench_with(alice=(-575, -575, 575, 575), bob=(575, 575, -575, -575))
+    learned = bench_with(alice=(-2875, -2875, 2875, 2875), bob=(2875, 2875, -2875, -2875))
     alice, bob = nodes(run_tags(time_coded_light(), constants=learned))
     assert keys(alice) == keys(bob) != {}
     good = next(r for r in alice.reports if r.abort is None)
@@ -241,7 +241,8 @@ HARM = [
     (Figures, {"body": b'{"clock_offset_s":"' + b"x" * 3000 + b'"}'}),
     (Announcement, {"body": bytes(8 << 20)}),
     (Announcement, {"body": bytes([1, 1, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]) + bytes(1 << 20)}),
-    (Announcement, {"n_lost": 65535}),
+    (Announcement, {"end_ps": (1 << 63) - 1}),
+    (Announcement, {"end_ps": -(1 << 63)}),
 ]
 
 

@@ -140,9 +140,8 @@ def test_c1_no_message_reaches_the_delays() -> None:
     wire.connect()
     feed(wire, SHORT, end=False)
     for node in (alice, bob):
-        buffer = node.session._tags.buffer
-        assert not hasattr(buffer, "set_delays")
-        assert buffer._delays == node.constants.delays_ps(str(node.role))
+        assert not hasattr(node.session._tags.buffer, "set_delays")
+        assert node.session._setup.bench == node.constants
 
 
 def test_c1_h4_handlers_cannot_reach_what_lasts() -> None:

@@ -65,7 +65,7 @@ class AliceDistilling(Distilling):
         split = len(message.body) - test_bytes
         if message.test_bits != k or message.disclosed != len(sifted.open_basis) or split < 0:
             raise ProtocolError("malformed_message", "the disclosed bits have another number")
-        bob = OpenSide.unpack(message.body[:split], sifted.open_basis, self.closed.step_ps)
+        bob = OpenSide.unpack(message.body[:split], sifted.open_basis, 0)
         told = message.body[split:]
         unpack_bits(k, told)
         self.block.test_errors = count_errors(sifted.test.disclose(), told)

@@ -69,7 +69,7 @@ class BobDistilling(Distilling):
             self.abort(reason)
             return
         k = len(sifted.test)
-        body = sifted.open.pack(step) + sifted.test.disclose()
+        body = sifted.open.pack_detectors() + sifted.test.disclose()
         self.view.say(Disclosure(self.block.block, message.disclosed, k, body))
         self._expected = (Estimate, AbortBlock)
 

@@ -10,15 +10,15 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
 from photonlink.pipeline.stages.events import Basis
-from photonlink.pipeline.stages.sift import SiftParameters
+from photonlink.pipeline.stages.quiet import TimeRule
 from photonlink.pipeline.stages.window import Bools, Int64s, Uint8s
 
 _MOST = 127  # steps, of a signed byte
 
 
-def disclosure_step_ps(sift: SiftParameters) -> int:
+def disclosure_step_ps(times: TimeRule) -> int:
     """Step of disclosed times: a signed byte of them reaches over window and grid."""
-    return max(1, -(-(sift.window_ps + sift.bin_ps) // _MOST))
+    return max(1, -(-(times.window_ps + (1 << times.grid_bits)) // _MOST))
 
 
 def pack_bits(bits: Uint8s | Bools) -> bytes:
@@ -49,22 +49,27 @@ class OpenSide:
         steps = np.clip(np.round(offset_ps / step_ps), -_MOST, _MOST)
         return cls(detector, steps.astype(np.int64) * step_ps)
 
+    def pack_detectors(self) -> bytes:
+        return pack_bits(self.detector & np.uint8(1))
+
     def pack(self, step_ps: int) -> bytes:
-        return (
-            pack_bits(self.detector & np.uint8(1))
-            + (self.offset_ps // step_ps).astype(np.int8).tobytes()
-        )
+        """Detectors and times."""
+        steps = (self.offset_ps // step_ps).astype(np.int8)
+        return self.pack_detectors() + steps.tobytes()
 
     @classmethod
     def unpack(cls, body: bytes, own_basis: Uint8s, step_ps: int) -> OpenSide:
-        """``own_basis``: of the receiver, for these pairs; the peer's is the other one."""
+        """``own_basis``: of the receiver, for these pairs; the peer's is the other one. step_ps 0:
+        without times, which were announced as they are."""
         n = len(own_basis)
         flags = (n + 7) // 8
-        if len(body) != flags + n:
+        if len(body) != flags + (n if step_ps else 0):
             raise ProtocolError("malformed_message", f"{n} disclosed events in {len(body)} bytes")
         bit = unpack_bits(n, body[:flags])
-        steps = np.frombuffer(body[flags:], np.int8)
         detector = ((1 - own_basis) << 1 | bit).astype(np.uint8)
+        if not step_ps:
+            return cls(detector, np.zeros(n, np.int64))
+        steps = np.frombuffer(body[flags:], np.int8)
         return cls(detector, steps.astype(np.int64) * step_ps)
 
 

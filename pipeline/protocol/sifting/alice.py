@@ -7,7 +7,8 @@ from collections import deque
 
 import numpy as np
 
-from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.native.base import NativeArgumentError, NativeDataError
+from photonlink.pipeline.native.quiet import Slot, announced_events, announced_times
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import (
     Acquisition,
@@ -20,16 +21,10 @@ from photonlink.pipeline.protocol.sifting.clockfinder import Announced, ClockFin
 from photonlink.pipeline.protocol.sifting.figures import CoincidenceFigures
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.protocol.sifting.peer_taggers import pack_bitmap
-from photonlink.pipeline.protocol.sifting.shared import Sifting, unpack_intervals
+from photonlink.pipeline.protocol.sifting.shared import Sifting
 from photonlink.pipeline.protocol.tentative import Tentative
-from photonlink.pipeline.stages.sift import (
-    AnnouncementError,
-    Matches,
-    decode_announcement,
-    decode_calibration,
-    match,
-)
-from photonlink.pipeline.stages.window import EventWindow, Int64s, Interval
+from photonlink.pipeline.stages.sift import MAX_BURST, MAX_EVENTS_PER_S
+from photonlink.pipeline.stages.window import Interval
 
 NONCE_BYTES = 8
 PS = 10**12
@@ -77,8 +72,7 @@ class AliceSifting(Sifting):
         return self.view.now_s - self._outstanding[0][1] > self.view.limits.answer_s
 
     def start(self, alice: Acquisition, bob: Acquisition) -> None:
-        assert self.sift is not None  # noqa: S101 - set by the caller
-        self.clock = ClockFinder(self.view, self.sift, alice, bob)
+        self.clock = ClockFinder(self.view, self.tags.times.sigma_ps, alice, bob)
         self._next_ps = bob.start_ps
         self._done_ps = alice.start_ps
 
@@ -123,61 +117,61 @@ class AliceSifting(Sifting):
         if not self._outstanding or self._outstanding[0][0].slot != message.slot:
             raise ProtocolError("malformed_message", f"slot {message.slot} was not asked for")
         request, _ = self._outstanding.popleft()
-        if message.kind != request.kind:
-            raise ProtocolError("malformed_message", "an announcement of another kind")
-        lost, body = unpack_intervals(message.n_lost, message.body)
-        try:
-            if request.kind == IntervalKind.KEY:
-                self._on_key(request, lost, body)
-            else:
-                self._on_acquire(request, body)
-        except AnnouncementError as error:
-            raise ProtocolError("malformed_message", error.what) from error
+        early = message.end_ps < request.end_ps
+        if (
+            message.kind != request.kind
+            or not request.start_ps <= message.end_ps <= request.end_ps
+            or (early and bool(message.body) and message.end_ps == request.start_ps)
+        ):
+            raise ProtocolError("malformed_message", "an announcement of something else")
+        slot = self.times.slot(request.start_ps, message.end_ps)
+        if message.end_ps == request.start_ps:
+            self._on_nothing(request)
+        else:
+            try:
+                self._on_slot(request, slot, message.body)
+            except (NativeDataError, NativeArgumentError) as error:
+                text = "what no station announces for this slot"
+                raise ProtocolError("malformed_message", text) from error
         self.pump()
 
-    def _on_key(self, request: Request, lost: tuple[Interval, ...], body: bytes) -> None:
-        assert self.sift is not None  # noqa: S101 - set when the clock was
+    def _on_nothing(self, request: Request) -> None:
+        """Bob's input ended before this slot began."""
+        if request.kind == IntervalKind.KEY:
+            self.view.say(Paired(request.slot, 0, b""))
+            self.rule.slot(request.start_ps, request.start_ps, self.row.total)
+
+    def _on_slot(self, request: Request, slot: Slot, body: bytes) -> None:
         assert self.clock is not None  # noqa: S101 - requests go out only with it
-        start, end = request.start_ps, request.end_ps
-        times = decode_announcement(body, start, end, self.sift.bin_ps)
-        window = self._own_window(start, end)
-        self.clock.track(window.time_ps, times)
-        kept = np.empty(0, np.int64)
+        most = MAX_EVENTS_PER_S * (slot.end_ps - slot.start_ps) / PS + MAX_BURST
+        if announced_events(body, slot) > most:
+            raise ProtocolError("malformed_message", "no tagger makes so many events")
+        if request.kind == IntervalKind.ACQUIRE:
+            times = announced_times(body, slot)
+            self.clock.collect(Announced(slot.start_ps, slot.end_ps, times))
+            self._try_clock()
+        else:
+            self._on_key(request, slot, body)
+
+    def _on_key(self, request: Request, slot: Slot, body: bytes) -> None:
+        """Pair by the clock that earlier slots have told; this one moves later slots only."""
+        assert self.clock is not None  # noqa: S101 - requests go out only with it
+        kept, announced = np.empty(0, np.int64), announced_events(body, slot)
         if self.clock.locked:
-            found = self._match(window, times, lost)
-            kept = found.bob_index
-            own = found.alice_index
-            bits = self.buffer.take_bits(own) if len(own) else SecretBits(0)
-            self.row.append(
-                bits,
-                window.basis[own - window.first],
-                -found.residual_ps,
-                len(window),
-                window.multi_clicks,
-            )
-            self.figures.slot((end - start) / PS, found)
-        self._drop_own(window.end_ps)
-        self.view.say(Paired(request.slot, len(times), pack_bitmap(len(times), kept)))
-        self.rule.slot(start, end, self.row.total)
+            clock = self.clock.slot_clock(slot)
+            found = self.buffer.pairs(body, slot, clock, track_ps=3 * self.times.window_ps)
+            kept = found.announced_index
+            end = min(self.clock.to_alice(slot.end_ps), self.buffer.horizon_ps)
+            first, n = self.buffer.indices(min(self._done_ps, end), end)
+            own_ps = self.buffer.times_ps(first, n)
+            self.keep(found.own_index, -found.residual_ps, n)
+            self.figures.slot((slot.end_ps - slot.start_ps) / PS, found)
+            self.clock.track(own_ps, announced_times(body, slot))
+            self._drop_own(end)
+        self.view.say(Paired(request.slot, announced, pack_bitmap(announced, kept)))
+        self.rule.slot(slot.start_ps, slot.end_ps, self.row.total)
         if self.rule.closed_at is not None:
             self.paused = True
-
-    def _match(self, window: EventWindow, times: Int64s, lost: tuple[Interval, ...]) -> Matches:
-        assert self.sift is not None  # noqa: S101 - set when the clock was
-        assert self.clock is not None  # noqa: S101 - requests go out only with it
-        edges = self.clock.all_to_alice(np.array(lost, np.int64).reshape(-1)).reshape(-1, 2)
-        lost_here = tuple((int(low), int(high)) for low, high in edges)
-        return match(
-            window, self.clock.all_to_alice(times), self.sift.window_ps, bob_lost=lost_here
-        )
-
-    def _on_acquire(self, request: Request, body: bytes) -> None:
-        """Full times, of events that are spent: for the first lock of the clock only."""
-        assert self.clock is not None  # noqa: S101 - requests go out only with it
-        start, end = request.start_ps, request.end_ps
-        times, _ = decode_calibration(body, start, end)
-        self.clock.collect(Announced(start, end, times))
-        self._try_clock()
 
     def _try_clock(self) -> None:
         assert self.clock is not None  # noqa: S101 - checked by the callers
@@ -185,17 +179,9 @@ class AliceSifting(Sifting):
             return
         self._drop_own(min(self.clock.to_alice(self._next_ps), self.buffer.horizon_ps))
 
-    def _own_window(self, start_ps: int, end_ps: int) -> EventWindow:
-        """Bob's slot in Alice's clock, without what an earlier slot has used."""
-        assert self.clock is not None  # noqa: S101 - requests go out only with it
-        horizon = self.buffer.horizon_ps
-        low = max(self.clock.to_alice(start_ps), self._done_ps)
-        high = max(min(self.clock.to_alice(end_ps), horizon), low)
-        return self.buffer.window(min(low, horizon), min(high, horizon))
-
     def _drop_own(self, before_ps: int) -> None:
         self._done_ps = max(self._done_ps, before_ps)
-        self.buffer.discard_before(self._done_ps)
+        self.tags.discard_before(self._done_ps)
 
     def void(self) -> None:
         super().void()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photonlink.pipeline.native.quiet import Slot, SlotClock
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.peer_taggers import HINT_TOLERANCE_S, hints_ps
 from photonlink.pipeline.protocol.tentative import Tentative
@@ -17,8 +18,7 @@ from photonlink.pipeline.stages.clock.recovery import (
     ClockRecovery,
     NoLock,
 )
-from photonlink.pipeline.stages.events import EventBuffer
-from photonlink.pipeline.stages.sift import SiftParameters
+from photonlink.pipeline.stages.quiet import QuietBuffer
 from photonlink.pipeline.stages.window import Int64s, Interval
 
 PS = 10**12
@@ -26,6 +26,7 @@ _TOLERANCE_PS = round(HINT_TOLERANCE_S * PS)
 _MARGIN_PS = 10**9  # clock error and detector delays never reach this far
 _ATTEMPTS_PS = tuple(round(s * PS) for s in (1.0, 2.0, 3.5, 5.0))
 _SLIDE_PS = 5 * PS // 2
+_EARLIEST_PS = -(1 << 61)
 _MAX_COLLECTED = 1 << 23  # events
 
 
@@ -58,10 +59,10 @@ class ClockFinder:
     """Finds, tracks and finds again. ``locked``: key slots may be asked for."""
 
     def __init__(
-        self, view: Tentative, sift: SiftParameters, alice: Acquisition, bob: Acquisition
+        self, view: Tentative, sigma_ps: float, alice: Acquisition, bob: Acquisition
     ) -> None:
         self._view = view
-        parameters = ClockParameters(sigma_ps=sift.sigma_ps)
+        parameters = ClockParameters(sigma_ps=sigma_ps)
         self._hints = hints_ps(alice, bob)
         self._tries = [
             Try(ClockRecovery(parameters, hint_offset_s=h / PS, alice_start_ps=0))
@@ -88,6 +89,12 @@ class ClockFinder:
     def to_alice(self, bob_ps: int) -> int:
         return int(self.all_to_alice(np.array([bob_ps], np.int64))[0])
 
+    def slot_clock(self, slot: Slot) -> SlotClock:
+        """Where a slot lies in Alice's clock, by what earlier slots have told."""
+        start, end = slot.start_ps, slot.end_ps
+        first, last = start - self.to_alice(start), end - self.to_alice(end)
+        return SlotClock(first, (last - first) / max(end - start, 1))
+
     def recorded_until(self, horizon_ps: int, *, ended: bool) -> int:
         """Bob's time up to which Alice has recorded all that could pair.
 
@@ -109,7 +116,7 @@ class ClockFinder:
         while sum(len(d.time_ps) for d in self._data) > _MAX_COLLECTED and len(self._data) > 1:
             self._data.popleft()
 
-    def attempt(self, buffer: EventBuffer, *, ended: bool) -> bool:
+    def attempt(self, buffer: QuietBuffer, *, ended: bool) -> bool:
         """Try to lock when there is enough new data. True: locked just now.
 
         ``ended``: nothing more will come; everything there is gets one last try.
@@ -155,7 +162,7 @@ class ClockFinder:
     def _acquire(
         self,
         clock: ClockRecovery,
-        buffer: EventBuffer,
+        buffer: QuietBuffer,
         slots: Sequence[Announced],
         *,
         explain: bool,
@@ -165,9 +172,9 @@ class ClockFinder:
         high = min(high, buffer.horizon_ps)
         if high <= low:
             return "no_common_time"
-        own = buffer.window(low, high)
+        own_ps = buffer.times_ps(*buffer.indices(max(low, _EARLIEST_PS), high))
         bob_ps = np.concatenate([d.time_ps for d in slots])
-        result = clock.acquire(own.time_ps, bob_ps, explain=explain)
+        result = clock.acquire(own_ps, bob_ps, explain=explain)
         if isinstance(result, NoLock):
             return result.reason
         self._clock = clock
@@ -175,7 +182,7 @@ class ClockFinder:
         self._view.clear_alarm("clock_lost")
         return None
 
-    def _forget(self, buffer: EventBuffer) -> None:
+    def _forget(self, buffer: QuietBuffer) -> None:
         """Slots that no hint will look at again, and Alice's events that could pair with them."""
         since = min(one.since_ps for one in self._tries)
         while self._data and self._data[0].start_ps < since:

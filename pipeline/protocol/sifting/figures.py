@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from photonlink.pipeline.stages.sift import Matches
+import numpy as np
+
+from photonlink.pipeline.native.quiet import COUNTED, AnnouncedPairs
 
 _SLOTS = 50
 
@@ -23,8 +25,16 @@ class CoincidenceFigures:
     def __init__(self) -> None:
         self._slots: deque[_Slot] = deque(maxlen=_SLOTS)
 
-    def slot(self, seconds: float, found: Matches) -> None:
-        self._slots.append(_Slot(seconds, found.coincidences, found.accidentals))
+    def slot(self, seconds: float, found: AnnouncedPairs) -> None:
+        """Accidentals from residuals between one and three windows, of the events counted."""
+        histogram = found.histogram.astype(np.float64)
+        bins = len(histogram)
+        at = np.abs(np.arange(bins) - bins / 2) / (bins / 2)  # of the reach, three windows
+        outside = histogram[at > 0.4]
+        inside = bins / 3
+        share = found.announced / max(min(found.announced, COUNTED), 1)
+        chance = float(outside.mean()) * inside * share if len(outside) else 0.0
+        self._slots.append(_Slot(seconds, len(found.own_index), round(chance)))
 
     def show(self) -> dict[str, float | None]:
         """By the names of LinkState."""

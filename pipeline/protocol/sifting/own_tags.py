@@ -1,19 +1,24 @@
 """A node's own tags, over any number of connections: its own light, no word of the peer's.
 
-Sifting reads windows and spends events; delays and detector map are fixed from the start.
+Sifting reads public times and spends events; delays, noise and quiet rule are fixed from the start.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from photonlink.hal.tags import Provenance, TagBlock
+from photonlink.pipeline.native.quiet import SEED_BYTES
 from photonlink.pipeline.protocol.setup import SessionSetup
 from photonlink.pipeline.protocol.sifting.peer_taggers import AcquisitionOrigin
-from photonlink.pipeline.stages.events import EventBuffer, EventBufferError
+from photonlink.pipeline.stages.agreed_times import agreed_times
+from photonlink.pipeline.stages.events import EventBufferError
+from photonlink.pipeline.stages.quiet import QuietBuffer
+from photonlink.pipeline.stages.window import LETTERS
 
-MULTI_CLICK_WINDOW_PS = 3_000  # clicks of several detectors this near are one event
 IDLE_KEEP_PS = 5 * 10**12  # of own tags while no session runs
+_RATE_SPAN_PS = 2 * 10**12  # rates are averages over about this much
 
 
 class OwnTags:
@@ -21,24 +26,28 @@ class OwnTags:
 
     def __init__(self, setup: SessionSetup, randomness: Callable[[int], bytes]) -> None:
         self._setup, self._randomness = setup, randomness
+        self.times = agreed_times(setup.parameters, setup.bench)
         self.started: AcquisitionOrigin | None = None
         self.first_ps: int | None = None
         self.ended = False
         self.provenance = Provenance.REAL
-        self._buffer: EventBuffer | None = None
+        self._buffer: QuietBuffer | None = None
+        self._forgotten_ps = -(1 << 61)
+        self._history: deque[tuple[int, tuple[int, ...]]] = deque()
 
     def start(self, started: AcquisitionOrigin) -> None:
         """Time zero has moved: nothing of what was recorded before fits any more."""
         self.close()
-        setup, resolution = self._setup, max(started.resolution_ps, 1.0)
-        self._buffer = EventBuffer(
+        setup = self._setup
+        self._buffer = QuietBuffer(
             setup.detector_map,
-            multi_click_window_ps=max(MULTI_CLICK_WINDOW_PS, round(2 * resolution)),
-            randomness=self._randomness,
+            self.times.rule,
             delay_ps=setup.bench.delays_ps(str(setup.role)),
-            resolution_ps=0 if setup.is_alice else None,  # only Bob announces times
+            seed=self._randomness(SEED_BYTES),
         )
         self.started, self.first_ps, self.ended = started, None, False
+        self._forgotten_ps = -(1 << 61)
+        self._history.clear()
 
     def add(self, block: TagBlock, *, idle: bool) -> None:
         """Take a block of own tags (it is wiped). ``idle``: no session runs that could use it."""
@@ -48,11 +57,14 @@ class OwnTags:
             self.first_ps = block.start_ps
         self.provenance = block.provenance
         self.buffer.add(block)
+        self._history.append((block.end_ps, self.buffer.counts.clicks))
+        while len(self._history) > 2 and block.end_ps - self._history[1][0] >= _RATE_SPAN_PS:
+            self._history.popleft()
         if idle:
-            self.buffer.discard_before(self.buffer.horizon_ps - IDLE_KEEP_PS)
+            self.discard_before(self.buffer.horizon_ps - IDLE_KEEP_PS)
 
     @property
-    def buffer(self) -> EventBuffer:
+    def buffer(self) -> QuietBuffer:
         if self._buffer is None:
             raise EventBufferError("no acquisition is running here")
         return self._buffer
@@ -60,15 +72,33 @@ class OwnTags:
     @property
     def from_ps(self) -> int | None:
         """Events from here on may still be announced; None before the first tag."""
-        if self.first_ps is None:
-            return None
-        lost = self.buffer.lost(-(1 << 61), -(1 << 61) + 1)
-        return max(self.first_ps, lost[0][1] if lost else -(1 << 61))
+        return None if self.first_ps is None else max(self.first_ps, self._forgotten_ps)
+
+    def discard_before(self, time_ps: int) -> None:
+        """Spent, or never to be announced."""
+        if time_ps > self._forgotten_ps:
+            self._forgotten_ps = time_ps
+            self.buffer.discard_before(time_ps)
 
     def forget(self) -> None:
         """All that is recorded is never announced: it was, or its rates were on show."""
         if self._buffer is not None and self.first_ps is not None:
-            self._buffer.discard_before(self._buffer.horizon_ps)
+            self.discard_before(self._buffer.horizon_ps)
+
+    # ---- for displays while no session runs ----
+    def rates_hz(self) -> dict[str, float]:
+        """Clicks per second of every detector, over about the last two seconds."""
+        if len(self._history) < 2:
+            return {}
+        (start, before), (end, now) = self._history[0], self._history[-1]
+        seconds = max(end - start, 1) * 1e-12
+        return {
+            letter: (b - a) / seconds for letter, a, b in zip(LETTERS, before, now, strict=True)
+        }
+
+    def multi_click_fraction(self) -> float:
+        counts = self.buffer.counts
+        return (counts.multi_same + counts.multi_cross) / max(counts.events, 1)
 
     def close(self) -> None:
         if self._buffer is not None:

@@ -1,0 +1,41 @@
+"""The rule about times that both ends derive from what they agreed: parameters and calibration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from photonlink.pipeline.native.quiet import MAX_GRID_BITS, MAX_TAILS
+from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.bench_constants import BenchConstants
+from photonlink.pipeline.stages.quiet import TimeRule, noise_bound_ps, quiet_length_ps
+from photonlink.pipeline.stages.sift import coincidence_parameters
+
+EVENTS = 1e8  # of a station in a block, at most, for the bounds below
+SHARE = 0.01  # of eps_sec for each of the four: cut and quiet time at both stations
+_WINDOW_SCALES = 5  # of the noise: the sum of both stations' lies beyond in 2.4 %
+_COARSEST_PS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedTimes:
+    """rule: noise, quiet time, window, grid. sigma_ps: expected standard deviation of residuals."""
+
+    rule: TimeRule
+    sigma_ps: float
+
+
+def agreed_times(parameters: AgreedParameters, bench: BenchConstants) -> AgreedTimes:
+    """Raises TimeRuleError for parameters that contradict each other."""
+    p, (alice_ps, bob_ps) = parameters, bench.ticks_ps
+    bare = coincidence_parameters(alice_ps, bob_ps, p.jitter_ps, p.jitter_ps)
+    delta, scale = SHARE * p.eps_sec, p.noise_ps
+    window = round(p.window_ps / 2) or bare.window_ps + _WINDOW_SCALES * scale
+    finest = max(scale / 2, bare.bin_ps, _COARSEST_PS)
+    grid_bits = min(math.floor(math.log2(finest)), MAX_GRID_BITS)
+    bound = min(noise_bound_ps(scale, EVENTS, delta), MAX_TAILS * scale) if scale else 0
+    no_second_candidate = math.ceil((2 * window + (1 << grid_bits)) * (1 + 1e-4)) + 1
+    veto = bench.quiet_time_ps if p.enforce_quiet_time else 0
+    quiet = max(quiet_length_ps(veto, scale, EVENTS, delta), no_second_candidate)
+    rule = TimeRule(scale, bound, quiet, window, grid_bits)
+    return AgreedTimes(rule, math.hypot(bare.sigma_ps, 2 * scale))
