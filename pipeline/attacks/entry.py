@@ -28,9 +28,12 @@ EFFICIENCY = (0.98, 1.02)
 
 
 def calibrated(
-    alice_ps: tuple[float, ...] = (0, 0, 0, 0), bob_ps: tuple[float, ...] = (0, 0, 0, 0)
+    alice_ps: tuple[float, ...] = (0, 0, 0, 0),
+    bob_ps: tuple[float, ...] = (0, 0, 0, 0),
+    quiet_time_ps: float = 0,
 ) -> BenchConstants:
-    """The constants of these receivers: delays of H, V, D, A."""
+    """The constants of these receivers: delays of H, V, D, A, and the time after which all of them
+    are alive again."""
     sides = [
         {
             letter: DetectorConstants(round(delay), UNCERTAINTY_PS, *EFFICIENCY)
@@ -38,7 +41,7 @@ def calibrated(
         }
         for delays in (alice_ps, bob_ps)
     ]
-    return constants_of(sides[0], sides[1], claimed=True)
+    return constants_of(sides[0], sides[1], claimed=True, quiet_time_ps=round(quiet_time_ps))
 
 
 class Knowing:

@@ -93,6 +93,11 @@ def _dead(p: Parameters) -> Parameters:
     return {"bob_efficiency": [1, p["efficiency"], 1, 1]}
 
 
+def _slow(p: Parameters) -> BenchConstants:
+    """The calibration knows how long a detector is dead."""
+    return calibrated(quiet_time_ps=p["dead_time_ps"])
+
+
 def _fake_calibration(p: Parameters) -> Parameters:
     return {"phases": [_phase("by_basis", 1.0, hv_ps=p["use_ps"], da_ps=-p["use_ps"])]}
 
@@ -164,13 +169,15 @@ ATTACKS: tuple[AttackEntry, ...] = (
         "dead_time", ("M7",), "a pulse before each photon leaves one detector alive",
         defaults={"share": 0.2, "lead_ps": 1e6, "photons": 200.0, "dead_time_ps": 2e6,
                   "start_s": 0.0},
-        light=_dead_time, draw=_uniform(share=(0.01, 1), photons=(5, 500), lead_ps=(5e4, 1.9e6)),
+        light=_dead_time, bench=_slow,
+        draw=_uniform(share=(0.01, 1), photons=(5, 500), lead_ps=(5e4, 1.9e6)),
     ),
     AttackEntry(
         "echo", ("M7",), "pulses after each photon, whose clicks prolong a veto if the bit was 1",
         defaults={"share": 0.2, "veto_ps": 50_000.0, "photons": 200.0, "dead_time_ps": 40_000.0,
                   "start_s": 0.0},
-        light=_echo, knowing=Knowing.PROBES, draw=_uniform(share=(0.01, 1), photons=(5, 500)),
+        light=_echo, bench=_slow, knowing=Knowing.PROBES,
+        draw=_uniform(share=(0.01, 1), photons=(5, 500)),
     ),
     AttackEntry(
         "sparse_light", ("C4",), "so few pairs that public figures could tell each outcome",
@@ -206,7 +213,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
         "fake_calibration", (), "the calibration was measured with Eve's light, then as C2",
         in_model=False, assumption=TRUSTED_LIGHT,
         watched="the operator's name stands in the file; nothing afterwards can tell",
-        defaults={"use_ps": 1140.0}, light=_fake_calibration, bench=_faked,
+        defaults={"use_ps": 5700.0}, light=_fake_calibration, bench=_faked,
     ),
     AttackEntry(
         "stuck_random_source", (), "a node's random bytes repeat",

@@ -33,6 +33,7 @@ from photonlink.pipeline.attacks.transcript import (
 )
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.setup import Role
+from photonlink.pipeline.stages.bench_constants import BenchConstants
 
 ATTACKS: dict[str, AttackEntry] = {a.name: a for a in (*on_light.ATTACKS, *on_line.ATTACKS)}
 NEAR_PS = 10_000  # of a time to her record: pairs lie 50 us apart
@@ -55,8 +56,8 @@ def _played(attack: AttackEntry, p: Parameters, seed: int) -> AttackOutcome:
     light = make_light(attack.request(p, seed))
     if attack.edit is not None:
         light = attack.edit(light, p)
-    transcript = WireTranscript(AGREED)
-    line = _line(attack, p, transcript, seed)
+    bench = attack.bench(p) if attack.bench else calibrated()
+    line = _line(attack, p, bench, seed)
     try:
         line.play(light.blocks(), attack.step(p) if attack.step else None)
         return _judged(attack, p, light, line)
@@ -66,8 +67,8 @@ def _played(attack: AttackEntry, p: Parameters, seed: int) -> AttackOutcome:
             end.psk.close()
 
 
-def _line(attack: AttackEntry, p: Parameters, transcript: WireTranscript, seed: int) -> Line:
-    bench = attack.bench(p) if attack.bench else calibrated()
+def _line(attack: AttackEntry, p: Parameters, bench: BenchConstants, seed: int) -> Line:
+    transcript = WireTranscript(AGREED, bench)
     psk = PreSharedKey.generate(PSK_BYTES)
     ends = [
         LinkEnd(

@@ -16,12 +16,12 @@ import numpy.typing as npt
 from photonlink.pipeline.attacks.oracle import Bits, linear_map
 from photonlink.pipeline.native.cascade import CascadeAlice
 from photonlink.pipeline.native.hashing import toeplitz_modified, verification_hash
+from photonlink.pipeline.native.quiet import announced_times
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, MAC_BYTES
 from photonlink.pipeline.protocol.messages import (
     STRANGERS,
     AbortBlock,
-    Acquisition,
     Amplify,
     Announcement,
     BlockBases,
@@ -38,11 +38,10 @@ from photonlink.pipeline.protocol.messages import (
     Verify,
     decode,
 )
-from photonlink.pipeline.protocol.sifting.peer_taggers import sift_parameters
-from photonlink.pipeline.protocol.sifting.shared import unpack_intervals
 from photonlink.pipeline.stages import verify
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.sift import decode_announcement
+from photonlink.pipeline.stages.agreed_times import agreed_times
+from photonlink.pipeline.stages.bench_constants import BenchConstants
 
 Times = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.uint8]
@@ -86,15 +85,14 @@ class ObservedBlock:
 class WireTranscript:
     """Feed it every frame that passes on the line, in order, from either end."""
 
-    def __init__(self, parameters: AgreedParameters) -> None:
+    def __init__(self, parameters: AgreedParameters, bench: BenchConstants) -> None:
         self._parameters = parameters
+        self._rule = agreed_times(parameters, bench).rule
         self.blocks: list[ObservedBlock] = []
         self.announced_ps: list[Times] = []
-        self.window_ps = 0
+        self.window_ps = self._rule.window_ps
         self._requests: dict[int, Request] = {}
         self._announced: dict[int, Times] = {}
-        self._acquisitions: list[Acquisition] = []
-        self._bin_ps = 0
         self._row = np.empty(0, np.int64)
         self._open: ObservedBlock | None = None
 
@@ -103,8 +101,6 @@ class WireTranscript:
         message = message_of(frame)
         if isinstance(message, Hello) and sender == "alice":
             self._begin()
-        elif isinstance(message, Acquisition):
-            self._on_acquisition(message)
         elif isinstance(message, Request):
             self._requests[message.slot] = message
         elif isinstance(message, Announcement):
@@ -119,20 +115,13 @@ class WireTranscript:
     def _begin(self) -> None:
         """A new connection: what the last one said of pairs is void."""
         self._requests, self._announced = {}, {}
-        self._acquisitions, self._row, self._open = [], np.empty(0, np.int64), None
-
-    def _on_acquisition(self, message: Acquisition) -> None:
-        self._acquisitions.append(message)
-        if len(self._acquisitions) == 2:
-            sift = sift_parameters(self._parameters, *self._acquisitions)
-            self._bin_ps, self.window_ps = sift.bin_ps, sift.window_ps
+        self._row, self._open = np.empty(0, np.int64), None
 
     def _on_announcement(self, message: Announcement) -> None:
         request = self._requests.pop(message.slot)
-        if message.kind != IntervalKind.KEY:
+        if message.kind != IntervalKind.KEY or message.end_ps <= request.start_ps:
             return
-        _, body = unpack_intervals(message.n_lost, message.body)
-        times = decode_announcement(body, request.start_ps, request.end_ps, self._bin_ps)
+        times = announced_times(message.body, self._rule.slot(request.start_ps, message.end_ps))
         self._announced[message.slot] = times
         self.announced_ps.append(times)
 

@@ -1,6 +1,4 @@
-"""No node uses this yet: protocol version 2 takes it.
-
-Events by the quiet rule on noised times (pipeline/core/{noise,quiet,announce}.c)."""
+"""Events by the quiet rule on noised times (pipeline/core/{noise,quiet,announce}.c)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from photonlink.pipeline.keys.policy import least_real
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
 from photonlink.pipeline.protocol.channel import authentication
-from photonlink.pipeline.protocol.channel.authentication import Covered, Transcript
+from photonlink.pipeline.protocol.channel.authentication import Covered, LineHashes
 from photonlink.pipeline.protocol.channel.claims import MAX_DAMAGED, LedgerClaim
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, ProtocolError
 from photonlink.pipeline.protocol.lasting import IN_DOUBT, KeptBlock, Lasting, Verified
@@ -76,7 +76,7 @@ class AnsweredBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BlockOutcome:
     """A block is over: released (abort None) or burnt. account None: of an earlier process."""
 
     account: BlockAccount | None
@@ -142,7 +142,7 @@ class Commitment:
             return "pads_exhausted: the hash keys are worn, exchange a new pre-shared key"
         return None
 
-    def offer(self, step: Offer, transcript: Transcript, say: Voice) -> str | None:
+    def offer(self, step: Offer, transcript: LineHashes, say: Voice) -> str | None:
         """Amplify, store, spend, tag, send. Returns why not, and then nothing was spent."""
         account, pads = step.account, self._lasting.pads
         with step.key as key:
@@ -224,7 +224,7 @@ class Commitment:
             provenance=least_real(self._lasting.provenance, peer),
         )
 
-    def on_prepared(self, message: Prepared, say: Voice) -> Outcome:
+    def on_prepared(self, message: Prepared, say: Voice) -> BlockOutcome:
         """Bob's tag is right: he holds the same key. Release, and let him."""
         offered = self._offered
         if offered is None or message.block != _block_of(offered):
@@ -242,10 +242,10 @@ class Commitment:
         self._lasting.release(Verified(message.block))
         self._offered = None
         say(Commit(message.block))
-        return Outcome(offered.account, None)
+        return BlockOutcome(offered.account, None)
 
     # ---- Bob ----
-    def expect(self, step: Expect, transcript: Transcript, say: Voice) -> str | None:
+    def expect(self, step: Expect, transcript: LineHashes, say: Voice) -> str | None:
         """Say that the keys are equal and which pads are next; wait. Returns why not."""
         reason = self.refusal(step.account, transcript.bytes)
         if reason is not None or self._expected is not None:
@@ -260,7 +260,9 @@ class Commitment:
         transcript.sent.mark()
         return None
 
-    def on_amplify(self, message: Amplify, transcript: Transcript, say: Voice) -> Outcome | None:
+    def on_amplify(
+        self, message: Amplify, transcript: LineHashes, say: Voice
+    ) -> BlockOutcome | None:
         """Verify, store, spend, tag, answer; a duplicate is answered with the same bytes."""
         if self._answered is not None and message.block == _block_of(self._answered):
             if self._answered.asked not in (None, message):
@@ -318,15 +320,15 @@ class Commitment:
         expected.close()
         say(message)
 
-    def _burn_expected(self, reason: str) -> Outcome:
+    def _burn_expected(self, reason: str) -> BlockOutcome:
         """Her tag was wrong, or said what cannot be: both pads are gone."""
         expected, self._expected = self._expected, None
         assert expected is not None  # noqa: S101 - checked by the caller
         self._lasting.end(expected.account.block, "burnt", reason)
         expected.close()
-        return Outcome(expected.account, reason)
+        return BlockOutcome(expected.account, reason)
 
-    def on_commit(self, message: Commit) -> Outcome | None:
+    def on_commit(self, message: Commit) -> BlockOutcome | None:
         """Alice has released: so does Bob. One that comes again changes nothing."""
         answered = self._answered
         if answered is None or message.block != _block_of(answered):
@@ -335,7 +337,7 @@ class Commitment:
             raise ProtocolError("unexpected_message", "Commit for no block that was prepared")
         self._lasting.release(answered.proof)
         self._answered = None
-        return Outcome(answered.account, None)
+        return BlockOutcome(answered.account, None)
 
     def abandoned(self, block: int) -> BlockAccount | None:
         """Alice gives the block up before any tag: no pad was spent."""
@@ -347,7 +349,7 @@ class Commitment:
         return expected.account
 
     # ---- over cuts ----
-    def cut(self, transcript: Transcript) -> None:
+    def cut(self, transcript: LineHashes) -> None:
         """The line went. What Amplify will be checked against is kept; all else is void."""
         if self._expected is not None and self._expected.covered is None:
             self._expected.covered = transcript.cut()
@@ -357,7 +359,7 @@ class Commitment:
         if self._offered is not None:
             say(self._offered.message)
 
-    def give_up(self, block: int) -> Outcome:
+    def give_up(self, block: int) -> BlockOutcome:
         """The peer cannot finish this block (it has crashed): burn it here as well."""
         account = None
         for one in (self._offered, self._answered, self._expected):
@@ -367,13 +369,13 @@ class Commitment:
             self._expected.close()
         self._offered = self._answered = self._expected = None
         self._lasting.end(block, "burnt", IN_DOUBT)
-        return Outcome(account, IN_DOUBT)
+        return BlockOutcome(account, IN_DOUBT)
 
-    def release_with_alice(self, block: int) -> Outcome:
+    def release_with_alice(self, block: int) -> BlockOutcome:
         """Bob has prepared it, so her tag was right; her Hello says what her Commit said."""
         answered, self._answered = self._answered, None
         self._lasting.release(answered.proof if answered else Verified(block))
-        return Outcome(answered.account if answered else None, None)
+        return BlockOutcome(answered.account if answered else None, None)
 
     def close(self) -> None:
         if self._expected is not None:

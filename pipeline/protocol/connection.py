@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from photonlink.pipeline.protocol.channel.authentication import Transcript
+from photonlink.pipeline.protocol.channel.authentication import LineHashes
 from photonlink.pipeline.protocol.channel.claims import LedgerClaim, LedgerResolution
 from photonlink.pipeline.protocol.channel.frame_mac import FrameMac
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, FrameReader
@@ -43,7 +43,7 @@ class Connection:
         self.role: AliceRole | BobRole | None = None
         self._out: FrameMac | None = None
         self._inn: FrameMac | None = None
-        self._transcript: Transcript | None = None
+        self._transcript: LineHashes | None = None
         self._view: Tentative | None = None
         self._handshake = Handshake(setup, setup.psk, claim, randomness, send)
 
@@ -64,7 +64,7 @@ class Connection:
         self._reader.limits = PROVED_LIMITS
         self._out = FrameMac(psk, found.session_id, str(role))
         self._inn = FrameMac(psk, found.session_id, str(role.peer))
-        transcript = self._transcript = Transcript(psk, found.session_id, str(role))
+        transcript = self._transcript = LineHashes(psk, found.session_id, str(role))
         for sent in found.sent:
             transcript.sent.absorb(sent)
         for received in found.received:
@@ -88,7 +88,7 @@ class Connection:
         return self.transcript.session_id
 
     @property
-    def transcript(self) -> Transcript:
+    def transcript(self) -> LineHashes:
         assert self._transcript is not None  # noqa: S101 - asked for after the proof
         return self._transcript
 

@@ -15,14 +15,14 @@ from photonlink.pipeline.keys.store import StoreError
 from photonlink.pipeline.native.base import NativeMemoryError
 from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
-from photonlink.pipeline.protocol.commitment import Commitment, Outcome
+from photonlink.pipeline.protocol.commitment import BlockOutcome, Commitment
 from photonlink.pipeline.protocol.connection import Connection
 from photonlink.pipeline.protocol.lasting import Lasting
 from photonlink.pipeline.protocol.messages import AbortBlock, Message
 from photonlink.pipeline.protocol.publishing import Publisher
 from photonlink.pipeline.protocol.tentative import (
     BlockAttempt,
-    End,
+    EndBlock,
     Expect,
     Mark,
     Offer,
@@ -59,7 +59,7 @@ class Deeds:
         elif isinstance(step, Mark):
             side = line.transcript.sent if step.sent else line.transcript.received
             side.mark()
-        elif isinstance(step, End):
+        elif isinstance(step, EndBlock):
             self.end(line, step.account, step.reason, agreed=step.agreed)
         elif isinstance(step, Offer):
             line.transcript.received.mark()
@@ -104,7 +104,7 @@ class Deeds:
         line.view.seen_rate = self._publisher.seen_rate
         line.view.tried = self._publisher.blocks > 0 or self._publisher.last_abort is not None
 
-    def conclude(self, line: Connection, outcome: Outcome | None) -> None:
+    def conclude(self, line: Connection, outcome: BlockOutcome | None) -> None:
         """A block was released, or burnt by the commitment."""
         if outcome is None:
             return

@@ -38,7 +38,7 @@ class BlockAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class EndBlock:
     """The block gives no key. ``agreed``: both know; else it burns on this side."""
 
     account: BlockAccount
@@ -82,7 +82,7 @@ class Raise:
     text: str | None
 
 
-Step = Say | BlockAttempt | End | Offer | Expect | Mark | Raise
+Step = Say | BlockAttempt | EndBlock | Offer | Expect | Mark | Raise
 
 
 @dataclass(slots=True)

@@ -74,12 +74,13 @@ def constants_of(
     *,
     claimed: bool,
     ticks_ps: tuple[float, float] = (1.0, 1.0),
+    quiet_time_ps: int = 0,
 ) -> BenchConstants:
     """With the digest of their own values."""
     values = [[dataclasses.asdict(side[c]) for c in LETTERS] for side in (alice, bob)]
-    text = json.dumps([values, claimed, ticks_ps], sort_keys=True)
+    text = json.dumps([values, claimed, ticks_ps, quiet_time_ps], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return BenchConstants(alice, bob, digest, claimed, ticks_ps)
+    return BenchConstants(alice, bob, digest, claimed, ticks_ps, quiet_time_ps)
 
 
 def ideal(*, claimed: bool = True, ticks_ps: tuple[float, float] = (1.0, 1.0)) -> BenchConstants:

@@ -1,6 +1,4 @@
-"""No node uses this yet: protocol version 2 takes it.
-
-One station's events in protocol version 2: constant delays, noise on every click, quiet rule.
+"""One station's events in protocol version 2: constant delays, noise on every click, quiet rule.
 
 Each click's time less its detector's calibrated delay gets discrete Laplace noise once, before
 anything sorts, slots, pairs or follows it. An event is a click that no earlier event holds, and it

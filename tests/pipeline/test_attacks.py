@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from photonlink.pipeline.attacks.entry import AttackOutcome
+from photonlink.pipeline.attacks import play as play_module
+from photonlink.pipeline.attacks.entry import AGREED, AttackOutcome
 from photonlink.pipeline.attacks.play import ATTACKS, play
 from photonlink.pipeline.protocol.distilling import alice, bob
 from photonlink.pipeline.stages import estimate
@@ -88,10 +89,11 @@ def test_without_the_error_threshold_the_key_basis_is_read(monkeypatch: pytest.M
     assert found.known_bits == found.released_bits > 0
 
 
-def test_without_the_multi_click_limit_the_living_detector_is_known(
+def test_without_quiet_time_and_multi_click_limit_the_living_detector_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(estimate, "few_multi_clicks", lambda *a, **k: True)
+    monkeypatch.setattr(play_module, "AGREED", dataclasses.replace(AGREED, enforce_quiet_time=0))
     attack = ATTACKS["dead_time"]
     every = dataclasses.replace(attack, defaults={**attack.defaults, "share": 1.0})
     found = play(every, seed=1)
@@ -99,7 +101,7 @@ def test_without_the_multi_click_limit_the_living_detector_is_known(
     assert found.known_bits == found.released_bits > 0
 
 
-def test_with_the_multi_click_limit_it_is_not() -> None:
+def test_with_the_quiet_time_it_is_not() -> None:
     attack = ATTACKS["dead_time"]
     every = dataclasses.replace(attack, defaults={**attack.defaults, "share": 1.0})
     assert play(every, seed=1).ok

@@ -14,7 +14,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel import authentication
 from photonlink.pipeline.protocol.channel.authentication import (
     Covered,
-    Transcript,
+    LineHashes,
     bob_tag,
     key_is_fresh,
     statement,
@@ -45,7 +45,7 @@ class Talk(NamedTuple):
 
 
 def covered(psk: PreSharedKey, own: str, talk: Talk) -> Covered:
-    transcript = Transcript(psk, talk.session, own)
+    transcript = LineHashes(psk, talk.session, own)
     alice, bob = transcript.sent, transcript.received
     if own == "bob":
         alice, bob = bob, alice
@@ -144,7 +144,7 @@ def test_a_pad_used_twice_shows_no_hash(psk: PreSharedKey) -> None:
 
 
 def test_an_aborted_block_is_covered_by_the_next_tag(psk: PreSharedKey) -> None:
-    transcript = Transcript(psk, SESSION, "alice")
+    transcript = LineHashes(psk, SESSION, "alice")
     transcript.sent.absorb(b"one")
     transcript.sent.mark()
     transcript.sent.absorb(b"two" * 40)
@@ -157,7 +157,7 @@ def test_an_aborted_block_is_covered_by_the_next_tag(psk: PreSharedKey) -> None:
 
 
 def test_a_later_segment_is_another_one(psk: PreSharedKey) -> None:
-    transcript = Transcript(psk, SESSION, "alice")
+    transcript = LineHashes(psk, SESSION, "alice")
     transcript.cut()
     for frame in Talk().alice:
         transcript.sent.absorb(frame)

@@ -1,7 +1,7 @@
 """Wegman-Carter authentication: two one-time tags a block, over what both directions carried.
 
 Per direction a polynomial hash over GF(2^128) runs over every frame of *this connection*, the
-handshake included. ``Transcript.mark_sent`` and ``mark_received`` end the part that the block's
+handshake included. ``LineHashes.mark_sent`` and ``mark_received`` end the part that the block's
 tags cover (after Verify and VerifyResult, so that both ends cover the same bytes whatever else
 is under way); what follows waits, and goes into the next segment once the tag exists, or into
 the same one when the block was aborted: an aborted block costs no pad.
@@ -141,7 +141,7 @@ class Covered:
         self._bob.close()
 
 
-class Transcript:
+class LineHashes:
     """Both directions of one connection; dies with it."""
 
     def __init__(self, psk: PreSharedKey, session_id: bytes, own: str) -> None:

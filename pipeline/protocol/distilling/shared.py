@@ -9,7 +9,7 @@ from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.distilling.sifted import OpenSide, SiftedBlock
 from photonlink.pipeline.protocol.messages import AbortBlock
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
-from photonlink.pipeline.protocol.tentative import BlockAttempt, End, Tentative
+from photonlink.pipeline.protocol.tentative import BlockAttempt, EndBlock, Tentative
 from photonlink.pipeline.stages import estimate
 from photonlink.pipeline.stages.judge import DisclosedPairs
 from photonlink.pipeline.stages.window import LETTERS
@@ -119,7 +119,7 @@ class Distilling:
         self.end(reason)
 
     def end(self, reason: str, *, agreed: bool = True) -> None:
-        self.view.wish(End(self.block, reason, agreed))
+        self.view.wish(EndBlock(self.block, reason, agreed))
         self.ended_badly = agreed
         self.drop()
 
