@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from photonlink.pipeline.calibration.model import Calibration, StationCalibration
 from photonlink.pipeline.stages.bench_constants import BenchConstants, DetectorConstants
+from photonlink.pipeline.stages.finite_key import Jitter, StationMismatch, link_ratio
+from photonlink.pipeline.stages.finite_key.inputs import ParameterError
+from photonlink.pipeline.stages.finite_key.mismatch import MAX_RATIO
+
+NOISE_GRID_PS = 1.0  # noise is whole picoseconds, added to the tagger's ticks
 
 
-def constants_of_calibration(calibration: Calibration) -> BenchConstants:
+def constants_of_calibration(calibration: Calibration, noise_ps: int) -> BenchConstants:
     """Delays to the picosecond (the rest adds to their uncertainty), efficiencies as bounded."""
     stations = (calibration.alice, calibration.bob)
     return BenchConstants(
@@ -15,6 +20,35 @@ def constants_of_calibration(calibration: Calibration) -> BenchConstants:
         calibration.digest,
         ticks_ps=(calibration.alice.resolution_ps, calibration.bob.resolution_ps),
         quiet_time_ps=max(station.quiet_time_ps for station in stations),
+        ratio=mismatch_ratio(calibration, noise_ps),
+    )
+
+
+def mismatch_ratio(calibration: Calibration, noise_ps: int) -> float:
+    """r of the length: both stations' largest ratios between detectors. Without noise, or with too
+    little, nothing bounds it: MAX_RATIO, which leaves no key where it is charged."""
+    if not noise_ps:
+        return MAX_RATIO
+    try:
+        both = [_mismatch(s, noise_ps) for s in (calibration.alice, calibration.bob)]
+        return min(link_ratio(both), MAX_RATIO)
+    except ParameterError:
+        return MAX_RATIO
+
+
+def _mismatch(station: StationCalibration, noise_ps: int) -> StationMismatch:
+    detectors = station.detectors.values()
+    jitter = []
+    for d in detectors:
+        counts = [max(n - d.jitter.background, 0.0) for n in d.jitter.counts]
+        jitter.append(Jitter(d.jitter.centres_ps, tuple(counts)))
+    return StationMismatch(
+        station.delay_uncertainty_ps + 0.5,
+        station.resolution_ps,
+        NOISE_GRID_PS,
+        noise_ps,
+        tuple(jitter),
+        tuple((d.efficiency.low, d.efficiency.high) for d in detectors),
     )
 
 

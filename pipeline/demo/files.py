@@ -91,7 +91,10 @@ _PROTOCOL = """\
 [protocol]
 # These detectors are dead for 5 us each at 40,000 clicks/s: the quiet time would cost two thirds
 # of the pairs. So the demo assumes a hold-off of all detectors together, as hardware gives it.
-enforce_quiet_time = 0
+hardware_hold_off = 1
+# One tagger has ticks of 2 ns: noise that hides which detector an event of such a tick comes from
+# would widen the window fifty-fold. So equal detectors are assumed within the window.
+charge_mismatch = 0
 """
 
 

@@ -148,7 +148,8 @@ class Node:
             if self._report.mqtt is not None:
                 self._report.mqtt.describe(emulated=bench.emulated)
             calibration = calibrated(self._station, bench, psk)
-            self._report.event("calibration", **summary(calibration))
+            assumed = self._station.protocol.parameters().assumptions
+            self._report.event("calibration", **summary(calibration), assumes=list(assumed))
             self._session = NodeSession.build(
                 self._station, bench, calibration, store, psk, self._recorder
             )

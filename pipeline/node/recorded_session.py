@@ -72,12 +72,13 @@ class NodeSession:
             recorder.initial_state(store, psk)
         emulated = bench.emulated or calibration.emulated
         provenance = Provenance.EMULATED if emulated else Provenance.REAL
+        parameters = station.protocol.parameters()
         setup = SessionSetup(
             role=Role(node.role),
             psk=psk,
             detector_map=detector_map(station, bench),
-            bench=constants_of_calibration(calibration),
-            parameters=station.protocol.parameters(),
+            bench=constants_of_calibration(calibration, parameters.noise_ps),
+            parameters=parameters,
             randomness_provenance=recorded_as(provenance) if recorder else provenance,
         )
         if recorder is not None:

@@ -159,7 +159,8 @@ class ProtocolSection(Section):
     jitter_ps: float | None = None
     window_ps: float | None = None
     noise_ps: int | None = None
-    enforce_quiet_time: int | None = None
+    hardware_hold_off: int | None = None
+    charge_mismatch: int | None = None
     multi_click_limit: float | None = None
     bias_limit: float | None = None
     leak_factor: float | None = None

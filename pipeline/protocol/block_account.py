@@ -23,6 +23,7 @@ class BlockAccount:
     pairs: int
     duration_s: float
     rest: bool = False
+    ratio: float = 1.0  # between detectors, as the length is charged
     key_bits: int = 0
     test_bits: int = 0
     test_errors: int = 0

@@ -124,7 +124,7 @@ class Commitment:
         """Why no tag may be made for this block: nothing has been spent yet. Sets its lengths."""
         p, pads = account.parameters, self._lasting.pads
         account.lengths = amplify.secret_length(
-            p, account.key_bits, account.test_bits, account.leak_bits
+            p, account.key_bits, account.test_bits, account.leak_bits, account.ratio
         )
         length = account.lengths.charged.length
         if length == 0:

@@ -192,7 +192,9 @@ class AliceRole(RoleBase):
     def _rest_worth_it(self, total: int) -> bool:
         """Whether what is left at the end of input can still give key, by what is known."""
         seen = self.view.seen_rate
-        worth = rest_pays(self.view.parameters, total // 4, total // 4, seen)
+        worth = rest_pays(
+            self.view.parameters, total // 4, total // 4, seen, self.view.charged_ratio
+        )
         if not worth and not self.view.tried:
             self.view.raise_alarm("too_few_sifted_bits", f"{total} pairs cannot give a key")
         return worth

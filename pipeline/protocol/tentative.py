@@ -106,6 +106,11 @@ class Tentative:
     def is_alice(self) -> bool:
         return self.role is Role.ALICE
 
+    @property
+    def charged_ratio(self) -> float:
+        """Between detectors, as the length is charged."""
+        return self.bench.ratio if self.parameters.charge_mismatch else 1.0
+
     def say(self, message: Message) -> None:
         self.steps.append(Say(message))
 

@@ -234,7 +234,10 @@ def replay_pair(
 
     Errors of the iterators (a damaged recording) pass through.
     """
-    agreed = replace(parameters or AgreedParameters(), noise_ps=0)  # nothing is claimed anyway
+    agreed = parameters or AgreedParameters(multi_click_limit=0.05)
+    agreed = replace(
+        agreed, noise_ps=0, hardware_hold_off=1, charge_mismatch=0
+    )  # nothing is claimed
     sides = {
         role: Side(cut(blocks if start else from_first_click(blocks, mapped)), mapped, res, start)
         for role, blocks, mapped, res, start in zip(

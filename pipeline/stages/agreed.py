@@ -36,11 +36,13 @@ class AgreedParameters:
     window_ps: full coincidence window; 0 = from jitter and resolutions.
     noise_ps: scale of the Laplace noise that each station adds to its times; 0: none, and no bound
     on what arrival times tell holds.
-    enforce_quiet_time: 1: no event within the calibrated quiet time of another, so that all
-    detectors of a station are alive; 0: only as far apart as pairing needs, and a hold-off of all
-    detectors together, as hardware gives it, is assumed.
+    hardware_hold_off: 0: no event within the calibrated quiet time of another, so that all
+    detectors of a station are alive; 1: events only as far apart as pairing needs, all detectors
+    of a station are assumed to be dead together (HOLD_OFF).
+    charge_mismatch: 1: the length pays for the largest ratio between detectors that the calibration
+    and the noise leave; 0: equal detectors are assumed (EQUAL_DETECTORS).
     multi_click_limit: largest accepted share of a side's paired events with a further click in the
-    quiet time; judged privately, like the balance of its key bits.
+    quiet time; judged privately, like the balance of its key bits, and charged at this share.
     bias_limit: how far the fraction of ones among a side's key bits may lie beyond what the
     calibrated efficiencies allow.
     leak_factor: cap on the leak of a block in units of n h(q_tol).
@@ -57,8 +59,9 @@ class AgreedParameters:
     jitter_ps: float = 300.0
     window_ps: float = 0.0
     noise_ps: int = 500
-    enforce_quiet_time: int = 1
-    multi_click_limit: float = 0.05
+    hardware_hold_off: int = 0
+    charge_mismatch: int = 1
+    multi_click_limit: float = 0.005
     bias_limit: float = 0.1
     leak_factor: float = 1.3
     max_rounds: int = 5_000
@@ -83,6 +86,16 @@ class AgreedParameters:
         """Pairs at which a block closes: half of them share a basis."""
         return 2 * self.block_sifted_bits
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Named in docs/claim.md, beside those of every link."""
+        named = {
+            "HOLD_OFF": self.hardware_hold_off,
+            "EQUAL_DETECTORS": not self.charge_mismatch,
+            "EQUAL_TIMES": not self.noise_ps,
+        }
+        return tuple(name for name, assumed in named.items() if assumed)
+
     def as_dict(self) -> dict[str, int | float]:
         return dataclasses.asdict(self)
 
@@ -102,7 +115,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("jitter_ps", 0.0, 1e5),
     ("window_ps", 0.0, 1e6),
     ("noise_ps", 0, 50_000),
-    ("enforce_quiet_time", 0, 1),
+    ("hardware_hold_off", 0, 1),
+    ("charge_mismatch", 0, 1),
     ("multi_click_limit", 0.0, 1.0),
     ("bias_limit", 0.0, 0.5),
     ("leak_factor", 1.0, 3.0),

@@ -32,7 +32,8 @@ class BenchConstants:
     """Both stations' detectors by letter. digest: what the ends compare. claimed: measured with
     trusted light; False: learned from the data, and nothing is claimed against Eve. ticks_ps:
     resolution of Alice's and Bob's tagger. quiet_time_ps: after it all detectors of a station are
-    as calibrated again."""
+    as calibrated again. ratio: the largest between two detectors' acceptances, product of both
+    stations, with the agreed noise."""
 
     alice: Mapping[str, DetectorConstants]
     bob: Mapping[str, DetectorConstants]
@@ -40,6 +41,7 @@ class BenchConstants:
     claimed: bool = True
     ticks_ps: tuple[float, float] = (1.0, 1.0)
     quiet_time_ps: int = 0
+    ratio: float = 1.0
 
     def station(self, role: str) -> Mapping[str, DetectorConstants]:
         return {"alice": self.alice, "bob": self.bob}[role]
@@ -62,6 +64,7 @@ class BenchConstants:
             bool(found["claimed"]),
             (alice_ps, bob_ps),
             int(found["quiet_time_ps"]),
+            float(found["ratio"]),
         )
 
     def delays_ps(self, role: str) -> dict[str, int]:

@@ -93,7 +93,7 @@ def test_without_quiet_time_and_multi_click_limit_the_living_detector_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(estimate, "few_multi_clicks", lambda *a, **k: True)
-    monkeypatch.setattr(play_module, "AGREED", dataclasses.replace(AGREED, enforce_quiet_time=0))
+    monkeypatch.setattr(play_module, "AGREED", dataclasses.replace(AGREED, hardware_hold_off=1))
     attack = ATTACKS["dead_time"]
     every = dataclasses.replace(attack, defaults={**attack.defaults, "share": 1.0})
     found = play(every, seed=1)

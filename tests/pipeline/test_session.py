@@ -96,7 +96,8 @@ def test_the_rest_at_the_end_is_a_block_only_when_it_can_give_key() -> None:
 def test_visibility_decides(visibility: float, key: bool) -> None:
     bench = replace(BENCH, visibility=visibility, pairs_hz=40_000, singles_a_hz=40_000,
                     singles_b_hz=40_000, duration_s=3.0)  # fmt: skip
-    alice, bob = both(run_link(bench, parameters=AgreedParameters(block_sifted_bits=30_000)))
+    parameters = AgreedParameters(block_sifted_bits=30_000, multi_click_limit=0.002)
+    alice, bob = both(run_link(bench, parameters=parameters))
     assert bool(keys(alice)) is key
     assert keys(alice) == keys(bob)
     if not key:

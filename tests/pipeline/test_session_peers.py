@@ -63,7 +63,13 @@ def test_wrong_pre_shared_key_is_named_and_makes_no_key() -> None:
 
 def _other(name: str) -> int | float:
     value = getattr(SMALL, name)
-    low = {"q_tol": 0.06, "window_ps": 5000.0, "leak_factor": 2.0, "enforce_quiet_time": 0}
+    low = {
+        "q_tol": 0.06,
+        "window_ps": 5000.0,
+        "leak_factor": 2.0,
+        "hardware_hold_off": 1,
+        "charge_mismatch": 0,
+    }
     return low.get(name, value * 2 if isinstance(value, int) else value / 2)
 
 

@@ -45,7 +45,12 @@ class Distilling:
         """Write the attempt; bases follow."""
         n = len(closed.raw)
         self.account = BlockAccount(
-            self.view.parameters, block, n, closed.duration_s, rest=closed.rest
+            self.view.parameters,
+            block,
+            n,
+            closed.duration_s,
+            rest=closed.rest,
+            ratio=self.view.charged_ratio,
         )
         self._closed = closed
         self.since_s = self.view.now_s

@@ -17,7 +17,9 @@ _OPTIMIST_RATE = 0.005
 _SMALL_BLOCK_F = 1.25  # Cascade's leak over the Shannon limit in blocks of some thousand bits
 
 
-def rest_pays(parameters: AgreedParameters, n: int, k: int, seen_rate: float | None) -> bool:
+def rest_pays(
+    parameters: AgreedParameters, n: int, k: int, seen_rate: float | None, ratio: float = 1.0
+) -> bool:
     """Whether the rest at the end of input, ``n`` key and ``k`` test bits as expected, can still
     give key.
 
@@ -31,7 +33,7 @@ def rest_pays(parameters: AgreedParameters, n: int, k: int, seen_rate: float | N
         seen = max(seen_rate, _OPTIMIST_RATE)
         rate, f = min(seen + 3 * math.sqrt(seen * (1 - seen) / n), 0.5), _SMALL_BLOCK_F
     leak = math.ceil(f * n * binary_entropy(rate))
-    return secret_length(parameters, n, k, leak).charged.length > 0
+    return secret_length(parameters, n, k, leak, ratio).charged.length > 0
 
 
 @dataclass(slots=True)
