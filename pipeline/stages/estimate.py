@@ -60,6 +60,10 @@ def key_balanced(parameters: AgreedParameters, bench: BenchConstants, ones: int,
     return least / (1 + least) - slack <= ones / n <= most / (1 + most) + slack
 
 
-def few_multi_clicks(parameters: AgreedParameters, multi_clicks: int, pairs: int) -> bool:
-    """The private check of a side's paired events with a further click in the quiet time."""
-    return multi_clicks <= parameters.multi_click_limit * pairs
+def few_multi_clicks(
+    parameters: AgreedParameters, followed: int, pairs: int, multi_clicks: int, events: int
+) -> bool:
+    """The private check of a side's events with a further click in the quiet time: of paired ones
+    the share that the length pays for, of all ten times as much, which bright light exceeds."""
+    limit = parameters.multi_click_limit
+    return followed <= limit * pairs and multi_clicks <= 10 * limit * events

@@ -98,7 +98,9 @@ class Distilling:
         """On or off is all that leaves: the reason holds no number of the key's."""
         raw, key = self.closed.raw, self.sifted.key
         parameters, side = self.view.parameters, self.view.role
-        if not estimate.few_multi_clicks(parameters, raw.multi_clicks, len(raw)):
+        if not estimate.few_multi_clicks(
+            parameters, raw.followed, len(raw), raw.multi_clicks, raw.events
+        ):
             return f"multi_clicks_above_limit: more of {side}'s events than agreed"
         if not estimate.key_balanced(parameters, self.view.bench, key.ones(), len(key)):
             return f"key_unbalanced: zeros and ones of {side}'s key bits"

@@ -164,7 +164,7 @@ class AliceSifting(Sifting):
             end = min(self.clock.to_alice(slot.end_ps), self.buffer.horizon_ps)
             first, n = self.buffer.indices(min(self._done_ps, end), end)
             own_ps = self.buffer.times_ps(first, n)
-            self.keep(found.own_index, -found.residual_ps, n)
+            self.keep(found.own_index, -found.residual_ps, first, n)
             self.figures.slot((slot.end_ps - slot.start_ps) / PS, found)
             self.clock.track(own_ps, announced_times(body, slot))
             self._drop_own(end)

@@ -93,6 +93,6 @@ class BobSifting(Sifting):
         if message.n_events != slot.n:
             raise ProtocolError("malformed_message", "the pairs are of another number of events")
         kept = unpack_bitmap(slot.n, message.bitmap) + slot.first
-        self.keep(kept, np.zeros(len(kept), np.int64), slot.n)
+        self.keep(kept, np.zeros(len(kept), np.int64), slot.first, slot.n)
         self.tags.discard_before(slot.end_ps)
         self.rule.slot(slot.start_ps, slot.end_ps, self.row.total)

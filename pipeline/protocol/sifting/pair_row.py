@@ -22,14 +22,16 @@ _MAX_PARTS = 32  # each part takes whole pages of locked memory
 class RawBlock:
     """One node's share of a block: a bit, a basis and a time for every pair.
 
-    offset_ps: full time minus the announced one, in the own clock. events, multi_clicks: of the
-    slots these pairs came from; never told.
+    offset_ps: own time minus the announced one, in the own clock. events: of the slots these pairs
+    came from. followed, multi_clicks: paired events, and all events, with a further click in the
+    quiet time; never told.
     """
 
     bits: SecretBits
     basis: Uint8s
     offset_ps: Int64s
     events: int
+    followed: int
     multi_clicks: int
 
     def __len__(self) -> int:
@@ -48,10 +50,17 @@ class PairRow:
     _offsets: list[Int64s] = field(default_factory=list)
     total: int = 0
     events: int = 0
+    followed: int = 0
     multi_clicks: int = 0
 
     def append(
-        self, bits: SecretBits, basis: Uint8s, offset_ps: Int64s, events: int, multi_clicks: int
+        self,
+        bits: SecretBits,
+        basis: Uint8s,
+        offset_ps: Int64s,
+        events: int,
+        followed: int,
+        multi_clicks: int,
     ) -> None:
         """Takes over ``bits`` (bit i was measured in ``basis[i]``)."""
         self._bits.append(bits)
@@ -59,6 +68,7 @@ class PairRow:
         self._offsets.append(offset_ps)
         self.total += len(bits)
         self.events += events
+        self.followed += followed
         self.multi_clicks += multi_clicks
         if len(self._bits) >= _MAX_PARTS:
             self._join()
@@ -76,19 +86,21 @@ class PairRow:
         if not 0 <= n <= self.total:
             raise ValueError(f"{n} of {self.total} pairs")
         bits, basis, offset = self._join()
-        block = RawBlock(bits.slice(0, n), basis[:n], offset[:n], self.events, self.multi_clicks)
+        block = RawBlock(
+            bits.slice(0, n), basis[:n], offset[:n], self.events, self.followed, self.multi_clicks
+        )
         self._bits, self._bases = [bits.slice(n, len(bits))], [basis[n:]]
         self._offsets = [offset[n:]]
         bits.close()
         self.total -= n
-        self.events = self.multi_clicks = 0
+        self.events = self.followed = self.multi_clicks = 0
         return block
 
     def clear(self) -> None:
         for part in self._bits:
             part.close()
         self._bits, self._bases, self._offsets = [], [], []
-        self.total = self.events = self.multi_clicks = 0
+        self.total = self.events = self.followed = self.multi_clicks = 0
 
 
 def _joined(parts: list[npt.NDArray[_T]], kind: type[_T]) -> npt.NDArray[_T]:

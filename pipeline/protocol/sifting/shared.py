@@ -5,6 +5,8 @@ One object per connection: what the peer says in it is dropped with it.
 
 from __future__ import annotations
 
+import numpy as np
+
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.blockrule import BlockRule
@@ -68,14 +70,15 @@ class Sifting:
     def pump(self) -> None:
         """Ask or answer as far as the recorded time allows."""
 
-    def keep(self, index: Int64s, offset_ps: Int64s, events: int) -> None:
+    def keep(self, index: Int64s, offset_ps: Int64s, first: int, events: int) -> None:
         """Own events that have a partner, into the row. Bases stay here until the block closes.
 
-        offset_ps: own times minus the announced ones. events: of the slot, on this side."""
+        offset_ps: own times minus the announced ones. first, events: of the slot, on this side."""
         followed = self.buffer.followed(index)
         basis = self.buffer.bases(index)
         bits = self.buffer.take_bits(index) if len(index) else SecretBits(0)
-        self.row.append(bits, basis, offset_ps, events, followed)
+        multi_clicks = self.buffer.followed(np.arange(first, first + events, dtype=np.int64))
+        self.row.append(bits, basis, offset_ps, events, followed, multi_clicks)
 
     def void(self) -> None:
         """A check failed: what was paired since the last good verdict is worth nothing."""
