@@ -6,7 +6,6 @@ marked. Nodes never do this.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,7 +73,7 @@ def _buffer(start: Start) -> EventBuffer:
     buffer = EventBuffer(
         start.detectors,
         multi_click_window_ps=_MULTI_CLICK_WINDOW_PS,
-        randomness=os.urandom,
+        randomness=bytes,  # of multi-clicks, which are spent here: nothing secret comes of it
         resolution_ps=0,
     )
     for block in start.blocks:
