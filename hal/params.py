@@ -25,7 +25,7 @@ _STEP_S = 0.05
 UNITS = {
     "A": "_a", "mA": "_ma", "V": "_v", "mV": "_mv", "W": "_w", "dB": "_db", "dBm": "_dbm",
     "°C": "_c", "Hz": "_hz", "s": "_s", "ms": "_ms", "ns": "_ns", "ps": "_ps", "m": "_m",
-    "nm": "_nm", "deg": "_deg", "deg/s": "_deg_per_s", "%": "_percent", "mm": "_mm",
+    "nm": "_nm", "deg": "_deg", "deg/s": "_deg_per_s", "%": "_percent", "mm": "_mm", "K": "_k",
 }  # fmt: skip
 """The ending that a parameter's name has for each unit."""
 

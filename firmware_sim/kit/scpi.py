@@ -27,7 +27,7 @@ ERRORS = {
     "missing": (-109, "Missing parameter"),
 }
 ERROR_QUEUE = 32
-_NODE = re.compile(r"(\[)?:?([*A-Za-z]+)(#|\d+)?\]?")
+_NODE = re.compile(r"(\[)?:?([*A-Za-z][A-Za-z_]*)(#|\d+)?\]?")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*$")
 _PREFIX = {"": 1.0, "N": 1e-9, "U": 1e-6, "M": 1e-3, "K": 1e3, "MA": 1e6, "G": 1e9, "T": 1e12}
 
