@@ -275,7 +275,7 @@ class Rotates(Facet):
     async def stop_motion(self) -> None: ...
 
 
-class Delays(Facet):
+class DelaysLight(Facet):
     """A variable optical delay."""
 
     safety_rank = PATH

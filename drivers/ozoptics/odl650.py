@@ -15,7 +15,7 @@ from pydantic import Field
 from photonlink.hal.codecs.lines import LineCodec, Probe
 from photonlink.hal.driver import Driver
 from photonlink.hal.errors import IdentityError, InstrumentError
-from photonlink.hal.facets import Delays, Identity, Reading
+from photonlink.hal.facets import DelaysLight, Identity, Reading
 from photonlink.hal.params import Param, Value
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
@@ -24,7 +24,7 @@ INSTRUMENT = Registration(
     id="ozoptics.odl650",
     title="OZ Optics ODL-650-MC: motorized delay line",
     driver="Odl650",
-    facets=("Delays",),
+    facets=("DelaysLight",),
     transports=("serial", "tcp"),
     evidence="manual",
     emulator="ozoptics-odl650",
@@ -34,7 +34,7 @@ INSTRUMENT = Registration(
 STEPS_PER_PS = 32768 / 5.08 * 0.299792458
 
 
-class Odl650(Driver, Delays):
+class Odl650(Driver, DelaysLight):
     """One delay line. It must be homed after power-on; ``open`` and ``close`` move nothing."""
 
     class Settings(DriverSettings):
