@@ -40,7 +40,7 @@ async def test_a_pattern_carves_the_pump(tmp_path: Path) -> None:
     config = bench_of(models()["keysight-33600a"], "pump.modulator", {}, 5)
     async with Program(config, tmp_path) as program:
         sim: Any = program.devices["unit"]
-        settings = K33600a.Settings(sample_rate1_hz=1e8, load1_ohm=50.0)
+        settings = K33600a.Settings(reply_timeout_s=5.0, sample_rate1_hz=1e8, load1_ohm=50.0)
         driver = K33600a("unit", sim.address, settings)
         await driver.open()
         await driver.configure()

@@ -22,7 +22,7 @@ async def controller(tmp: Path, device: dict[str, Any], **settings: Any) -> Asyn
     config = bench_of(models()["thorlabs-mbx"], "pump.modulator", device, 5)
     async with Program(config, tmp) as program:
         sim: Any = program.devices["unit"]
-        driver = Mbx("unit", sim.address, Mbx.Settings(**settings))
+        driver = Mbx("unit", sim.address, Mbx.Settings(reply_timeout_s=5.0, **settings))
         await driver.open()
         await driver.configure()
         try:

@@ -64,7 +64,7 @@ async def test_volts_and_mode_of_the_squeezers() -> None:
 async def emulated(model: str, kind: Any, tmp: Path, **settings: Any) -> AsyncIterator[Any]:
     async with Program(bench_of(models()[model], "", {}, 5), tmp) as program:
         device: Any = program.devices["unit"]
-        driver = kind("unit", device.address, kind.Settings(**settings))
+        driver = kind("unit", device.address, kind.Settings(reply_timeout_s=5.0, **settings))
         await driver.open()
         try:
             yield driver, device
@@ -74,7 +74,7 @@ async def emulated(model: str, kind: Any, tmp: Path, **settings: Any) -> AsyncIt
 
 
 async def test_open_and_close_leave_it_at_its_highest_attenuation(tmp_path: Path) -> None:
-    async with emulated("ozoptics-dd100mc", Dd100mc, tmp_path, motion_s=2.0) as (driver, device):
+    async with emulated("ozoptics-dd100mc", Dd100mc, tmp_path, motion_s=10.0) as (driver, device):
         assert device.place.get("attenuation_db") == 60.0
         await driver.set_attenuation_db(10.0)
         assert device.place.get("attenuation_db") == 10.0

@@ -35,14 +35,17 @@ async def test_the_vendor_s_record_as_stokes_parameters() -> None:
 
 
 async def test_against_the_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pax1000, "_FRESH_S", 1.0)
     async with Program(bench_of(models()["thorlabs-pax1000"], "", {}, 5), tmp_path) as program:
         device: Any = program.devices["unit"]
         plate = program.bench.stand("alice.waveplates")
-        driver = Pax1000("unit", device.address, Pax1000.Settings(wavelength_m=1.55e-6))
+        driver = Pax1000(
+            "unit", device.address, Pax1000.Settings(reply_timeout_s=5.0, wavelength_m=1.55e-6)
+        )
         await driver.open()
+        monkeypatch.setattr(pax1000, "_FRESH_S", 0.2)
         with pytest.raises(InstrumentError, match="no new measurement"):
             await driver.polarization()
+        monkeypatch.setattr(pax1000, "_FRESH_S", 10.0)
         await driver.configure()
         assert (await driver.polarization()).s1 == pytest.approx(1.0, abs=1e-6)
         plate.put("retardance1_deg", 180.0)

@@ -27,7 +27,9 @@ async def streamer(tmp: Path, **device: Any) -> AsyncIterator[Any]:
     async with Program(config, tmp) as program:
         sim: Any = program.devices["unit"]
         port = sim.addresses()["upload"].rpartition(":")[2]
-        driver = PulseStreamer("unit", f"{sim.address}?upload={port}", PulseStreamer.Settings())
+        driver = PulseStreamer(
+            "unit", f"{sim.address}?upload={port}", PulseStreamer.Settings(reply_timeout_s=5.0)
+        )
         await driver.open()
         try:
             yield driver, sim
@@ -54,7 +56,7 @@ async def test_runs_end_and_the_outputs_are_zero(tmp_path: Path) -> None:
     async with streamer(tmp_path) as (driver, sim):
         await driver.load_pattern([PatternStep(5_000_000, 0xFF, {1: -1.0})])
         await driver.play(3)
-        for _ in range(100):
+        for _ in range(1000):
             if await driver.get("finished"):
                 break
             await asyncio.sleep(0.01)

@@ -23,7 +23,7 @@ from photonlink.hal.testing import expected_dialogue
 async def emulated(model: str, kind: Any, tmp: Path, **settings: Any) -> AsyncIterator[Any]:
     async with Program(bench_of(models()[model], "", {}, 5), tmp) as program:
         device: Any = program.devices["unit"]
-        driver = kind("unit", device.address, kind.Settings(**settings))
+        driver = kind("unit", device.address, kind.Settings(reply_timeout_s=5.0, **settings))
         await driver.open()
         try:
             yield driver, device
@@ -79,7 +79,7 @@ async def test_light_goes_where_the_switch_stands(model: str, kind: Any, tmp_pat
 
 
 async def test_a_delay_is_refused_before_homing(tmp_path: Path) -> None:
-    async with emulated("ozoptics-odl650", Odl650, tmp_path, motion_s=2.0) as (line, device):
+    async with emulated("ozoptics-odl650", Odl650, tmp_path, motion_s=10.0) as (line, device):
         assert await line.snapshot() == {"homed": False}
         with pytest.raises(InstrumentError, match="Home it first"):
             await line.set_delay_ps(10.0)

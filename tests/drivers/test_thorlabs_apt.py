@@ -67,7 +67,7 @@ async def on_the_table(model: str, kind: Any, tmp: Path, **settings: Any) -> Asy
     config = bench_of(models()[model], "", {}, 5)
     async with Program(config, tmp) as program:
         device: Any = program.devices["unit"]
-        driver = kind("unit", device.address, kind.Settings(**settings))
+        driver = kind("unit", device.address, kind.Settings(reply_timeout_s=5.0, **settings))
         await driver.open()
         await driver.configure()
         try:
