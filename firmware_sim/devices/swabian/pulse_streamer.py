@@ -16,8 +16,16 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from photonlink.firmware_sim.devices.swabian.sequence import (
+    FULL_SCALE,
+    MOST_STEPS,
+    Sequence,
+    first,
+    output_of,
+    steps_of,
+)
 from photonlink.firmware_sim.kit.faults import fault
 from photonlink.firmware_sim.kit.message import JsonRpcDevice
 from photonlink.firmware_sim.kit.registers import Refusal, command
@@ -27,12 +35,9 @@ from photonlink.firmware_sim.wires.factory import make_wire
 from photonlink.firmware_sim.wires.session import Session, Wire
 
 MAGIC, STREAM, UPLOAD = 0x53504953, 0x000, 0x100
-MOST_STEPS = 2_000_000
-FULL_SCALE = 0x7FFF
 STATES = ("IDLING", "BREAKPOINT", "STREAMING", "FINISHED", "ERROR")
 IMMEDIATE, SOFTWARE, AUTO = 0, 1, 0
 ZERO = (0, 0, 0)
-Step = tuple[int, int, int, int]
 
 
 @dataclass
@@ -45,14 +50,6 @@ class PulseStreamerSettings(DeviceSettings):
     big_endian: bool = False
     analog_channel: int = 0
     amplifier: float = 5.0
-
-
-class Sequence(NamedTuple):
-    """steps: (ns, digital mask, analog 0, analog 1).  final: mask, a0, a1.  runs < 0: endless."""
-
-    runs: int
-    steps: list[Step]
-    final: tuple[int, int, int]
 
 
 @dataclass
@@ -186,7 +183,7 @@ class PulseStreamer(JsonRpcDevice):
 
     @command("constant")
     def _constant(self, params: Any, _: Session) -> int:
-        output = _output(_first(params))
+        output = output_of(first(params))
         if not self.faults.use("ignore-sets"):
             self._halt()
             self.player.sequence = None
@@ -203,7 +200,7 @@ class PulseStreamer(JsonRpcDevice):
         except (binascii.Error, ValueError, TypeError):
             raise Refusal("type", "no sequence") from None
         order = ">" if self.config.big_endian else "<"
-        self.load(Sequence(runs, _steps(data, order), _output(params[2])))
+        self.load(Sequence(runs, steps_of(data, order), output_of(params[2])))
         return 0
 
     @command("startNow")
@@ -214,7 +211,7 @@ class PulseStreamer(JsonRpcDevice):
 
     @command("start")
     def _start(self, params: Any, _: Session) -> int:
-        slot = _first(params)
+        slot = first(params)
         if slot not in self.player.slots:
             raise Refusal("range", "no data in this slot")
         self.load(self.player.slots[slot])
@@ -246,7 +243,7 @@ class PulseStreamer(JsonRpcDevice):
 
     @command("selectClock")
     def _select_clock(self, params: Any, _: Session) -> int:
-        source = _first(params)
+        source = first(params)
         if source not in (0, 1, 2):
             raise Refusal("range", "no such clock")
         if not self.faults.use("ignore-sets"):
@@ -280,7 +277,7 @@ class PulseStreamer(JsonRpcDevice):
         runs, steps, a0, a1, mask, *more = struct.unpack_from("<qQ2h4BB", body)
         error = 0 if what in (STREAM, UPLOAD) and 32 + 9 * steps <= len(body) else 1
         if not error:
-            sequence = Sequence(runs, _steps(body[32 : 32 + 9 * steps]), (mask, a0, a1))
+            sequence = Sequence(runs, steps_of(body[32 : 32 + 9 * steps]), (mask, a0, a1))
             if what == UPLOAD:
                 self.player.slots[more[-1]] = sequence
             else:
@@ -290,28 +287,6 @@ class PulseStreamer(JsonRpcDevice):
         left = await self.faults.through(reply, body[:32], b"")
         if left is not None:
             await session.write(left)
-
-
-def _first(params: Any) -> Any:
-    return params[0] if isinstance(params, list) and params else None
-
-
-def _output(words: Any) -> tuple[int, int, int]:
-    """``[0, mask, a0, a1]``."""
-    if not isinstance(words, list) or len(words) != 4:
-        raise Refusal("type", "an output is [0, mask, a0, a1]")
-    if not all(type(w) is int for w in words) or not 0 <= words[1] <= 255:
-        raise Refusal("range", "mask 0…255, analog -32767…32767")
-    if not all(-FULL_SCALE - 1 <= w <= FULL_SCALE for w in words[2:]):
-        raise Refusal("range", "analog -32767…32767")
-    return words[1], words[2], words[3]
-
-
-def _steps(data: bytes, order: str = "<") -> list[Step]:
-    whole = len(data) // 9 * 9
-    if whole > 9 * MOST_STEPS:
-        raise Refusal("range", "too many steps")
-    return list(struct.iter_unpack(f"{order}IBhh", data[:whole]))
 
 
 REGISTRATION = Registration(
