@@ -32,6 +32,9 @@ class Entry:
 BENCHMARKS: dict[str, Entry] = {
     "decode-t2": Entry("decode", "t2"),
     "decode-other": Entry("decode", "other"),
+    "driver-time-controller": Entry("tagger_drivers", "time_controller"),
+    "driver-ttm8000": Entry("tagger_drivers", "ttm8000"),
+    "driver-time-tagger": Entry("tagger_drivers", "time_tagger"),
     "merge": Entry("decode", "merging"),
     "coincidence": Entry("matching", "coincidence"),
     "correlation": Entry("matching", "correlation"),

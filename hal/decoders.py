@@ -91,6 +91,9 @@ _OPEN_GAPS_MAX = 1024
 _LOST_MAX = 1024
 _NO_TIME = -(2**63)
 _INT64S, _UINT8S = ffi.typeof("int64_t[]"), ffi.typeof("uint8_t[]")
+_FIELDS = {
+    np.dtype(name): ffi.typeof(f"{name}_t[]") for name in ("int64", "int32", "uint8", "uint16")
+}
 _INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
 _Tags = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
@@ -331,6 +334,29 @@ def record_size(wire_format: WireFormat) -> int:
     if code is None:
         raise DecodeError(f"no decoder is called {wire_format.name!r}")
     return lib.pl_record_size(code)
+
+
+def swabian16_records(
+    time_ps: npt.NDArray[np.int64],
+    channel: npt.NDArray[np.int32],
+    kind: npt.NDArray[np.uint8],
+    missed: npt.NDArray[np.uint16],
+    *,
+    zero_ps: int = 0,
+) -> memoryview:
+    """``swabian16`` records from arrays of their fields, each (n,); times count from ``zero_ps``.
+    DecodeError for arrays of other types or lengths."""
+    arrays: tuple[npt.NDArray[Any], ...] = (time_ps, channel, kind, missed)
+    if any(a.dtype != t or len(a) != len(time_ps) for a, t in zip(arrays, _FIELDS, strict=True)):
+        raise DecodeError("the fields are arrays of int64, int32, uint8, uint16, of one length")
+    times, channels, kinds, counts = (
+        ffi.from_buffer(t, np.ascontiguousarray(a))
+        for a, t in zip(arrays, _FIELDS.values(), strict=True)
+    )
+    out = np.empty(16 * len(time_ps), np.uint8)
+    to = ffi.from_buffer(_UINT8S, out)
+    lib.pl_swabian16_write(len(time_ps), times, channels, kinds, counts, zero_ps, to)
+    return out.data
 
 
 def merge(

@@ -116,7 +116,7 @@ class WireChunk:
           a gap whose end is not known yet ends at -1 and is closed by the next decoded record.
     """
 
-    data: bytes = field(repr=False)  # of a key-making run: raw key
+    data: bytes | memoryview = field(repr=False)  # of a key-making run: raw key
     lost: tuple[LostInterval, ...] = ()
 
 

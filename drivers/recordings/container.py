@@ -118,7 +118,7 @@ class RecordingWriter:
         """Append one chunk; it is with the operating system when this returns."""
         self._frame(_CHUNK, chunk.data, chunk.lost)
 
-    def _frame(self, kind: int, data: bytes, lost: tuple[LostInterval, ...]) -> None:
+    def _frame(self, kind: int, data: bytes | memoryview, lost: tuple[LostInterval, ...]) -> None:
         extra = b""
         if lost:
             rows = [[g.start_ps, g.end_ps, g.count, g.reason] for g in lost]

@@ -211,7 +211,7 @@ class FileRecording(Recording):
                 offset = position - info.position - info.pending_bytes
                 block = decoder.feed(chunk)
                 skip = -info.pending_bytes % record
-                self._latest = position + skip, chunk.data[skip:]
+                self._latest = position + skip, bytes(chunk.data[skip:])
                 if self.damage_at is None and decoder.info.damaged:
                     self.damage_at = self._first(lambda _, seen: seen.damaged > 0)
                 yield block, decoder

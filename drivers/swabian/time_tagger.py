@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
+from photonlink.hal.decoders import swabian16_records
 from photonlink.hal.driver import Driver
 from photonlink.hal.errors import InstrumentError, LinkClosed, LinkNotFound, PhotonlinkError
 from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts, Reading, StreamsTags
@@ -38,9 +38,7 @@ INSTRUMENT = Registration(
 
 CHANNELS = tuple(range(1, 21))
 CHUNK_EVERY_S = 0.05
-RECORD = np.dtype(
-    [("kind", "u1"), ("pad", "u1"), ("missed", "<u2"), ("channel", "<i4"), ("time", "<i8")]
-)
+PIECE_TAGS = 1 << 16
 PARAMS = (
     Param("threshold_{ch}_v", float, "trigger level of input {ch}", "getTriggerLevel {ch}",
           "setTriggerLevel {ch}", "V", limits=(-5.0, 5.0), tolerance=0.01, channels=CHANNELS,
@@ -82,7 +80,7 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
     _tagger: Any = None
     _stream: Any = None
     _zero_ps = 0
-    _first = b""
+    _first: tuple[memoryview, ...] = ()
 
     def parameters(self) -> tuple[Param, ...]:
         """Those of the inputs in use."""
@@ -172,20 +170,24 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
         after = time.time()
         data = self._stream.getData()
         self._zero_ps = int(data.tStart)
-        self._first = records(data, self._zero_ps)
+        self._first = tuple(records(data, self._zero_ps))
         return AcquisitionStart((before + after) / 2, max(0.0, after - before) / 2 + 0.05)
 
     async def chunks(self) -> AsyncIterator[WireChunk]:
         """Records of 16 bytes; overflows are records of their own."""
         if self._stream is None:
             raise InstrumentError("the tagger was not started", where=self.name)
-        data, self._first = self._first, b""
+        parts, self._first = self._first, ()
         while self._stream is not None:
-            yield WireChunk(data)
+            for part in parts or (memoryview(b""),):
+                yield WireChunk(part)
             await asyncio.sleep(CHUNK_EVERY_S)
-            stream = self._stream
-            if stream is not None:
-                data = await self.codec.run(lambda _, s=stream: records(s.getData(), self._zero_ps))
+            if self._stream is not None:
+                parts = await self.codec.run(lambda _: self._more())
+
+    def _more(self) -> tuple[memoryview, ...]:
+        stream = self._stream
+        return () if stream is None else tuple(records(stream.getData(), self._zero_ps))
 
     async def stop(self) -> None:
         stream, self._stream = self._stream, None
@@ -203,13 +205,10 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
             await super().release()
 
 
-def records(data: Any, zero_ps: int) -> bytes:
-    """What ``TimeTagStream.getData`` returned, as the records that ``Dump`` would have written."""
-    times = data.getTimestamps()
-    found = np.zeros(len(times), RECORD)
-    found["time"] = times
-    found["time"] -= zero_ps
-    found["channel"] = data.getChannels()
-    found["kind"] = data.getEventTypes()
-    found["missed"] = data.getMissedEvents()
-    return found.tobytes()
+def records(data: Any, zero_ps: int) -> Iterator[memoryview]:
+    """What ``TimeTagStream.getData`` returned, as the records that ``Dump`` would have written, in
+    pieces that stay in the processor's cache until they are decoded."""
+    names = ("getTimestamps", "getChannels", "getEventTypes", "getMissedEvents")
+    fields = [getattr(data, name)() for name in names]
+    for at in range(0, len(fields[0]), PIECE_TAGS):
+        yield swabian16_records(*(f[at : at + PIECE_TAGS] for f in fields), zero_ps=zero_ps)

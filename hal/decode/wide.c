@@ -98,3 +98,20 @@ size_t pl_run_swabian16(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   }
   return i;
 }
+
+static inline void store_u64(uint8_t *out, uint64_t v) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  v = __builtin_bswap64(v);
+#endif
+  memcpy(out, &v, sizeof v);
+}
+
+void pl_swabian16_write(size_t n, const int64_t *time_ps, const int32_t *channel,
+                        const uint8_t *type, const uint16_t *missed, int64_t zero_ps,
+                        uint8_t *restrict out) {
+  for (size_t i = 0; i < n; i++) {
+    const uint32_t head = type[i] | (uint32_t)missed[i] << 16;
+    store_u64(out + 16 * i, head | (uint64_t)(uint32_t)channel[i] << 32);
+    store_u64(out + 16 * i + 8, (uint64_t)time_ps[i] - (uint64_t)zero_ps);
+  }
+}

@@ -124,7 +124,7 @@ class NodeSession:
 
     def tags(self, chunk: WireChunk, decoder: TagDecoder, now_s: float) -> list[Effect]:
         meta = {"lost": [dataclasses.asdict(lost) for lost in chunk.lost]}
-        self._record("tags", now_s, meta, chunk.data)
+        self._record("tags", now_s, meta, bytes(chunk.data))
         return self._keep(self._session.tags(decoder.feed(chunk), now_s))
 
     def tick(self, now_s: float) -> list[Effect]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from photonlink.drivers.swabian.time_tagger import RECORD, TimeTagger
+from photonlink.drivers.swabian.time_tagger import TimeTagger, records
 from photonlink.firmware_sim.kit import package
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.program import Program
@@ -44,6 +46,18 @@ async def gather(driver: Any, enough: int) -> tuple[np.ndarray, np.ndarray, list
                 break
     times = np.concatenate([b.time_ps for b in blocks])
     return times, np.concatenate([b.channel for b in blocks]), [g for b in blocks for g in b.lost]
+
+
+def test_records_are_those_of_dump() -> None:
+    rows = [(0, 0, 1, 5), (2, 0, 0, 7), (4, 65_535, -3, 8), (3, 0, 0, 9), (0, 0, -18, 1 << 40)]
+    kinds, missed, channels, times = (np.array(column) for column in zip(*rows, strict=True))
+    data = SimpleNamespace(
+        getEventTypes=lambda: kinds.astype(np.uint8), getTimestamps=lambda: times + 100,
+        getMissedEvents=lambda: missed.astype(np.uint16),
+        getChannels=lambda: channels.astype(np.int32),
+    )  # fmt: skip
+    expected = b"".join(struct.pack("<BBHiq", k, 0, m, c, t) for k, m, c, t in rows)
+    assert b"".join(records(data, 100)) == expected
 
 
 async def test_settings_and_what_the_tagger_makes_of_them(tmp_path: Path) -> None:
@@ -106,7 +120,7 @@ async def test_a_dump_and_the_stream_are_one_format(tmp_path: Path) -> None:
 
         await driver.codec.run(dump, 8.0)
         data = path.read_bytes()
-        assert len(data) % RECORD.itemsize == 0
+        assert len(data) % 16 == 0
         block = decoder_for(WireFormat("swabian16")).feed(WireChunk(data))
         assert len(block) > 500
         assert not block.lost

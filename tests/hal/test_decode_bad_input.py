@@ -11,7 +11,13 @@ import pytest
 from tagger_formats import nox_record
 
 from photonlink.hal._decode import ffi, lib
-from photonlink.hal.decoders import DecodeError, decoder_for, kernel_level, record_size
+from photonlink.hal.decoders import (
+    DecodeError,
+    decoder_for,
+    kernel_level,
+    record_size,
+    swabian16_records,
+)
 from photonlink.hal.tags import TagBlock, WireChunk, WireFormat
 
 T3 = {"resolution_ps": 25.0, "sync_period_ps": 12_500.0}
@@ -269,3 +275,17 @@ def test_a_merge_that_cannot_be_reads_no_array() -> None:
     for streams, code in ((1, "E_CAPACITY"), (2, "E_CAPACITY"), (65, "E_ARGUMENT")):
         status = lib.pl_merge(streams, nowhere, nothing, lengths, ffi.NULL, ffi.NULL, 2**31)
         assert status == getattr(lib, f"PL_{code}")
+
+
+def test_records_from_arrays_are_those_of_the_format() -> None:
+    times, channels = np.array([5, 9, 1 << 50]), np.array([1, -2, 18], np.int32)
+    kinds, missed = np.array([0, 4, 0], np.uint8), np.array([0, 65_535, 0], np.uint16)
+    rows = zip(kinds.tolist(), missed.tolist(), channels.tolist(), times.tolist(), strict=True)
+    expected = b"".join(struct.pack("<BBHiq", k, 0, m, c, t - 5) for k, m, c, t in rows)
+    assert swabian16_records(times, channels, kinds, missed, zero_ps=5) == expected
+    spread = np.repeat(times, 2)[::2]
+    assert swabian16_records(spread, channels, kinds, missed, zero_ps=5) == expected
+    with pytest.raises(DecodeError, match="one length"):
+        swabian16_records(times[:2], channels, kinds, missed)
+    with pytest.raises(DecodeError, match="int32"):
+        swabian16_records(times, times, kinds, missed)  # type: ignore[arg-type]

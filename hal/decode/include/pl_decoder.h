@@ -76,6 +76,10 @@ PL_MUST_CHECK int64_t pl_decoder_lost(pl_decoder *d, pl_lost *out, size_t capaci
 const pl_decoder_info *pl_decoder_info_of(const pl_decoder *d);
 /* Bytes per record of a format, or PL_E_ARGUMENT. */
 PL_MUST_CHECK int pl_record_size(int format);
+/* Writes n records of PL_FORMAT_SWABIAN16 (16 n bytes) from arrays of their fields; times count from
+ * zero_ps. For a vendor's library that hands out arrays: records are what is kept and replayed. */
+void pl_swabian16_write(size_t n, const int64_t *time_ps, const int32_t *channel,
+                        const uint8_t *type, const uint16_t *missed, int64_t zero_ps, uint8_t *out);
 /* Forces one decoder to a level, for tests; PL_E_ARGUMENT when the CPU lacks it. */
 PL_MUST_CHECK int pl_decoder_set_level(pl_decoder *d, int level);
 #endif
