@@ -237,7 +237,7 @@ class Qutag(Driver, StreamsTags):
         while self._running:
             chunk, self._first = self._first or await self.codec.run(self._read), None
             if self._tap is not None:
-                self._tap("<", chunk.data)
+                self._tap("<", bytes(chunk.data))
             yield chunk
             if len(chunk.data) < RING // 2 * RECORD.itemsize:
                 await asyncio.sleep(CHUNK_EVERY_S)

@@ -13,6 +13,7 @@ from photonlink.hal.errors import RecordingError
 from photonlink.hal.tags import WireFormat
 
 QUTAG_HEADER = 40
+NOX_CONFIGURATION = 0x25
 _LOOKS = (65_536, 4_096)  # bytes judged: fewer when damage further on spoils the picture
 _SWABIAN_CHANNEL = 65_535  # virtual channels are numbered from 1001 on
 _A1_TIME_LIMIT = 256e9  # a median step above 1 s is no a1 recording

@@ -39,6 +39,10 @@ from photonlink.hal.tags import (
 
 _LOST_KEPT = 10_000
 _FINE_RECORDS = 512
+_RESOLUTION_PS = {"tdc1": 2000.0, "a0": 3.90625, "a1": 3.90625, "a2": 3.90625, "s15_fast": 3.90625,
+                  "swabian16": 1.0,
+                  "nox": 3125 / 1664, "fpga_link": 1 / 3}  # fmt: skip
+"""Of formats that know their own unit."""
 _FORCED_START = {"qutag": detect.QUTAG_HEADER, "qutag_compressed": detect.QUTAG_HEADER}
 
 
@@ -106,16 +110,15 @@ class FileRecording(Recording):
 
     @property
     def resolution_ps(self) -> float:
-        fixed = {"tdc1": 2000.0, "a1": 3.90625, "swabian16": 1.0}
         name = self.wire_format.name
-        return fixed.get(name) or float(self.wire_format.parameters["resolution_ps"])
+        return _RESOLUTION_PS.get(name) or float(self.wire_format.parameters["resolution_ps"])
 
     @property
     def capabilities(self) -> TaggerCapabilities:
         header = self._layout.header
         if header is not None and header.capabilities is not None:
             return header.capabilities
-        four = self.wire_format.name in ("tdc1", "a1")
+        four = self.wire_format.name in ("tdc1", "a0", "a1", "a2", "s15_fast")
         return TaggerCapabilities(
             tuple(range(1, 5)) if four else tuple(range(256)), self.resolution_ps, math.inf
         )
@@ -455,6 +458,12 @@ def _head(path: Path) -> bytes:
     return head
 
 
+def _nox_start(path: Path) -> int:
+    """Where a NOX file's first configuration record lies: what comes before it is left over."""
+    head = detect.head_of(path)
+    return next((at for at in range(0, len(head), 8) if head[at] == detect.NOX_CONFIGURATION), 0)
+
+
 def _told_layout(path: Path, wire_format: WireFormat) -> _Layout:
     """As the user says. ``a0`` and ``a2`` are a1 as text."""
     text = wire_format.name if wire_format.name in ("a0", "a2") else None
@@ -462,6 +471,8 @@ def _told_layout(path: Path, wire_format: WireFormat) -> _Layout:
         wire_format = WireFormat("a1", {"word_order": "low_first"})
     decoder_for(wire_format)
     start = _FORCED_START.get(wire_format.name, 0)
+    if wire_format.name == "nox":
+        start = _nox_start(path)
     layout = _Layout(f"{text or wire_format.name} (as told)", wire_format, start, text=text)
     if wire_format.name == "swabian16":
         layout.codes = swabian_channels(path)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 LETTERS = "HVDA"  # of stages.window, which imports numpy; a test compares them
 FORMATS = (
     "a0", "a1", "a2", "tdc1", "swabian16", "qutag", "qutag_compressed", "t2", "t2_hh1", "t2_ph300",
-    "t3", "t3_hh1", "t3_ph300",
+    "t3", "t3_hh1", "t3_ph300", "s15_fast", "flat64", "packed32", "nox", "fpga_link",
 )  # fmt: skip
-FIXED_UNIT = ("a0", "a1", "a2", "tdc1", "swabian16")
+FIXED_UNIT = ("a0", "a1", "a2", "tdc1", "swabian16", "s15_fast", "nox", "fpga_link")
 DEFAULT_MAP = "H=1,V=2,D=3,A=4"
 
 
