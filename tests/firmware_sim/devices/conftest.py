@@ -245,7 +245,7 @@ def emulate(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
 def until() -> Callable[..., None]:
     """``until(condition, timeout_s)``: wait for it, or fail with what it was."""
 
-    def wait(condition: Callable[[], Any], timeout_s: float = 3.0) -> None:
+    def wait(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, "the awaited condition never came true"
