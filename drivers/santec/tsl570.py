@@ -10,12 +10,14 @@ for when the instrument is opened, and left as it is. The power unit is set to d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from photonlink.hal.codecs.scpi import ScpiCodec
 from photonlink.hal.driver import Off
-from photonlink.hal.facets import Identity
+from photonlink.hal.errors import InstrumentError
+from photonlink.hal.facets import Condition, Identity
 from photonlink.hal.laser import LaserDriver
 from photonlink.hal.params import Param, Value
 from photonlink.hal.registry import Registration
@@ -33,8 +35,14 @@ INSTRUMENT = Registration(
           "interlock": "interlock_open"},
 )  # fmt: skip
 
-ALERTS = {"interlock_open": "No07", "warming_up": "No23"}
-"""Parameters that are one alert of ``:SYST:ALER?``."""
+NO_ALERTS, INTERLOCK, _MOST_ALERTS = "No alerts.", "No07", 8
+STOPPING = {
+    "00": "its supply has failed", "02": "its supply has failed", "03": "its supply has failed",
+    "07": "the interlock opened: close it, then ask for light again",
+    "20": "its temperature is out of range", "21": "its temperature is out of range",
+    "22": "its temperature is out of range", "28": "its fan has failed",
+}  # fmt: skip
+"""Alerts that end or endanger the light, by number."""
 SWEEP = {0: "stopped", 1: "running", 3: "waits for trigger", 4: "preparing"}
 SPEED = Param("sweep_speed_nm_per_s", int, "speed of a continuous sweep", ":WAV:SWE:SPE?",
               ":WAV:SWE:SPE {}", choices={n: str(n) for n in (1, 2, 5, 10, 20, 50, 100, 200)},
@@ -61,11 +69,8 @@ def params(speed: Param) -> tuple[Param, ...]:
               limits=(-15.0, 13.0), plausible=(-99.0, 99.0), tolerance=0.01, setting="power_dbm"),
         Param("power_act_dbm", float, "power at the monitor", ":POW:ACT?", unit="dBm",
               plausible=(-120.0, 99.0)),
-        Param("interlock_open", bool, "interlock circuit open", ":SYST:ALER?",
-              stops={True: "the interlock is open: there is no light. Close it, then ask again"}),
-        Param("warming_up", bool, "wavelength and power are not yet what was asked for",
+        Param("alerts", str, "what the laser has complained about since light was asked for",
               ":SYST:ALER?"),
-        Param("alerts", str, "what the laser complains about", ":SYST:ALER?"),
         Param("sweep", int, "state of the sweep", ":WAV:SWE?", choices={n: str(n) for n in SWEEP}),
         nm("sweep_start_nm", doc="first wavelength of a sweep", get=":WAV:SWE:STAR?",
            set=":WAV:SWE:STAR {}", limits=(1240.0, 1680.0), tolerance=0.0005, poll="slow"),
@@ -94,7 +99,7 @@ class Tsl570(LaserDriver):
 
     async def identify(self) -> Identity:
         identity: Identity = await self.codec.identify(key=self.MODEL)
-        self._metres = await self._scpi_units()
+        self._metres, self._seen = await self._scpi_units(), list[str]()
         await self.codec.tell(":POW:UNIT 0")
         return identity
 
@@ -103,8 +108,9 @@ class Tsl570(LaserDriver):
         return bool(int(await self.codec.ask(":SYST:COMM:COD?", str)))
 
     async def read(self, param: Param) -> Value:
-        if param.name in ALERTS:
-            return ALERTS[param.name] in await self.codec.ask(param.get, str)
+        if param.name == "alerts":
+            self._seen += [alert for alert in await self._alerts() if alert not in self._seen]
+            return "; ".join(self._seen)
         return await super().read(self._wired(param))
 
     async def write(self, param: Param, value: Value) -> None:
@@ -114,7 +120,27 @@ class Tsl570(LaserDriver):
         """The parameter in the unit of the chosen command set."""
         return replace(param, scale=1e-9) if self._metres and param.unit == "nm" else param
 
+    async def _alerts(self) -> list[str]:
+        """Each alert is told once, one per question; an instrument that repeats one is believed."""
+        found: list[str] = []
+        for _ in range(_MOST_ALERTS):
+            text = await self.codec.ask(":SYST:ALER?", str)
+            if text.startswith(NO_ALERTS) or text in found:
+                break
+            found.append(text)
+        return found
+
+    def conditions(self, readings: Mapping[str, Value]) -> tuple[Condition, ...]:
+        codes = [alert[2:4] for alert in str(readings.get("alerts", "")).split("; ")]
+        return super().conditions(readings) + tuple(
+            Condition(f"alert_{code}", STOPPING[code]) for code in codes if code in STOPPING
+        )
+
     async def set_emission(self, on: bool) -> None:
+        if on:
+            self._seen = []
+            if any(alert.startswith(INTERLOCK) for alert in await self._alerts()):
+                raise InstrumentError("the interlock is open", where=self.name, hint="Close it")
         await super().set_emission(on)
         await self.set("shutter_closed", not on)
 

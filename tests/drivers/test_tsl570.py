@@ -46,7 +46,7 @@ async def test_light_needs_a_closed_interlock_the_diode_and_the_shutter() -> Non
     talk = (
         opening("TSL-570", "0")
         + "> :SYST:ALER?\\r\n< No07.,Interlock\\r\n"
-        + "> :SYST:ALER?\\r\n< No alerts.\\r\n"
+        + "> :SYST:ALER?\\r\n< No alerts.\\r\n" * 2
         + told(":POW:STAT 1", ":POW:STAT?", "1")
         + told(":POW:SHUT 0", ":POW:SHUT?", "0")
         + "> :POW:STAT?\\r\n< 1\\r\n> :POW:SHUT?\\r\n< 0\\r\n"

@@ -3,11 +3,13 @@
 Commands: pymeasure 0.16.0 (``instruments/santec``), QMI ``santec/tsl_570.py``, ``PyPI:pysantec``;
 alert and error numbers as those quote the manual. Evidence: manual. Unverified, chosen here: number
 formats, wording of alerts, limits 1480 … 1640 nm, speed of the motor, that a sweep needs light,
-fine tuning 100 = 10 GHz, that coherence control does not change the power.
+that each alert is told once (QMI reads until there is none), fine tuning 100 = 10 GHz, that
+coherence control does not change the power.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -20,7 +22,8 @@ from photonlink.firmware_sim.wires.session import Session
 LOW_NM, HIGH_NM = 1480.0, 1640.0
 FINE_NM = 0.0008  # per unit of fine tuning, about 0.1 GHz
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200)
-WARM_UNTIL = 0.05  # of what warming up takes: then the alert goes
+OPPOSITE = {"MIN": "MAX", "MAX": "MIN", "MINIMUM": "MAX", "MAXIMUM": "MIN"}
+"""The lowest frequency is that of the longest wavelength."""
 Pair = tuple[Callable[[float], float], Callable[[float], float]]
 
 
@@ -54,22 +57,25 @@ class EmulatedTsl570(LaserDevice, ScpiDevice):
         Register("POWer:SHUTter", 1, 0, 1, volatile=True),
         Register("SYSTem:COMMunicate:CODe", 0, 0, 1),
     )
+    _booted_s = float("-inf")
+    """It was warm when the program started."""
     _sweep_at_s = -1.0
     _repeat = False
     _count = 0
+
+    def setup(self) -> None:
+        super().setup()
+        self._alerts, self._held = deque[str](maxlen=16), set[str]()
 
     # ---- units of the wire ---------------------------------------------------------------------
 
     def dispatch(self, header: str, argument: str, session: Session) -> Any:
         plain = header.lstrip(":").rstrip("?")
+        if plain.startswith(("WAV:FREQ", "WAVELENGTH:FREQ")):  # QMI's form of the header
+            plain = plain.partition(":")[2]
         if plain.startswith("FREQ") and not plain.endswith("STEP"):
-            header = (
-                ":WAV"
-                + plain[plain.find(":") if ":" in plain else len(plain) :]
-                + ("?" if header.endswith("?") else "")
-            )
-        elif plain in ("WAV:FREQ", "WAVELENGTH:FREQUENCY"):
-            header = ":WAV?" if header.endswith("?") else ":WAV"
+            nodes = [OPPOSITE.get(node, node) for node in plain.split(":")[1:]]
+            header = ":".join(["", "WAV", *nodes]) + ("?" if header.endswith("?") else "")
         show, take = self._units(plain, header)
         if argument and argument[:3].upper() not in ("MIN", "MAX", "DEF"):
             argument = self._stored(argument, take)
@@ -133,6 +139,10 @@ class EmulatedTsl570(LaserDevice, ScpiDevice):
     def booted(self) -> None:
         self._sweep_at_s = -1.0
 
+    def reboot(self) -> None:
+        self._booted_s = self.clock.now_s()
+        super().reboot()
+
     def change(self, name: str, value: Any) -> None:
         if name == "POWer:STATe" and self.blocked and str(value).strip() in ("1", "ON"):
             raise Refusal("level", "interlock", -200)
@@ -150,13 +160,19 @@ class EmulatedTsl570(LaserDevice, ScpiDevice):
     def _no_fine(self, _: str, __: Session) -> None:
         self.change("WAVelength:FINe", 0.0)
 
+    def shine(self) -> None:
+        """As every laser's; what begins to hold becomes an alert, which is told once."""
+        super().shine()
+        cold = self.clock.now_s() - self._booted_s < self.config.warm_up_s
+        begun = {"No07.,Interlock": self.blocked, "No23.,Warm up": cold}
+        for text, holds in begun.items():
+            if holds and text not in self._held:
+                self._alerts.append(text)
+        self._held = {text for text, holds in begun.items() if holds}
+
     @command("SYSTem:ALERt?")
-    def _alerts(self, _: str, __: Session) -> str:
-        found = ["No07.,Interlock"] if self.blocked else []
-        if self.emitting:
-            age_s = self.clock.now_s() - self._since_s
-            found += ["No23.,Warm up"] if age_s < self.config.warm_up_s else []
-        return ";".join(found) or "No alerts."
+    def _next_alert(self, _: str, __: Session) -> str:
+        return self._alerts.popleft() if self._alerts else "No alerts."
 
     # ---- sweep ---------------------------------------------------------------------------------
 

@@ -97,3 +97,36 @@ def test_out_of_range_is_in_the_error_queue(client: Any) -> None:
     assert laser.ask(":SYST:ALER?").startswith("No07")
     laser.output_enabled = True
     assert not laser.output_enabled
+
+
+def test_qmi_s_driver(emulate: Any, until: Any) -> None:
+    tsl_570 = pytest.importorskip(
+        "qmi.instruments.santec.tsl_570", reason="qmi is not installed (extra: peers)"
+    )
+    unit = emulate("santec-tsl570", warm_up_s=0.02)
+    laser = tsl_570.Santec_Tsl570(Context(), "tsl", f"tcp:{unit.path}")
+    laser.open()
+    try:
+        assert laser.get_idn().model == "TSL-570"
+        laser.set_wavelength(1551.5)
+        assert laser.get_wavelength() == pytest.approx(1551.5)
+        assert laser.get_frequency() == pytest.approx(299792.458 / 1551.5, abs=1e-3)
+        assert laser.get_minimum_frequency() == pytest.approx(299792.458 / 1640.0, abs=1e-3)
+        laser.set_power_level_unit_to_dbm()
+        laser.set_power_level(2.0)
+        unit.call(lambda: unit.device.change("POWer:SHUTter", 0))
+        laser.set_optical_output_status(True)
+        until(lambda: unit.port.power_mw == pytest.approx(10**0.2, rel=0.01))
+        laser.set_sweep_start_wavelength(1540.0)
+        assert laser.get_sweep_start_wavelength() == 1540.0
+        laser.set_optical_output_status(False)
+        assert unit.port.power_mw == 0.0
+    finally:
+        laser.close()
+
+
+class Context:
+    """What QMI's driver asks of its context."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
