@@ -1,0 +1,76 @@
+"""The synchronous face, and the examples that use it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from photonlink.hal.errors import LimitError, PhotonlinkError, StationError
+from photonlink.pipeline.bench.new_station import emulated_station
+from photonlink.pipeline.bench.notebook import NotebookBench, bench
+from photonlink.pipeline.bench.target import with_sim
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("notebook") / "bench.toml"
+    path.write_text(emulated_station("bench"))
+    with with_sim(str(path), start=True):
+        yield path
+
+
+@pytest.fixture
+def table(station: Path) -> Iterator[NotebookBench]:
+    with bench(station) as opened:
+        yield opened
+
+
+def test_it_reads_sets_and_measures(table: NotebookBench) -> None:
+    assert table.names[:2] == ("pump", "tagger")
+    assert table.emulated
+    table.set("pump", "current_set_ma", 110.0)
+    assert table.get("pump", "current_set_ma") == 110.0
+    with table.light("a test", 60):
+        assert table.get("pump", "emission") is True
+        assert all(rate > 1000 for rate in table.rates(0.5).values())
+        times, inputs = table.tags(0.3)
+        assert len(times) == len(inputs) > 1000
+        delay_ps, pairs = table.correlate(1, 1, 0.3, bin_ps=2000)
+        assert delay_ps[pairs.argmax()] == 1000.0
+    assert table.get("pump", "emission") is False
+    assert set(table.snapshot()) == set(table.names)
+
+
+def test_what_is_wrong_is_raised_here(station: Path, table: NotebookBench) -> None:
+    with pytest.raises(LimitError, match="past the light guard"):
+        table.set("pump", "drive_enabled", True)
+    with pytest.raises(LimitError, match="no input 9"):
+        table.correlate(1, 9, 0.3)
+    with pytest.raises(PhotonlinkError, match="no instrument 'pmp'"):
+        table.get("pmp", "emission")
+    with pytest.raises(PhotonlinkError, match="has it open"):
+        bench(station)
+    with pytest.raises(StationError):
+        bench(station.with_name("none.toml"))
+    table.close()
+    with pytest.raises(PhotonlinkError, match="closed"):
+        table.rates()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("bench.py",), "light is off: True"), (("g2.py", "1", "2"), "-19.0 ns")]
+)
+def test_examples_run(station: Path, words: tuple[str, ...], said: str) -> None:
+    script, *rest = words
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), str(station), *rest],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
