@@ -1,4 +1,4 @@
-"""DetectorDelays learned from recordings of others, which come without a calibration.
+"""Delays learned from recordings of others, which come without a calibration.
 
 Whoever made the light decides what is learned: nothing is claimed against Eve then, and the key is
 marked. Nodes never do this.
