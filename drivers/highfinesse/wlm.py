@@ -7,11 +7,13 @@ values that are not positive are error numbers. Not verified on hardware: the wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from photonlink.hal.driver import Driver
 from photonlink.hal.errors import IdentityError, InstrumentError, LinkClosed, LinkNotFound
-from photonlink.hal.facets import HasTemperature, Identity, MeasuresWavelength
+from photonlink.hal.facets import HasTemperature, Identity, MeasuresWavelength, Reading
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.prototypes import Function, Prototypes
 from photonlink.hal.links.vendor_library import VendorLibrary
@@ -112,6 +114,13 @@ class Wlm(Driver, HasTemperature, MeasuresWavelength):
             raise LinkClosed("the wavemeter's server is gone", where=self.name)
         meaning = MEANINGS.get(round(value), "error")
         raise InstrumentError(f"{what}: {meaning}", where=self.name, seen=f"{value:g}")
+
+    async def snapshot(self) -> Mapping[str, Reading]:
+        """Without light there is no wavelength: then ``signal`` says why, in words."""
+        readings = dict(await super().snapshot())
+        missing = str(readings.pop("wavelength_nm_error", ""))
+        readings.pop("power_uw_error", None)
+        return readings | {"signal": missing.partition(": ")[2] or "good"}
 
     async def read(self, param: Param) -> Value:
         if param.name == "measuring":

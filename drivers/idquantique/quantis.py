@@ -12,7 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from photonlink.hal.driver import Driver
-from photonlink.hal.errors import IdentityError, InstrumentError, LimitError, LinkNotFound
+from photonlink.hal.errors import (
+    IdentityError,
+    InstrumentError,
+    LimitError,
+    LinkClosed,
+    LinkNotFound,
+)
 from photonlink.hal.facets import GivesRandomness, Identity
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.prototypes import Function, Prototypes
@@ -46,6 +52,7 @@ PROTOTYPES = Prototypes(
     error_text="QuantisStrError",
 )
 BUSES = {"pci": 1, "usb": 2}
+GONE = -108
 CHUNK = 65_536
 REPEATED_MAX = 6
 """Equal bytes in a row that a good source gives once in 2^40 bytes."""
@@ -90,7 +97,14 @@ class Quantis(Driver, GivesRandomness):
         return Identity("ID Quantique", "Quantis", serial, f"board {version:#x}")
 
     async def read(self, param: Param) -> Value:
-        value = await self.codec.call(param.get, *self._one)
+        value = await self.codec.run(lambda: self.codec.status(param.get, *self._one))
+        if value == GONE:
+            raise LinkClosed("the generator is gone", where=self.name)
+        if value < 0:
+            raise InstrumentError(
+                f"{param.name}: {await self.codec.run(lambda: self.codec.error_text(value))}",
+                where=self.name,
+            )
         return bool(value) if param.kind is bool else int(value)
 
     async def fill_random(self, buffer: memoryview) -> None:

@@ -263,9 +263,12 @@ class Qutag(Driver, StreamsTags):
         if self._origin is not None:
             return
         now, unit_s = time.time(), self._resolution_ps * 1e-12
-        first_s = now - float(ticks[-1] - ticks[0]) * unit_s
+        span_s = float(ticks[-1] - ticks[0]) * unit_s
+        first_s = now - span_s  # or earlier: events wait until they are read
         if now - self._zero_s <= FIRST_EVENT_S + LATENCY_S:
-            self._origin, self._zero_s = int(ticks[0]), max(self._zero_s, first_s - LATENCY_S / 2)
+            # the first event after the buffer was emptied came about one mean gap later
+            gap_s = span_s / (len(ticks) - 1) if len(ticks) > 1 else first_s - self._zero_s
+            self._origin, self._zero_s = int(ticks[0]), min(first_s, self._zero_s + gap_s)
         else:  # the stamp is given away: the clock counts from there
             self._origin = int(ticks[0]) - round((first_s - self._zero_s) / unit_s)
 

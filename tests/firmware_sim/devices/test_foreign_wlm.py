@@ -61,7 +61,7 @@ async def test_our_driver(emulate: Any) -> None:
     try:
         await driver.configure()
         readings = await driver.snapshot()
-        assert readings["exposure_ms"] == 30
+        assert (readings["exposure_ms"], readings["signal"]) == (30, "good")
         assert readings["temperature_c"] == 24.5
         assert readings["pressure_mbar"] == 1013.0
         assert readings["power_uw"] == pytest.approx(1000.0)
@@ -72,7 +72,9 @@ async def test_our_driver(emulate: Any) -> None:
         with pytest.raises(InstrumentError, match="no such channel"):
             await driver.wavelength_m(9)
         unit.port.table.config.source.pump_power_mw = 5e-7
-        assert "too low" in str((await driver.snapshot())["wavelength_nm_error"])
+        readings = await driver.snapshot()
+        assert readings["signal"] == "signal too low"
+        assert "wavelength_nm" not in readings
         unit.call(lambda: setattr(unit.device, "_running", False))
         assert [c.code for c in driver.conditions(await driver.snapshot())] == ["measuring"]
         unit.control(fault="unplug")
