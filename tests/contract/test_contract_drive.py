@@ -37,6 +37,7 @@ async def left_on(program: Any, name: str) -> Any:
     instrument: Any = bench.instruments[name]
     await switch(instrument, True)
     await becomes(program, name, True)
+    bench.claims.release()
     return instrument
 
 
