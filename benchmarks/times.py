@@ -100,7 +100,7 @@ def new_way(work: Work, record: dict[str, float] | None = None) -> int:
 
 
 def old_way(work: Work, record: dict[str, float] | None = None) -> int:
-    """The same without noise: clicks within 2 ns are one event, bases go with the times."""
+    """The same without noise: clicks within 2 ns are one event."""
     alice, bob = (
         EventBuffer(MAP, multi_click_window_ps=2000, randomness=os.urandom, resolution_ps=r)
         for r in (0, 80)
@@ -111,9 +111,9 @@ def old_way(work: Work, record: dict[str, float] | None = None) -> int:
         bob.add(_frozen(theirs))
         end = min(alice.horizon_ps, bob.horizon_ps) - 100_000
         window: EventWindow = bob.window(start, end)
-        data = encode_announcement(window.time_ps, window.basis, start, 1 << GRID_BITS)
-        times, basis = decode_announcement(data, start, end, 1 << GRID_BITS)
-        found = match(alice.window(start, end), times, basis, 2500)
+        data = encode_announcement(window.time_ps, start, 1 << GRID_BITS)
+        times = decode_announcement(data, start, end, 1 << GRID_BITS)
+        found = match(alice.window(start, end), times, 2500)
         pairs += found.coincidences
         if record is not None:
             record["bytes"] += len(data)
