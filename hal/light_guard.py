@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from photonlink.hal import light_guard_program
+from photonlink.hal import light_guard_program, machine
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.facets import Instrument
 from photonlink.hal.links.address import Address
@@ -136,6 +136,30 @@ class LightGuard:
         await process.wait()
         if process is self._process:  # not stopped by us
             self._on_event({"ended": f"the light guard ended with {process.returncode}"})
+
+
+class InsideGuard(LightGuard):
+    """For light that ends with this process: there is nobody whom another process could survive."""
+
+    _watches = False
+
+    @property
+    def alive(self) -> bool:
+        return self._watches
+
+    async def start(self, instruments: Iterable[tuple[str, Instrument]]) -> None:
+        self._watches = True
+
+    async def stop(self) -> None:
+        self._watches = False
+
+    async def abandon(self) -> None:
+        self._watches = False
+
+
+def guard_of_light(on_event: Event) -> LightGuard:
+    """Who watches the light that is driven from the running event loop."""
+    return LightGuard(on_event) if machine.instruments_are_outside() else InsideGuard(on_event)
 
 
 def _target(name: str, instrument: Instrument) -> dict[str, Any] | None:

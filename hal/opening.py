@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
+from photonlink.hal import machine
 from photonlink.hal.errors import (
     BenchError,
     IdentityError,
@@ -211,7 +211,7 @@ async def _open_one(
             attempts.append(Attempt(address, "LinkNotFound", f"{address} is not running", 0.0))
             continue
         instrument = driver(name, address, settings, limits=entry.limits, tap=link_tap)
-        begin = time.monotonic()
+        begin = machine.monotonic_s()
         try:
             claims.claim(address, name)
             identity = await open_and_match(
@@ -219,14 +219,14 @@ async def _open_one(
             )
         except Exception as caught:  # noqa: BLE001 - named with its address below
             error = ours(caught, name, "open")
-            ms = (time.monotonic() - begin) * 1e3
+            ms = (machine.monotonic_s() - begin) * 1e3
             claims.release(address)
             attempts.append(Attempt(address, type(error).__name__, str(error), ms))
             causes.append((entry.driver, address, error))
             if isinstance(error, ABSENT_OR_SILENT):
                 continue
             break
-        ms = (time.monotonic() - begin) * 1e3
+        ms = (machine.monotonic_s() - begin) * 1e3
         attempts.append(Attempt(address, "opened", "", ms))
         try:
             if not look:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from photonlink.hal import machine
 from photonlink.hal.errors import LinkBusy, PhotonlinkError
 from photonlink.hal.links.address import Address
 
@@ -114,7 +115,7 @@ class Claims:
 
     def claim(self, address: str, instrument: str) -> None:
         """Hold an instrument. LinkBusy names the process that has it."""
-        if fcntl is None:
+        if fcntl is None or not machine.instruments_are_outside():
             return
         path = _lock_file(address)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from photonlink.hal import machine
 from photonlink.hal.errors import InstrumentError, LimitError, ReadbackMismatch
 
 Value = float | int | bool | str
@@ -297,11 +297,11 @@ class Parameters:
     async def _fresh_enough(self, param: Param) -> Value:
         keep_s = {"fast": 0.0, "slow": SLOW_S, "once": math.inf}[param.poll]
         read_at, value = self._kept.get(param.name, (-math.inf, False))
-        if time.monotonic() - read_at < keep_s:
+        if machine.monotonic_s() - read_at < keep_s:
             return value
         value = await self.get(param.name)
         if keep_s:
-            self._kept[param.name] = time.monotonic(), value
+            self._kept[param.name] = machine.monotonic_s(), value
         return value
 
     def deviation(self, readings: Mapping[str, Value]) -> str:

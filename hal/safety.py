@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from types import FrameType
 from typing import Any, TypeVar
 
+from photonlink.hal import machine
 from photonlink.hal.control import control_socket
 from photonlink.hal.errors import InstrumentError
 from photonlink.hal.facets import Emits, Instrument, SafetyStep
@@ -44,7 +45,7 @@ class Lease:
     """Permission to emit. Its holder calls ``renew`` more often than every ``heartbeat_s``."""
 
     def __init__(self, reason: str, max_s: float, heartbeat_s: float) -> None:
-        now = time.monotonic()
+        now = machine.monotonic_s()
         self.reason = reason
         self.ends = now + max_s
         self._heartbeat_s = heartbeat_s
@@ -55,11 +56,11 @@ class Lease:
         """A sign of life. LeaseExpired when the light is off or going off."""
         if self.expired:
             raise LeaseExpired(self.expired, hint="Arm the laser again")
-        self._due = time.monotonic() + self._heartbeat_s
+        self._due = machine.monotonic_s() + self._heartbeat_s
 
     def remaining_s(self) -> float:
         """Time until the light goes off unless renewed."""
-        return min(self.ends, self._due) - time.monotonic()
+        return min(self.ends, self._due) - machine.monotonic_s()
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +83,7 @@ async def arm(
     async def watch() -> None:
         while (left := lease.remaining_s()) > 0:  # noqa: ASYNC110 - renew() only moves a time
             await asyncio.sleep(left)
-        over = time.monotonic() >= lease.ends
+        over = machine.monotonic_s() >= lease.ends
         lease.expired = (
             f"the time of {max_s:g} s is over" if over else "its holder gave no sign of life"
         )
@@ -151,7 +152,7 @@ async def guard(
     def interrupted(number: signal.Signals) -> None:
         ended(number.name)
 
-    with _signal_handlers(signals, interrupted), Watchdog(bench.instruments.values(), watchdog_s):
+    with _signal_handlers(signals, interrupted), _watched(bench, watchdog_s):
         try:
             async with control_socket(bench, ended):
                 yield state
@@ -195,6 +196,12 @@ def _signal_handlers(
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _watched(bench: Bench, timeout_s: float) -> contextlib.AbstractContextManager[object]:
+    if machine.instruments_are_outside():
+        return Watchdog(bench.instruments.values(), timeout_s)
+    return contextlib.nullcontext()
 
 
 class Watchdog:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from photonlink.hal import machine
 from photonlink.hal.errors import (
     AcquisitionError,
     IdentityError,
@@ -97,7 +96,7 @@ class BackOff:
         """Endless."""
         wait_s = self.first_s
         while True:
-            yield wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            yield wait_s * machine.jitter()
             wait_s = min(2 * wait_s, self.longest_s)
 
 
@@ -138,7 +137,7 @@ class Supervisor:
 
     async def _await_missing(self, group: asyncio.TaskGroup, name: str) -> None:
         """An optional instrument that was not there: named as lost, taken in when it comes."""
-        begin, reason = time.monotonic(), self._bench.missing[name]
+        begin, reason = machine.monotonic_s(), self._bench.missing[name]
         self.lost[name] = reason
         self._on_event(Lost(name, reason))
         for wait_s in self._back_off.waits():
@@ -147,7 +146,7 @@ class Supervisor:
                 identity = (await self._bench.take_in(name)).identity
                 break
         self.lost.pop(name, None)
-        self._on_event(Found(name, identity, time.monotonic() - begin))
+        self._on_event(Found(name, identity, machine.monotonic_s() - begin))
         self._begin(group, name)
 
     async def _listen(self, name: str, instrument: Instrument) -> None:
@@ -211,13 +210,13 @@ class Supervisor:
                 self._on_event(ConditionChanged(name, code, condition.text, False))
 
     async def _lose_and_find(self, name: str, instrument: Instrument, reason: str) -> None:
-        begin = time.monotonic()
+        begin = machine.monotonic_s()
         self.readings.pop(name, None)
         self.lost[name] = reason
         self._on_event(Lost(name, reason))
         identity = await self._find(name, instrument)
         self.lost.pop(name, None)
-        self._on_event(Found(name, identity, time.monotonic() - begin))
+        self._on_event(Found(name, identity, machine.monotonic_s() - begin))
 
     async def _find(self, name: str, instrument: Instrument) -> Identity:
         known = self._bench.resolutions[name].identity

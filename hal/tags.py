@@ -25,6 +25,8 @@ class Provenance(enum.StrEnum):
     REAL = "real"
     EMULATED = "emulated"
     REPLAYED = "replayed"
+    SEEDED = "seeded"
+    """Of a virtual run: whoever knows its seed knows every random bit of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Literal
@@ -16,6 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from photonlink.drivers.sfifteen.identity import identify
+from photonlink.hal import machine
 from photonlink.hal.codecs.lines import LineCodec, Nonce
 from photonlink.hal.driver import Driver
 from photonlink.hal.errors import InstrumentError, LinkTimeout, ReadbackMismatch
@@ -187,11 +187,11 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
             raise ReadbackMismatch("timestamp mode was not taken", where=self.name)
         async with self.codec.link.transaction(self.codec.resync):
             self.codec.link.private = True
-            sent = time.time()
+            sent = machine.wall_s()
             await self.codec.link.write(b"INPKT;TIME 0;counts?\r\n", timeout_s)
             self._streaming = True
             self._first = await self.codec.link.read_exactly(4, timeout_s + 2 * ROLLOVER_S)
-            arrived = time.time()
+            arrived = machine.wall_s()
         counter_s = (struct.unpack("<I", self._first)[0] >> 5) * TICK_S
         return AcquisitionStart(arrived - counter_s, max(0.0, arrived - sent) + 0.01)
 

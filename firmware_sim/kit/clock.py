@@ -38,3 +38,18 @@ class Clock:
         """Call ``call`` in the event loop after so many device seconds; the handle cancels."""
         loop = asyncio.get_running_loop()
         return loop.call_later(max(delay_s, 0.0) / self.speed, call)
+
+
+class LoopClock(Clock):
+    """The time of the event loop that the devices run on, for loops that keep their own.
+
+    epoch_s: date and time when this clock was made, in seconds since 1970.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, epoch_s: float) -> None:
+        super().__init__()
+        self._loop, self._epoch_s = loop, epoch_s
+        self._origin_s = loop.time()
+
+    def now_s(self) -> float:
+        return self._loop.time() - self._origin_s

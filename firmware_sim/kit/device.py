@@ -146,11 +146,16 @@ class EmulatedDevice:
         """name → wire; the first is the instrument's main line."""
         address = self.config.address or self.WIRES[0]
         scheme = address.partition(":")[0]
-        if scheme not in self.WIRES:
+        if scheme not in self.WIRES and not (scheme == "mem" and self.is_stream()):
             raise ValueError(
                 f"{self.name}: no wire {scheme!r}; this instrument has: {', '.join(self.WIRES)}"
             )
         return {"command": make_wire(address, self.serve, run_dir / self.name)}
+
+    @classmethod
+    def is_stream(cls) -> bool:
+        """Whether it speaks in bytes without boundaries, so that any stream can carry them."""
+        return bool({"serial", "tcp"} & set(cls.WIRES))
 
     @property
     def address(self) -> str:

@@ -16,6 +16,7 @@ from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve
 
 READ_BYTES = 1 << 14
 BACKLOG = 16
+MEMORY_PORT = 1  # of every name: it has one line
 
 
 class StreamSession:
@@ -142,6 +143,24 @@ class TcpWire(StreamWire):
         )
         self.port = server.sockets[0].getsockname()[1]
         return server
+
+
+class MemoryWire(TcpWire):
+    """A stream under a name, on an event loop that has a network of its own (``virtual/``)."""
+
+    scheme = "mem"
+
+    def __init__(self, serve: Serve, name: str) -> None:
+        super().__init__(serve, name)
+
+    @property
+    def address(self) -> str:
+        return f"mem://{self.host}"
+
+    async def _listen(self) -> asyncio.Server:
+        if not hasattr(asyncio.get_running_loop(), "network"):
+            raise OSError(f"{self.address}: this event loop has no wires in memory")
+        return await asyncio.start_server(self._accept, self.host, MEMORY_PORT)
 
 
 class UnixWire(StreamWire):

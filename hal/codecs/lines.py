@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from photonlink.hal import machine
 from photonlink.hal.codecs.base import Codec, Wanted, command, decode_text, encode_text
 from photonlink.hal.errors import InstrumentError, LinkDesync, LinkTimeout
 from photonlink.hal.links import StreamLink, Tap, make_stream
@@ -94,7 +94,6 @@ class LineCodec(Codec):
         self._sets_answer, self._leading, self._tail = sets_answer, leading, tail
         self._wake, self._quiet_s = wake, quiet_s
         self._longest_s = timeout_s
-        self._random = random.SystemRandom()
 
     async def connect(self) -> None:
         await self.link.open(self.connect_timeout_s)
@@ -209,7 +208,7 @@ class LineCodec(Codec):
             await link.read_some(65_536, self.timeout_s)
         if isinstance(self._resync, Nonce):
             # Every line before the number belonged to an earlier question: they answer in order.
-            nonce = str(self._random.choice(self._resync.values))
+            nonce = str(machine.any_of(self._resync.values))
             expected = re.compile(re.escape(nonce))
             set_to = self._resync.set.format(nonce) + self._command_end
             question = self._command_end + set_to + self._resync.get

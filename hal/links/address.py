@@ -7,6 +7,7 @@
 * ``package:Swabian.TimeTagger#serial=…``: a vendor's Python package, or by absolute path a module
   with the same names (``package:///opt/…/stand_in.py``)
 * ``zmq://host:port``, ``udp://host:port?local=port``, ``http://host:port/path``: messages
+* ``mem://name``: an emulator on the same event loop (a virtual run)
 * ``visa:USB0::0x1313::0x8078::P0012::INSTR``: a VISA resource (``?lib=@py`` is the default)
 
 Addresses never carry credentials: they are shown and logged.
@@ -21,7 +22,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from photonlink.hal.errors import StationError
 
-SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http")
+SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http", "mem")
 _HOST_AND_PORT = ("tcp", "zmq", "udp")
 
 
@@ -105,8 +106,8 @@ def _checked(address: Address) -> Address:
     missing = ""
     if address.scheme in _HOST_AND_PORT and not (address.host and address.port):
         missing = "host and port"
-    elif address.scheme == "http" and not address.host:
-        missing = "host"
+    elif address.scheme in ("http", "mem") and not address.host:
+        missing = "host" if address.scheme == "http" else "name"
     elif address.scheme == "package" and (address.host or not address.path):
         missing = "the name of the package, or an absolute path of a module (three slashes)"
     elif address.scheme == "serial" and (address.host or not address.path):

@@ -25,6 +25,10 @@ def make_link(uri: str, *, tap: Tap | None = None) -> Link:
         from photonlink.hal.links.tcp import TcpLink
 
         return TcpLink(address, tap=tap)
+    if address.scheme == "mem":
+        from photonlink.hal.links.mem import MemoryLink
+
+        return MemoryLink(address, tap=tap)
     if address.scheme == "serial":
         return _serial(address, tap)
     if address.scheme == "zmq":

@@ -56,7 +56,7 @@ class TcpLink(ByteLink):
 
     async def open(self, timeout_s: float) -> None:
         await self.close()
-        host, port = self.address.host, self.address.port
+        host, port = self._place()
         try:
             async with asyncio.timeout(timeout_s):
                 transport, protocol = await asyncio.get_running_loop().create_connection(
@@ -74,10 +74,14 @@ class TcpLink(ByteLink):
             raise LinkNotFound(f"host {host!r} not found: {error}", where=self.uri) from None
         except OSError as error:
             raise LinkNotFound(f"host not reachable: {error}", where=self.uri) from error
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock: socket.socket | None = transport.get_extra_info("socket")
+        if sock is not None:  # not every loop's connections are sockets
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._transport, self._protocol = transport, protocol
+
+    def _place(self) -> tuple[str, int]:
+        return self.address.host, self.address.port
 
     async def close(self) -> None:
         transport, self._transport = self._transport, None

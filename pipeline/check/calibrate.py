@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from photonlink.hal import machine
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
@@ -111,7 +111,7 @@ async def _with_peer(
             _, data = await peer.receive("calibration")
         calibration = decode(data, psk)
         inputs = dict(detector_map(station, bench).channels)
-        calibration.require(station.node.role, mine.instruments, inputs, time.time())
+        calibration.require(station.node.role, mine.instruments, inputs, machine.wall_s())
         write(station.calibration_path, data)
     except PhotonlinkError as error:
         await _tell(peer, error)
@@ -199,7 +199,7 @@ def _compute(
         dataclasses.replace(_clicks(bob), time_ps=clock.to_alice(b.time_ps)),
         sift.sigma_ps,
     )
-    now_s = round(time.time())
+    now_s = round(machine.wall_s())
     fresh = Calibration(
         measured_at_s=now_s,
         valid_until_s=now_s + max(round(3600 * options.valid_h), 1),

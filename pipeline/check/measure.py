@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from photonlink.hal import machine
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import LinkError, PhotonlinkError
 from photonlink.hal.facets import Biased, Emits, StreamsTags
@@ -129,12 +129,12 @@ def _host_start_s(start: AcquisitionStart) -> float:
 async def _collect(tagger: StreamsTags, seconds: float) -> tuple[Int64s, Uint8s, float]:
     decoder = decoder_for(tagger.wire_format)
     blocks, lost_ps, end = [], 0, round(seconds * 1e12)
-    deadline = time.monotonic() + 3 * seconds + STEP_TIMEOUT_S
+    deadline = machine.monotonic_s() + 3 * seconds + STEP_TIMEOUT_S
     async for chunk in tagger.chunks():
         block = decoder.feed(chunk)
         blocks.append(block)
         lost_ps += sum(x.end_ps - x.start_ps for x in block.lost)
-        if block.end_ps >= end or time.monotonic() > deadline:
+        if block.end_ps >= end or machine.monotonic_s() > deadline:
             break
     times = np.concatenate([b.time_ps for b in blocks])
     channels = np.concatenate([b.channel for b in blocks])

@@ -13,6 +13,7 @@ import secrets
 import struct
 from collections.abc import AsyncIterator
 
+from photonlink.hal import machine
 from photonlink.hal.errors import LinkError, PhotonlinkError
 from photonlink.pipeline.calibration.files import Prover
 from photonlink.pipeline.node.station import NodeStation
@@ -45,7 +46,7 @@ class CheckPeer:
 
     async def greet(self) -> None:
         """Both ends draw a nonce; from here on every message is authenticated."""
-        own = secrets.token_bytes(NONCE_BYTES)
+        own = machine.random_bytes(NONCE_BYTES)
         await self.send({"check": "calibrate", "role": self._role}, own)
         meta, peer = await self.receive("calibrate")
         if len(peer) != NONCE_BYTES or meta.get("role") not in {"alice", "bob"} - {self._role}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from photonlink.pipeline.keys.psk import create_psk
+from photonlink.pipeline.keys.psk import PreSharedKey, create_psk
 from photonlink.pipeline.keys.store_key import create_key_file
 
 # The addresses are of instruments that are not there: "auto" says so and attaches to emulators.
@@ -76,10 +76,7 @@ allow_emulated_keys = false
 [peer]
 {peer}
 
-[mqtt]
-host = "127.0.0.1"
-port = {mqtt_port}
-
+{status}
 [sim]
 run_dir = "run"
 
@@ -95,6 +92,13 @@ hardware_hold_off = 1
 # One tagger has ticks of 2 ns: noise that hides which detector an event of such a tick comes from
 # would widen the window fifty-fold. So equal detectors are assumed within the window.
 charge_mismatch = 0
+"""
+
+
+_STATUS = """\
+[mqtt]
+host = "127.0.0.1"
+port = {port}
 """
 
 
@@ -118,7 +122,7 @@ def write_demo_files(
         text = _NODE.format(
             side=side,
             peer=f'{verb} = "127.0.0.1:{peer_port}"',
-            mqtt_port=mqtt_port,
+            status=_STATUS.format(port=mqtt_port),
             protocol=protocol,
         )
         text += _PUMP if side == "alice" else ""
@@ -133,3 +137,60 @@ def write_demo_files(
     if seed is not None:
         emulators += ["--seed", str(seed)]
     return DemoFiles(stations, tuple(emulators))
+
+
+_VIRTUAL_PUMP = """\
+[instruments.pump]
+driver = "toptica.dlc_pro"
+backend = "emulator"
+emulator = "sim:pump"
+settings = {{ current_ma = 120.0 }}
+
+"""
+
+_VIRTUAL_INSTRUMENTS = """\
+[instruments.tagger]
+driver = "sfifteen.tdc1"
+backend = "emulator"
+emulator = "sim:{side}-tagger"
+
+[channels]
+H = {{ input = 1, detector = "spd-h" }}
+V = {{ input = 2, detector = "spd-v" }}
+D = {{ input = 3, detector = "spd-d" }}
+A = {{ input = 4, detector = "spd-a" }}
+
+"""
+
+_VIRTUAL_DETECTOR = """\
+[instruments.spd-{letter}]
+driver = "sfifteen.irspd1"
+backend = "emulator"
+emulator = "sim:{side}-spd-{letter}"
+settings = {{ bias_v = 62.0 }}
+
+"""
+
+
+def write_virtual_files(
+    folder: Path, *, block_bits: int | None, psk: PreSharedKey
+) -> dict[str, Path]:
+    """The files of a virtual run, node → station file; ``psk`` is written and closed.
+
+    All instruments speak in bytes without boundaries, and nobody asks for status.
+    """
+    psk.write(folder / "link.psk")
+    psk.close()
+    protocol = f"[protocol]\nblock_sifted_bits = {block_bits}\n" if block_bits else ""
+    stations = {}
+    for side in ("alice", "bob"):
+        verb = "listen" if side == "alice" else "connect"
+        peer = f'{verb} = "127.0.0.1:7101"'
+        text = _NODE.format(side=side, peer=peer, status="", protocol=protocol)
+        text += _VIRTUAL_PUMP.format() if side == "alice" else ""
+        text += _VIRTUAL_INSTRUMENTS.format(side=side)
+        text += "".join(_VIRTUAL_DETECTOR.format(side=side, letter=letter) for letter in "hvda")
+        create_key_file(folder / f"{side}-store.key")
+        stations[side] = folder / f"{side}.toml"
+        stations[side].write_text(text, encoding="utf-8")
+    return stations

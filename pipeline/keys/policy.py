@@ -5,7 +5,7 @@ from __future__ import annotations
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.tags import Provenance
 
-_ORDER = (Provenance.REAL, Provenance.REPLAYED, Provenance.EMULATED)
+_ORDER = (Provenance.REAL, Provenance.REPLAYED, Provenance.EMULATED, Provenance.SEEDED)
 
 
 class DeliveryRefused(PhotonlinkError):
@@ -19,7 +19,7 @@ def is_marked(provenance: Provenance | str) -> bool:
 
 def is_emulated(provenance: Provenance | str) -> bool:
     """For display: some of it never was light."""
-    return Provenance(provenance) is Provenance.EMULATED
+    return Provenance(provenance) in (Provenance.EMULATED, Provenance.SEEDED)
 
 
 def least_real(first: Provenance, second: Provenance) -> Provenance:
@@ -28,7 +28,13 @@ def least_real(first: Provenance, second: Provenance) -> Provenance:
 
 
 def require_deliverable(provenance: Provenance | str, *, allow_marked: bool) -> None:
-    """Raise DeliveryRefused for marked key, unless the station says otherwise."""
+    """Raise DeliveryRefused for marked key, unless the station says otherwise; for key from a seed,
+    whatever it says."""
+    if Provenance(provenance) is Provenance.SEEDED:
+        raise DeliveryRefused(
+            "this key is from a virtual run: whoever knows its seed can make it again",
+            hint="No setting allows its delivery.",
+        )
     if is_marked(provenance) and not allow_marked:
         raise DeliveryRefused(
             f"this key is {Provenance(provenance)}, not from real light and fresh randomness",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
+from photonlink.hal import machine
 from photonlink.hal.opening import Bench
 from photonlink.pipeline.calibration.files import load
 from photonlink.pipeline.calibration.instruments import instruments_of
@@ -25,7 +25,10 @@ def calibrated(station: NodeStation, bench: Bench, psk: PreSharedKey) -> Calibra
     found = load(station.calibration_path, psk)
     inputs = dict(detector_map(station, bench).channels)
     found.require(
-        station.node.role, instruments_of(bench, station.channels.detectors), inputs, time.time()
+        station.node.role,
+        instruments_of(bench, station.channels.detectors),
+        inputs,
+        machine.wall_s(),
     )
     return found
 
@@ -35,7 +38,7 @@ def summary(calibration: Calibration) -> dict[str, Any]:
     return {
         "digest": calibration.digest,
         "measured_at_s": calibration.measured_at_s,
-        "left_s": round(calibration.seconds_left(time.time())),
+        "left_s": round(calibration.seconds_left(machine.wall_s())),
         "operators": sorted({calibration.alice.operator, calibration.bob.operator}),
     }
 
@@ -44,8 +47,8 @@ async def until_it_ends(calibration: Calibration, record: Callable[[Alarm], None
     """Runs as long as the calibration is in force, then raises CalibrationExpired."""
     said = False
     while True:  # the host's clock may be set meanwhile
-        calibration.require_in_force(time.time())
-        left_s = calibration.seconds_left(time.time())
+        calibration.require_in_force(machine.wall_s())
+        left_s = calibration.seconds_left(machine.wall_s())
         if left_s < NOTICE_S and not said:
             said = True
             text = f"the calibration runs out in {left_s / 60:.0f} min"

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.facets import Biased, Emits, SafetyStep
-from photonlink.hal.light_guard import BEAT_S, LightGuard, LightGuardError
+from photonlink.hal.light_guard import BEAT_S, LightGuardError, guard_of_light
 from photonlink.hal.opening import Bench
 from photonlink.hal.safety import Lease, LeaseExpired, arm
 
@@ -44,7 +44,7 @@ class Emission:
     ) -> None:
         self._bench, self._report, self._alarm = bench, report, alarm
         self._reason, self._max_s = reason, max_s
-        self._guard = LightGuard(self._guard_event)
+        self._guard = guard_of_light(self._guard_event)
         self._leases: dict[str, tuple[Lease, contextlib.AsyncExitStack]] = {}
         self._turn = asyncio.Lock()
         self._dark_wanted = asyncio.Event()

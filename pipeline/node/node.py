@@ -15,12 +15,12 @@ import itertools
 import json
 import logging
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from photonlink.hal import machine
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import BenchError, PhotonlinkError
 from photonlink.hal.facets import Biased, SafetyStep
@@ -73,11 +73,13 @@ class NodeError(PhotonlinkError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """duration_s: of acquisition; None runs until it is stopped. control: lines on stdin."""
+    """duration_s: of acquisition; None runs until it is stopped. control: lines on stdin, or from
+    ``commands`` where that is given."""
 
     duration_s: float | None = None
     record: Path | None = None
     control: bool = False
+    commands: asyncio.Queue[str] | None = None
 
 
 class Node:
@@ -103,13 +105,14 @@ class Node:
         self._fatal: Alarm | None = None
         self._key_watch = KeyWatch()
         self._hung_up: set[str] = set()  # reasons told since the link was last up
-        self._commands: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
+        self._commands: asyncio.Queue[str] = options.commands or asyncio.Queue(maxsize=4)
 
     # ---- the run ----
     async def run(self) -> dict[str, Any]:
         """Open, distil, close; light and bias are off and read back when this returns."""
         mqtt = self._start_mqtt()
-        listening = asyncio.create_task(self._listen()) if self._options.control else None
+        on_stdin = self._options.control and self._options.commands is None
+        listening = asyncio.create_task(self._listen()) if on_stdin else None
         account: dict[str, Any] = {}
         stopped = ""
         try:
@@ -231,7 +234,7 @@ class Node:
     async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
         """Give the session one input and carry out what it answers."""
         async with self._turn:
-            now_s = time.monotonic()
+            now_s = machine.monotonic_s()
             loop = asyncio.get_running_loop()
             effects = await loop.run_in_executor(self._worker, call, now_s)
             for effect in effects:
@@ -344,7 +347,7 @@ class Node:
             if isinstance(event, Started):
                 wire = tagger.wire_format
                 decoder = decoder_for(wire, session.provenance)
-                self._acquired_since = self._acquired_since or time.monotonic()
+                self._acquired_since = self._acquired_since or machine.monotonic_s()
                 self._acquiring.set()
                 await self._feed(
                     "acquisition_started",
@@ -399,7 +402,7 @@ class Node:
 
     def _account(self) -> dict[str, Any]:
         since = self._acquired_since
-        elapsed_s = time.monotonic() - since if since is not None else 0.0
+        elapsed_s = machine.monotonic_s() - since if since is not None else 0.0
         found = account([], 0.0, emulated=False)
         if self._session is not None:
             found = self._session.account(elapsed_s)

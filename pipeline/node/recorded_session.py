@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
-import time
 from typing import Any, Self
 
+from photonlink.hal import machine
 from photonlink.hal.errors import StationError
 from photonlink.hal.opening import Bench
 from photonlink.hal.tags import (
@@ -24,6 +23,7 @@ from photonlink.hal.tags import (
 from photonlink.pipeline.calibration.constants import constants_of_calibration
 from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.node_store import NodeStore
+from photonlink.pipeline.keys.policy import least_real
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.protocol.session import Session
@@ -46,7 +46,8 @@ class NodeSession:
         recorder: SessionRecorder | None,
         provenance: Provenance,
     ) -> None:
-        randomness = recorder.randomness(os.urandom) if recorder else os.urandom
+        source = machine.randomness()[0]
+        randomness = recorder.randomness(source) if recorder else source
         self.provenance = provenance
         self._setup, self._recorder = setup, recorder
         self._session = Session(setup, ledger=store.ledger, store=store.keys, randomness=randomness)
@@ -65,13 +66,15 @@ class NodeSession:
     ) -> Self:
         """On an open store, which stays the caller's; the pre-shared key is taken over.
 
-        Provenance is that of the least real instrument, those of the calibration included.
+        Provenance is that of the least real instrument, those of the calibration included, or of
+        the randomness.
         """
         node = station.node
         if recorder is not None:
             recorder.initial_state(store, psk)
         emulated = bench.emulated or calibration.emulated
-        provenance = Provenance.EMULATED if emulated else Provenance.REAL
+        light = Provenance.EMULATED if emulated else Provenance.REAL
+        provenance = least_real(light, machine.randomness()[1])
         parameters = station.protocol.parameters()
         setup = SessionSetup(
             role=Role(node.role),
@@ -137,9 +140,9 @@ class NodeSession:
 
     def close(self) -> None:
         """End the session; what was secret in memory is wiped. Ledger and store stay."""
-        now_s = time.monotonic()
+        now_s = machine.monotonic_s()
         if self._recorder is not None:
-            nonce = os.urandom(RECORDING_NONCE_BYTES)
+            nonce = machine.random_bytes(RECORDING_NONCE_BYTES)
             check = self._session.key_check(nonce)
             self.recorded_check = {
                 "nonce": base64.b64encode(nonce).decode(),

@@ -6,13 +6,13 @@ import contextlib
 import datetime as dt
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
 
+from photonlink.hal import machine
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.payload import flatten
@@ -47,7 +47,7 @@ class Reporter:
         self.event(_EVENT_OF[type(record)], **flatten(record))
 
     def event(self, kind: str, **fields: Any) -> None:
-        now = time.time()
+        now = machine.wall_s()
         event = {"event": kind, "ts": round(now, 3), "node": self._node, **fields}
         self._view.update(event)
         if self._json:

@@ -11,12 +11,11 @@ import contextlib
 import errno
 import logging
 import os
-import random
 import socket
-import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+from photonlink.hal import machine
 from photonlink.hal.errors import LinkError, PhotonlinkError
 
 log = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ async def connections(
     """
     pause = BACKOFF_S[0]
     while True:
-        since = time.monotonic()
+        since = machine.monotonic_s()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -124,9 +123,9 @@ async def connections(
                 yield stream
             finally:
                 await stream.close()
-            if time.monotonic() - since > BACKOFF_S[1]:
+            if machine.monotonic_s() - since > BACKOFF_S[1]:
                 pause = BACKOFF_S[0]
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+        await asyncio.sleep(pause * machine.jitter())
         pause = min(2 * pause, BACKOFF_S[1])
 
 

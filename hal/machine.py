@@ -1,0 +1,65 @@
+"""What a program takes from the machine it runs on: time, randomness, whether the light ends with it.
+
+On an ordinary event loop these are the operating system's. A loop may bring its own: ``wall_s()``,
+``seeded_bytes(n)``, ``holds_its_instruments``. The runner of virtual time does, and is the only one.
+Bytes that a loop brings are reproducible by whoever knows their seed, so they carry a provenance of
+their own, which no station can allow to be delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from photonlink.hal.tags import Provenance
+
+T = TypeVar("T")
+
+
+def monotonic_s() -> float:
+    """Time of the running event loop; outside of one, of the host. It never goes back."""
+    loop = _loop()
+    return time.monotonic() if loop is None else loop.time()
+
+
+def wall_s() -> float:
+    """Seconds since 1970."""
+    own: Callable[[], float] | None = getattr(_loop(), "wall_s", None)
+    return time.time() if own is None else own()
+
+
+def randomness() -> tuple[Callable[[int], bytes], Provenance]:
+    """Where random bytes come from, and what key made with them is marked as."""
+    own: Callable[[int], bytes] | None = getattr(_loop(), "seeded_bytes", None)
+    return (os.urandom, Provenance.REAL) if own is None else (own, Provenance.SEEDED)
+
+
+def random_bytes(n: int) -> bytes:
+    """For nonces of a connection."""
+    return randomness()[0](n)
+
+
+def jitter() -> float:
+    """A number from 0.5 to 1: what a waiting time is shortened by, so that two do not meet."""
+    return 0.5 + int.from_bytes(random_bytes(4), "big") / 2**33
+
+
+def any_of(values: Sequence[T]) -> T:
+    """One of them, which nobody foresees."""
+    return values[int.from_bytes(random_bytes(8), "big") % len(values)]
+
+
+def instruments_are_outside() -> bool:
+    """True: instruments outlive this process or its loop and others reach them too. Then somebody
+    else has to watch the light, and who opens an instrument locks it."""
+    return not getattr(_loop(), "holds_its_instruments", False)
+
+
+def _loop() -> Any:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
