@@ -9,6 +9,13 @@
         bench.set("bob.loss_db", 6.0)
 
 The bench runs as a program of its own on free addresses and ends with the test, light off first.
+With ``virtual=True`` it runs in the test's own process on an event loop whose time jumps, and so
+does what is given to ``run``::
+
+    def test_an_hour_of_my_software(photonlink_bench):
+        bench = photonlink_bench(virtual=True, seed=7)
+        bench.run(my_software(bench))                    # a coroutine; asyncio TCP, or mem:// links
+        assert bench.wire_digest == "…"                  # the same on every machine
 """
 
 from __future__ import annotations
@@ -18,11 +25,13 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
+
+T = TypeVar("T")
 
 READY_S, STOP_S = 60.0, 20.0
 
@@ -85,18 +94,95 @@ class BenchProcess:
             self._process.wait()
 
 
+class VirtualBench:
+    """An emulated bench on virtual time. It lives while :meth:`run` runs.
+
+    addresses, lines: as of :class:`BenchProcess`, once it runs. Serial instruments have addresses
+    ``mem://NAME``; those of vendors' libraries, datagrams and HTTP are refused with ValueError.
+    """
+
+    def __init__(self, text: str, folder: Path, seed: int) -> None:
+        from photonlink.firmware_sim.config import default_bench, parse_bench
+
+        self._config = parse_bench(text or default_bench())
+        self._folder, self._seed = folder, seed
+        self._program: Any = None
+        self.addresses: dict[str, str] = {}
+        self.lines: dict[str, dict[str, str]] = {}
+        self.wire_digest = ""
+        self.virtual_s = 0.0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Start the bench, do the work on its loop, end the bench, light off first."""
+        from photonlink.firmware_sim.virtual.bench import running
+        from photonlink.firmware_sim.virtual.loop import VirtualLoop, virtual_runner
+
+        async def inside(loop: VirtualLoop) -> T:
+            async with running(self._config, self._folder, loop, seed=self._seed) as program:
+                self._program = program
+                ready = program.ready()
+                self.addresses, self.lines = ready["addresses"], ready["lines"]
+                return await work
+
+        with virtual_runner(self._seed) as runner:
+            loop = cast(VirtualLoop, runner.get_loop())
+            begin_s = loop.time()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                return runner.run(inside(loop))
+            finally:
+                work.close()
+                self._program = None
+                self.virtual_s = loop.time() - begin_s
+                self.wire_digest = loop.network.digest()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """As of :class:`BenchProcess`, while it runs. ValueError if refused."""
+        from photonlink.firmware_sim.control import answer
+
+        if self._program is None:
+            raise RuntimeError("a virtual bench answers while run() runs")
+        reply = answer(json.dumps(request).encode(), self._program.handle)
+        if not reply.pop("ok"):
+            raise ValueError(reply.get("error", "refused"))
+        return reply
+
+    def fault(self, device: str, fault: str, **more: Any) -> None:
+        """Arm a fault on one device: ``count=``, ``for_s=``, …"""
+        self.ask(device=device, fault=fault, **more)
+
+    def set(self, path: str, value: Any) -> None:
+        """A parameter of the optical table (``bob.loss_db``)."""
+        self.ask(set={path: value})
+
+    def stop(self) -> None:
+        """It ended with :meth:`run`."""
+
+
 @pytest.fixture
-def photonlink_bench(tmp_path: Path) -> Iterator[Callable[..., BenchProcess]]:
+def photonlink_bench(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """``photonlink_bench([bench file or its text], model="…", seed=1, speed=1.0)`` starts a bench.
 
-    With ``model`` it is one instrument on a lit table, named ``unit``.
+    With ``model`` it is one instrument on a lit table, named ``unit``. With ``virtual=True``
+    (no ``model``, no ``speed``) it is a :class:`VirtualBench`.
     """
-    started: list[BenchProcess] = []
+    started: list[BenchProcess | VirtualBench] = []
 
     def start(
-        bench: str | Path = "", *, model: str = "", seed: int = 1, speed: float = 1.0
-    ) -> BenchProcess:
+        bench: str | Path = "",
+        *,
+        model: str = "",
+        seed: int = 1,
+        speed: float = 1.0,
+        virtual: bool = False,
+    ) -> BenchProcess | VirtualBench:
         folder = tmp_path / f"bench{len(started)}"
+        if virtual:
+            if model or speed != 1.0:
+                raise ValueError("a virtual bench takes a bench file and a seed, nothing else")
+            text = bench.read_text(encoding="utf-8") if isinstance(bench, Path) else bench
+            started.append(VirtualBench(text, folder, seed))
+            return started[-1]
         arguments = ["--run-dir", str(folder), "--seed", str(seed), "--speed", str(speed)]
         arguments.append("--until-stdin-closes")
         if model:

@@ -40,8 +40,8 @@ def in_memory(config: BenchConfig) -> BenchConfig:
 async def running(
     config: BenchConfig, run_dir: Path, loop: VirtualLoop, *, seed: int | None = None
 ) -> AsyncIterator[Program]:
-    """The bench, started on ``loop``; afterwards its light is off and its wires are gone."""
+    """The bench, started on ``loop``, its files in the folder ``run_dir``; afterwards its
+    light is off and its wires are gone."""
     clock = LoopClock(loop, loop.wall_s())
-    run_dir.mkdir(parents=True, exist_ok=True)
     async with Program(in_memory(config), run_dir, seed=seed, clock=clock) as program:
         yield program

@@ -19,6 +19,9 @@ from photonlink.firmware_sim.virtual.streams import Factory, MemoryServer, Netwo
 T = TypeVar("T")
 
 START_S = 1000.0
+RESOLUTION_S = 1e-8
+"""Timers this near to each other fire together. It must be more than a step of a float at the time
+of the loop, or a timer that is due would never count as due: enough for three years."""
 EPOCH_S = 1_767_225_600.0
 """2026-01-01: the date of every virtual run, so that what carries a date is repeated too."""
 
@@ -51,6 +54,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, seed: int = 1) -> None:
         self._jumping = _Selector()
         super().__init__(self._jumping)
+        self._clock_resolution = RESOLUTION_S
         self.network = Network(self)
         self._seeded = random.Random(seed)  # noqa: S311 - it is said to be no secret
 

@@ -34,7 +34,12 @@ from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite, print_any_encoding
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
+
+    from photonlink.pipeline.demo.demo import DemoOutcome
+    from photonlink.pipeline.demo.virtual import VirtualOutcome
 
 app = typer.Typer(
     name="photonlink",
@@ -94,14 +99,13 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option(help="Keep the demo's files in this new folder.")
     ] = None,
+    virtual: Annotated[
+        bool,
+        typer.Option("--virtual", help="One process, time that jumps: the seed repeats every bit."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make secret key on an emulated bench: two nodes, emulated instruments, an MQTT broker."""
-    import asyncio
-
-    from rich.live import Live
-
-    from photonlink.pipeline.demo.demo import Demo
     from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
 
     out = console(stderr=as_json)
@@ -111,15 +115,8 @@ def demo(
             "protect nothing, may reach the swap. A node for real key refuses to run like this.",
             style="yellow",
         )
-    with Live(console=out, refresh_per_second=4, transient=False) as live:
-        run = Demo(
-            duration_s=duration,
-            seed=seed,
-            show=lambda view: live.update(view.render()),
-            block_bits=block_bits,
-            folder=folder,
-        )
-        outcome = asyncio.run(run.run())
+    run = _demo_virtual if virtual else _demo_real
+    outcome = run(out, duration, seed, block_bits, folder)
     result = outcome.result()
     if as_json:
         print(json.dumps(result), flush=True)
@@ -135,12 +132,58 @@ def demo(
         raise typer.Exit(ExitStatus.FAILURE if result["secret_bits"] else ExitStatus.NO_KEY)
 
 
+def _demo_real(
+    out: Console, duration: float, seed: int | None, block_bits: int | None, folder: Path | None
+) -> DemoOutcome:
+    import asyncio
+
+    from rich.live import Live
+
+    from photonlink.pipeline.demo.demo import Demo
+
+    with Live(console=out, refresh_per_second=4, transient=False) as live:
+        run = Demo(
+            duration_s=duration,
+            seed=seed,
+            show=lambda view: live.update(view.render()),
+            block_bits=block_bits,
+            folder=folder,
+        )
+        return asyncio.run(run.run())
+
+
+def _demo_virtual(
+    out: Console, duration: float, seed: int | None, block_bits: int | None, folder: Path | None
+) -> VirtualOutcome:
+    from rich.live import Live
+
+    from photonlink.pipeline.demo.virtual import virtual_demo
+    from photonlink.pipeline.status.terminal import LinkView
+
+    view = LinkView("photonlink demo, virtual time")
+    with Live(console=out, refresh_per_second=4, transient=False) as live:
+
+        def show(event: Mapping[str, Any]) -> None:
+            view.update(event)
+            live.update(view.render())
+
+        return virtual_demo(
+            duration_s=duration, seed=seed, block_bits=block_bits, folder=folder, show=show
+        )
+
+
 def _print_result(out: Console, result: dict[str, Any]) -> None:
     out.print(
         f"secret bits (net) {result.get('secret_bits', 0):,} in {result.get('blocks', 0)} blocks, "
         f"keys match: {result['keys_match']}, epsilon {result.get('epsilon', 0):.2g}, "
         f"emulated: {result.get('emulated')}, lasers read back off: {result['lasers_off']}"
     )
+    if "wire_digest" in result:
+        out.print(
+            f"virtual: {result['virtual_s']:.1f} s in {result['wall_s']:.1f} s, "
+            f"seed {result['seed']}, {result['wire_bytes']:,} bytes on the wires, SHA-256 "
+            f"{result['wire_digest']}; key check {result['key_check']}; never delivered"
+        )
     for reason in result.get("aborts", []):
         out.print(f"no key from a block: {reason}", style="red")
 

@@ -141,6 +141,7 @@ class _Run:
     ) -> None:
         """Everything, on the virtual loop."""
         files = write_virtual_files(folder, block_bits=block_bits, psk=_seeded_psk(loop))
+        (folder / "run").mkdir()
         config = (bench or parse_bench(default_bench())).model_copy(deep=True)
         bob = config.devices["bob-tagger"]
         config.devices["bob-tagger"] = bob.model_copy(update={"model": "sfifteen-tdc1"})

@@ -10,11 +10,17 @@ from stores import add_block, place
 from typer.testing import CliRunner
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.tags import Provenance
 from photonlink.pipeline.cli.main import app
 from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.keys.delivery import deliver, stored_blocks
 from photonlink.pipeline.keys.node_store import NodeStore
-from photonlink.pipeline.keys.policy import DeliveryRefused
+from photonlink.pipeline.keys.policy import (
+    DeliveryRefused,
+    is_emulated,
+    is_marked,
+    least_real,
+)
 from photonlink.pipeline.node.open_store import store_place
 from photonlink.pipeline.node.station import load_node_station
 
@@ -55,6 +61,24 @@ def test_marked_key_is_refused(tmp_path: Path, node: NodeStore, provenance: str)
         deliver(ledger, store, 1, tmp_path / "key.bin", allow_marked=False)
     assert not (tmp_path / "key.bin").exists()
     assert deliver(ledger, store, 1, tmp_path / "key.bin", allow_marked=True) == BITS
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_key_from_a_seed_is_refused_whatever_the_station_says(
+    tmp_path: Path, node: NodeStore, allow: bool
+) -> None:
+    add_block(node, 1, BITS, provenance="seeded")
+    with pytest.raises(DeliveryRefused, match="virtual run"):
+        deliver(node.ledger, node.keys, 1, tmp_path / "key.bin", allow_marked=allow)
+    assert not (tmp_path / "key.bin").exists()
+
+
+def test_key_is_as_little_real_as_its_least_real_part() -> None:
+    for other in Provenance:
+        assert least_real(other, Provenance.SEEDED) is Provenance.SEEDED
+        assert least_real(Provenance.SEEDED, other) is Provenance.SEEDED
+    assert is_emulated(Provenance.SEEDED)
+    assert is_marked(Provenance.SEEDED)
 
 
 def test_nothing_is_lost_when_the_file_cannot_be_made(tmp_path: Path, node: NodeStore) -> None:
