@@ -1,9 +1,9 @@
-"""What a program takes from the machine it runs on: time, randomness, whether the light ends with it.
+"""What a program takes from the machine it runs on: time, randomness, instruments to be shared.
 
-On an ordinary event loop these are the operating system's. A loop may bring its own: ``wall_s()``,
-``seeded_bytes(n)``, ``holds_its_instruments``. The runner of virtual time does, and is the only one.
-Bytes that a loop brings are reproducible by whoever knows their seed, so they carry a provenance of
-their own, which no station can allow to be delivered.
+On an ordinary event loop these are the operating system's. A loop may bring its own (``wall_s()``,
+``seeded_bytes(n)``, ``holds_its_instruments``); only the runner of virtual time does. Bytes that a
+loop brings can be made again by whoever knows their seed, so they carry a provenance of their own,
+which no station can allow to be delivered.
 """
 
 from __future__ import annotations
