@@ -181,7 +181,7 @@ def write_virtual_files(
     """
     psk.write(folder / "link.psk")
     psk.close()
-    protocol = f"[protocol]\nblock_sifted_bits = {block_bits}\n" if block_bits else ""
+    protocol = _PROTOCOL + (f"block_sifted_bits = {block_bits}\n" if block_bits else "")
     stations = {}
     for side in ("alice", "bob"):
         verb = "listen" if side == "alice" else "connect"
