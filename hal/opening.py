@@ -25,6 +25,7 @@ from photonlink.hal.errors import (
 )
 from photonlink.hal.facets import Facet, Identity, Instrument, SafetyStep, StreamsTags
 from photonlink.hal.foreign import ours
+from photonlink.hal.interlock import InterlockRule, RuleState
 from photonlink.hal.ownership import Claims
 from photonlink.hal.params import Value
 from photonlink.hal.registry import load_driver
@@ -79,6 +80,7 @@ class Bench:
     missing: dict[str, str] = field(default_factory=dict)
     """Instruments that the station calls optional and that are not there, and why."""
     claims: Claims = field(default_factory=Claims)
+    interlock: dict[InterlockRule, RuleState] = field(default_factory=dict)
     tap: BenchTap | None = None
 
     def having(self, facet: type[F]) -> dict[str, F]:
@@ -170,7 +172,8 @@ async def open_bench(
     BenchError lists every instrument that failed, address by address; those that opened are
     closed again. Those that the station calls optional (or all) may fail: ``Bench.missing``.
     """
-    bench = Bench({}, {}, dict(station.instruments), tap=tap)
+    rules = {rule: RuleState() for rule in station.interlock}
+    bench = Bench({}, {}, dict(station.instruments), tap=tap, interlock=rules)
     failures: dict[str, PhotonlinkError] = {}
 
     async def one(name: str) -> None:

@@ -13,8 +13,11 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from photonlink.hal import interlock
 from photonlink.hal.errors import LimitError, StationError
+from photonlink.hal.interlock import InterlockRule
 from photonlink.hal.links.address import Address
+from photonlink.hal.params import expand
 from photonlink.hal.registry import load_driver
 from photonlink.hal.toml_file import TableModel, TextFileError, in_words, parse_toml, read_text
 
@@ -81,6 +84,7 @@ class BenchStation(StationModel):
     schema_version: Literal[2] = Field(alias="schema")
     name: str
     instruments: dict[str, InstrumentEntry]
+    interlock: tuple[InterlockRule, ...] = ()
 
 
 def load_station(path: Path, model: type[M]) -> M:
@@ -113,6 +117,7 @@ def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
     if isinstance(station, BenchStation):
         for name, entry in station.instruments.items():
             problems += _settings_problems(name, entry, lines, text)
+        problems += [] if problems else _interlock_problems(station, lines, text)
     if problems or station is None:
         listing = [f"{where}:{line}: {what}" for line, what in sorted(set(problems))]
         raise StationError("the station file is wrong:\n  " + "\n  ".join(listing))
@@ -142,6 +147,18 @@ def _old(data: dict[str, Any], lines: dict[Path_, int], where: str) -> StationEr
     return StationError(
         "this station file is of schema 1; it needs these edits:\n  " + "\n  ".join(listing)
     )
+
+
+def _interlock_problems(
+    station: BenchStation, lines: dict[Path_, int], text: str
+) -> list[tuple[int, str]]:
+    kinds: dict[str, Any] = {n: load_driver(e.driver) for n, e in station.instruments.items()}
+    tables = {name: expand(getattr(kind, "PARAMS", ())) for name, kind in kinds.items()}
+    settings = {name: entry.settings for name, entry in station.instruments.items()}
+    return [
+        (line_of(("interlock", number, "when"), lines, text), f"interlock: {what}")
+        for number, what in interlock.problems(station.interlock, tables, settings)
+    ]
 
 
 def _settings_problems(

@@ -14,10 +14,13 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self
 
+from photonlink.hal.driver import Driver
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.facets import Biased, Emits, SafetyStep
+from photonlink.hal.interlock import InterlockRule, Interlocks
 from photonlink.hal.light_guard import BEAT_S, LightGuardError, guard_of_light
 from photonlink.hal.opening import Bench
+from photonlink.hal.params import Value
 from photonlink.hal.safety import Lease, LeaseExpired, arm
 
 _log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class Emission:
         self._turn = asyncio.Lock()
         self._dark_wanted = asyncio.Event()
         self._safe = False
+        self._interlocks = Interlocks(bench.interlock, self._read, self._trip, self._tell_interlock)
 
     async def start_guard(self) -> None:
         """Before any light: a guard that watches. LightGuardError when it cannot."""
@@ -56,7 +60,11 @@ class Emission:
             await self._guard.start(self._bench.instruments.items())
 
     async def on(self, names: Iterable[str] | None = None) -> None:
-        """These lasers (all) emit, each under a fresh lease; what a laser refuses is raised."""
+        """These lasers (all) emit, each under a fresh lease; what a laser refuses is raised.
+
+        InterlockTripped while a rule of the station holds, or has tripped and is latched.
+        """
+        await self._interlocks.check()
         async with self._turn:
             await self.start_guard()
             for name in self._bench.having(Emits) if names is None else names:
@@ -86,6 +94,7 @@ class Emission:
 
     async def run(self) -> None:
         """Beats and renewals, until it is cancelled; then the leases end, the guard last."""
+        watching = asyncio.create_task(self._interlocks.run(), name="interlocks")
         try:
             while True:
                 await self._beat()
@@ -96,9 +105,35 @@ class Emission:
                     self._dark_wanted.clear()
                     await self.off()
         finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
             for name in list(self._leases):
                 with contextlib.suppress(PhotonlinkError):
                     await self._release(name)
+
+    async def _read(self, name: str, parameter: str) -> Value:
+        instrument = self._bench.instruments[name]
+        if isinstance(instrument, Driver):
+            return await instrument.get(parameter)
+        return (await instrument.snapshot())[parameter]
+
+    async def _trip(self, names: tuple[str, ...]) -> None:
+        """A rule of the station has tripped: these instruments (none named: all) are made safe."""
+        lasers = self._bench.having(Emits)
+        if not names:
+            self._report(await self._bench.safe_state())  # first: releasing a lease may fail
+        for name in names or lasers:
+            try:
+                if name in lasers:
+                    await self.off([name])
+                elif name in self._bench.instruments:
+                    self._report(await self._bench.instruments[name].safe_state())
+            except PhotonlinkError as error:  # the others are made safe all the same
+                self._report((SafetyStep(f"{name}: interlock", False, str(error)),))
+
+    def _tell_interlock(self, rule: InterlockRule, tripped: bool) -> None:
+        text = f"{rule.when} held for {rule.for_s:g} s" if rule.for_s else rule.when
+        self._alarm("interlock_tripped", text if tripped else "", tripped)
 
     async def switch(self, *, on: bool) -> list[dict[str, Any]]:
         """As somebody asked: on or off, each laser read back; a refusal is its read-back."""

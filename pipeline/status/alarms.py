@@ -132,6 +132,11 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "the node stood still, and its light was switched off from outside",
                 "Ask for light again; find out what stopped or starved the node",
             ),
+            (
+                "interlock_tripped",
+                "a rule [[interlock]] of the station held, or what it reads could not be read",
+                "Remove the cause; a latched rule keeps the light off until the next start",
+            ),
         ),
         *_kinds(
             Severity.MAJOR,

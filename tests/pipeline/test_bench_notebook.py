@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from photonlink.hal.errors import LimitError, PhotonlinkError, StationError
+from photonlink.hal.interlock import InterlockTripped
 from photonlink.pipeline.bench.new_station import emulated_station
 from photonlink.pipeline.bench.notebook import NotebookBench, bench
 from photonlink.pipeline.bench.target import with_sim
@@ -74,3 +76,22 @@ def test_examples_run(station: Path, words: tuple[str, ...], said: str) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
+
+
+def test_an_interlock_ends_the_light_and_keeps_it_off(station: Path, tmp_path: Path) -> None:
+    rule = '[[interlock]]\nwhen = "pump.current_act_ma > 50"\n'
+    guarded = tmp_path / "guarded.toml"
+    text = station.read_text().replace("bench-run", str(station.with_name("bench-run")))
+    guarded.write_text(text + rule.replace(">", "above"))
+    with pytest.raises(StationError, match="write instrument"):
+        bench(guarded)
+    guarded.write_text(text + rule)
+    with bench(guarded) as table:
+        with table.light("a test", 60):
+            end = time.monotonic() + 30
+            while table.get("pump", "emission"):
+                assert time.monotonic() < end, "the rule did not trip"
+                time.sleep(0.1)
+        with pytest.raises(InterlockTripped, match="keeps the light off"), table.light("again", 9):
+            pass
+        assert table.get("pump", "emission") is False
