@@ -49,6 +49,7 @@ async def test_the_guard_ends_the_light_of_a_program_that_is_gone(program: Any, 
     await bench.having(Emits)[name].set_emission(True)
     await becomes(program, name, True)
     await instrument.release()  # as a killed process leaves it
+    bench.claims.release()
     await asyncio.to_thread(light_guard_program.SENDERS[target["scheme"]], target)
     await becomes(program, name, False)
 
@@ -58,7 +59,8 @@ async def test_opening_ends_light_that_was_left_on(program: Any, name: str) -> N
     left_on = await open_bench(program.station(name))
     await left_on.having(Emits)[name].set_emission(True)
     instrument: Any = left_on.instruments[name]
-    await instrument.release()
+    await instrument.release()  # as a killed process leaves it
+    left_on.claims.release()
     await becomes(program, name, True)
     async with opened(program, name):
         await becomes(program, name, False)

@@ -95,9 +95,10 @@ def watch(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[WatchProgram]:
     assert program.stop() == 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium; skipped where it is not installed, except in CI."""
+    """Headless Chromium; skipped where it is not installed, except in CI. Playwright keeps an
+    event loop running in this thread, so it ends with the module."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     sync_api = None
     with contextlib.suppress(ImportError):
