@@ -2,7 +2,8 @@
 
 ``safety.guard`` makes a bench safe however a program *ends by itself*. A program that is killed, or
 stopped, or starved, cannot; its :class:`LightGuard` then sends every instrument's dark command
-(:meth:`Instrument.dark_command`). It is started and told the commands before any light is on.
+(:meth:`Instrument.dark_command`). It is started and told the commands before any light is on;
+of an instrument that comes later (:meth:`LightGuard.watch`), before its light can be asked for.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class LightGuard:
         self._lease_s = lease_s
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
+        self._turn = asyncio.Lock()  # one message with dark commands at a time
+        self._heard = asyncio.Event()
+        self._watching: set[str] | None = None
+        """What the guard watches, by its own last answer; None while it owes one."""
 
     @property
     def alive(self) -> bool:
@@ -57,9 +61,12 @@ class LightGuard:
         In a session of its own: no signal that ends a terminal's or a service's programs politely
         reaches it, and it ignores those that a whole group is sent.
         """
+        async with self._turn:
+            await self._start(instruments)
+
+    async def _start(self, instruments: Iterable[tuple[str, Instrument]]) -> None:
         by_rank = sorted(instruments, key=lambda named: named[1].safety_rank)
         commands = [_target(name, i) for name, i in by_rank]
-        self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(Path(light_guard_program.__file__)),
             stdin=asyncio.subprocess.PIPE,
@@ -69,16 +76,44 @@ class LightGuard:
         )  # fmt: skip
         self._listening = asyncio.create_task(self._listen(self._process))
         dark = [command for command in commands if command is not None]
-        await self._say({"lease_s": self._lease_s, "node": os.getpid(), "dark": dark})
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                await self._ready.wait()
-        except TimeoutError:
+            await self._tell_commands(
+                {"lease_s": self._lease_s, "node": os.getpid(), "dark": dark}, dark
+            )
+        except LightGuardError as error:
             await self.stop()
             raise LightGuardError(
-                "the light guard did not start",
+                f"the light guard did not start: {error.what}",
                 hint="Without it the light would stay on if this program were killed",
             ) from None
+
+    async def watch(self, name: str, instrument: Instrument) -> None:
+        """One more instrument, or one that is back: returns when the running guard has its command.
+
+        A guard that does not run needs nothing: ``start`` tells it everything. LightGuardError
+        when it does not answer or cannot reach the instrument; no light of it may be on then.
+        """
+        async with self._turn:
+            command = _target(name, instrument)
+            if command is not None and self.alive:
+                await self._tell_commands({"add": [command]}, [command])
+
+    async def _tell_commands(
+        self, message: Mapping[str, Any], commands: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Say it and wait until the guard has confirmed that it watches these."""
+        names = {command["name"] for command in commands}
+        self._watching = None
+        await self._say(message)
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                while self.alive and not (self._watching is not None and names <= self._watching):
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            raise LightGuardError("the light guard does not answer") from None
+        if not self.alive:
+            raise LightGuardError("the light guard has ended", hint="Ask for the light again")
 
     async def beat(self) -> None:
         """A sign of life, to be given every BEAT_S. LightGuardError when the guard is gone."""
@@ -130,10 +165,12 @@ class LightGuard:
         async for line in process.stdout:
             event: dict[str, Any] = json.loads(line)
             if "watching" in event:
-                self._ready.set()
+                self._watching = set(event["watching"])
+                self._heard.set()
             else:
                 self._on_event(event)
         await process.wait()
+        self._heard.set()  # nobody waits for an answer any more
         if process is self._process:  # not stopped by us
             self._on_event({"ended": f"the light guard ended with {process.returncode}"})
 
@@ -149,6 +186,9 @@ class InsideGuard(LightGuard):
 
     async def start(self, instruments: Iterable[tuple[str, Instrument]]) -> None:
         self._watches = True
+
+    async def watch(self, name: str, instrument: Instrument) -> None:
+        return
 
     async def stop(self) -> None:
         self._watches = False

@@ -7,6 +7,7 @@ starts within milliseconds and does not depend on what it guards. JSON lines on 
      {"name": "pump", "scheme": "tcp", "host": "…", "port": 1998, "data": "hex"},
      {"name": "spd", "scheme": "serial", "path": "…", "baud": 115200, "data": "hex"},
      {"name": "voa", "scheme": "program", "argv": ["python", "-m", "photonlink.hal.dark", …]}]}
+    {"add": [{"name": …}]}   further instruments, or new commands for known ones
     {"beat": 1}      the node lives: at least one within every lease
     {"done": 1}      the node has made the bench safe itself: end without doing anything
 
@@ -183,6 +184,10 @@ class NodeWatch:
             self.targets = list(message["dark"])
             self.lease_s = float(message["lease_s"])
             self.node = int(message["node"])
+        if "add" in message:
+            names = {target["name"] for target in message["add"]}
+            self.targets = [t for t in self.targets if t["name"] not in names] + message["add"]
+        if "dark" in message or "add" in message:
             say(watching=[t["name"] for t in self.targets])
         return "done" in message
 

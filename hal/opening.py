@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
@@ -82,6 +82,8 @@ class Bench:
     claims: Claims = field(default_factory=Claims)
     interlock: dict[InterlockRule, RuleState] = field(default_factory=dict)
     tap: BenchTap | None = None
+    joining: list[Callable[[str, Instrument], Awaitable[None]]] = field(default_factory=list)
+    """Who must know of an instrument before anybody can switch it on (``admit``)."""
 
     def having(self, facet: type[F]) -> dict[str, F]:
         """The instruments that have a facet, by name: ``bench.having(Emits)``."""
@@ -140,12 +142,27 @@ class Bench:
         return steps
 
     async def take_in(self, name: str) -> Resolution:
-        """Open an instrument that was missing, outputs off; whatever keeps it away is raised."""
+        """Open an instrument that was missing, outputs off; whatever keeps it away is raised.
+
+        It is on the bench only when everybody in ``joining`` knows of it.
+        """
         entry = self.entries[name]
         instrument, resolution = await _open_one(name, entry, self.tap, self.claims)
+        try:
+            await self.admit(name, instrument)
+        except BaseException:
+            await _close_quietly(instrument)
+            self.claims.release(resolution.address)
+            raise
         self.instruments[name], self.resolutions[name] = instrument, resolution
         self.missing.pop(name, None)
         return resolution
+
+    async def admit(self, name: str, instrument: Instrument) -> None:
+        """An instrument that was opened, first or again, comes (back) to the bench: tell those in
+        ``joining``. What one of them raises keeps it away."""
+        for tell in self.joining:
+            await tell(name, instrument)
 
 
 async def _make_safe(name: str, instrument: Instrument) -> tuple[SafetyStep, ...]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from photonlink.hal import machine
 from photonlink.hal.errors import (
     AcquisitionError,
+    BenchError,
     IdentityError,
     LinkError,
     PhotonlinkError,
@@ -140,11 +141,19 @@ class Supervisor:
         begin, reason = machine.monotonic_s(), self._bench.missing[name]
         self.lost[name] = reason
         self._on_event(Lost(name, reason))
+        told = ""
         for wait_s in self._back_off.waits():
             await asyncio.sleep(wait_s)
-            with contextlib.suppress(Exception):  # still away: the next attempt will tell
+            try:
                 identity = (await self._bench.take_in(name)).identity
                 break
+            except BenchError:
+                pass  # still away: the next attempt will tell
+            except Exception as error:  # noqa: BLE001 - it is there, and something keeps it out
+                text = str(ours(error, name, "take in"))
+                if text != told:
+                    self._on_event(Notice(name, text))
+                told = text
         self.lost.pop(name, None)
         self._on_event(Found(name, identity, machine.monotonic_s() - begin))
         self._begin(group, name)
@@ -229,6 +238,7 @@ class Supervisor:
             try:
                 identity = await open_and_match(instrument, match, name, entry.open_timeout_s)
                 await configure(instrument, name, entry.open_timeout_s)
+                await self._bench.admit(name, instrument)
             except IdentityError as error:
                 if error.seen + error.what not in told:
                     told.add(error.seen + error.what)

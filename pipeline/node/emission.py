@@ -153,10 +153,12 @@ class Emission:
         self._report(steps)
 
     async def __aenter__(self) -> Self:
+        self._bench.joining.append(self._guard.watch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """The guard ends; unless something did not read back dark: then it goes on trying."""
+        self._bench.joining.remove(self._guard.watch)
         if self._safe:
             await self._guard.stop()
         else:

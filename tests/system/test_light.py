@@ -42,6 +42,11 @@ def _set(bench: Path, **state: bool) -> None:
     assert reply["ok"], reply
 
 
+def _fault(bench: Path, fault: str) -> None:
+    reply = ask(str(bench / "run" / "control.sock"), {"device": "pump", "fault": fault})
+    assert reply["ok"], reply
+
+
 def _lit(bench: Path) -> bool:
     return bool(_status(bench, "pump")["emission"])
 
@@ -82,6 +87,29 @@ def test_a_killed_node_leaves_no_light(bench: Path, number: signal.Signals) -> N
     finally:
         program.stop()
     assert after_s < 5.0  # 0.1 s on an idle machine
+
+
+def test_a_laser_that_came_later_is_guarded_too(bench: Path) -> None:
+    late = bench / "late.toml"
+    table = "[instruments.pump]\n"
+    text = (bench / "alice.toml").read_text()
+    assert table in text
+    late.write_text(text.replace(table, table + "optional = true\n"))
+    _fault(bench, "unplug")
+    program = Running(*node(late, "--control"))
+    try:
+        program.wait_for(event="alarm", active=True, code="pump_lost")
+        _until(lambda: _biased(bench), "no bias")  # the guard runs
+        _fault(bench, "replug")
+        program.wait_for(event="found", instrument="pump")
+        assert not _lit(bench), "it comes dark"
+        program.say("light on")
+        _until(lambda: _lit(bench), "no light when asked")
+        program.process.send_signal(signal.SIGKILL)
+        _until(lambda: not _lit(bench), "the light stays on", 20.0)
+    finally:
+        _fault(bench, "replug")
+        program.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM],
