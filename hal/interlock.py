@@ -14,6 +14,7 @@ A reading that cannot be had counts as if the rule held. Software is no interloc
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import operator
 import re
@@ -25,8 +26,11 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from photonlink.hal.errors import InstrumentError, PhotonlinkError
+from photonlink.hal.foreign import ours
 from photonlink.hal.params import Param, Value
 from photonlink.hal.toml_file import TableModel
+
+_log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 READ_S = 3.0
@@ -185,8 +189,12 @@ class Interlocks:
         self._read, self._safe, self._tell = read, safe, tell
 
     async def check(self) -> None:
-        """Before light: InterlockTripped when a rule holds now or is latched."""
-        await self.look()
+        """Before light: InterlockTripped when a rule holds now, is latched, or cannot be judged."""
+        try:
+            await self.look()
+        except Exception as error:
+            why = ours(error, "interlock", "look")
+            raise InterlockTripped(f"the interlocks cannot be judged: {why.what}") from error
         for rule, state in self._rules.items():
             if state.tripped or state.since is not None:
                 raise InterlockTripped(
@@ -196,14 +204,8 @@ class Interlocks:
                     else "It ends with its cause",
                 )  # fmt: skip
 
-    async def run(self) -> None:
-        """Look again and again until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_S)
-
     async def look(self) -> None:
-        """Every rule once, all readings at once."""
+        """Every rule once, all readings at once. Whatever ``safe`` and ``tell`` raise is raised."""
         readings = await asyncio.gather(*(self._reading(rule) for rule in self._rules))
         now = time.monotonic()
         for (rule, state), reading in zip(self._rules.items(), readings, strict=True):
@@ -216,8 +218,10 @@ class Interlocks:
             state.since = now if state.since is None else state.since
             if not state.tripped and now - state.since >= rule.for_s:
                 state.tripped = True
-                await self._safe(rule.targets)
-                self._tell(rule, True)
+                try:
+                    await self._safe(rule.targets)
+                finally:
+                    self._tell(rule, True)
 
     async def _reading(self, rule: InterlockRule) -> Value | None:
         name, key, _, _ = rule.parts
@@ -225,5 +229,12 @@ class Interlocks:
             async with asyncio.timeout(READ_S):
                 value: Value | None = await self._read(name, key)
                 return value
-        except (PhotonlinkError, TimeoutError, KeyError):
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None  # not we were cancelled: the link was closed under the question
+        except Exception as error:  # noqa: BLE001 - why it cannot be had makes no difference
+            if not isinstance(error, PhotonlinkError | TimeoutError | KeyError):
+                _log.exception("%s.%s cannot be read", name, key)
             return None

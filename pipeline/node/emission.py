@@ -17,7 +17,8 @@ from typing import Any, Self
 from photonlink.hal.driver import Driver
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.facets import Biased, Emits, SafetyStep
-from photonlink.hal.interlock import InterlockRule, Interlocks
+from photonlink.hal.foreign import ours
+from photonlink.hal.interlock import LOOK_S, InterlockRule, Interlocks, InterlockTripped
 from photonlink.hal.light_guard import BEAT_S, LightGuardError, guard_of_light
 from photonlink.hal.opening import Bench
 from photonlink.hal.params import Value
@@ -94,9 +95,11 @@ class Emission:
 
     async def run(self) -> None:
         """Beats and renewals, until it is cancelled; then the leases end, the guard last."""
-        watching = asyncio.create_task(self._interlocks.run(), name="interlocks")
+        watching = asyncio.create_task(self._watch_interlocks(), name="interlocks")
         try:
             while True:
+                if watching.done():  # it ends only with this task: without it there is no light
+                    raise InterlockTripped("the watch of the interlocks has ended")
                 await self._beat()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_S):
@@ -110,6 +113,30 @@ class Emission:
             for name in list(self._leases):
                 with contextlib.suppress(PhotonlinkError):
                     await self._release(name)
+
+    async def _watch_interlocks(self) -> None:
+        """Look at the rules until cancelled. When that fails, the bench is made dark and stays so
+        (``on`` looks first) until a look succeeds and somebody asks for light."""
+        failed = ""
+        while True:
+            try:
+                await self._interlocks.look()
+            except Exception as error:  # noqa: BLE001 - rules that nobody judges end the light
+                text = str(ours(error, "interlock", "look"))
+                if text != failed or self._leases:
+                    await self._fail_interlocks(text)
+                failed = text
+            else:
+                if failed:
+                    self._alarm("interlock_failed", "", False)
+                failed = ""
+            await asyncio.sleep(LOOK_S)
+
+    async def _fail_interlocks(self, text: str) -> None:
+        try:
+            await self._trip(())
+        finally:
+            self._alarm("interlock_failed", text, True)
 
     async def _read(self, name: str, parameter: str) -> Value:
         instrument = self._bench.instruments[name]
@@ -128,8 +155,9 @@ class Emission:
                     await self.off([name])
                 elif name in self._bench.instruments:
                     self._report(await self._bench.instruments[name].safe_state())
-            except PhotonlinkError as error:  # the others are made safe all the same
-                self._report((SafetyStep(f"{name}: interlock", False, str(error)),))
+            except Exception as error:  # noqa: BLE001 - the others are made safe all the same
+                told = str(ours(error, name, "interlock"))
+                self._report((SafetyStep(f"{name}: interlock", False, told),))
 
     def _tell_interlock(self, rule: InterlockRule, tripped: bool) -> None:
         text = f"{rule.when} held for {rule.for_s:g} s" if rule.for_s else rule.when

@@ -137,6 +137,11 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "a rule [[interlock]] of the station held, or what it reads could not be read",
                 "Remove the cause; a latched rule keeps the light off until the next start",
             ),
+            (
+                "interlock_failed",
+                "the rules [[interlock]] could not be judged: a fault of this program or a driver",
+                "The bench is dark: report it with the log; ask for light again when it has ended",
+            ),
         ),
         *_kinds(
             Severity.MAJOR,

@@ -1,0 +1,280 @@
+"""A node's light: known to the guard before it can be on, dark when its interlocks fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from photonlink.hal import light_guard, opening
+from photonlink.hal.errors import LinkNotFound
+from photonlink.hal.facets import DarkCommand, Emits, Identity, Instrument, SafetyStep
+from photonlink.hal.interlock import InterlockRule, InterlockTripped, RuleState
+from photonlink.hal.light_guard import LightGuard, LightGuardError
+from photonlink.hal.opening import Bench
+from photonlink.hal.station import InstrumentEntry
+from photonlink.hal.supervisor import BackOff, Found, Notice, Supervisor
+from photonlink.pipeline.node import emission as emission_module
+from photonlink.pipeline.node.emission import Emission
+from photonlink.pipeline.status.alarms import kind_of
+
+
+def datagrams() -> socket.socket:
+    wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    wire.bind(("127.0.0.1", 0))
+    wire.setblocking(False)
+    return wire
+
+
+class Laser(Instrument, Emits):
+    """Its light is a flag; "off" reaches it as a datagram, from whoever sends one."""
+
+    def __init__(self, *_: object, scheme: str = "udp", **__: object) -> None:
+        self.lit, self.there, self.scheme = False, False, scheme
+        self.emitted = 0
+        self.readings: dict[str, Any] = {"x": 1.0}
+        self.wire = datagrams()
+
+    async def open(self) -> Identity:
+        if not self.there:
+            raise LinkNotFound("nobody there")
+        return Identity("Acme", "Laser", "1")
+
+    async def configure(self) -> None: ...
+
+    async def close(self) -> None:
+        self.lit = False
+
+    async def snapshot(self) -> dict[str, Any]:
+        return self.readings
+
+    async def safe_state(self) -> tuple[SafetyStep, ...]:
+        self.lit = False
+        return (SafetyStep("laser: emission off", True, "False"),)
+
+    async def set_emission(self, on: bool) -> None:
+        self.lit = on
+        self.emitted += on
+
+    async def emission(self) -> bool:
+        return self.lit
+
+    def dark_command(self) -> DarkCommand:
+        port = self.wire.getsockname()[1]
+        return DarkCommand(f"{self.scheme}://127.0.0.1:{port}", b"off")
+
+    def heard_off(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            return self.wire.recv(16) == b"off"
+        return False
+
+
+@pytest.fixture
+def laser(monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = Laser()
+
+    class Kind:
+        class Settings:
+            @staticmethod
+            def model_validate(_: object) -> None: ...
+
+        def __new__(cls, *_: object, **__: object) -> Any:
+            return made
+
+    monkeypatch.setattr(opening, "load_driver", lambda _: Kind)
+    yield made
+    made.wire.close()
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the condition lies in another process
+            await asyncio.sleep(0.01)
+
+
+class Watched:
+    """A bench without its optional laser, its emission and supervisor running."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.alarms: list[tuple[str, str, bool]] = []
+        self.events: list[Any] = []
+        self.emission = Emission(bench, lambda _: None, self._alarm)
+        self.supervisor = Supervisor(
+            bench, self.events.append, poll_s=0.02, back_off=BackOff(0.01, 0.05)
+        )
+
+    def _alarm(self, code: str, text: str, active: bool) -> None:
+        self.alarms.append((code, text, active))
+
+    def raised(self, code: str, active: bool = True) -> bool:
+        return any(c == code and a is active for c, _, a in self.alarms)
+
+    def found(self) -> int:
+        return sum(isinstance(event, Found) for event in self.events)
+
+
+@contextlib.asynccontextmanager
+async def watched(*rules: InterlockRule) -> AsyncIterator[Watched]:
+    entry = InstrumentEntry(driver="a.b", address="udp://127.0.0.1:1", optional=True)
+    states = {rule: RuleState() for rule in rules}
+    it = Watched(Bench({}, {}, {"laser": entry}, {"laser": "away"}, interlock=states))
+    async with it.emission:
+        tasks = [asyncio.create_task(w) for w in (it.emission.run(), it.supervisor.run())]
+        try:
+            yield it
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            it.emission.closed(await it.bench.close())
+
+
+def guard_of(it: Watched) -> LightGuard:
+    return it.emission._guard
+
+
+async def test_a_laser_that_comes_later_is_known_to_the_guard_that_runs(laser: Any) -> None:
+    async with watched() as it:
+        await it.emission.start_guard()
+        laser.there = True
+        await until(lambda: it.found() == 1, "taken in")
+        await it.emission.on()
+        assert laser.lit
+        process: Any = guard_of(it)._process
+        process.stdin.close()  # as a node that is gone
+        await until(laser.heard_off, "the guard's command")
+
+
+async def test_a_laser_that_is_found_again_is_told_anew(laser: Any) -> None:
+    laser.there = True
+    async with watched() as it:
+        await it.emission.start_guard()
+        await until(lambda: it.found() == 1, "taken in")
+        old, laser.wire = laser.wire, datagrams()  # off is sent elsewhere from now on
+        laser.readings = {"uptime_s": 9}
+        await until(lambda: it.supervisor.readings.get("laser") == {"uptime_s": 9}, "read")
+        laser.readings = {"uptime_s": 1}
+        await until(lambda: it.found() == 2, "found again")
+        process: Any = guard_of(it)._process
+        process.stdin.close()
+        await until(laser.heard_off, "the guard's command")
+        with old, pytest.raises(BlockingIOError):
+            old.recv(16)
+
+
+async def test_a_laser_that_the_guard_cannot_know_is_kept_away(laser: Any) -> None:
+    laser.there, laser.scheme = True, "visa"
+    async with watched() as it:
+        await it.emission.start_guard()
+        await until(lambda: any(isinstance(e, Notice) for e in it.events), "said")
+        await asyncio.sleep(0.2)  # several attempts
+        notices = [e.text for e in it.events if isinstance(e, Notice)]
+        assert len(notices) == 1
+        assert "cannot reach" in notices[0]
+        assert it.bench.instruments == {}
+        laser.scheme = "udp"
+        await until(lambda: it.found() == 1, "taken in once the guard can know it")
+
+
+async def test_a_guard_that_does_not_answer_is_an_error(
+    laser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = LightGuard(lambda _: None)
+    await guard.start([])
+    monkeypatch.setattr(light_guard, "READY_TIMEOUT_S", 0.1)
+    process: Any = guard._process
+    os.kill(process.pid, signal.SIGSTOP)
+    with pytest.raises(LightGuardError, match="does not answer"):
+        await guard.watch("laser", laser)
+    process.kill()
+    await process.wait()
+    await guard.watch("laser", laser)  # nobody to tell: start will
+    await guard.stop()
+
+
+class Broken(InterlockRule):
+    """A rule whose comparison fails while there is a fault."""
+
+    def holds(self, reading: Any) -> bool:
+        if FAULTS:
+            raise ZeroDivisionError(FAULTS[0])
+        return False
+
+
+FAULTS: list[str] = []
+
+
+async def test_a_watch_of_interlocks_that_fails_makes_the_bench_dark(
+    laser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emission_module, "LOOK_S", 0.02)
+    laser.there = True
+    async with watched(Broken(when="laser.x > 5")) as it:
+        await until(lambda: it.found() == 1, "taken in")
+        await it.emission.on()
+        assert laser.lit
+        FAULTS.append("a fault of the program")
+        try:
+            await until(lambda: it.raised("interlock_failed"), "an alarm")
+            assert not laser.lit
+            with pytest.raises(InterlockTripped, match="cannot be judged"):
+                await it.emission.on()
+            await asyncio.sleep(0.1)
+            assert laser.emitted == 1
+            assert len([a for a in it.alarms if a[0] == "interlock_failed"]) == 1
+        finally:
+            FAULTS.clear()
+        await until(lambda: it.raised("interlock_failed", active=False), "its end")
+        assert not laser.lit, "it stays dark until asked"
+        await it.emission.on()
+        assert laser.lit
+    assert kind_of("interlock_failed") is not None
+
+
+@pytest.mark.parametrize("fault", [ValueError("no number"), asyncio.CancelledError()])
+async def test_a_reading_that_fails_in_any_way_trips_its_rule(
+    laser: Any, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    monkeypatch.setattr(emission_module, "LOOK_S", 0.02)
+    laser.there = True
+    async with watched(InterlockRule(when="laser.x > 5", latch=False)) as it:
+        await until(lambda: it.found() == 1, "taken in")
+        await until(lambda: it.raised("interlock_tripped", active=False), "readable")
+        await it.emission.on()
+
+        async def snapshot() -> dict[str, Any]:
+            raise fault
+
+        laser.snapshot, it.alarms[:] = snapshot, []
+        await until(lambda: it.raised("interlock_tripped"), "tripped")
+        assert not laser.lit
+
+
+async def test_a_watch_that_has_ended_ends_the_light(laser: Any) -> None:
+    """Even the alarm cannot be raised: the task of the light ends, and the node with it."""
+    laser.there = True
+    FAULTS.append("a fault")
+
+    def alarm(code: str, text: str, active: bool) -> None:
+        raise OSError("nobody listens")
+
+    entry = InstrumentEntry(driver="a.b", address="udp://127.0.0.1:1")
+    bench = Bench({"laser": laser}, {}, {"laser": entry})
+    bench.interlock[Broken(when="laser.x > 5")] = RuleState()
+    try:
+        async with Emission(bench, lambda _: None, alarm) as emission:
+            laser.lit = True
+            with pytest.raises(InterlockTripped, match="has ended"):
+                async with asyncio.timeout(10):
+                    await emission.run()
+            assert not laser.lit
+            emission.closed(())
+    finally:
+        FAULTS.clear()
