@@ -79,7 +79,8 @@ class K33600a(ScpiDevice):
         self.applied("")
 
     def state(self) -> dict[str, Any]:
-        return {f"output{n}": bool(self.registers[f"OUTPut{n}[:STATe]"]) for n in CHANNELS}
+        on = {f"output{n}": bool(self.registers[f"OUTPut{n}[:STATe]"]) for n in CHANNELS}
+        return on | {"output": any(on.values())}
 
     # ---- light ---------------------------------------------------------------------------------
 
