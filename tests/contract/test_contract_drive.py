@@ -110,7 +110,10 @@ async def test_limits_are_kept(program: Any, name: str) -> None:
             if not (param.set and param.get and param.numeric and param.limits):
                 continue
             present = await instrument.get(param.name)
-            for wrong in (param.limits[0] - 1, param.limits[1] + 1, float("nan"), float("inf")):
+            low, high = (
+                x + s * max(1.0, 0.01 * abs(x)) for x, s in zip(param.limits, (-1, 1), strict=True)
+            )
+            for wrong in (low, high, float("nan"), float("inf")):
                 with pytest.raises(LimitError):
                     await instrument.set(param.name, wrong)
             assert await instrument.get(param.name) == pytest.approx(present, abs=param.tolerance)

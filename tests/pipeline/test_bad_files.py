@@ -175,7 +175,7 @@ def test_numbers_beyond_any_link_are_refused(
 def test_parameters_are_checked_before_anything_is_opened(
     station: Path, line: str, says: str
 ) -> None:
-    station.write_text(station.read_text() + f"\n[protocol]\n{line}\n")
+    station.write_text(station.read_text().replace("[protocol]\n", f"[protocol]\n{line}\n"))
     text = _refused(load_node_station, station)
     assert "alice.toml:" in text
     assert "protocol" in text
