@@ -1,7 +1,5 @@
 """``photonlink attack``: play Eve against the protocol and see what she learns."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The commands that read and set instruments: ``scan``, ``drivers``, ``identify``, ``get``, …"""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``light``: on under a lease. ``safe``: everything off, whoever has it."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``photonlink snapshot``: take, diff, restore."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -99,7 +97,7 @@ def restore(
             print("\n".join(asyncio.run(apply_changes(name, meant.entries[name], changes))))
 
 
-def _snapshot_of(text: str) -> Snapshot:
+def _snapshot_of(text: str) -> "Snapshot":
     import asyncio
 
     from photonlink.pipeline.bench.snapshots import Snapshot

@@ -1,7 +1,5 @@
 """``photonlink station``: new, from-scan, check, schema."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

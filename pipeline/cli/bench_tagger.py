@@ -1,7 +1,5 @@
 """The commands about a time tagger that makes no key: ``count``, ``histogram``, ``record``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

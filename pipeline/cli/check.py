@@ -1,7 +1,5 @@
 """``photonlink check``: look at a bench, or calibrate it."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path
@@ -71,7 +69,9 @@ def check(
         raise typer.Exit(ExitStatus.FAILURE)
 
 
-def _calibrate(stations: list[NodeStation], options: CalibrateOptions, *, as_json: bool) -> None:
+def _calibrate(
+    stations: "list[NodeStation]", options: "CalibrateOptions", *, as_json: bool
+) -> None:
     """Calibrate, and say what was written where."""
     import asyncio
 

@@ -3,8 +3,6 @@
 They are started, never imported: nothing above the wire knows an emulator.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The commands about a node's store: ``key list``, ``take``, ``check``, ``new-store-key``, …"""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

@@ -4,10 +4,7 @@ Exit statuses are those of :class:`ExitStatus`, one meaning for all commands. No
 imported here: each command imports what it needs when it runs; help is plain text.
 """
 
-from __future__ import annotations
-
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -133,8 +130,8 @@ def demo(
 
 
 def _demo_real(
-    out: Console, duration: float, seed: int | None, block_bits: int | None, folder: Path | None
-) -> DemoOutcome:
+    out: "Console", duration: float, seed: int | None, block_bits: int | None, folder: Path | None
+) -> "DemoOutcome":
     import asyncio
 
     from rich.live import Live
@@ -153,8 +150,8 @@ def _demo_real(
 
 
 def _demo_virtual(
-    out: Console, duration: float, seed: int | None, block_bits: int | None, folder: Path | None
-) -> VirtualOutcome:
+    out: "Console", duration: float, seed: int | None, block_bits: int | None, folder: Path | None
+) -> "VirtualOutcome":
     from rich.live import Live
 
     from photonlink.pipeline.demo.virtual import virtual_demo
@@ -163,7 +160,7 @@ def _demo_virtual(
     view = LinkView("photonlink demo, virtual time")
     with Live(console=out, refresh_per_second=4, transient=False) as live:
 
-        def show(event: Mapping[str, Any]) -> None:
+        def show(event: "Mapping[str, Any]") -> None:
             view.update(event)
             live.update(view.render())
 
@@ -172,7 +169,7 @@ def _demo_virtual(
         )
 
 
-def _print_result(out: Console, result: dict[str, Any]) -> None:
+def _print_result(out: "Console", result: dict[str, Any]) -> None:
     out.print(
         f"secret bits (net) {result.get('secret_bits', 0):,} in {result.get('blocks', 0)} blocks, "
         f"keys match: {result['keys_match']}, epsilon {result.get('epsilon', 0):.2g}, "
@@ -231,6 +228,8 @@ app.command()(cli_check.check)
 
 def main() -> None:
     """Entry point: a named error is one message and a status, never a traceback."""
+    import logging
+
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

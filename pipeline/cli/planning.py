@@ -1,7 +1,5 @@
 """The commands for people who plan links: ``keyrate`` and ``plan``; and ``claim``, its checks."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys
@@ -79,7 +77,7 @@ def keyrate(
         _show_points(found, axis)
 
 
-def _show_points(found: list[Point], axis: str) -> None:
+def _show_points(found: "list[Point]", axis: str) -> None:
     from rich.table import Table
 
     unit = "km" if axis == "distance" else "dB"
@@ -173,7 +171,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plan_text(p: Plan) -> str:
+def _plan_text(p: "Plan") -> str:
     from photonlink.pipeline.planning.curve import duration
 
     s, now, then = p.settings, p.present.bits_per_s, p.proposed

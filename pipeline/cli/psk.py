@@ -1,7 +1,5 @@
 """Pre-shared keys: ``psk new``, ``psk show``, ``psk replace``."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from pathlib import Path

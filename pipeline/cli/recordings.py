@@ -1,7 +1,5 @@
 """The commands that read recordings: ``analyze`` and ``replay``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,7 +88,7 @@ def analyze(
         raise result.damage
 
 
-def _told_format(form: str | None) -> WireFormat | None:
+def _told_format(form: str | None) -> "WireFormat | None":
     """The format that --format names; None when it names none."""
     if form is None:
         return None

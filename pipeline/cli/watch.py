@@ -1,7 +1,5 @@
 """The commands that look at many links: ``watch`` (a web page) and ``history`` (what was)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
