@@ -100,6 +100,9 @@ def demo(
         bool,
         typer.Option("--virtual", help="One process, time that jumps: the seed repeats every bit."),
     ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve the link's web page meanwhile.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make secret key on an emulated bench: two nodes, emulated instruments, an MQTT broker."""
@@ -112,8 +115,13 @@ def demo(
             "protect nothing, may reach the swap. A node for real key refuses to run like this.",
             style="yellow",
         )
-    run = _demo_virtual if virtual else _demo_real
-    outcome = run(out, duration, seed, block_bits, folder)
+    if virtual and web:
+        raise typer.BadParameter("--virtual publishes nothing that --web could show")
+    outcome: DemoOutcome | VirtualOutcome
+    if virtual:
+        outcome = _demo_virtual(out, duration, seed, block_bits, folder)
+    else:
+        outcome = _demo_real(out, duration, seed, block_bits, folder, web=web)
     result = outcome.result()
     if as_json:
         print(json.dumps(result), flush=True)
@@ -130,7 +138,13 @@ def demo(
 
 
 def _demo_real(
-    out: "Console", duration: float, seed: int | None, block_bits: int | None, folder: Path | None
+    out: "Console",
+    duration: float,
+    seed: int | None,
+    block_bits: int | None,
+    folder: Path | None,
+    *,
+    web: bool,
 ) -> "DemoOutcome":
     import asyncio
 
@@ -145,6 +159,7 @@ def _demo_real(
             show=lambda view: live.update(view.render()),
             block_bits=block_bits,
             folder=folder,
+            web=web,
         )
         return asyncio.run(run.run())
 

@@ -146,6 +146,7 @@ class Demo:
     """One run. ``show`` is called with the view after every event.
 
     folder: where the files go and stay; none: a temporary folder that is removed.
+    web: serve the page of ``photonlink watch`` meanwhile.
     """
 
     def __init__(
@@ -156,11 +157,12 @@ class Demo:
         show: Callable[[LinkView], None],
         block_bits: int | None = None,
         folder: Path | None = None,
+        web: bool = False,
     ) -> None:
         self._duration_s = duration_s
         self._seed = seed
         self._block_bits = block_bits
-        self._folder = folder
+        self._folder, self._web = folder, web
         self._show = show
         self._view = LinkView("photonlink demo")
         self._stopping = asyncio.Event()
@@ -202,9 +204,13 @@ class Demo:
         emulators = await Program.start("emulators", *files.emulator_arguments)
         watchdog = await _Watchdog.start(folder if temporary else None, emulators)
         nodes: list[Program] = []
+        page: Program | None = None
         try:
             await self._or_stopped(self._ready(emulators))
             await asyncio.to_thread(broker.start)
+            if self._web:
+                page = await self._open_page(broker.port)
+                await watchdog.watch(page.process.pid)
             await self._or_stopped(self._calibrate(list(files.stations.values()), watchdog))
             for name, station in files.stations.items():
                 if self._stopping.is_set():
@@ -216,10 +222,24 @@ class Demo:
             # each of these runs whatever the one before met: the emulators last, lasers off
             try:
                 await asyncio.gather(*(self._end(node) for node in nodes), return_exceptions=True)
+                if page is not None:
+                    await page.stop()
                 await asyncio.to_thread(broker.stop)
             finally:
                 await self._end_emulators(emulators)
                 await watchdog.done()
+
+    async def _open_page(self, broker_port: int) -> Program:
+        """``photonlink watch`` on this demo's broker; its address is the view's title."""
+        page = await Program.start(
+            "watch", "-m", "photonlink.pipeline.cli", "watch", "--broker",
+            f"mqtt://127.0.0.1:{broker_port}", "--listen", "127.0.0.1:0", "--history", ":memory:",
+        )  # fmt: skip
+        assert page.process.stdout is not None  # noqa: S101 - a pipe was asked for
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            line = (await page.process.stdout.readline()).decode().strip()
+        self._view = LinkView(f"photonlink demo, page at {line.rpartition(' ')[2]}")
+        return page
 
     def _node_arguments(self, station: Path) -> tuple[str, ...]:
         return (

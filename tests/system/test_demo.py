@@ -20,7 +20,7 @@ def test_demo_makes_matching_key(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with running(
         *PHOTONLINK, "demo", "--duration", "14", "--seed", "5", "--block-bits", "40000",
-        "--folder", str(folder), "--json",
+        "--folder", str(folder), "--web", "--json",
     ) as demo:  # fmt: skip
         assert demo.finish() == 0, demo.tail()
         result = json.loads(demo.output.strip().splitlines()[-1])
@@ -36,7 +36,16 @@ def test_demo_makes_matching_key(tmp_path: Path) -> None:
     assert result["epsilon"] >= 1e-10
     # the live view says what was opened and that it is emulated
     shown = demo.errors.decode()
-    for word in ("EMULATED", "DLCpro", "MultiHarp", "TDC1", "coincidences", "QBER", "epsilon"):
+    for word in (
+        "EMULATED",
+        "page at http:",
+        "DLCpro",
+        "MultiHarp",
+        "TDC1",
+        "coincidences",
+        "QBER",
+        "epsilon",
+    ):
         assert word in shown, word
     # both nodes stored the same number of key bits, in files only their owner can read
     sizes = []
