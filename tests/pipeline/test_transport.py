@@ -24,7 +24,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             return sleep if name == "sleep" else getattr(asyncio, name)
 
     monkeypatch.setattr(transport, "asyncio", Quick())
-    monkeypatch.setattr(transport, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(transport.machine, "jitter", lambda: 1.0)
     return slept
 
 
