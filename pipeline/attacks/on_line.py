@@ -240,29 +240,16 @@ ATTACKS: tuple[AttackEntry, ...] = (
         draw=_draw,
         hook=_inserted,
     ),
-    AttackEntry(
-        "cut_at_amplify",
-        ("M5",),
-        "the line breaks at Amplify",
-        defaults={"times": 3},
-        draw=_drawn_times,
-        hook=_cut_at((Amplify,)),
-    ),
-    AttackEntry(
-        "cut_at_prepared",
-        ("M5",),
-        "the line breaks at Prepared",
-        defaults={"times": 3},
-        draw=_drawn_times,
-        hook=_cut_at((Prepared,)),
-    ),
-    AttackEntry(
-        "cut_at_commit",
-        ("M5",),
-        "the line breaks at Commit",
-        defaults={"times": 3},
-        draw=_drawn_times,
-        hook=_cut_at((Commit,)),
+    *(
+        AttackEntry(
+            f"cut_at_{message.__name__.lower()}",
+            ("M5",),
+            f"the line breaks at {message.__name__}",
+            defaults={"times": 3},
+            draw=_drawn_times,
+            hook=_cut_at((message,)),
+        )
+        for message in (Amplify, Prepared, Commit)
     ),
     AttackEntry(
         "silence",

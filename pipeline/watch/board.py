@@ -187,11 +187,6 @@ class Board:
                     found.setdefault(f"{name}@{node.site}", []).append(node)
         return found
 
-    def forget(self, node_id: str) -> None:
-        """Drop a node that will not come back (an operator's command)."""
-        self.nodes.pop(node_id, None)
-        self.changed.add(node_id)
-
 
 def live(node: WatchedNode, now_s: float) -> bool:
     """Online, and heard of within ``STALE_S``."""

@@ -20,7 +20,6 @@ MAX_TEXT = 400
 MAX_LIST = 512
 LEVEL = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
-Scalar = float | int | bool | str | None
 Flat = dict[str, Any]
 
 
