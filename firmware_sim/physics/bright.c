@@ -32,7 +32,7 @@ int64_t sim_detector_pulses(sim_detector *d, const int64_t *at_ps, const double 
     for (int64_t i = 0; i < n; i++) {
         if (!(photons[i] > 0.0)) continue;
         const double early = photons[i] > 1.0 ? d->p.walk_ps * log10(photons[i]) : 0.0;
-        const double j = sim_bounded(sim_detector_jitter(d) - early);
+        const double j = sim_bounded(sim_detector_jitter(&d->p, &d->rng) - early);
         const int64_t light = at_ps[i] + d->p.delay_ps;
         d->pulses.at[d->pulses.n++] = (sim_pulse){light + llrint(j), light, photons[i]};
     }

@@ -57,6 +57,26 @@ void sim_detector_set(sim_detector *d, const sim_detector_params *p) {
         for (int i = 0; i < 4; i++) d->trap_share[i] *= SIM_TRAPS_MEAN_MAX / d->trap_total;
         d->trap_total = SIM_TRAPS_MEAN_MAX;
     }
+    d->trap_none = exp(-d->trap_total);
+}
+
+int sim_detector_photons(sim_detector *d, const int64_t *at_ps, const uint16_t *pair, int n,
+                         uint8_t mark, uint8_t *seen) {
+    if (sim_times_reserve(&d->photons, d->photons.n + (size_t)n) < 0) return -1;
+    sim_rng rng = d->rng; /* in registers, and free of aliases */
+    const sim_detector_params p = d->p;
+    int64_t *detected = d->photons.at + d->photons.n;
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        if (sim_uniform(&rng) >= p.efficiency) continue;
+        const double j = sim_bounded(sim_detector_jitter(&p, &rng));
+        detected[kept++] = at_ps[i] + p.delay_ps + llrint(j);
+        seen[pair[i]] |= mark;
+    }
+    d->rng = rng;
+    d->photons.n += (size_t)kept;
+    d->truth[0] += (uint64_t)kept;
+    return 0;
 }
 
 /* Poisson process over [from, to) */
@@ -104,9 +124,8 @@ static void heap_pop(sim_times *h) {
 }
 
 static int fill_traps(sim_detector *d, int64_t click) {
-    const double limit = exp(-d->trap_total);
     double product = sim_uniform(&d->rng); /* Knuth's Poisson; the mean is a few per cent */
-    for (int n = 0; product > limit && n < SIM_TRAPS_PER_CLICK_MAX; n++) {
+    for (int n = 0; product > d->trap_none && n < SIM_TRAPS_PER_CLICK_MAX; n++) {
         const double u = sim_uniform(&d->rng) * d->trap_total;
         int kind = 0;
         while (kind < 3 && u >= d->trap_share[kind]) kind++;

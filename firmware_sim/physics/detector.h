@@ -29,6 +29,7 @@ struct sim_detector {
     sim_detector_params p;
     double trap_total;      /* expected releases after the dead time */
     double trap_share[4];   /* cumulative, of the kinds */
+    double trap_none;       /* probability that none is released */
     sim_times photons;      /* detected, in flight or not yet final; nearly sorted */
     sim_times darks, clicks;
     sim_times traps;        /* heap of releases to come */
@@ -59,18 +60,15 @@ static inline double sim_bounded(double j) {
     return j < -SIM_JITTER_MAX_PS ? -SIM_JITTER_MAX_PS : j;
 }
 
-static inline double sim_detector_jitter(sim_detector *d) {
-    double j = d->p.jitter_ps * sim_normal(&d->rng);
-    if (d->p.tail_fraction > 0.0 && sim_uniform(&d->rng) < d->p.tail_fraction)
-        j += d->p.tail_ps * sim_exponential(&d->rng);
+static inline double sim_detector_jitter(const sim_detector_params *p, sim_rng *rng) {
+    double j = p->jitter_ps * sim_normal(rng);
+    if (p->tail_fraction > 0.0 && sim_uniform(rng) < p->tail_fraction)
+        j += p->tail_ps * sim_exponential(rng);
     return j;
 }
 
-/* A photon reaches the diode: 1 detected, 0 not, -1 without memory. */
-static inline int sim_detector_photon(sim_detector *d, int64_t t) {
-    if (sim_uniform(&d->rng) >= d->p.efficiency) return 0;
-    const double j = sim_bounded(sim_detector_jitter(d));
-    d->truth[0]++;
-    return sim_times_push(&d->photons, t + d->p.delay_ps + llrint(j)) < 0 ? -1 : 1;
-}
+/* n photons reach the diode, in the order of their emission. Those detected mark their pair's place
+ * in `seen`. -1 without memory. */
+int sim_detector_photons(sim_detector *d, const int64_t *at_ps, const uint16_t *pair, int n,
+                         uint8_t mark, uint8_t *seen);
 #endif

@@ -71,9 +71,11 @@ static inline uint64_t sim_at(uint64_t key, uint64_t counter) {
     return sim_splitmix(&state);
 }
 
-/* [0, 1) from the upper or the lower half of a hash */
-static inline double sim_upper(uint64_t bits) { return (double)(bits >> 32) * 0x1p-32; }
-static inline double sim_lower(uint64_t bits) { return (double)(uint32_t)bits * 0x1p-32; }
+/* Half a hash, as an integer, is below this with the given probability. */
+static inline uint64_t sim_below(double probability) {
+    if (!(probability > 0.0)) return 0;
+    return probability >= 1.0 ? (uint64_t)1 << 32 : (uint64_t)ceil(probability * 0x1p32);
+}
 
 /* A photon's place in the pairs' spectrum, s.d. 1: the sum of four uniforms, bell-shaped and bounded
  * (3.5 s.d.) as a filtered spectrum is, without a logarithm per pair. */

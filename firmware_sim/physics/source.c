@@ -20,12 +20,40 @@ typedef struct {
     double next_background; /* ps from the start of the slice */
 } arm_streams;
 
+/* Light is made in batches, each step of it in a loop of its own: most of the time of pair after
+ * pair went into mispredicted branches and generators kept in memory. */
+enum { BATCH = 256, BACKGROUND = 64, QUEUE = BACKGROUND + BATCH + 1 };
+
+typedef struct {
+    double order[BATCH];      /* ps from the start: background before it comes first */
+    int64_t emitted_ps[BATCH];
+    int n;
+} pair_batch;
+
+/* Photons on their way to one diode, in order; the light of a pair names its place in the batch.
+ * Background waits only while a whole batch still fits behind it. */
+typedef struct {
+    int64_t at_ps[QUEUE];
+    uint16_t pair[QUEUE];
+    int n;
+} photon_queue;
+
+/* Probabilities against half a hash (sim_below), computed once. */
+typedef struct {
+    uint64_t transmission[2], hv_fraction[2], intercept;
+    uint64_t equal[2][2], alice_eve[2][2], eve_bob[2][2]; /* that two outcomes are the same */
+} thresholds;
+
 struct sim_source {
     sim_rng emission;
     uint64_t spectrum, eve, pairs;
     arm_streams arm[2];
     sim_source_params p;
+    thresholds below;
     uint64_t truth[5];
+    pair_batch batch;
+    photon_queue queue[8];
+    uint8_t detected[BATCH + 1]; /* bit per side; the last place is background's */
 };
 
 sim_source *sim_source_new(const uint64_t seeds[9]) {
@@ -44,67 +72,70 @@ sim_source *sim_source_new(const uint64_t seeds[9]) {
 
 void sim_source_free(sim_source *s) { free(s); }
 
-void sim_source_set(sim_source *s, const sim_source_params *p) { s->p = *p; }
+static void equal_below(uint64_t below[2][2], const double correlation[2][2]) {
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < 2; k++) below[i][k] = sim_below(0.5 * (1.0 + correlation[i][k]));
+}
+
+void sim_source_set(sim_source *s, const sim_source_params *p) {
+    s->p = *p;
+    for (int side = 0; side < 2; side++) {
+        s->below.transmission[side] = sim_below(p->arm[side].transmission);
+        s->below.hv_fraction[side] = sim_below(p->arm[side].hv_fraction);
+    }
+    s->below.intercept = sim_below(p->intercept_fraction);
+    equal_below(s->below.equal, p->correlation);
+    equal_below(s->below.alice_eve, p->alice_eve);
+    equal_below(s->below.eve_bob, p->eve_bob);
+}
 
 typedef struct {
     int basis; /* 0 HV, 1 DA */
     int bit;   /* 0: H or D, 1: V or A */
 } outcome;
 
-/* The bit that agrees with `bit` with probability (1 + correlation) / 2. */
-static int correlated(int bit, double correlation, double uniform) {
-    return bit ^ (uniform >= 0.5 * (1.0 + correlation));
+/* Hands the queue of one diode over. */
+static int deliver(sim_source *s, int place, sim_detector *const *d) {
+    photon_queue *q = &s->queue[place];
+    const int n = q->n;
+    q->n = 0;
+    return sim_detector_photons(d[place], q->at_ps, q->pair, n, (uint8_t)(1 + place / 4),
+                                s->detected);
 }
 
-static int arrive(const sim_source *s, int side, outcome mine, int64_t emitted, double spectrum,
-                  sim_detector *const *d) {
-    const sim_arm_params *a = &s->p.arm[side];
-    const int64_t t = emitted + a->delay_ps + llrint(a->dispersion_ps * spectrum);
-    return sim_detector_photon(d[4 * side + 2 * mine.basis + mine.bit], t);
+static int deliver_all(sim_source *s, sim_detector *const *d) {
+    for (int place = 0; place < 8; place++)
+        if (deliver(s, place, d) < 0) return -1;
+    return 0;
+}
+
+/* One photon into the queue of its diode, where there is room. `here` 0: none came. */
+static void arrive(sim_source *s, int side, outcome mine, int64_t at_ps, int pair, int here) {
+    photon_queue *q = &s->queue[4 * side + 2 * mine.basis + mine.bit];
+    q->at_ps[q->n] = at_ps + s->p.arm[side].delay_ps; /* no branch: both cases are common */
+    q->pair[q->n] = (uint16_t)pair;
+    q->n += here;
 }
 
 static int intercepted(const sim_source *s, uint64_t index) {
-    return s->p.intercept_fraction > 0.0 &&
-           sim_upper(sim_at(s->eve, 2 * index)) < s->p.intercept_fraction;
+    return sim_at(s->eve, 2 * index) >> 32 < s->below.intercept;
 }
 
 /* Both outcomes of a pair, whether or not somebody is there to see them. */
-static void measure(const sim_source *s, uint64_t index, outcome *alice, outcome *bob) {
+static inline void measure(const sim_source *s, uint64_t index, outcome *alice, outcome *bob) {
     const uint64_t mine = sim_at(s->arm[0].analyser, index);
     const uint64_t theirs = sim_at(s->arm[1].analyser, index);
-    alice->basis = sim_upper(mine) >= s->p.arm[0].hv_fraction;
+    alice->basis = mine >> 32 >= s->below.hv_fraction[0];
     alice->bit = (int)(mine & 1);
-    bob->basis = sim_upper(theirs) >= s->p.arm[1].hv_fraction;
-    if (!intercepted(s, index)) {
-        const double c = s->p.correlation[alice->basis][bob->basis];
-        bob->bit = correlated(alice->bit, c, sim_lower(theirs));
+    bob->basis = theirs >> 32 >= s->below.hv_fraction[1];
+    if (s->below.intercept == 0 || !intercepted(s, index)) {
+        bob->bit = alice->bit ^ ((uint32_t)theirs >= s->below.equal[alice->basis][bob->basis]);
         return;
     }
     const uint64_t hers = sim_at(s->eve, 2 * index + 1);
-    outcome seen = {(int)(hers >> 63), 0};
-    seen.bit = correlated(alice->bit, s->p.alice_eve[alice->basis][seen.basis], sim_lower(hers));
-    bob->bit = correlated(seen.bit, s->p.eve_bob[seen.basis][bob->basis], sim_lower(theirs));
-}
-
-static int emit(sim_source *s, int64_t t, sim_detector *const *d) {
-    const uint64_t index = s->pairs++;
-    const int a = sim_upper(sim_at(s->arm[0].loss, index)) < s->p.arm[0].transmission;
-    const int b = sim_upper(sim_at(s->arm[1].loss, index)) < s->p.arm[1].transmission;
-    s->truth[0]++;
-    s->truth[2] += !a;
-    s->truth[3] += !b;
-    s->truth[4] += (uint64_t)intercepted(s, index);
-    if (!a && !b) return 0;
-    double spectrum = 0.0;
-    if (s->p.arm[0].dispersion_ps != 0.0 || s->p.arm[1].dispersion_ps != 0.0)
-        spectrum = sim_spectrum(sim_at(s->spectrum, index));
-    outcome alice, bob;
-    measure(s, index, &alice, &bob);
-    const int got_a = a ? arrive(s, 0, alice, t, spectrum, d) : 0;
-    const int got_b = b ? arrive(s, 1, bob, t, spectrum, d) : 0;
-    if (got_a < 0 || got_b < 0) return -1;
-    s->truth[1] += (uint64_t)(got_a & got_b);
-    return 0;
+    const int eve_basis = (int)(hers >> 63);
+    const int seen = alice->bit ^ ((uint32_t)hers >= s->below.alice_eve[alice->basis][eve_basis]);
+    bob->bit = seen ^ ((uint32_t)theirs >= s->below.eve_bob[eve_basis][bob->basis]);
 }
 
 static double background_wait(sim_source *s, int side) {
@@ -118,11 +149,72 @@ static int background(sim_source *s, int64_t start_ps, double until, sim_detecto
         arm_streams *arm = &s->arm[side];
         for (; arm->next_background < until; arm->next_background += background_wait(s, side)) {
             const uint64_t bits = sim_next(&arm->background);
-            const outcome o = {sim_upper(bits) >= s->p.arm[side].hv_fraction, (int)(bits & 1)};
-            if (arrive(s, side, o, start_ps + (int64_t)arm->next_background, 0.0, d) < 0)
-                return -1;
+            const outcome o = {bits >> 32 >= s->below.hv_fraction[side], (int)(bits & 1)};
+            const int place = 4 * side + 2 * o.basis + o.bit;
+            if (s->queue[place].n >= BACKGROUND && deliver(s, place, d) < 0) return -1;
+            arrive(s, side, o, start_ps + (int64_t)arm->next_background, BATCH, 1);
         }
     }
+    return 0;
+}
+
+/* One pair's light, after the background that came before it. */
+static int emit(sim_source *s, int pair, uint64_t index, int64_t start_ps, int through,
+                sim_detector *const *d) {
+    if (background(s, start_ps, s->batch.order[pair], d) < 0) return -1;
+    int64_t late[2] = {0, 0};
+    if (s->p.arm[0].dispersion_ps != 0.0 || s->p.arm[1].dispersion_ps != 0.0) {
+        const double spectrum = sim_spectrum(sim_at(s->spectrum, index));
+        for (int k = 0; k < 2; k++) late[k] = llrint(s->p.arm[k].dispersion_ps * spectrum);
+    }
+    outcome alice, bob;
+    measure(s, index, &alice, &bob);
+    const int64_t t = s->batch.emitted_ps[pair];
+    arrive(s, 0, alice, t + late[0], pair, through & 1);
+    arrive(s, 1, bob, t + late[1], pair, through >> 1);
+    return 0;
+}
+
+/* All pairs of the batch: which photons get through, their light, what was seen of it. */
+static int emit_batch(sim_source *s, int64_t start_ps, sim_detector *const *d) {
+    uint8_t through[BATCH];
+    uint16_t lit[BATCH];
+    const int n = s->batch.n;
+    const uint64_t first = s->pairs;
+    int left = 0, a = 0, b = 0;
+    for (int i = 0; i < n; i++) {
+        const uint64_t index = first + (uint64_t)i;
+        const int one = sim_at(s->arm[0].loss, index) >> 32 < s->below.transmission[0];
+        const int two = sim_at(s->arm[1].loss, index) >> 32 < s->below.transmission[1];
+        through[i] = (uint8_t)(one | two << 1);
+        a += one;
+        b += two;
+        lit[left] = (uint16_t)i;
+        left += one | two;
+    }
+    if (s->below.intercept > 0)
+        for (int i = 0; i < n; i++) s->truth[4] += (uint64_t)intercepted(s, first + (uint64_t)i);
+    s->pairs += (uint64_t)n;
+    s->batch.n = 0;
+    s->truth[0] += (uint64_t)n;
+    s->truth[2] += (uint64_t)(n - a);
+    s->truth[3] += (uint64_t)(n - b);
+    memset(s->detected, 0, sizeof s->detected);
+    for (int k = 0; k < left; k++) {
+        const int i = lit[k];
+        if (emit(s, i, first + (uint64_t)i, start_ps, through[i], d) < 0) return -1;
+    }
+    if (deliver_all(s, d) < 0) return -1;
+    for (int i = 0; i < n; i++) s->truth[1] += s->detected[i] == 3;
+    return 0;
+}
+
+/* A pair emitted at `t` (ps from the start) whose background is that before `order`. */
+static int add_pair(sim_source *s, double order, double t, int64_t start_ps,
+                    sim_detector *const *d) {
+    if (s->batch.n == BATCH && emit_batch(s, start_ps, d) < 0) return -1;
+    s->batch.order[s->batch.n] = order;
+    s->batch.emitted_ps[s->batch.n++] = start_ps + (int64_t)t;
     return 0;
 }
 
@@ -133,15 +225,15 @@ int64_t sim_source_run(sim_source *s, int64_t start_ps, int64_t end_ps, sim_dete
     for (int side = 0; side < 2; side++) s->arm[side].next_background = background_wait(s, side);
     for (double t = mean_ps * sim_exponential(&s->emission); t < span;
          t += mean_ps * sim_exponential(&s->emission)) {
-        if (background(s, start_ps, t, d) < 0) return -1;
-        if (emit(s, start_ps + (int64_t)t, d) < 0) return -1;
+        if (add_pair(s, t, t, start_ps, d) < 0) return -1;
         if (s->p.companion_probability <= 0.0 ||
             sim_uniform(&s->emission) >= s->p.companion_probability)
             continue;
         const double late = 0.5 * s->p.coherence_ps * sim_exponential(&s->emission);
-        if (emit(s, start_ps + (int64_t)(t + late), d) < 0) return -1;
+        if (add_pair(s, t, t + late, start_ps, d) < 0) return -1;
     }
-    if (background(s, start_ps, span, d) < 0) return -1;
+    if (emit_batch(s, start_ps, d) < 0) return -1;
+    if (background(s, start_ps, span, d) < 0 || deliver_all(s, d) < 0) return -1;
     return (int64_t)(s->truth[0] - before);
 }
 

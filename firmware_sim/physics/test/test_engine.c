@@ -69,6 +69,25 @@ static void test_order_and_dead_time_over_slices(void) {
     release(s, d);
 }
 
+/* More background than the queues hold between two pairs: none is lost, order is kept. */
+static void test_background_alone_fills_the_queues(void) {
+    sim_source_params light = {.pair_rate_hz = 1e3};
+    light.arm[1] = (sim_arm_params){.hv_fraction = 0.5, .background_hz = 1e9};
+    const sim_detector_params diode = {.efficiency = 1.0, .dead_ps = 0.0};
+    sim_source *s = source_with(&light);
+    sim_detector *d[8];
+    diodes(d, &diode);
+    CHECK(sim_source_run(s, 0, SLICE, d) >= 0);
+    int64_t seen = 0;
+    for (int i = 0; i < 8; i++) {
+        CHECK(sim_detector_run(d[i], SLICE) == (int64_t)d[i]->truth[0]);
+        seen += (int64_t)d[i]->truth[0];
+        CHECK((d[i]->truth[0] > 0) == (i >= 4));
+    }
+    CHECK(seen > 995000 && seen < 1005000); /* 1e6 +- 5 standard deviations */
+    release(s, d);
+}
+
 static void test_runaway_afterpulsing_ends(void) {
     const sim_source_params dark = {0};
     const sim_detector_params diode = {.dark_hz = 1e6, .trap_amplitude = {10, 10, 10, 10},
@@ -127,6 +146,7 @@ static void test_nothing_from_nothing(void) {
 
 int main(void) {
     test_order_and_dead_time_over_slices();
+    test_background_alone_fills_the_queues();
     test_runaway_afterpulsing_ends();
     test_tagger_writes_no_more_than_there_is_room();
     test_nothing_from_nothing();
