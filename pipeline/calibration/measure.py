@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.calibration.model import (
@@ -78,7 +78,7 @@ class Pairs:
 
 def quantile(failure_probability: float) -> float:
     """Two-sided Gaussian quantile in standard deviations."""
-    return float(-special.ndtri(failure_probability / 2))
+    return -NormalDist().inv_cdf(failure_probability / 2)
 
 
 def measure(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, special
 
 from photonlink.pipeline.native.matching import delay_slices
 from photonlink.pipeline.stages.window import LETTERS, Int64s, LabelledWindow, Uint8s
@@ -103,6 +102,8 @@ class DelayEstimator:
 
     def peaks(self) -> tuple[Floats, Floats]:
         """Per detector pair: position of the peak (ps) and coincidences in it (0: no peak)."""
+        from scipy import ndimage  # slow to import: a node starts without
+
         position, weight = np.zeros((4, 4)), np.zeros((4, 4))
         axis, reach = self.axis_ps, 3 * self.sigma_ps
         width = max(1, round(2 * self.sigma_ps / self.bin_ps))
@@ -213,6 +214,8 @@ def _two_samples(
     n, m = int(first.sum()), int(second.sum())
     if not n or not m:
         return SideChannel(0.0, 1.0, 0.0, n + m)
+    from scipy import special  # slow to import: a node starts without
+
     ks = float(np.abs(np.cumsum(first) / n - np.cumsum(second) / m).max())
     p_value = float(special.kolmogorov(ks * math.sqrt(n * m / (n + m))))
     cut = len(first) // bins * bins

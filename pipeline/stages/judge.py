@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from photonlink.pipeline.stages.bench_constants import BenchConstants, DetectorConstants
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
@@ -120,13 +120,23 @@ def _share(mine: DetectorConstants, other: DetectorConstants) -> tuple[float, fl
     )
 
 
+def _divergence(q: Floats, p: Floats) -> Floats:
+    """Kullback and Leibler's divergence (nats) of a coin that falls q of one that falls p."""
+    with np.errstate(divide="ignore"):
+        parts = [
+            np.where(x > 0, x * np.log(np.where(x > 0, x, 1.0) / y), 0.0)
+            for x, y in ((q, p), (1 - q, 1 - p))
+        ]
+    return parts[0] + parts[1]
+
+
 def _exponent(k: float, n: float, share: tuple[float, float]) -> float:
     """-ln of Chernoff's bound on seeing k of n when the share lies in the interval; 0 inside."""
     if n <= 0:
         return 0.0
     q = k / n
     p = min(max(q, share[0]), share[1])
-    return float(n * (special.rel_entr(q, p) + special.rel_entr(1 - q, 1 - p)))
+    return n * float(_divergence(np.array([q]), np.array([p]))[0])
 
 
 def _shares(
@@ -157,7 +167,7 @@ def _worst(
 ) -> tuple[float, int, int] | None:
     q = k / np.maximum(n, 1)
     p = np.clip(q, *share)
-    exponent = n * (special.rel_entr(q, p) + special.rel_entr(1 - q, 1 - p))
+    exponent = n * _divergence(q, p)
     at = int(exponent.argmax())
     return None if n[at] == 0 else (float(exponent[at]), int(k[at]), int(n[at]))
 
@@ -206,7 +216,7 @@ def _delays(
     per_test: float,
 ) -> Iterator[tuple[float, Drift]]:
     """Differences of mean times that cancel the common clock."""
-    z = float(-special.ndtri(per_test / 2))
+    z = -NormalDist().inv_cdf(per_test / 2)
     for axis, side in enumerate(_SIDES):
         n, total = counts.sum(axis=2 - axis), sums.sum(axis=2 - axis)
         sign = -1.0 if side == "alice" else 1.0  # Alice's delay enters with a minus

@@ -65,6 +65,15 @@ def test_nothing_heavy_is_imported_for_help() -> None:
     ]
 
 
+@pytest.mark.parametrize("module", ["node.node", "recordings.replay"])
+def test_a_node_starts_without_scipy(module: str) -> None:
+    lines = f"import sys, photonlink.pipeline.{module}\nprint('scipy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", lines], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"
+
+
 def test_help_says_what_the_exit_statuses_mean() -> None:
     text = " ".join(_run("--help").stdout.decode().split())
     assert EPILOG in text

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
 
 from photonlink.pipeline.native.matching import (
     Float32s,
@@ -105,6 +104,8 @@ def strongest_lines(
     shifts = np.rint(np.outer(slopes, middle)).astype(np.int32)
     total, spread = rows.sum(axis=0, dtype=np.float64), 1.0
     if background is None:
+        from scipy import ndimage  # slow to import: a node starts without
+
         mean = ndimage.uniform_filter1d(total, min(_BASELINE_BINS, bins))
         floor = max(0.1 * float(mean.max()), 1e-3)
         covered = mean > floor
@@ -193,6 +194,8 @@ def correlate_segments(
 ) -> Float32s:
     """Unfolded correlation of each segment of a (``length`` bins) with b at lags -half..half:
     (segments, 2 half + 1). Overlap-save: every stretch of either side is transformed once."""
+    from scipy import fft  # slow to import: a node starts without
+
     n = len(a_bins) // length
     lags = 2 * half + 1
     blocks = -(-lags // length)
