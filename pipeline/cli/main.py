@@ -25,10 +25,12 @@ from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
 from photonlink.pipeline.cli import recordings as cli_recordings
+from photonlink.pipeline.cli import top as cli_top
 from photonlink.pipeline.cli import watch as cli_watch
 from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
 from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite, print_any_encoding
+from photonlink.pipeline.cli.view import Plain, with_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +62,7 @@ app.command()(cli_keyrate.keyrate)
 cli_emulators.add(app)
 app.command()(cli_keyrate.plan)
 app.command()(cli_keyrate.claim)
+app.command()(cli_top.top)
 app.command()(cli_watch.watch)
 app.command()(cli_watch.history)
 
@@ -103,6 +106,7 @@ def demo(
     web: Annotated[
         bool, typer.Option("--web", help="Serve the link's web page meanwhile.")
     ] = False,
+    plain: Plain = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make secret key on an emulated bench: two nodes, emulated instruments, an MQTT broker."""
@@ -119,9 +123,19 @@ def demo(
         raise typer.BadParameter("--virtual publishes nothing that --web could show")
     outcome: DemoOutcome | VirtualOutcome
     if virtual:
-        outcome = _demo_virtual(out, duration, seed, block_bits, folder)
+        outcome = _demo_virtual(out, duration, seed, block_bits, folder, plain=plain)
     else:
-        outcome = _demo_real(out, duration, seed, block_bits, folder, web=web)
+        from photonlink.pipeline.demo.demo import Demo
+
+        outcome = with_view(
+            "photonlink demo",
+            lambda show: Demo(
+                duration_s=duration, seed=seed, show=show, block_bits=block_bits, folder=folder,
+                web=web,
+            ).run(),
+            plain=plain,
+            on_stderr=as_json,
+        )  # fmt: skip
     result = outcome.result()
     if as_json:
         print(json.dumps(result), flush=True)
@@ -137,50 +151,36 @@ def demo(
         raise typer.Exit(ExitStatus.FAILURE if result["secret_bits"] else ExitStatus.NO_KEY)
 
 
-def _demo_real(
+def _demo_virtual(
     out: "Console",
     duration: float,
     seed: int | None,
     block_bits: int | None,
     folder: Path | None,
     *,
-    web: bool,
-) -> "DemoOutcome":
-    import asyncio
-
-    from rich.live import Live
-
-    from photonlink.pipeline.demo.demo import Demo
-
-    with Live(console=out, refresh_per_second=4, transient=False) as live:
-        run = Demo(
-            duration_s=duration,
-            seed=seed,
-            show=lambda view: live.update(view.render()),
-            block_bits=block_bits,
-            folder=folder,
-            web=web,
-        )
-        return asyncio.run(run.run())
-
-
-def _demo_virtual(
-    out: "Console", duration: float, seed: int | None, block_bits: int | None, folder: Path | None
+    plain: bool,
 ) -> "VirtualOutcome":
     from rich.live import Live
 
     from photonlink.pipeline.demo.virtual import virtual_demo
-    from photonlink.pipeline.status.terminal import LinkView
+    from photonlink.pipeline.top.lines import Lines
+    from photonlink.pipeline.top.model import Model
+    from photonlink.pipeline.top.screen import frame
 
-    view = LinkView("photonlink demo, virtual time")
-    with Live(console=out, refresh_per_second=4, transient=False) as live:
-
-        def show(event: "Mapping[str, Any]") -> None:
-            view.update(event)
-            live.update(view.render())
-
+    model = Model("photonlink demo, virtual time")
+    if plain or not out.is_terminal:
+        show = Lines(model, out.file).event
         return virtual_demo(
             duration_s=duration, seed=seed, block_bits=block_bits, folder=folder, show=show
+        )
+    with Live(console=out, refresh_per_second=4, transient=False) as live:
+
+        def update(event: "Mapping[str, Any]") -> None:
+            model.event(event)
+            live.update(frame(model, out.width))
+
+        return virtual_demo(
+            duration_s=duration, seed=seed, block_bits=block_bits, folder=folder, show=update
         )
 
 
@@ -216,6 +216,7 @@ def node(
     control: Annotated[
         bool, typer.Option("--control", help="Take 'light on' and 'light off' on standard input.")
     ] = False,
+    plain: Plain = False,
 ) -> None:
     """Run one node of a link: Alice or Bob, as its station file says. Without key: status 3."""
     import asyncio
@@ -224,15 +225,23 @@ def node(
     from photonlink.pipeline.node.node import Node, NodeOptions
     from photonlink.pipeline.node.report import Reporter
     from photonlink.pipeline.node.station import load_node_station
+    from photonlink.pipeline.top.lines import on_terminal
 
     loaded = load_node_station(station)
-    report = Reporter(loaded.name, json_lines=json_lines)
-    try:
-        with emulators(loaded, start=sim):
-            options = NodeOptions(duration, record, control)
+    options = NodeOptions(duration, record, control)
+    lines = json_lines or plain or control or not on_terminal()  # control: stdin has no keys
+    with emulators(loaded, start=sim):
+        if lines:
+            report = Reporter(loaded.name, json_lines=json_lines)
             account = asyncio.run(Node(loaded, options, report).run())
-    finally:
-        report.close()
+        else:
+            account = with_view(
+                f"photonlink node {loaded.name}",
+                lambda show: Node(
+                    loaded, options, Reporter(loaded.name, json_lines=False, show=show)
+                ).run(),
+                plain=False,
+            )
     if not account["secret_bits"]:
         raise typer.Exit(ExitStatus.NO_KEY)
 

@@ -16,7 +16,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from photonlink.pipeline.demo import watchdog as watchdog_program
 from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
 from photonlink.pipeline.status.run_summary import account
-from photonlink.pipeline.status.terminal import LinkView
 
 READY_TIMEOUT_S = 60.0
 # opening, the last block and goodbye, beyond the acquisition itself
@@ -143,7 +142,7 @@ class DemoOutcome:
 
 
 class Demo:
-    """One run. ``show`` is called with the view after every event.
+    """One run. ``show`` is called with every event of the nodes.
 
     folder: where the files go and stay; none: a temporary folder that is removed.
     web: serve the page of ``photonlink watch`` meanwhile.
@@ -154,7 +153,7 @@ class Demo:
         *,
         duration_s: float,
         seed: int | None,
-        show: Callable[[LinkView], None],
+        show: Callable[[Mapping[str, Any]], None],
         block_bits: int | None = None,
         folder: Path | None = None,
         web: bool = False,
@@ -164,7 +163,6 @@ class Demo:
         self._block_bits = block_bits
         self._folder, self._web = folder, web
         self._show = show
-        self._view = LinkView("photonlink demo")
         self._stopping = asyncio.Event()
         self.outcome = DemoOutcome()
 
@@ -230,7 +228,7 @@ class Demo:
                 await watchdog.done()
 
     async def _open_page(self, broker_port: int) -> Program:
-        """``photonlink watch`` on this demo's broker; its address is the view's title."""
+        """``photonlink watch`` on this demo's broker."""
         page = await Program.start(
             "watch", "-m", "photonlink.pipeline.cli", "watch", "--broker",
             f"mqtt://127.0.0.1:{broker_port}", "--listen", "127.0.0.1:0", "--history", ":memory:",
@@ -238,7 +236,7 @@ class Demo:
         assert page.process.stdout is not None  # noqa: S101 - a pipe was asked for
         async with asyncio.timeout(READY_TIMEOUT_S):
             line = (await page.process.stdout.readline()).decode().strip()
-        self._view = LinkView(f"photonlink demo, page at {line.rpartition(' ')[2]}")
+        self._take({"event": "page", "node": "watch", "url": line.rpartition(" ")[2]})
         return page
 
     def _node_arguments(self, station: Path) -> tuple[str, ...]:
@@ -316,8 +314,7 @@ class Demo:
     def _take(self, event: dict[str, Any]) -> None:
         if event.get("event") == "summary":
             self.outcome.summaries[str(event.get("node"))] = event
-        self._view.update(event)
-        self._show(self._view)
+        self._show(event)
 
     async def _end(self, node: Program) -> None:
         """Stop a node, reading what it says of its light meanwhile."""

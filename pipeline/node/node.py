@@ -147,7 +147,10 @@ class Node:
         bench = await open_bench(self._station, tap=self._transcript())
         emission = Emission(bench, self._show_light, self._light_alarm)
         async with emission, guard(bench, report=emission.closed) as state:
-            self._report.event("opened", instruments=opened(bench, self._station))
+            own = self._station.node
+            self._report.event(
+                "opened", link=own.link, role=own.role, instruments=opened(bench, self._station)
+            )
             if self._report.mqtt is not None:
                 self._report.mqtt.describe(emulated=bench.emulated)
             calibration = calibrated(self._station, bench, psk)
@@ -394,10 +397,9 @@ class Node:
         return asyncio.create_task(self._report.mqtt.run())
 
     async def _publish_instruments(self, bench: Bench, supervisor: Supervisor) -> None:
-        publisher = self._report.mqtt
-        while publisher is not None:
+        while True:
             for state in instrument_states(bench, supervisor):
-                publisher.offer(state)
+                self._report.instrument(state)
             await asyncio.sleep(INSTRUMENTS_S)
 
     def _account(self) -> dict[str, Any]:

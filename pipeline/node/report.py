@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.live import Live
-
 from photonlink.hal import machine
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+from photonlink.pipeline.status.model import Alarm, BlockReport, InstrumentState, LinkState
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.payload import flatten
-from photonlink.pipeline.status.terminal import LinkView
 
 _EVENT_OF = {LinkState: "state", BlockReport: "block", Alarm: "alarm"}
 
@@ -24,21 +19,23 @@ _EVENT_OF = {LinkState: "state", BlockReport: "block", Alarm: "alarm"}
 class Reporter:
     """One sink for everything a node reports; renders nothing secret because it is given none.
 
-    json_lines: one JSON object a line on ``out``. Otherwise a live view on a terminal, or plain
-    lines of blocks and alarms where there is none.
+    json_lines: one JSON object a line on ``out``. Otherwise ``show`` takes every event, or where
+    there is none plain lines of all but states.
     """
 
-    def __init__(self, node: str, *, json_lines: bool, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        node: str,
+        *,
+        json_lines: bool,
+        out: TextIO | None = None,
+        show: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
         self._node = node
         self._json = json_lines
         self._out = out or sys.stdout
-        self._view = LinkView(f"photonlink {node}")
-        self._live: Live | None = None
+        self._show = show
         self.mqtt: MqttPublisher | None = None
-        console = Console(file=self._out)
-        if not json_lines and console.is_terminal:
-            self._live = Live(console=console, refresh_per_second=4, transient=False)
-            self._live.start()
 
     def record(self, record: LinkState | BlockReport | Alarm) -> None:
         """A status record of the session: to MQTT and to whoever watches here."""
@@ -46,17 +43,20 @@ class Reporter:
             self.mqtt.offer(record)
         self.event(_EVENT_OF[type(record)], **flatten(record))
 
+    def instrument(self, state: InstrumentState) -> None:
+        """One instrument as it was last read: to MQTT and to a view; lines would be too many."""
+        if self.mqtt is not None:
+            self.mqtt.offer(state)
+        if self._show is not None:
+            self._show({"event": "instrument", "node": self._node, **flatten(state)})
+
     def event(self, kind: str, **fields: Any) -> None:
         now = machine.wall_s()
         event = {"event": kind, "ts": round(now, 3), "node": self._node, **fields}
-        self._view.update(event)
         if self._json:
             self._line(json.dumps(event, allow_nan=False))
-        elif self._live is not None:
-            try:
-                self._live.update(self._view.render())
-            except OSError:  # the terminal was closed
-                self._live = None
+        elif self._show is not None:
+            self._show(event)
         elif kind != "state":
             stamp = dt.datetime.fromtimestamp(now).astimezone().isoformat(timespec="milliseconds")
             self._line("\n".join(f"{stamp} {line}" for line in _plain(kind, fields)))
@@ -69,13 +69,7 @@ class Reporter:
         try:
             print(text, file=self._out, flush=True)
         except (OSError, ValueError):  # a closed pipe, a closed terminal, a full disk
-            self._json, self._live = False, None  # nobody reads us; the key goes on
-
-    def close(self) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError):
-                self._live.stop()
-            self._live = None
+            self._json = False  # nobody reads us; the key goes on
 
 
 def _plain(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:

@@ -64,7 +64,7 @@ def parse(topic: str, payload: bytes) -> NodeMessage:
         raise Refused("payload has no time stamp (ts)", site, node)
     if len(body) > MAX_FIELDS:
         raise Refused(f"{len(body)} fields (at most {MAX_FIELDS})", site, node)
-    return NodeMessage(site, node, kind, name, {k[:64]: _bounded(v) for k, v in body.items()})
+    return NodeMessage(site, node, kind, name, {k[:64]: bounded(v) for k, v in body.items()})
 
 
 def _place(topic: str) -> tuple[str, str, str, str]:
@@ -100,17 +100,22 @@ def _finite(value: float | int) -> bool:
         return False
 
 
-def _bounded(value: object) -> Any:
+def bounded(value: object) -> Any:
     """A scalar as it is, text cut, lists of scalars cut; anything else as null."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
         return value if _finite(value) else None
     if isinstance(value, str):
-        return value[:MAX_TEXT]
+        return _printable(value)
     if isinstance(value, list):
-        return [v if _is_number(v) else str(v)[:MAX_TEXT] for v in value[:MAX_LIST]]
+        return [v if _is_number(v) else _printable(str(v)) for v in value[:MAX_LIST]]
     return None
+
+
+def _printable(value: str) -> str:
+    """Cut, and without what a terminal would obey or a reader would not see."""
+    return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
 
 
 def number(body: Flat | None, name: str) -> float | None:

@@ -34,7 +34,8 @@ INNER: dict[str, set[str]] = {
     "demo": _SHELLS | {"check"},
     "attacks": _SHELLS | {"check"},
     "watch": {"status"},
-    "cli": _SHELLS | {"bench", "check", "demo", "attacks", "planning", "claim", "watch"},
+    "top": {"status", "watch"},
+    "cli": _SHELLS | {"bench", "check", "demo", "attacks", "planning", "claim", "watch", "top"},
 }
 
 
