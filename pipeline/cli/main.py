@@ -143,12 +143,17 @@ def demo(
         _print_result(out, result)
     for failure in outcome.failures:
         print(f"photonlink: {failure}", file=sys.stderr)
+    raise typer.Exit(_demo_status(outcome, result))
+
+
+def _demo_status(outcome: "DemoOutcome | VirtualOutcome", result: dict[str, Any]) -> ExitStatus:
     if outcome.interrupted:
-        raise typer.Exit(ExitStatus.INTERRUPTED)
+        return ExitStatus.INTERRUPTED
     if outcome.failures:
-        raise typer.Exit(ExitStatus.FAILURE)
+        return ExitStatus.FAILURE
     if not result["keys_match"]:
-        raise typer.Exit(ExitStatus.FAILURE if result["secret_bits"] else ExitStatus.NO_KEY)
+        return ExitStatus.FAILURE if result["secret_bits"] else ExitStatus.NO_KEY
+    return ExitStatus.SUCCESS
 
 
 def _demo_virtual(

@@ -24,7 +24,7 @@ Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of the log. level: ``bad``, ``ok`` or ``soft``."""
 
     t: float
@@ -48,7 +48,7 @@ class Model:
         self.title = title
         self.clock = clock
         self.board = Board()
-        self.log: deque[Line] = deque(maxlen=LOG_LINES)
+        self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
         self.recent: dict[str, Recent] = {}
         self.doing = ""
         self.trouble: Callable[[], str] = lambda: ""
@@ -145,7 +145,7 @@ class Model:
         self.changes += 1
 
     def _say(self, now: float, tone: str, said: str) -> None:
-        self.log.append(Line(now, tone, said))
+        self.log.append(LogLine(now, tone, said))
         self.logged += 1
 
     def _heard(self, now: float) -> None:
