@@ -44,12 +44,16 @@ class Param:
     scale:     what the wire carries per one of our unit (1000 when the wire says mA for our A).
     channels:  one parameter per channel: ``{ch}`` in name, doc, get and set is replaced.
     tolerance: how far a read-back may lie from what was set, in the parameter's unit.
+    at_least:  the instrument may take more than it was asked for (the next range).
     settle_s:  how long the read-back may take to agree.
     plausible: what a reading may be at all; outside it the reply is nonsense and refused.
     poll:      read in every snapshot, at most every 10 s, or once after opening.
     setting:   its name in the station file's ``settings``; ``deferred``: the driver applies it
                itself when it is asked to (a bias), not ``configure``.
     required:  the setting has no default.
+    family:    why a unit may refuse what lies within ``limits``: they are those of all models.
+    ours:      why ``limits`` are narrower than what the instrument takes.
+    only:      the values that can be set, for what can only be ended (a motion, a pattern).
     trips:     the instrument may change it by itself with good reason (an interlock): then a
                reading that differs from what was asked is no sign of a restart.
     stops:     value → sentence, for a reading that stops light or measurement: while it holds,
@@ -65,6 +69,7 @@ class Param:
     limits: Limits | None = None
     plausible: Limits | None = None
     tolerance: float = 0.0
+    at_least: bool = False
     trips: bool = False
     choices: Mapping[Value, str] | None = None
     scale: float = 1.0
@@ -74,6 +79,9 @@ class Param:
     setting: str = ""
     deferred: bool = False
     required: bool = False
+    family: str = ""
+    ours: str = ""
+    only: tuple[Value, ...] = ()
     stops: Mapping[Value, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -91,6 +99,8 @@ class Param:
             wrong = "has a scale but is no float"
         elif self.setting and not self.set:
             wrong = "is a setting but cannot be set"
+        elif self.limits is None and (self.family or self.ours):
+            wrong = "says whose limits it has, and has none"
         elif not self.doc:
             wrong = "has no meaning (doc)"
         if wrong:
@@ -102,6 +112,8 @@ class Param:
 
     def agrees(self, wanted: Value, found: Value) -> bool:
         """Whether a read-back confirms what was set."""
+        if self.at_least:
+            return float(found) >= float(wanted)
         if self.numeric:
             return abs(float(found) - float(wanted)) <= self.tolerance
         return found == wanted
@@ -118,6 +130,11 @@ class Param:
         if self.choices is not None and value not in self.choices:
             known = ", ".join(str(word) for word in self.choices)
             raise LimitError(f"{self.name} must be one of {known}", where=where, seen=repr(value))
+        if self.only and value not in self.only:
+            words = ", ".join(str(word).lower() for word in self.only)
+            raise LimitError(
+                f"{self.name} can only be set to {words}", where=where, hint=f"It says: {self.doc}"
+            )
         for limits in (self.limits, *narrower):
             if limits is not None and not limits[0] <= float(value) <= limits[1]:
                 raise LimitError(
@@ -336,5 +353,6 @@ def describe(table: Iterable[Param]) -> str:
         if param.channels:
             name = name.replace("{ch}", f"{param.channels[0]}…{param.channels[-1]}")
         setting = f"`{param.setting}`" if param.setting else ""
+        limits += "".join(f" ({why})" for why in (param.family, param.ours) if why)
         rows.append(f"| `{name}` | {param.unit} | {access} | {limits} | {setting} | {param.doc} |")
     return "\n".join(rows)

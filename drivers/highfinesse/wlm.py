@@ -74,7 +74,8 @@ class Wlm(Driver, HasTemperature, MeasuresWavelength):
 
     PARAMS = (
         Param("exposure_ms", int, "exposure of the first detector array", "GetExposureNum",
-              "SetExposureNum", "ms", limits=(1, 9_999), setting="exposure_ms"),
+              "SetExposureNum", "ms", limits=(1, 9_999),
+              ours="no model exposes longer", setting="exposure_ms"),
         Param("measuring", bool, "the server measures", "GetOperationState",
               stops={False: "the wavemeter's server does not measure. Start it there"}),
         Param("wavelength_nm", float, "vacuum wavelength", "GetWavelengthNum", unit="nm"),

@@ -34,6 +34,7 @@ INSTRUMENT = Registration(
     case={"place": "bob.laser", "steady": ("power_dbm", 8.0), "interlock": "interlock_open"},
 )
 
+_OWN = "each laser has its own range"
 MONITOR = ("temperature_chip_c", "temperature_base_c", "current_a", "tec_current_a")
 """Parameters in the order of the reply to ``MON?``."""
 BUSY_STEP_S = 0.05
@@ -47,10 +48,11 @@ def params(at: str) -> tuple[Param, ...]:
         Param("interlock_open", bool, "interlock circuit open", "INTL?",
               stops={True: "the interlock is open: there is no light. Close it, then ask again"}),
         Param("wavelength_nm", float, "wavelength asked for (vacuum)", f"WAV? {at}",
-              f"WAV {at},{{}}", "nm", limits=(1500.0, 1640.0), plausible=(1000.0, 2000.0),
-              tolerance=0.002, setting="wavelength_nm"),
+              f"WAV {at},{{}}", "nm", limits=(1500.0, 1640.0), family=_OWN,
+              plausible=(1000.0, 2000.0), tolerance=0.002, setting="wavelength_nm"),
         Param("power_dbm", float, "power asked for", f"POW? {at}", f"POW {at},{{}}", "dBm",
-              limits=(-10.0, 20.0), plausible=(-99.0, 99.0), tolerance=0.02, setting="power_dbm"),
+              limits=(-10.0, 20.0), family=_OWN, plausible=(-99.0, 99.0), tolerance=0.02,
+              setting="power_dbm"),
         Param("power_act_dbm", float, "power measured", f"APOW? {at}", unit="dBm",
               plausible=(-120.0, 99.0)),
         Param("offset_ghz", float, "fine tuning in GHz", f"OFF? {at}", f"OFF {at},{{}}",

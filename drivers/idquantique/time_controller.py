@@ -78,7 +78,7 @@ PARAMS = (
     Param("enabled_{ch}", bool, "input {ch} is on", "INPU{ch}:ENAB?", "INPU{ch}:ENAB {}",
           channels=INPUTS, setting="enabled_{ch}"),
     Param("delay_{ch}_ps", int, "delay of input {ch}", "DELA{ch}:VALU?", "DELA{ch}:VALU {}", "ps",
-          limits=(0, 10**9), channels=INPUTS, setting="delay_{ch}_ps"),
+          limits=(0, 10**12), channels=INPUTS, setting="delay_{ch}_ps"),
     Param("input_error_{ch}", int, "0, 1 recalibrate, 1001 to 1003 rate or threshold of input {ch}",
           "INPU{ch}:HIRES:ERROR?", channels=INPUTS, poll="slow"),
 )  # fmt: skip

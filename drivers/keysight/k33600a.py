@@ -38,7 +38,8 @@ class K33600a(Driver, GeneratesPatterns, HasOutput):
         Param("output{ch}", bool, "output {ch} on", "OUTP{ch}?", "OUTP{ch} {}",
               channels=_CHANNELS),
         Param("shape{ch}", str, "waveform of output {ch}", "SOUR{ch}:FUNC?", "SOUR{ch}:FUNC {}",
-              choices={"sine": "SIN", "square": "SQU", "ramp": "RAMP", "pulse": "PULS",
+              choices={"sine": "SIN", "square": "SQU", "triangle": "TRI", "ramp": "RAMP",
+                       "pulse": "PULS",
                        "noise": "NOIS", "prbs": "PRBS", "pattern": "ARB", "dc": "DC"},
               channels=_CHANNELS),
         Param("amplitude{ch}_v", float, "peak to peak, into the load", "SOUR{ch}:VOLT?",
@@ -51,7 +52,7 @@ class K33600a(Driver, GeneratesPatterns, HasOutput):
               "OUTP{ch}:LOAD?", "OUTP{ch}:LOAD {}", limits=(1.0, 9.9e37), tolerance=0.1,
               channels=_CHANNELS, setting="load{ch}_ohm"),
         Param("sample_rate{ch}_hz", float, "samples of a pattern per second",
-              "SOUR{ch}:FUNC:ARB:SRAT?", "SOUR{ch}:FUNC:ARB:SRAT {}", "Hz", limits=(1.0, 1e9),
+              "SOUR{ch}:FUNC:ARB:SRAT?", "SOUR{ch}:FUNC:ARB:SRAT {}", "Hz", limits=(1e-6, 1e9),
               tolerance=1.0, channels=_CHANNELS, setting="sample_rate{ch}_hz"),
     )  # fmt: skip
     OFF = tuple(Off(f"output{n}", False, f"output {n} off") for n in _CHANNELS)

@@ -32,7 +32,7 @@ INSTRUMENT = Registration(
 )
 
 _NM = partial(Param, kind=float, unit="nm", scale=1e-9, plausible=(300.0, 3000.0), tolerance=0.001,
-              limits=(1240.0, 1680.0))  # fmt: skip
+              limits=(1240.0, 1680.0), family="each model has its own range")  # fmt: skip
 _LOCKED = "the laser is locked: set the parameter `locked` to false, then ask for light again"
 
 
@@ -47,7 +47,8 @@ class N777x(LaserDriver):
         _NM("wavelength_nm", doc="wavelength asked for (vacuum)", get="SOUR0:WAV?",
             set="SOUR0:WAV {}", setting="wavelength_nm"),
         Param("power_dbm", float, "power asked for", "SOUR0:POW?", "SOUR0:POW {} DBM", "dBm",
-              limits=(-20.0, 20.0), plausible=(-99.0, 99.0), tolerance=0.02, setting="power_dbm"),
+              limits=(-20.0, 20.0), family="each model has its own range",
+              plausible=(-99.0, 99.0), tolerance=0.02, setting="power_dbm"),
         _NM("sweep_start_nm", doc="first wavelength of a sweep", get="SOUR0:WAV:SWE:STAR?",
             set="SOUR0:WAV:SWE:STAR {}", poll="slow"),
         _NM("sweep_stop_nm", doc="last wavelength of a sweep", get="SOUR0:WAV:SWE:STOP?",

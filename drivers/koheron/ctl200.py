@@ -34,6 +34,7 @@ INSTRUMENT = Registration(
     case={"place": "", "steady": ("current_ma", 60.0), "interlock": "interlock_open"},
 )
 
+_OWN = "each variant has its own range"
 KELVIN_0_C, KELVIN_25_C = 273.15, 298.15
 
 
@@ -46,10 +47,10 @@ class Ctl200(LaserDriver, Cools):
               setting="interlock_used", poll="slow"),
         Param("error_code", int, "`err`; 0 is well", "err"),
         Param("current_ma", float, "diode current asked for", "ilaser", "ilaser {}", "mA",
-              limits=(0.0, 2000.0), plausible=(-5.0, 5000.0), tolerance=0.02,
+              limits=(0.0, 2000.0), family=_OWN, plausible=(-5.0, 5000.0), tolerance=0.02,
               setting="current_ma"),
         Param("current_max_ma", float, "the driver's own limit of it", "ilmax", "ilmax {}", "mA",
-              limits=(0.0, 2000.0), plausible=(-5.0, 5000.0), tolerance=0.02,
+              limits=(0.0, 2000.0), family=_OWN, plausible=(-5.0, 5000.0), tolerance=0.02,
               setting="current_max_ma", poll="slow"),
         Param("current_act_ma", float, "diode current measured", "ilmon", unit="mA"),
         Param("voltage_act_v", float, "diode voltage", "vlaser", unit="V"),
@@ -58,13 +59,13 @@ class Ctl200(LaserDriver, Cools):
               limits=(0, 60_000), poll="slow"),
         Param("cooling", bool, "cooler on", "tecon", "tecon {}", setting="cooling"),
         Param("thermistor_set_ohm", float, "thermistor asked for, ohm", "rtset", "rtset {}",
-              limits=(100.0, 200_000.0), tolerance=1.0, setting="thermistor_ohm"),
+              limits=(100.0, 200_000.0), family=_OWN, tolerance=1.0, setting="thermistor_ohm"),
         Param("thermistor_act_ohm", float, "thermistor measured, ohm", "rtact",
               plausible=(1.0, 1e7)),
         Param("tec_current_a", float, "cooler's current", "itec", unit="A"),
         Param("tec_voltage_v", float, "cooler's voltage", "vtec", unit="V"),
         Param("tec_current_max_a", float, "limit of the cooler's current", "tilim", "tilim {}", "A",
-              limits=(0.0, 5.0), tolerance=0.01, poll="slow"),
+              limits=(0.0, 5.0), family=_OWN, tolerance=0.01, poll="slow"),
         Param("loop_p", float, "proportional gain of the cooler", "pgain", "pgain {}", poll="slow"),
         Param("loop_i", float, "integral gain", "igain", "igain {}", poll="slow"),
         Param("loop_d", float, "differential gain", "dgain", "dgain {}", poll="slow"),

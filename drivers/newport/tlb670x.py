@@ -38,6 +38,7 @@ INSTRUMENT = Registration(
     case={"place": "", "reply_timeout_s": 2.0, "interlock": "interlock_open"},
 )
 
+_OWN = "each laser head has its own range"
 PRODUCT, REPLY_BYTES = 0x100A, 64
 PROTOTYPES = Prototypes(
     (
@@ -67,7 +68,7 @@ class Tlb670x(LaserDriver):
         Param("emission", bool, "laser on", "OUTPut:STATe?", "OUTPut:STATe {}", trips=True,
               settle_s=5.0),
         Param("wavelength_nm", float, "wavelength asked for", "SOURce:WAVElength?",
-              "SOURce:WAVElength {}", "nm", limits=(400.0, 2500.0), tolerance=0.01,
+              "SOURce:WAVElength {}", "nm", limits=(400.0, 2500.0), family=_OWN, tolerance=0.01,
               setting="wavelength_nm"),
         Param("wavelength_act_nm", float, "wavelength measured", "SENSe:WAVElength", unit="nm"),
         Param("tracking", bool, "motor follows the wavelength; off when it has arrived",
@@ -75,7 +76,7 @@ class Tlb670x(LaserDriver):
         Param("constant_power", bool, "constant power instead of constant current",
               "SOURce:CPOWer?", "SOURce:CPOWer {}", setting="constant_power"),
         Param("current_ma", float, "diode current asked for", "SOURce:CURRent:DIODe?",
-              "SOURce:CURRent:DIODe {}", "mA", limits=(0.0, 500.0), tolerance=0.06,
+              "SOURce:CURRent:DIODe {}", "mA", limits=(0.0, 500.0), family=_OWN, tolerance=0.06,
               setting="current_ma"),
         Param("current_act_ma", float, "diode current measured", "SENSe:CURRent:DIODe", unit="mA"),
         Param("power_act_mw", float, "power measured, mW", "SENSe:POWer:DIODe"),

@@ -35,6 +35,7 @@ INSTRUMENT = Registration(
     case={"place": "", "steady": ("power_dbm", 10.0), "interlock": "interlock_open"},
 )
 
+_OWN = "each module has its own range"
 NOP, AEA, CHANNEL, RESENA = 0x00, 0x0B, 0x30, 0x32
 SENA = 0x0008
 EXECUTION_ERROR, STRING, PENDING = 1, 2, 3
@@ -54,11 +55,13 @@ PARAMS: tuple[Param, ...] = (
     Param("fatal", bool, "a fatal condition holds", "20:13",
           stops={True: "the module reports a fatal condition"}),
     Param("frequency_thz", float, "frequency of channel 1; not while it emits", "40", "35",
-          limits=(185.0, 200.0), plausible=(0.0, 400.0), tolerance=1.1e-4,
+          limits=(185.0, 200.0), family=_OWN, plausible=(0.0, 400.0), tolerance=1.1e-4,
           setting="frequency_thz"),
     Param("fine_tuning_mhz", int, "fine tuning in MHz", "±62", "±62", limits=(-30_000, 30_000),
+          family=_OWN,
           setting="fine_tuning_mhz"),
     Param("power_dbm", float, "power asked for", "±31", "±31", "dBm", limits=(-10.0, 20.0),
+          family=_OWN,
           tolerance=0.006, scale=100.0, setting="power_dbm"),
     Param("power_act_dbm", float, "power measured", "±42", unit="dBm", scale=100.0),
     Param("power_min_dbm", float, "lowest power", "±50", unit="dBm", scale=100.0, poll="once"),

@@ -42,8 +42,9 @@ class Dd100mc(Driver, Attenuates):
 
     PARAMS = (
         Param("attenuation_db", float, "attenuation, insertion loss included", "D ATTEN:", "A{}",
-              "dB", limits=(0.0, 100.0), tolerance=0.02),
-        Param("closed", bool, "at its highest attenuation", "D ATTEN:", "A{}"),
+              "dB", limits=(0.0, 100.0), family="insertion loss to its highest", tolerance=0.02),
+        Param("closed", bool, "at its highest attenuation; an attenuation opens it",
+              "D ATTEN:", "A{}", only=(True,)),
         Param("max_attenuation_db", float, "highest attenuation", "CD MAX ATTEN:", unit="dB"),
         Param("insertion_loss_db", float, "lowest attenuation", "CD IL:", unit="dB", poll="once"),
     )  # fmt: skip
@@ -85,8 +86,6 @@ class Dd100mc(Driver, Attenuates):
 
     async def write(self, param: Param, value: Value) -> None:
         db = self._max_db if param.name == "closed" else float(value)
-        if param.name == "closed" and not value:
-            raise InstrumentError("set an attenuation to let light pass", where=self.name)
         await self.codec.ask(f"A{db:.2f}", str, timeout_s=self.settings.motion_s)
 
     def command_bytes(self, param: Param, value: Value) -> bytes:

@@ -35,6 +35,7 @@ INSTRUMENT = Registration(
           "interlock": "interlock_open"},
 )  # fmt: skip
 
+_OWN = "each model has its own range"
 NO_ALERTS, INTERLOCK, _MOST_ALERTS = "No alerts.", "No07", 8
 STOPPING = {
     "00": "its supply has failed", "02": "its supply has failed", "03": "its supply has failed",
@@ -58,7 +59,7 @@ def params(speed: Param) -> tuple[Param, ...]:
         Param("emission", bool, "the diode is on", ":POW:STAT?", ":POW:STAT {}", trips=True,
               settle_s=5.0),
         nm("wavelength_nm", doc="wavelength asked for (vacuum)", get=":WAV?", set=":WAV {}",
-           limits=(1240.0, 1680.0), tolerance=0.0005, setting="wavelength_nm"),
+           limits=(1240.0, 1680.0), family=_OWN, tolerance=0.0005, setting="wavelength_nm"),
         nm("wavelength_min_nm", doc="shortest wavelength", get=":WAV:MIN?", poll="once"),
         nm("wavelength_max_nm", doc="longest wavelength", get=":WAV:MAX?", poll="once"),
         Param("fine_tuning", float, "fine tuning, own units", ":WAV:FIN?", ":WAV:FIN {}",
@@ -73,9 +74,11 @@ def params(speed: Param) -> tuple[Param, ...]:
               ":SYST:ALER?"),
         Param("sweep", int, "state of the sweep", ":WAV:SWE?", choices={n: str(n) for n in SWEEP}),
         nm("sweep_start_nm", doc="first wavelength of a sweep", get=":WAV:SWE:STAR?",
-           set=":WAV:SWE:STAR {}", limits=(1240.0, 1680.0), tolerance=0.0005, poll="slow"),
+           set=":WAV:SWE:STAR {}", limits=(1240.0, 1680.0), family=_OWN, tolerance=0.0005,
+           poll="slow"),
         nm("sweep_stop_nm", doc="last wavelength of a sweep", get=":WAV:SWE:STOP?",
-           set=":WAV:SWE:STOP {}", limits=(1240.0, 1680.0), tolerance=0.0005, poll="slow"),
+           set=":WAV:SWE:STOP {}", limits=(1240.0, 1680.0), family=_OWN, tolerance=0.0005,
+           poll="slow"),
         speed,
         Param("sweep_mode", int, "0 stepped, 1 continuous; 2 and 3 the same, both ways",
               ":WAV:SWE:MOD?", ":WAV:SWE:MOD {}", choices={n: str(n) for n in range(4)},

@@ -30,15 +30,16 @@ INSTRUMENT = Registration(
     case={"place": "alice.h", "steady": ("gate_ms", 1000)},
 )
 
+_OWN = "not published: the unit has its own range"
 PARAMS = (
     Param("bias_v", float, "bias of the diode; 0 is off", "hvolt?", "hvolt {}", "V",
-          limits=(0.0, 300.0), plausible=(-5.0, 1_000.0), tolerance=1.0, settle_s=3.0,
+          limits=(0.0, 300.0), family=_OWN, plausible=(-5.0, 1_000.0), tolerance=1.0, settle_s=3.0,
           setting="bias_v", deferred=True, required=True),
     Param("threshold_v", float, "discriminator level", "threshvolt?", "threshvolt {}", "V",
-          limits=(-5.0, 5.0), tolerance=0.01, setting="threshold_v"),
+          limits=(-5.0, 5.0), family=_OWN, tolerance=0.01, setting="threshold_v"),
     Param("temperature_act_c", float, "temperature of the diode", "temp?", unit="°C"),
     Param("temperature_set_c", float, "temperature asked for; the setting closes the loop too",
-          "settemp?", "settemp {}", "°C", limits=(-100.0, 40.0), tolerance=0.1,
+          "settemp?", "settemp {}", "°C", limits=(-100.0, 40.0), family=_OWN, tolerance=0.1,
           setting="temperature_c"),
     Param("temperature_loop", bool, "temperature loop closed", "loop?", "loop {}"),
     Param("loop_p", float, "proportional constant of the loop", "constp?", "constp {}"),

@@ -32,6 +32,7 @@ INSTRUMENT = Registration(
     settings={"bias_1_a": 18e-6, "bias_2_a": 18e-6, "bias_3_a": 18e-6, "bias_4_a": 18e-6},
     case={"steady": ("period_ms", 100)},
 )
+_OWN = "each driver board has its own range"
 COUNTS_ABOVE = 345
 """12345 is 12000 and this: where the counts are when the address names no ``counts`` port."""
 _HIGHEST_A = 100e-6
@@ -46,10 +47,11 @@ def params(channels: int) -> tuple[Param, ...]:
               "DetectorEnable/DetectorEnable"),
         Param("bias_max_a", float, "highest bias of all channels; setting it sets all",
               "BiasCurrent", "SetAllBiasCurrents/BiasCurrent", "A", limits=(0.0, _HIGHEST_A),
-              scale=1e6, tolerance=5e-8),
+              family=_OWN, scale=1e6, tolerance=5e-8),
         Param("bias_{ch}_a", float, "bias of channel {ch}", "BiasCurrent/{ch}",
-              "SetAllBiasCurrents/BiasCurrent/{ch}", "A", limits=(0.0, _HIGHEST_A), scale=1e6,
-              tolerance=5e-8, channels=each, setting="bias_{ch}_a", deferred=True),
+              "SetAllBiasCurrents/BiasCurrent/{ch}", "A", limits=(0.0, _HIGHEST_A),
+              family=_OWN, scale=1e6, tolerance=5e-8, channels=each,
+              setting="bias_{ch}_a", deferred=True),
         Param("voltage_{ch}_v", float, "voltage across channel {ch}", "BiasVoltage/{ch}", unit="V",
               channels=each),
         Param("trigger_{ch}_mv", float, "trigger level of channel {ch}", "TriggerLevel/{ch}",

@@ -39,7 +39,7 @@ class PulseStreamer(Driver, GeneratesPatterns):
 
     PARAMS = (
         Param("playing", bool, "a sequence plays; false: all outputs to zero", "isStreaming",
-              "constant", trips=True),
+              "constant", trips=True, only=(False,)),
         Param("clock", str, "clock of the sequences", "getClock", "selectClock",
               choices={"internal": "0", "external_125mhz": "1", "external_10mhz": "2"},
               setting="clock"),
@@ -78,8 +78,6 @@ class PulseStreamer(Driver, GeneratesPatterns):
     async def write(self, param: Param, value: Value) -> None:
         if param.name == "clock":
             await self.codec.call(param.set, [int(str(param.wire(value)))])
-        elif value:
-            raise InstrumentError("load a pattern and play it", where=self.name)
         else:
             await self.codec.call(param.set, _ZERO)
 

@@ -28,13 +28,15 @@ MOVING, HOMED, POSITION_ERROR, ENABLED = 0x2F0, 0x400, 0x4000, 0x8000_0000
 _POLL_S = 0.05
 
 
-def axis_params(axes: tuple[int, ...], limits: tuple[float, float]) -> tuple[Param, ...]:
+def axis_params(
+    axes: tuple[int, ...], limits: tuple[float, float], ours: str = ""
+) -> tuple[Param, ...]:
     """What every axis can say. ``get`` is a field of its status frame."""
     return (
         Param("angle{ch}_deg", float, "angle of axis {ch}", "angle {ch}", "angle {ch}", "deg",
-              limits=limits, tolerance=0.2, channels=axes),
+              limits=limits, ours=ours, tolerance=0.2, channels=axes),
         Param("moving{ch}", bool, "axis {ch} is moving; false stops it", f"{MOVING} {{ch}}",
-              "stop {ch}", channels=axes, trips=True, settle_s=1.0),
+              "stop {ch}", channels=axes, only=(False,), trips=True, settle_s=1.0),
         Param("homed{ch}", bool, "axis {ch} knows where it is", f"{HOMED} {{ch}}", channels=axes),
         Param("stalled{ch}", bool, "axis {ch} does not follow", f"{POSITION_ERROR} {{ch}}",
               channels=axes, stops={True: "a motor does not follow. Is something in its way? "
@@ -127,8 +129,6 @@ class AptDriver(Driver, Rotates):
         what, _, axis = param.set.partition(" ")
         if what == "angle":
             await self._move(int(axis), float(value))
-        elif value:
-            raise InstrumentError("an axis moves when its angle is set", where=self.name)
         else:
             await self.codec.tell(self.command_bytes(param, value))
 

@@ -30,6 +30,7 @@ INSTRUMENT = Registration(
     case={"place": "", "steady": ("current_a", 0.06), "interlock": "interlock_open"},
 )
 
+_OWN = "each model has its own range"
 _TRIPS = {
     "key_locked": ("KEYL", "the key switch is locked: turn it, then ask for light again"),
     "interlock_open": ("INTL", "the interlock is open: close it, then ask for light again"),
@@ -48,10 +49,10 @@ class Cld1015(LaserDriver, Cools):
         Param("emission", bool, "diode on", "OUTP1:STAT?", "OUTP1:STAT {}", trips=True,
               settle_s=5.0),
         Param("current_limit_a", float, "the driver's own limit", "SOUR1:CURR:LIM:AMPL?",
-              "SOUR1:CURR:LIM:AMPL {}", "A", limits=(0.0, 20.0), tolerance=1e-4,
+              "SOUR1:CURR:LIM:AMPL {}", "A", limits=(0.0, 20.0), family=_OWN, tolerance=1e-4,
               setting="current_limit_a", poll="slow"),
         Param("current_a", float, "diode current asked for", "SOUR1:CURR:LEV:AMPL?",
-              "SOUR1:CURR:LEV:AMPL {}", "A", limits=(0.0, 20.0), tolerance=1e-4,
+              "SOUR1:CURR:LEV:AMPL {}", "A", limits=(0.0, 20.0), family=_OWN, tolerance=1e-4,
               setting="current_a"),
         Param("mode", str, "constant current or power", "SOUR1:FUNC:MODE?", "SOUR1:FUNC:MODE {}",
               choices={"current": "CURR", "power": "POW"}, setting="mode", poll="slow"),
@@ -61,7 +62,8 @@ class Cld1015(LaserDriver, Cools):
         Param("power_act_w", float, "power after the photodiode", "MEAS:POW?", unit="W"),
         Param("cooling", bool, "cooler on", "OUTP2:STAT?", "OUTP2:STAT {}", setting="cooling"),
         Param("temperature_set_c", float, "temperature asked for", "SOUR2:TEMP?",
-              "SOUR2:TEMP {}C", "°C", limits=(-20.0, 80.0), plausible=(-100.0, 200.0),
+              "SOUR2:TEMP {}C", "°C", limits=(-20.0, 80.0),
+              ours="what laser diodes bear", plausible=(-100.0, 200.0),
               tolerance=0.01, setting="temperature_c"),
         Param("temperature_act_c", float, "temperature measured", "MEAS:TEMP?", unit="°C"),
         *(Param(name, bool, f"trip {word} of the protection", f"OUTP1:PROT:{word}:TRIP?",

@@ -21,9 +21,10 @@ HOME_REVERSE, REVERSE_LIMIT, HOME_OFFSET = 2, 1, 546_133  # as the vendor's soft
 
 def k10cr_params(top_deg_per_s: float) -> tuple[Param, ...]:
     return (
-        *axis_params((1,), (0.0, 360.0)),
+        *axis_params((1,), (0.0, 360.0), ours="one turn"),
         Param("velocity_deg_per_s", float, "velocity of moves and homing", "velocity", "velocity",
-              "deg/s", limits=(0.1, top_deg_per_s), tolerance=0.001, setting="velocity_deg_per_s"),
+              "deg/s", limits=(0.1, top_deg_per_s), tolerance=0.001,
+              ours="what the mount is specified for", setting="velocity_deg_per_s"),
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Mbx(Driver, Attenuates):
         Param("voa_mode", str, "what the attenuator keeps constant", "VOA:MODE?", "VOA:MODE: {}",
               choices={"attenuation": "0", "power": "1"}),
         Param("attenuation_db", float, "attenuation as measured", "VOA:MEASURED?", "VOA:ATTEN: {}",
-              "dB", limits=(1.0, 20.0), tolerance=0.15, settle_s=3.0),
+              "dB", limits=(1.0, 20.0), ours="as the guide says", tolerance=0.15, settle_s=3.0),
         Param("bias_mode", str, "where the modulator is held", "MZM:MODE?", "MZM:MODE: {}",
               choices={mode: str(n) for n, mode in enumerate(MODES)}, setting="bias_mode"),
         Param("bias_v", float, "bias voltage", "MZM:VOLTAGE?", unit="V"),

@@ -40,7 +40,8 @@ class Pax1000(Driver, MeasuresPolarization, MeasuresPower):
 
     PARAMS = (
         Param("wavelength_m", float, "wavelength of the calibration", "SENS:CORR:WAV?",
-              "SENS:CORR:WAV {}", "m", limits=(3e-7, 2e-6), tolerance=1e-11,
+              "SENS:CORR:WAV {}", "m", limits=(3e-7, 2e-6), family="each sensor has its own range",
+              tolerance=1e-11,
               setting="wavelength_m", required=True),
         Param("rotation_hz", float, "rate of the waveplate", "INP:ROT:VEL?", "INP:ROT:VEL {}",
               "Hz", limits=(10.0, 200.0), tolerance=0.1, setting="rotation_hz"),

@@ -29,6 +29,7 @@ INSTRUMENT = Registration(
     settings={"wavelength_nm": 810.0},
     case={"steady": ("averages", 10)},
 )
+_OWN = "each head and console has its own"
 _OVER_RANGE_W = 9e37
 _POWER_SENSOR = 1  # bit of the flags at the end of SYST:SENS:IDN?
 _ZERO_S = 30.0
@@ -43,14 +44,14 @@ class Pm100d(Driver, MeasuresPower):
         # The unit goes before the question: another one may have been chosen at the front panel.
         Param("power_w", float, "power on the head", "SENS:POW:UNIT W;:MEAS:POW?", unit="W"),
         Param("wavelength_nm", float, "wavelength that the head is corrected for",
-              "SENS:CORR:WAV?", "SENS:CORR:WAV {}", "nm", limits=(180.0, 25_000.0), tolerance=0.5,
-              setting="wavelength_nm"),
+              "SENS:CORR:WAV?", "SENS:CORR:WAV {}", "nm", limits=(180.0, 25_000.0), family=_OWN,
+              tolerance=0.5, setting="wavelength_nm"),
         Param("averages", int, "samples in one reading", "SENS:AVER:COUN?", "SENS:AVER:COUN {}",
-              limits=(1, 10_000), setting="averages"),
+              limits=(1, 10_000), family=_OWN, setting="averages"),
         Param("auto_range", bool, "the meter chooses its range", "SENS:POW:RANG:AUTO?",
               "SENS:POW:RANG:AUTO {}", trips=True, setting="auto_range"),
         Param("range_w", float, "full scale; setting it ends auto_range", "SENS:POW:RANG?",
-              "SENS:POW:RANG {}", "W", limits=(0.0, 1e4)),
+              "SENS:POW:RANG {}", "W", limits=(0.0, 1e4), family=_OWN, at_least=True),
         Param("zeroing", bool, "dark adjustment runs", "SENS:CORR:COLL:ZERO:STAT?"),
         Param("zero_offset", float, "last dark adjustment, in the head's own unit",
               "SENS:CORR:COLL:ZERO:MAGN?"),

@@ -38,6 +38,7 @@ INSTRUMENT = Registration(
     case={"place": "pump", "steady": ("current_set_ma", 80.0)},
 )
 
+_OWN = "each laser head has its own range"
 _INTERLOCK = "the interlock is open: there is no light. Close it, then ask for light again"
 _KEY = "the key switch is locked: there is no light. Turn it, then ask for light again"
 _WORDS = {
@@ -59,8 +60,8 @@ def params(head: str) -> tuple[Param, ...]:
         Param("drive_enabled", bool, "current source on", f"{cc}:enabled", f"{cc}:enabled",
               trips=True),
         Param("current_set_ma", float, "diode current asked for", f"{cc}:current-set",
-              f"{cc}:current-set", "mA", limits=(0.0, 10_000.0), plausible=(-1.0, 10_000.0),
-              tolerance=0.05, setting="current_ma"),
+              f"{cc}:current-set", "mA", limits=(0.0, 10_000.0), family=_OWN,
+              plausible=(-1.0, 10_000.0), tolerance=0.05, setting="current_ma"),
         Param("current_act_ma", float, "diode current measured", f"{cc}:current-act", unit="mA"),
         Param("current_clip_ma", float, "the head's own limit of the current",
               f"{cc}:current-clip", unit="mA", plausible=(0.0, 10_000.0)),
@@ -68,7 +69,7 @@ def params(head: str) -> tuple[Param, ...]:
         Param("monitor_diode_ma", float, "current of the photodiode", f"{cc}:pd", unit="mA"),
         Param("drive_status", str, "the current source in words", f"{cc}:status-txt"),
         Param("temperature_set_c", float, "diode temperature asked for", f"{tc}:temp-set",
-              f"{tc}:temp-set", "°C", limits=(5.0, 60.0), tolerance=0.01,
+              f"{tc}:temp-set", "°C", limits=(5.0, 60.0), family=_OWN, tolerance=0.01,
               setting="temperature_c"),
         Param("temperature_act_c", float, "diode temperature", f"{tc}:temp-act", unit="°C"),
         Param("temperature_ready", bool, "temperature settled", f"{tc}:ready"),

@@ -26,7 +26,7 @@ MODELS = {  # inputs, clock period and longest dead time in ps, buffer in tags
     "Time Tagger Ultra": (18, 2000, 2_147_000_000, 64 << 20),
     "Time Tagger X": (20, 1333, 716_000_000, 64 << 20),
 }
-LEVEL_MAX_V = 5.0
+RANGES = {"TriggerLevel": (-5.0, 5.0), "EventDivider": (1, 65_535)}
 TEST_PERIOD_PS = 1_250_000  # 403.2 MHz / 504
 CHANNEL_UNUSED = -134217728
 MEASURING = ("getData", "start", "startFor", "stop", "clear", "waitUntilFinished", "isRunning")
@@ -170,8 +170,8 @@ class TimeTagger(PackageDevice):
 
     def _put(self, name: str, channels: Any, value: Any) -> None:
         for channel in channels if isinstance(channels, list) else [channels]:
-            limit = {"TriggerLevel": LEVEL_MAX_V, "EventDivider": 65_535}.get(name)
-            if limit is not None and not -limit <= value <= limit:
+            low, high = RANGES.get(name, (value, value))
+            if not low <= value <= high:
                 raise PackageError("ValueError", f"{name}: {value} is out of range")
             if not self.faults.use("ignore-sets"):
                 self._values[name, self._channel(channel)] = type(PER_CHANNEL[name])(value)
