@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.decode import pieces, repeated
 from benchmarks.measure import Effort, Row, against
 from photonlink.drivers.idquantique.dlt import words
-from photonlink.drivers.roithner.ttm8000 import HEADER, Ttm8000
-from photonlink.drivers.swabian.time_tagger import records
+from photonlink.drivers.roithner.packets import HEADER, PacketStream, packet_of
+from photonlink.drivers.swabian.records import records
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.tags import WireChunk, WireFormat
 
@@ -71,18 +71,16 @@ def ttm8000(name: str, effort: Effort) -> Row:
         HEADER.pack(b"TTM8Data", 0x0401, n & 0xFFFF, 2, 1, 400, 0, 1, 0, 0, 0, 0, len(p)) + p
         for n, p in enumerate(payloads)
     ]
-    per_chunk = 100
+    per_chunk, wire = 100, WireFormat("packed32", {"resolution_ps": TTM_TICK_PS})
+    head = HEADER.pack(b"TTM8Data", 0x0401, 0xFFFF, 2, 1, 400, 0, 1, 0, 0, 0, 0, 0)
     joined = [b"".join(payloads[at : at + per_chunk]) for at in range(0, len(payloads), per_chunk)]
 
     def through() -> None:
-        driver: Any = Ttm8000("bench", "udp://127.0.0.1:10502", Ttm8000.Settings())
-        driver._number, driver._run = 0xFFFF, 1
-        decoder = decoder_for(driver.wire_format)
+        stream, decoder = PacketStream("little", "bench"), decoder_for(wire)
+        stream.begin(packet_of(head, "bench"))
         for at in range(0, len(datagrams), per_chunk):
-            parts = [driver._taken(data)[0] for data in datagrams[at : at + per_chunk]]
-            decoder.feed(WireChunk(b"".join(parts)))
+            decoder.feed(stream.take(*datagrams[at : at + per_chunk]))
 
-    wire = WireFormat("packed32", {"resolution_ps": TTM_TICK_PS})
     return row(name, wire, joined, through, effort, len(times))
 
 

@@ -129,6 +129,11 @@ class AcquisitionStart:
     host_time_s: float
     uncertainty_s: float
 
+    @classmethod
+    def between(cls, before_s: float, after_s: float, more_s: float) -> AcquisitionStart:
+        """Time zero lies between two UNIX times; ``more_s``: what the instrument adds to that."""
+        return cls((before_s + after_s) / 2, max(0.0, after_s - before_s) / 2 + more_s)
+
 
 class TagDecoder(abc.ABC):
     """Wire bytes in, TagBlocks out; rollovers and loss are kept between calls."""

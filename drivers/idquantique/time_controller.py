@@ -8,10 +8,9 @@ Commands as in the vendor's Python examples (``utils/common.py``, ``utils/acquis
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Literal
 
@@ -19,19 +18,14 @@ from pydantic import Field
 
 from photonlink.drivers.idquantique.dlt import DEAD_PS, PORT, DltStream
 from photonlink.hal.codecs.scpi import ScpiCodec, identity
-from photonlink.hal.driver import Driver
-from photonlink.hal.errors import IdentityError, InstrumentError, PhotonlinkError
-from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts, Reading, StreamsTags
+from photonlink.hal.errors import IdentityError
+from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts
 from photonlink.hal.links import Address
 from photonlink.hal.params import Param, Value
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
-from photonlink.hal.tags import (
-    AcquisitionStart,
-    TaggerCapabilities,
-    WireChunk,
-    WireFormat,
-)
+from photonlink.hal.taggers import TaggerDriver
+from photonlink.hal.tags import AcquisitionStart, TaggerCapabilities, WireChunk, WireFormat
 
 INSTRUMENT = Registration(
     id="idquantique.time_controller",
@@ -84,7 +78,7 @@ PARAMS = (
 )  # fmt: skip
 
 
-class TimeController(Driver, CountsPhotons, StreamsTags):
+class TimeController(TaggerDriver, CountsPhotons):
     """One Time Controller, and the DLT service at ``?dlt=HOST:PORT`` of its address."""
 
     PARAMS = PARAMS
@@ -135,15 +129,10 @@ class TimeController(Driver, CountsPhotons, StreamsTags):
         )
         return value
 
-    async def snapshot(self) -> Mapping[str, Reading]:
-        return {"streaming": self._stream is not None, **await self.params.snapshot()}
-
     async def count(self, gate_s: float) -> PhotonCounts:
         """Clicks per input within ``gate_s`` (1 ms to 100 s), by the instrument's counters."""
-        if self._stream is not None:
-            raise InstrumentError("the tagger cannot count while it streams", where=self.name)
-        gate = Param("gate_ms", int, "gate", "-", unit="ms", limits=(1, 100_000))
-        gate_ms = gate.whole(gate_s * 1000, where=self.name)
+        self.only_idle("count")
+        gate_ms = self.gate_ms(gate_s, 100_000)
         units = gate_ms * (1 if self.settings.counter_unit == "ms" else 10**6)
         for n in INPUTS:
             await self.codec.tell(f"INPU{n}:COUN:MODE CYCL;INTE {units};RESE")
@@ -156,50 +145,35 @@ class TimeController(Driver, CountsPhotons, StreamsTags):
 
     # ---- the stream ----------------------------------------------------------------------------
 
-    async def start(self) -> AcquisitionStart:
+    async def begin(self) -> AcquisitionStart:
         """Endless recording in acquisitions of ``acquisition_ms``; time zero lies in ``PLAY``."""
-        if self._stream is not None:
-            raise InstrumentError("the measurement already runs", where=self.name)
         address, settings = Address.parse(self.address), self.settings
         dlt = address.options.get("dlt", f"127.0.0.1:{PORT}")
         width_ps = round(settings.acquisition_ms * 1e9)
         stream = DltStream(dlt, self.name, settings.reply_timeout_s, width_ps + DEAD_PS)
-        try:
-            await stream.open(address.host, INPUTS, settings.stream_port)
-            await self.codec.tell(_each(PATH))
-            await self.codec.tell(
-                "REC:STOP;:REC:TRIG:ARM:MODE MANU;:REC:ENAB ON;:REC:NUM INF"
-                f";:REC:PWID {width_ps};:REC:PPER {width_ps + DEAD_PS};:{_each('RAW{n}:SEND ON')}"
-            )
-            before = time.time()
-            await self.codec.tell("REC:PLAY")
-            after = time.time()
-        except BaseException:
-            await stream.close()
-            raise
         self._stream = stream
-        return AcquisitionStart((before + after) / 2, max(0.0, after - before) / 2 + 0.001)
+        await stream.open(address.host, INPUTS, settings.stream_port)
+        await self.codec.tell(_each(PATH))
+        await self.codec.tell(
+            "REC:STOP;:REC:TRIG:ARM:MODE MANU;:REC:ENAB ON;:REC:NUM INF"
+            f";:REC:PWID {width_ps};:REC:PPER {width_ps + DEAD_PS};:{_each('RAW{n}:SEND ON')}"
+        )
+        before = time.time()
+        await self.codec.tell("REC:PLAY")
+        after = time.time()
+        return AcquisitionStart.between(before, after, 0.001)
 
-    async def chunks(self) -> AsyncIterator[WireChunk]:
+    async def pieces(self) -> AsyncIterator[WireChunk]:
         """Words of all channels. AcquisitionError when service and stream disagree."""
-        if self._stream is None:
-            raise InstrumentError("the tagger was not started", where=self.name)
         while self._stream is not None:
             await asyncio.sleep(CHUNK_EVERY_S)
             if self._stream is not None:
                 yield await self._stream.chunk(await self.codec.ask(_ERRORS, _numbers))
 
-    async def stop(self) -> None:
+    async def end(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             try:
                 await self.codec.tell(f"REC:STOP;:{_each('RAW{n}:SEND OFF')}")
             finally:
                 await stream.close()
-
-    async def release(self) -> None:
-        try:
-            with contextlib.suppress(PhotonlinkError):  # one that is gone cannot be told to stop
-                await self.stop()
-        finally:
-            await super().release()

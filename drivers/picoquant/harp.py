@@ -29,7 +29,6 @@ from photonlink.drivers.picoquant.mhlib import (
     Flag,
     warning_texts,
 )
-from photonlink.hal.driver import Driver
 from photonlink.hal.errors import (
     AcquisitionError,
     IdentityError,
@@ -38,12 +37,13 @@ from photonlink.hal.errors import (
     LinkNotFound,
     PhotonlinkError,
 )
-from photonlink.hal.facets import Identity, StreamsTags
+from photonlink.hal.facets import Identity
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.prototypes import Prototypes
 from photonlink.hal.links.vendor_library import VendorLibrary
 from photonlink.hal.params import Value
 from photonlink.hal.settings import DriverSettings
+from photonlink.hal.taggers import TaggerDriver
 from photonlink.hal.tags import (
     AcquisitionStart,
     LostInterval,
@@ -89,7 +89,7 @@ class HarpSettings(DriverSettings):
     )
 
 
-class HarpDriver(Driver, StreamsTags):
+class HarpDriver(TaggerDriver):
     """One instrument. All library calls run in the library's own thread."""
 
     Settings = HarpSettings
@@ -108,7 +108,6 @@ class HarpDriver(Driver, StreamsTags):
     _resolution_ps = 0.0
     _bin_ps = 0.0
     _sync_period_ps = 0.0
-    _running = False
     _elapsed_ps = 0
     _dropping_since: float | None = None
     _records: Any = None
@@ -171,7 +170,6 @@ class HarpDriver(Driver, StreamsTags):
 
     # ---- opening and settings ----
     async def identify(self) -> Identity:
-        self._running = False
         identity: Identity = await self.codec.run(self._open)
         return identity
 
@@ -265,7 +263,7 @@ class HarpDriver(Driver, StreamsTags):
             if self.is_open and self._device >= 0:
                 await self.codec.run(self._close)
         except PhotonlinkError:
-            self._running = False  # a device that is gone cannot be told to stop
+            pass  # a device that is gone cannot be told to stop
         finally:
             self._device = -1
             await super().release()
@@ -273,7 +271,7 @@ class HarpDriver(Driver, StreamsTags):
     def _close(self) -> None:
         self.codec.status(f"{self.PREFIX}_StopMeas", self._device)
         self.codec.status(f"{self.PREFIX}_CloseDevice", self._device)
-        self._running = False
+        self.streaming = False
 
     # ---- readings ----
     async def snapshot(self) -> Mapping[str, Value]:
@@ -282,7 +280,7 @@ class HarpDriver(Driver, StreamsTags):
         return values
 
     def _snapshot(self) -> dict[str, Value]:
-        values: dict[str, Value] = {"streaming": self._running}
+        values: dict[str, Value] = {"streaming": self.streaming}
         values["sync_rate_hz"] = self.sync_rate_hz()
         for channel in range(self._inputs):
             values[f"rate_{channel}_hz"] = int(self.call("GetCountRate", channel))
@@ -321,10 +319,8 @@ class HarpDriver(Driver, StreamsTags):
         return Histograms(counts, self._bin_ps, seconds)
 
     # ---- the stream ----
-    async def start(self) -> AcquisitionStart:
+    async def begin(self) -> AcquisitionStart:
         """Start a measurement: its time zero lies within the call, stamped around it."""
-        if self._running:
-            raise InstrumentError("the measurement already runs", where=self.name)
         if self.settings.mode == "histogram":
             raise InstrumentError("histograms are no stream", where=self.name)
         stamp: AcquisitionStart = await self.codec.run(self._start)
@@ -336,8 +332,8 @@ class HarpDriver(Driver, StreamsTags):
         before = time.time()
         self.call("StartMeas", LONGEST_MS)
         after = time.time()
-        self._running, self._elapsed_ps, self._dropping_since = True, 0, None
-        return AcquisitionStart((before + after) / 2, max(0.0, after - before) / 2 + 0.001)
+        self._elapsed_ps, self._dropping_since = 0, None
+        return AcquisitionStart.between(before, after, 0.001)
 
     def _measured_period_ps(self) -> float:
         """T3 counts syncs: without their period there is no time."""
@@ -353,17 +349,15 @@ class HarpDriver(Driver, StreamsTags):
             time.sleep(CHUNK_EVERY_S)
         return period_ps
 
-    async def chunks(self) -> AsyncIterator[WireChunk]:
+    async def pieces(self) -> AsyncIterator[WireChunk]:
         """Records. AcquisitionError when the FIFO overran or the time is over."""
-        if not self._running:
-            raise InstrumentError("the tagger was not started", where=self.name)
-        while self._running:
+        while self.streaming:
             chunk, failure = await self.codec.run(self._read)
             if self._tap is not None:
                 self._tap("<", chunk.data)
             yield chunk
             if failure is not None:
-                self._running = False
+                self.streaming = False
                 raise failure
             if len(chunk.data) < 2 * self.ROOM:
                 await asyncio.sleep(CHUNK_EVERY_S)
@@ -418,7 +412,5 @@ class HarpDriver(Driver, StreamsTags):
             failure = AcquisitionError(f"{reason} for {DROPPED_TOO_LONG_S:g} s", where=self.name)
         return (LostInterval(since_ps, until_ps, None, reason),), failure
 
-    async def stop(self) -> None:
-        if self._running:
-            self._running = False
-            await self.codec.call(f"{self.PREFIX}_StopMeas", self._device)
+    async def end(self) -> None:
+        await self.codec.call(f"{self.PREFIX}_StopMeas", self._device)

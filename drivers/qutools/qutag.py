@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import Field
 
 from photonlink.drivers.qutools.tdclib import FIVE_CHANNELS, PROTOTYPES, RECORD, RING, Signal
-from photonlink.hal.driver import Driver
 from photonlink.hal.errors import (
     IdentityError,
     InstrumentError,
@@ -27,13 +26,14 @@ from photonlink.hal.errors import (
     LinkNotFound,
     PhotonlinkError,
 )
-from photonlink.hal.facets import Identity, StreamsTags
+from photonlink.hal.facets import Identity
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.prototypes import Prototypes
 from photonlink.hal.links.vendor_library import VendorLibrary
 from photonlink.hal.params import Value
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
+from photonlink.hal.taggers import TaggerDriver
 from photonlink.hal.tags import (
     AcquisitionStart,
     LostInterval,
@@ -59,7 +59,7 @@ POLL_S = 0.005
 LATENCY_S = 0.05
 
 
-class Qutag(Driver, StreamsTags):
+class Qutag(TaggerDriver):
     """One quTAG. All library calls run in the library's own thread; one unit per program."""
 
     class Settings(DriverSettings):
@@ -82,7 +82,6 @@ class Qutag(Driver, StreamsTags):
     PROTOTYPES: ClassVar[Prototypes] = PROTOTYPES
     INPUTS: ClassVar[int] = 4
     _resolution_ps = 1.0
-    _running = False
     _connected = _lost = False
     _origin: int | None = None
     _zero_s = _seen_s = 0.0
@@ -108,7 +107,6 @@ class Qutag(Driver, StreamsTags):
         return WireFormat("qutag", {"resolution_ps": self._resolution_ps})
 
     async def identify(self) -> Identity:
-        self._running = False
         identity: Identity = await self.codec.run(self._open)
         return identity
 
@@ -186,7 +184,7 @@ class Qutag(Driver, StreamsTags):
                 with contextlib.suppress(PhotonlinkError):
                     await self.codec.run(lambda: self.codec.status("TDC_deInit"))
         finally:
-            self._connected = self._running = False
+            self._connected = self.streaming = False
             await super().release()
 
     async def snapshot(self) -> Mapping[str, Value]:
@@ -199,7 +197,7 @@ class Qutag(Driver, StreamsTags):
         self._lost = self._lost or lost
         counts, _ = self.codec.invoke("TDC_getCoincCounters")
         exposure_s = self.codec.invoke("TDC_getDeviceParams")[-1] / 1e3
-        values: dict[str, Value] = {"streaming": self._running}
+        values: dict[str, Value] = {"streaming": self.streaming}
         for number in range(self.inputs):
             rate = counts[self.counter(number)] / exposure_s if exposure_s else 0.0
             values[f"rate_{number}_hz"] = round(rate)
@@ -209,10 +207,8 @@ class Qutag(Driver, StreamsTags):
         """Where an input stands among the counters."""
         return _vendor(number) % 5
 
-    async def start(self) -> AcquisitionStart:
+    async def begin(self) -> AcquisitionStart:
         """Empty the buffer and wait for the first event: it is time zero."""
-        if self._running:
-            raise InstrumentError("the measurement already runs", where=self.name)
         stamp: AcquisitionStart = await self.codec.run(self._start)
         return stamp
 
@@ -221,7 +217,7 @@ class Qutag(Driver, StreamsTags):
         lib.invoke("TDC_freezeBuffers", 0)
         lib.invoke("TDC_getDataLost")  # of before
         lib.invoke("TDC_setTimestampBufferSize", RING)  # empties it
-        self._lost, self._origin, self._end, self._running = False, None, 0, True
+        self._lost, self._origin, self._end = False, None, 0
         self._zero_s = self._seen_s = time.time()
         deadline = time.monotonic() + FIRST_EVENT_S
         while self._origin is None and time.monotonic() < deadline:
@@ -230,11 +226,9 @@ class Qutag(Driver, StreamsTags):
         uncertainty_s = POLL_S + LATENCY_S if self._origin is not None else FIRST_EVENT_S
         return AcquisitionStart(self._zero_s, uncertainty_s)
 
-    async def chunks(self) -> AsyncIterator[WireChunk]:
+    async def pieces(self) -> AsyncIterator[WireChunk]:
         """Records of 10 bytes, as the vendor's raw files have them."""
-        if not self._running:
-            raise InstrumentError("the tagger was not started", where=self.name)
-        while self._running:
+        while self.streaming:
             chunk, self._first = self._first or await self.codec.run(self._read), None
             if self._tap is not None:
                 self._tap("<", bytes(chunk.data))
@@ -285,10 +279,8 @@ class Qutag(Driver, StreamsTags):
             return (LostInterval(since_ps, first_ps, None, "the buffer of 1 000 000 overran"),)
         return ()
 
-    async def stop(self) -> None:
-        if self._running:
-            self._running = False
-            await self.codec.call("TDC_freezeBuffers", 1)
+    async def end(self) -> None:
+        await self.codec.call("TDC_freezeBuffers", 1)
 
 
 def _vendor(number: int) -> int:

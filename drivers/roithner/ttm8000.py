@@ -1,7 +1,6 @@
 """AIT / Roithner TTM8000: time tagger with eight stop inputs; its data stream over UDP.
 
-Packets and words as in the vendor's headers (``FlexIOLibTypes.h``, ``TTMLib.h`` 4.4.4, copied in
-``acraddoc91/timeTaggerODMeasurement``). The bytes of the board's control port are not public: the
+Packets and words: ``packets.py``. The bytes of the board's control port are not public: the
 measurement is set up and started with the vendor's software, I-mode packed, its data sent to this
 host's port (``?local=``). This driver listens and counts what is lost. Not tried on hardware.
 """
@@ -9,30 +8,22 @@ host's port (``?local=``). This driver listens and counts what is lost. Not trie
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
-from photonlink.hal.driver import Driver
-from photonlink.hal.errors import (
-    AcquisitionError,
-    IdentityError,
-    InstrumentError,
-    LinkClosed,
-    LinkTimeout,
-)
-from photonlink.hal.facets import Identity, Reading, StreamsTags
+from photonlink.drivers.roithner.packets import PACKED, TICK_PS, PacketStream, packet_of
+from photonlink.hal.errors import AcquisitionError, IdentityError, LinkClosed, LinkTimeout
+from photonlink.hal.facets import Identity, Reading
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.udp import UdpLink
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
+from photonlink.hal.taggers import TaggerDriver
 from photonlink.hal.tags import (
     AcquisitionStart,
-    LostInterval,
     Provenance,
     TaggerCapabilities,
     WireChunk,
@@ -51,38 +42,11 @@ INSTRUMENT = Registration(
     case={"reply_timeout_s": 1.0, "unplug_s": 2.0},
 )
 
-TICK_PS = 82.3045
-HEADER = struct.Struct(">8sHHBBHHHHHHHH")
-MAGIC, PACKED = b"TTM8Data", 2
-HIGH = np.uint32(1 << 31)
 CHUNK_EVERY_S = 0.05
 SILENCE_S = 1.0
-"""High words come every 11 ms of a running measurement."""
 
 
-class Packet(NamedTuple):
-    """A data packet: version, number, data format, digital inputs, run, payload."""
-
-    version: int
-    number: int
-    form: int
-    inputs: int
-    run: int
-    payload: memoryview
-
-
-def packet_of(data: bytes, where: str) -> Packet:
-    """InstrumentError for bytes that are no data packet."""
-    if len(data) < HEADER.size or not data.startswith(MAGIC):
-        raise InstrumentError("this is no TTM8000 data packet", where=where, seen=data[:8].hex(" "))
-    fields = HEADER.unpack_from(data)
-    payload = memoryview(data)[HEADER.size :]
-    if fields[12] != len(payload) or len(payload) % 4:
-        raise InstrumentError("a data packet of another length than it says", where=where)
-    return Packet(fields[1], fields[2], fields[3], fields[6], fields[7], payload)
-
-
-class Ttm8000(Driver, StreamsTags):
+class Ttm8000(TaggerDriver):
     """One board whose measurement runs. Channels are 1 to 8; a falling edge is 128 + channel."""
 
     class Settings(DriverSettings):
@@ -92,19 +56,14 @@ class Ttm8000(Driver, StreamsTags):
             default="little", description="of the payload: `UseLittleEndianByteOrder`, or `big`"
         )
 
-    _number = -1
-    _run = 0
-    _base: int | None = None
-    _streaming = False
-    _first: WireChunk | None = None
-    _packets = _lost = 0
-    _inputs = 0
+    _first = WireChunk(b"")
 
     def make_codec(self, address: str, tap: Tap | None) -> UdpLink:
+        self._stream = PacketStream(self.settings.byte_order, self.name)
         return UdpLink(Address.parse(address), tap=tap)
 
     async def connect(self) -> None:
-        self._streaming, self._packets, self._lost = False, 0, 0
+        self.streaming, self._stream.packets, self._stream.lost = False, 0, 0
         self.codec.private = True  # what comes is raw key
         await self.codec.open(self.settings.reply_timeout_s)
 
@@ -142,112 +101,49 @@ class Ttm8000(Driver, StreamsTags):
 
     async def snapshot(self) -> Mapping[str, Reading]:
         """InstrumentError when no packet comes: cable out, or the measurement has ended."""
-        if not self._streaming:
+        stream = self._stream
+        if not self.streaming:
             await self._fresh()
         return {
-            "streaming": self._streaming,
-            "packets": self._packets,
-            "packets_lost": self._lost,
-            "digital_inputs": self._inputs,
+            "streaming": self.streaming,
+            "packets": stream.packets,
+            "packets_lost": stream.lost,
+            "digital_inputs": stream.inputs,
         }
 
-    async def _fresh(self) -> Packet:
-        """A packet that comes now; what lay in the queue is thrown away."""
+    async def _fresh(self) -> WireChunk:
+        """Begin with a packet that comes now; what lay in the queue is thrown away."""
         await self.codec.drain()
         try:
             packet = packet_of(await self.codec.receive(self.settings.reply_timeout_s), self.name)
         except LinkTimeout:
             raise LinkClosed("no data packet comes any more", where=self.codec.uri) from None
-        self._packets, self._inputs = self._packets + 1, packet.inputs
-        self._number, self._run = packet.number, packet.run
-        return packet
+        self._stream.packets += 1
+        return self._stream.begin(packet)
 
-    async def start(self) -> AcquisitionStart:
+    async def begin(self) -> AcquisitionStart:
         """The first high word from now on is time zero: it comes within 11 ms."""
-        if self._streaming:
-            raise InstrumentError("the measurement already runs", where=self.name)
-        self._base, self._first = None, None
         before, deadline = time.time(), time.monotonic() + SILENCE_S
-        data = self._words(await self._fresh())
-        while self._base is None and time.monotonic() < deadline:
-            data, _ = self._taken(await self.codec.receive(self.settings.reply_timeout_s))
-        if self._base is None:
+        self._first = await self._fresh()
+        while not self._stream.begun and time.monotonic() < deadline:
+            data = await self.codec.receive(self.settings.reply_timeout_s)
+            self._first = self._stream.take(data)
+        if not self._stream.begun:
             raise AcquisitionError("no high word came: is the measurement paused?", where=self.name)
-        self._streaming, self._first = True, WireChunk(data)
-        after = time.time()
-        return AcquisitionStart((before + after) / 2, (after - before) / 2 + 0.02)
+        return AcquisitionStart.between(before, time.time(), 0.02)
 
-    def _words(self, packet: Packet) -> bytes:
-        """Words since time zero. Events whose high word was lost are left out."""
-        order = "<u4" if self.settings.byte_order == "little" else ">u4"
-        words = np.frombuffer(packet.payload, order).astype("<u4")
-        high = words >= HIGH
-        if self._base is None or not self._synchronous:
-            if not high.any():
-                return b""
-            first = int(np.argmax(high))
-            words, high = words[first:], high[first:]
-            self._synchronous = True
-            if self._base is None:
-                self._base = int(words[0])
-        words[high] -= np.uint32(self._base & 0x7FFFFFFF)
-        return words.tobytes()
-
-    _synchronous = False
-
-    def _taken(self, data: bytes) -> tuple[bytes, tuple[LostInterval, ...]]:
-        """(words, gaps before them) of one packet. AcquisitionError when the run is another."""
-        packet = packet_of(data, self.name)
-        if packet.run != self._run:
-            raise AcquisitionError("the measurement was started anew", where=self.name)
-        ahead = (packet.number - self._number) & 0xFFFF
-        if ahead == 0 or ahead >= 1 << 15:
-            return b"", ()  # twice, or later than its successor: that gap has been told
-        self._number, self._inputs = packet.number, packet.inputs
-        self._packets += 1
-        gaps: tuple[LostInterval, ...] = ()
-        if ahead > 1:
-            self._lost += ahead - 1
-            self._synchronous = False
-            gaps = (LostInterval(self._until_ps, -1, None, f"{ahead - 1} packets lost"),)
-        words = self._words(packet)
-        if words:
-            self._note(words)
-        return words, gaps
-
-    _until_ps = 0
-
-    def _note(self, words: bytes) -> None:
-        """Up to where the stream was whole: the latest high word."""
-        found = np.frombuffer(words, "<u4")
-        high = found[found >= HIGH]
-        if len(high):
-            self._until_ps = int((int(high[-1]) & 0x7FFFFFFF) * (1 << 27) * TICK_PS)
-
-    async def chunks(self) -> AsyncIterator[WireChunk]:
+    async def pieces(self) -> AsyncIterator[WireChunk]:
         """Words, each packet's loss beside them. LinkTimeout when no packet comes."""
-        if not self._streaming or self._first is None:
-            raise InstrumentError("the tagger was not started", where=self.name)
-        first, self._first = self._first, None
-        yield first
+        yield self._first
         last = time.monotonic()
-        while self._streaming:
+        while self.streaming:
             await asyncio.sleep(CHUNK_EVERY_S)
-            parts: list[bytes] = []
-            gaps: list[LostInterval] = []
-            while self._streaming and self.codec.pending:
-                words, lost = self._taken(await self.codec.receive(1.0))
-                parts.append(words)
-                gaps += lost
-            if parts:
+            came = [await self.codec.receive(1.0) for _ in range(self.codec.pending)]
+            if came:
                 last = time.monotonic()
             elif time.monotonic() - last > SILENCE_S or not self.codec.is_open:
                 raise LinkTimeout(f"no packet for {SILENCE_S:g} s", where=self.codec.uri)
-            yield WireChunk(b"".join(parts), tuple(gaps))
+            yield self._stream.take(*came)
 
-    async def stop(self) -> None:
-        self._streaming = False
-
-    async def release(self) -> None:
-        self._streaming = False
-        await super().release()
+    async def end(self) -> None:
+        """The board goes on: it was not this driver that started it."""

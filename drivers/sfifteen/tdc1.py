@@ -17,12 +17,12 @@ from pydantic import Field
 from photonlink.drivers.sfifteen.identity import identify
 from photonlink.hal import machine
 from photonlink.hal.codecs.lines import LineCodec, Nonce
-from photonlink.hal.driver import Driver
 from photonlink.hal.errors import InstrumentError, LinkTimeout, ReadbackMismatch
-from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts, StreamsTags
+from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts
 from photonlink.hal.params import Param, Value
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
+from photonlink.hal.taggers import TaggerDriver
 from photonlink.hal.tags import AcquisitionStart, TaggerCapabilities, WireChunk, WireFormat
 
 INSTRUMENT = Registration(
@@ -58,7 +58,7 @@ PARAMS = (
 )  # fmt: skip
 
 
-class Tdc1(Driver, CountsPhotons, StreamsTags):
+class Tdc1(TaggerDriver, CountsPhotons):
     """One TDC1. Channels are 1 to 4 as printed on its panel (bits 0 to 3 of an event)."""
 
     PARAMS = PARAMS
@@ -80,7 +80,6 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
             default="auto", description="which clock it follows"
         )
 
-    _streaming = False
     _first = b""
 
     @property
@@ -96,7 +95,7 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
         return WireFormat("tdc1")
 
     async def read(self, param: Param) -> Value:
-        self._not_streaming("be asked")
+        self.only_idle("be asked")
         value: Value = await self.codec.ask(param.get, partial(self._parse, param))
         return value
 
@@ -107,15 +106,10 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
         return value
 
     async def write(self, param: Param, value: Value) -> None:
-        self._not_streaming("be set")
+        self.only_idle("be set")
         await super().write(param, value)
 
-    def _not_streaming(self, what: str) -> None:
-        if self._streaming:
-            raise InstrumentError(f"the tagger cannot {what} while it streams", where=self.name)
-
     async def connect(self) -> None:
-        self._streaming = False
         # An earlier owner may have died with the stream on: those bytes are nobody's reply.
         self.codec.link.private = True
         await super().connect()
@@ -140,22 +134,13 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
                 f"threshold {threshold} V reads back as {level} V", where=self.name
             )
 
-    async def release(self) -> None:
-        try:
-            if self.is_open and self._streaming:
-                await self._quietly_stop()
-        finally:
-            await super().release()
-
     async def snapshot(self) -> Mapping[str, Value]:
         """Settings read back; while it streams the tagger cannot be asked and says only that."""
-        if self._streaming:
-            return {"streaming": True}
-        return {"streaming": False, **await self.params.snapshot()}
+        return {"streaming": True} if self.streaming else await super().snapshot()
 
     async def count(self, gate_s: float) -> PhotonCounts:
         """Clicks per input within ``gate_s`` (1 ms to 65 s), counted by the tagger itself."""
-        self._not_streaming("count")
+        self.only_idle("count")
         param = self.params["integration_ms"]
         gate_ms = param.whole(gate_s * 1000, (1, 65_535), where=self.name)
         self.params.wanted["integration_ms"] = gate_ms
@@ -172,7 +157,7 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
             raise InstrumentError("four counts were expected", where=self.name, seen=text[:80])
         return tuple(map(int, words))
 
-    async def start(self) -> AcquisitionStart:
+    async def begin(self) -> AcquisitionStart:
         """Start the stream. Time zero is the counter's zero before the first event.
 
         Whether ``counts?`` resets the counter is not documented. So the stamp is taken from the
@@ -180,7 +165,6 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
         the command and its arrival, so that time is the uncertainty: with the dummy events, at
         most about 0.27 s.
         """
-        self._not_streaming("start")
         timeout_s = self.settings.reply_timeout_s
         await self.codec.tell("timestamp")
         if await self.get("mode") != 3:
@@ -189,20 +173,17 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
             self.codec.link.private = True
             sent = machine.wall_s()
             await self.codec.link.write(b"INPKT;TIME 0;counts?\r\n", timeout_s)
-            self._streaming = True
             self._first = await self.codec.link.read_exactly(4, timeout_s + 2 * ROLLOVER_S)
             arrived = machine.wall_s()
         counter_s = (struct.unpack("<I", self._first)[0] >> 5) * TICK_S
         return AcquisitionStart(arrived - counter_s, max(0.0, arrived - sent) + 0.01)
 
-    async def chunks(self) -> AsyncIterator[WireChunk]:
+    async def pieces(self) -> AsyncIterator[WireChunk]:
         """Bytes of the stream. LinkTimeout when even the dummy events stay away."""
-        if not self._streaming:
-            raise InstrumentError("the tagger was not started", where=self.name)
         loop = asyncio.get_running_loop()
         data, self._first = self._first, b""
         last = loop.time()
-        while self._streaming:
+        while self.streaming:
             await asyncio.sleep(CHUNK_EVERY_S)
             if self.codec.link.pending or not self.codec.link.is_open:
                 data += await self.codec.link.read_some(CHUNK_BYTES, CHUNK_EVERY_S)
@@ -216,13 +197,8 @@ class Tdc1(Driver, CountsPhotons, StreamsTags):
             yield WireChunk(data)
             data = b""
 
-    async def stop(self) -> None:
+    async def end(self) -> None:
         """End the stream; what is still on its way is thrown away."""
-        if self._streaming:
-            await self._quietly_stop()
-
-    async def _quietly_stop(self) -> None:
-        self._streaming = False
         self.codec.link.dirty = True  # the next question aborts, drains and proves the line clean
         try:
             async with self.codec.link.transaction(self.codec.resync):

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pydantic import Field
 
-from photonlink.hal.decoders import swabian16_records
-from photonlink.hal.driver import Driver
-from photonlink.hal.errors import InstrumentError, LinkClosed, LinkNotFound, PhotonlinkError
-from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts, Reading, StreamsTags
+from photonlink.drivers.swabian.records import records
+from photonlink.hal.errors import LinkClosed, LinkNotFound, PhotonlinkError
+from photonlink.hal.facets import CountsPhotons, Identity, PhotonCounts
 from photonlink.hal.links import Address, Tap
 from photonlink.hal.links.vendor_package import Raises, VendorPackage
 from photonlink.hal.params import Param, Value, expand
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
+from photonlink.hal.taggers import TaggerDriver
 from photonlink.hal.tags import AcquisitionStart, TaggerCapabilities, WireChunk, WireFormat
 
 INSTRUMENT = Registration(
@@ -38,7 +38,6 @@ INSTRUMENT = Registration(
 
 CHANNELS = tuple(range(1, 21))
 CHUNK_EVERY_S = 0.05
-PIECE_TAGS = 1 << 16
 PARAMS = (
     Param("threshold_{ch}_v", float, "trigger level of input {ch}", "getTriggerLevel {ch}",
           "setTriggerLevel {ch}", "V", limits=(-5.0, 5.0), tolerance=0.01, channels=CHANNELS,
@@ -58,7 +57,7 @@ PARAMS = (
 )  # fmt: skip
 
 
-class TimeTagger(Driver, CountsPhotons, StreamsTags):
+class TimeTagger(TaggerDriver, CountsPhotons):
     """One Time Tagger. Channels as printed; the falling edge of input n is 128 + n in a TagBlock.
 
     ``channels`` of the settings: inputs in use; -n is the falling edge, as in the package.
@@ -136,15 +135,10 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
         name, channel = param.set.split()
         await self.codec.run(lambda _: getattr(self._tagger, name)(int(channel), value))
 
-    async def snapshot(self) -> Mapping[str, Reading]:
-        return {"streaming": self._stream is not None, **await self.params.snapshot()}
-
     async def count(self, gate_s: float) -> PhotonCounts:
         """Events per channel within ``gate_s`` (1 ms to 5 s)."""
-        if self._stream is not None:
-            raise InstrumentError("the tagger cannot count while it streams", where=self.name)
-        gate = Param("gate_ms", int, "gate", "-", unit="ms", limits=(1, 5000))
-        gate_ms = gate.whole(gate_s * 1000, where=self.name)
+        self.only_idle("count")
+        gate_ms = self.gate_ms(gate_s, 5000)
         channels = list(self.settings.channels)
 
         def measure(package: Any) -> list[int]:
@@ -157,10 +151,8 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
         counts = await self.codec.run(measure, limit_s)
         return PhotonCounts(dict(zip(channels, counts, strict=True)), gate_ms / 1000)
 
-    async def start(self) -> AcquisitionStart:
+    async def begin(self) -> AcquisitionStart:
         """Time zero is the tagger's time when the stream began."""
-        if self._stream is not None:
-            raise InstrumentError("the measurement already runs", where=self.name)
         stamp: AcquisitionStart = await self.codec.run(self._start)
         return stamp
 
@@ -172,25 +164,22 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
         data = self._stream.getData()
         self._zero_ps = int(data.tStart)
         self._first = tuple(records(data, self._zero_ps))
-        return AcquisitionStart((before + after) / 2, max(0.0, after - before) / 2 + 0.05)
+        return AcquisitionStart.between(before, after, 0.05)
 
-    async def chunks(self) -> AsyncIterator[WireChunk]:
+    async def pieces(self) -> AsyncIterator[WireChunk]:
         """Records of 16 bytes; overflows are records of their own."""
-        if self._stream is None:
-            raise InstrumentError("the tagger was not started", where=self.name)
         parts, self._first = self._first, ()
-        while self._stream is not None:
+        while self.streaming:
             for part in parts or (memoryview(b""),):
                 yield WireChunk(part)
             await asyncio.sleep(CHUNK_EVERY_S)
-            if self._stream is not None:
-                parts = await self.codec.run(lambda _: self._more())
+            parts = await self.codec.run(lambda _: self._more())
 
     def _more(self) -> tuple[memoryview, ...]:
         stream = self._stream
         return () if stream is None else tuple(records(stream.getData(), self._zero_ps))
 
-    async def stop(self) -> None:
+    async def end(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             await self.codec.run(lambda _: stream.stop())
@@ -204,12 +193,3 @@ class TimeTagger(Driver, CountsPhotons, StreamsTags):
             pass  # one that is gone cannot be given back
         finally:
             await super().release()
-
-
-def records(data: Any, zero_ps: int) -> Iterator[memoryview]:
-    """What ``TimeTagStream.getData`` returned, as the records that ``Dump`` would have written, in
-    pieces that stay in the processor's cache until they are decoded."""
-    names = ("getTimestamps", "getChannels", "getEventTypes", "getMissedEvents")
-    fields = [getattr(data, name)() for name in names]
-    for at in range(0, len(fields[0]), PIECE_TAGS):
-        yield swabian16_records(*(f[at : at + PIECE_TAGS] for f in fields), zero_ps=zero_ps)

@@ -1,11 +1,42 @@
-"""What time taggers of every vendor do to clicks: delays that change their order, dead times."""
+"""What time taggers of every vendor do to clicks: comparators, delays that change their order, dead
+times, memory that is full."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from photonlink.firmware_sim.kit.faults import fault
+
 FAR_PAST = -(1 << 62)
+
+
+def sees(level: float, pulse: float) -> bool:
+    """A comparator fires when its level lies between the base line and the top of the pulse."""
+    return level * pulse > 0 and abs(level) < abs(pulse)
+
+
+class LosesEvents:
+    """A tagger whose memory can be made to overrun; what it says of it is the model's business."""
+
+    to_lose = 0
+
+    @fault("lose", "so many events vanish", "events")
+    def _fault_lose(self, order: Mapping[str, Any]) -> None:
+        self.to_lose += int(order.get("events", 1000))
+
+    @fault("overrun", "as lose", "events")
+    def _fault_overrun(self, order: Mapping[str, Any]) -> None:
+        self._fault_lose(order)
+
+    def lost_of(self, events: int) -> int:
+        """How many of the next ``events`` vanish now."""
+        gone = min(self.to_lose, events)
+        self.to_lose -= gone
+        return gone
 
 
 def dead_time(

@@ -3,9 +3,7 @@
 A model declares the package's surface and implements some of it::
 
     MODULE = "TimeTagger"
-    CONSTANTS = (("CHANNEL_UNUSED", -134217728),)
-    FUNCTIONS = ("createTimeTagger", "scanTimeTagger")
-    CLASSES = (("TimeTagger", ("setTriggerLevel", "getSerial")),)
+    SURFACE = surface("TimeTagger")  # wires/vendor_package/TimeTagger.toml: every public name
 
     @command("createTimeTagger")
     def _create(self, serial: str = "") -> New:
@@ -22,6 +20,7 @@ import inspect
 import json
 import os
 import struct
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,26 +91,29 @@ class PackageWire(UnixWire):
         self._folder_fd = -1
 
 
+def surface(module: str) -> dict[str, Any]:
+    """The public names of a vendor's package, from ``wires/vendor_package/<module>.toml``."""
+    path = Path(stand_in.__file__).with_name(f"{module}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 class PackageDevice(EmulatedDevice):
-    """Declare MODULE, FUNCTIONS, CLASSES, CONSTANTS; implement with ``@command``."""
+    """Declare MODULE and SURFACE; implement with ``@command`` and ANSWERS."""
 
     MODULE: ClassVar[str]
-    FUNCTIONS: ClassVar[tuple[str, ...]] = ()
-    CLASSES: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
-    CONSTANTS: ClassVar[tuple[tuple[str, int | float | str], ...]] = ()
+    SURFACE: ClassVar[Mapping[str, Any]]
+    """``functions``: names; ``classes``: name → methods; ``constants`` and ``enums``: name → value,
+    name → members."""
+    ANSWERS: ClassVar[Mapping[str, Any]] = {}
+    """Functions and methods that only say something: a value, or what is made of the object."""
     UNBUILT: ClassVar[tuple[str, str]] = ("NotImplementedError", "not available on this unit")
     WIRES = ("package",)
     NO_FAULTS = ("garbled", "truncated", "echo", "extra")
 
     def make_wires(self, run_dir: Path) -> dict[str, Wire]:
         address = self.config.address.partition("://")[2]
-        surface = {
-            "functions": list(self.FUNCTIONS),
-            "classes": {name: list(methods) for name, methods in self.CLASSES},
-            "constants": dict(self.CONSTANTS),
-        }
         folder = Path(address) if address else run_dir / self.name
-        return {"command": PackageWire(self.serve, folder, self.MODULE, surface)}
+        return {"command": PackageWire(self.serve, folder, self.MODULE, dict(self.SURFACE))}
 
     def left(self, objects: list[Any]) -> None:
         """A client is gone; what it had made is handed over."""
@@ -157,6 +159,8 @@ class PackageDevice(EmulatedDevice):
     def _run(self, request: dict[str, Any], objects: _Objects) -> Any:
         name, number = str(request["call"]), request.get("object", 0)
         method: Callable[..., Any] | None = self.method(name)
+        if method is None and name in self.ANSWERS:
+            method = self._answer(self.ANSWERS[name])
         if method is None:
             raise PackageError(*self.UNBUILT)
         for gone in request.get("gone", ()):  # the client has let go of them
@@ -166,6 +170,10 @@ class PackageDevice(EmulatedDevice):
         if number:
             args.insert(0, objects.made[number])
         return method(*args, **kwargs)
+
+    @staticmethod
+    def _answer(answer: Any) -> Callable[..., Any]:
+        return lambda *target: answer(*target) if callable(answer) else answer
 
 
 def _decode(value: Any, objects: _Objects) -> Any:

@@ -59,7 +59,7 @@ class Register:
             elif kind is float:
                 value = _number(value)
             else:
-                value = kind(value)
+                value = self._word(kind(value))
         except (ValueError, TypeError, OverflowError):
             raise Refusal("type", f"{self.name}: not a {kind.__name__}: {value!r:.40}") from None
         if self.choices and value not in self.choices:
@@ -67,6 +67,14 @@ class Register:
         if kind in (int, float) and not self.low <= value <= self.high:
             raise Refusal("range", f"{self.name}: {value} lies outside {self.low} … {self.high}")
         return value
+
+    def _word(self, value: Any) -> Any:
+        """One of the choices however it is written; 1 and 0 where they are ON and OFF."""
+        if not isinstance(value, str) or value in self.choices:
+            return value
+        if set(self.choices) == {"ON", "OFF"}:
+            value = {"1": "ON", "0": "OFF"}.get(value, value)
+        return next((c for c in self.choices if c.upper() == value.upper()), value)
 
 
 def _number(value: Any) -> float:

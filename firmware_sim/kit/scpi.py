@@ -71,7 +71,7 @@ class ScpiDevice(LineDevice):
     REPLY_END = "\n"
     UNKNOWN = ""
     IDENTITY: ClassVar[str] = "{serial}"
-    """Reply to ``*IDN?``; ``{serial}`` is replaced."""
+    """Reply to ``*IDN?``; ``{serial}`` and settings (``{config.model}``) are replaced."""
     JOINER: ClassVar[str] = ";"
     """Between the replies of one message."""
     ALWAYS_REPLY: ClassVar[bool] = False
@@ -178,7 +178,7 @@ class ScpiDevice(LineDevice):
         return value
 
     def identity(self) -> str:
-        return self.IDENTITY.format(serial=self.serial_number)
+        return self.IDENTITY.format(serial=self.serial_number, config=self.config)
 
     def _reset(self) -> None:
         self.registers = type(self.registers)(self.declare())

@@ -172,7 +172,7 @@ async def test_no_stream_no_start(tmp_path: Path) -> None:
             await driver.start()
         device.deaf = True
         device.mode = 0
-        driver._streaming = False
+        driver.streaming = False
         with pytest.raises(ReadbackMismatch, match="timestamp mode"):
             await driver.start()
 

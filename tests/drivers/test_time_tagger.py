@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photonlink.drivers.swabian.time_tagger import TimeTagger, records
+from photonlink.drivers.swabian.records import records
+from photonlink.drivers.swabian.time_tagger import TimeTagger
 from photonlink.firmware_sim.kit import package
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.program import Program

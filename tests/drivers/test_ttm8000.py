@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photonlink.drivers.roithner.ttm8000 import HEADER, Ttm8000, packet_of
+from photonlink.drivers.roithner.packets import HEADER, PacketStream, packet_of
+from photonlink.drivers.roithner.ttm8000 import Ttm8000
 from photonlink.firmware_sim.devices.roithner.ttm8000 import FLAT, PACKED, TICK_PS, Packer
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.program import Program
@@ -53,41 +54,73 @@ def event(low: int) -> int:
 
 
 @pytest.fixture
-def tagger() -> Any:
-    driver: Any = Ttm8000("t", "udp://127.0.0.1:10502?local=0", Ttm8000.Settings())
-    driver._number, driver._run, driver._base = 0, 1, None
-    return driver
+def stream() -> PacketStream:
+    return started(0)
 
 
-def words_of(data: bytes) -> list[int]:
-    return list(struct.unpack(f"<{len(data) // 4}I", data))
+def started(number: int, order: str = "little") -> PacketStream:
+    """A stream whose first packet, without a high word, has this number."""
+    stream = PacketStream(order, "t")
+    stream.begin(packet_of(packet(number, []), "t"))
+    return stream
 
 
-def test_time_zero_is_the_first_high_word(tagger: Any) -> None:
-    data, gaps = tagger._taken(packet(1, [event(3), high(70), event(5), high(71)]))
-    assert words_of(data) == [high(0), event(5), high(1)]
-    assert gaps == ()
+def words_of(chunk: WireChunk) -> list[int]:
+    return list(struct.unpack(f"<{len(chunk.data) // 4}I", chunk.data))
 
 
-def test_a_lost_packet_is_a_gap_until_the_next_high_word(tagger: Any) -> None:
-    tagger._taken(packet(1, [high(70), event(5), high(72)]))
-    data, gaps = tagger._taken(packet(4, [event(9), high(75), event(1)]))
-    assert words_of(data) == [high(5), event(1)], "an event without its high word has no time"
-    assert (gaps[0].start_ps, gaps[0].end_ps) == (int(2 * (1 << 27) * TICK_PS), -1)
-    assert tagger._lost == 2
-    assert tagger._taken(packet(3, [event(8)])) == (b"", ()), "late: told already"
-    assert tagger._taken(packet(4, [event(8)])) == (b"", ()), "twice"
+def ticks_ps(high_word: int) -> int:
+    return int(high_word * (1 << 27) * TICK_PS)
 
 
-def test_packet_numbers_wrap(tagger: Any) -> None:
-    tagger._number = 0xFFFE
-    assert tagger._taken(packet(0xFFFF, [high(1)]))[1] == ()
-    assert tagger._taken(packet(0, [event(1)])) == (struct.pack("<I", event(1)), ())
+def test_time_zero_is_the_first_high_word(stream: PacketStream) -> None:
+    chunk = stream.take(packet(1, [event(3), high(70), event(5), high(71)]))
+    assert words_of(chunk) == [high(0), event(5), high(1)]
+    assert chunk.lost == ()
 
 
-def test_another_run_ends_the_acquisition(tagger: Any) -> None:
+def test_words_of_the_other_order_of_bytes() -> None:
+    stream = started(0, "big")
+    whole = packet(1, [high(70), event(5)])
+    swapped = np.frombuffer(whole[HEADER.size :], "<u4").byteswap().tobytes()
+    assert words_of(stream.take(whole[: HEADER.size] + swapped)) == [high(0), event(5)]
+
+
+def test_a_lost_packet_is_a_gap_until_the_next_high_word(stream: PacketStream) -> None:
+    stream.take(packet(1, [high(70), event(5), high(72)]))
+    chunk = stream.take(packet(4, [event(9), high(75), event(1)]))
+    assert words_of(chunk) == [high(5), event(1)], "an event without its high word has no time"
+    assert [(g.start_ps, g.end_ps) for g in chunk.lost] == [(ticks_ps(2), ticks_ps(5))]
+    assert stream.lost == 2
+    for late in (packet(3, [event(8)]), packet(4, [event(8)])):  # told already, and twice
+        assert stream.take(late) == WireChunk(b"")
+
+
+def test_several_packets_at_once_keep_every_gap(stream: PacketStream) -> None:
+    chunk = stream.take(
+        packet(1, [high(70), event(5)]),
+        packet(3, [event(6), high(73), event(7)]),
+        packet(4, [event(8)]),
+        packet(6, [event(9)]),
+    )
+    assert words_of(chunk) == [high(0), event(5), high(3), event(7), event(8)]
+    assert [(g.start_ps, g.end_ps) for g in chunk.lost] == [
+        (0, ticks_ps(3)), (ticks_ps(3), -1),
+    ]  # fmt: skip
+    later = stream.take(packet(7, [event(1), high(80), event(2)]))
+    assert words_of(later) == [high(10), event(2)]
+    assert (later.lost, stream.lost, stream.packets) == ((), 2, 5)
+
+
+def test_packet_numbers_wrap() -> None:
+    stream = started(0xFFFE)
+    assert stream.take(packet(0xFFFF, [high(1)])).lost == ()
+    assert words_of(stream.take(packet(0, [event(1)]))) == [event(1)]
+
+
+def test_another_run_ends_the_acquisition(stream: PacketStream) -> None:
     with pytest.raises(AcquisitionError, match="anew"):
-        tagger._taken(packet(1, [high(0)], run=2))
+        stream.take(packet(1, [high(0)], run=2))
 
 
 @pytest.mark.parametrize(

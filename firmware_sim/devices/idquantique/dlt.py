@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 DATA_PORT = 5555
+DEAD_PS = 40_000
 WAITING = 256  # messages that a PAIR socket holds back before they are lost
 Times = npt.NDArray[np.int64]
 
@@ -185,3 +187,53 @@ def _options(words: list[str]) -> dict[str, str]:
             raise ValueError(f"unknown argument {word!r}")
         options[word[2:]] = "" if word == "--with-ref-index" else next(rest, "")
     return options
+
+
+class Recording:
+    """The acquisitions of one recording, one after the other, handed to the service."""
+
+    MOST_AT_ONCE = 100  # shorter ones fall behind
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.playing, self.acquisitions = service, False, 0
+        self._held: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
+
+    def play(self) -> None:
+        self.playing, self.acquisitions, self._held = True, 0, []
+
+    def stop(self) -> None:
+        if self.playing:
+            self.service.finish()
+        self.playing = False
+
+    def came(self, times_ps: npt.NDArray[np.int64], inputs: npt.NDArray[Any]) -> None:
+        """Events of the table, inputs from 0, in order of time since ``play``."""
+        if len(times_ps):
+            self._held.append((times_ps, inputs))
+
+    def advance(
+        self,
+        until_ps: int,
+        width: int,
+        period: int,
+        most: int,
+        delays: Mapping[int, int],
+        unit: int,
+    ) -> None:
+        """Deliver what ended by ``until_ps``: windows of ``width`` every ``period``, ``most`` of
+        them. delays: of the channels that are sent, in ps. unit: of their times, in ps."""
+        for _ in range(self.MOST_AT_ONCE):
+            start = self.acquisitions * period
+            if not self.playing or until_ps < start + width:
+                return
+            times = np.concatenate([np.empty(0, np.int64), *(t for t, _ in self._held)])
+            inputs = np.concatenate([np.empty(0, np.int64), *(c for _, c in self._held)])
+            later = times >= start + period
+            self._held = [(times[later], inputs[later])]
+            inside = (times >= start) & (times < start + width)
+            for n, delay in delays.items():
+                own = times[inside & (inputs == n - 1)] - start
+                self.service.deliver(n, own // unit * unit + delay)
+            self.acquisitions += 1
+            if self.acquisitions >= most:
+                self.stop()

@@ -8,15 +8,14 @@ chosen here: the text of ``*IDN?``, ranges, power-on values, the words behind ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from photonlink.firmware_sim.devices.idquantique.dlt import Service
-from photonlink.firmware_sim.kit.faults import fault
+from photonlink.firmware_sim.devices.idquantique.dlt import DEAD_PS, Recording, Service
+from photonlink.firmware_sim.kit.clicks import LosesEvents, sees
 from photonlink.firmware_sim.kit.registers import Refusal, Register, command, reading
 from photonlink.firmware_sim.kit.registration import Registration
 from photonlink.firmware_sim.kit.scpi import ScpiDevice
@@ -25,10 +24,8 @@ from photonlink.firmware_sim.wires.messages import ZmqWire
 from photonlink.firmware_sim.wires.session import Session, Wire
 
 INPUTS = (1, 2, 3, 4)
-DEAD_PS = 40_000
 LOWRES_PS = 100
 FOREVER = 10**18
-MOST_A_TICK = 100  # acquisitions; shorter ones fall behind
 COINCIDENCES = {6: "12", 7: "13", 8: "14", 3: "23", 4: "24", 5: "34", 13: "123", 14: "124",
                 15: "134", 16: "234", 24: "1234"}  # fmt: skip
 ON_OFF = ("ON", "OFF")
@@ -67,11 +64,11 @@ def _input(n: int) -> tuple[Register, ...]:
     )
 
 
-class TimeController(ScpiDevice):
+class TimeController(LosesEvents, ScpiDevice):
     """Four inputs, one recording, the service beside it."""
 
     Settings = TimeControllerSettings
-    IDENTITY = "ID Quantique,ID1000,{serial},2.0.0"
+    IDENTITY = "ID Quantique,{config.model},{serial},2.0.0"
     WIRES = ("zmq",)
     REPLY_END = ""
     JOINER = "\n"
@@ -93,9 +90,8 @@ class TimeController(ScpiDevice):
     def setup(self) -> None:
         super().setup()
         self.pulse_v, self.service = self.config.pulse_v, Service()
-        self._playing, self._window, self._lose = False, 0, 0
+        self.recording = Recording(self.service)
         self._errors = dict.fromkeys(INPUTS, 0)
-        self._held: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
         self.place.configure(inputs=len(INPUTS), resolution_ps=1.0, fifo_tags=1 << 22)
         self.applied("")
 
@@ -113,27 +109,16 @@ class TimeController(ScpiDevice):
         while (message := await session.read()) is not None:
             await session.write(self.guard(lambda m=message: self.service.answer(m)) or b"")  # type: ignore[misc]
 
-    def identity(self) -> str:
-        return self.IDENTITY.format(serial=self.serial_number).replace("ID1000", self.config.model)
-
     def failed(self, refusal: Refusal) -> str:
         words = {"range": "OUT_OF_RANGE", "type": "BAD_PARAMETER", "missing": "MISSING_PARAMETER"}
         return f"SCPI_ERR_{words.get(refusal.kind, 'UNDEFINED_HEADER')}"
 
     def applied(self, name: str) -> None:
-        """A comparator sees a pulse when its level lies between the base line and the top."""
         for n in INPUTS:
-            level = self.registers[f"INPUt{n}:THREshold"]
-            seen = level * self.pulse_v > 0 and abs(level) < abs(self.pulse_v)
+            seen = sees(self.registers[f"INPUt{n}:THREshold"], self.pulse_v)
             on = self.registers[f"INPUt{n}:ENABle"] == "ON"
             muted = self.registers[f"TSCOmbiner{n}:OPOUt"] == "MUTE"
             self.place.set_enabled(n - 1, seen and on and not muted)
-
-    def dispatch(self, header: str, argument: str, session: Session) -> Any:
-        words = {"1": "ON", "0": "OFF"}
-        if header.lstrip(":").endswith(("ENAB", "ENABLE", "SEND")):
-            argument = words.get(argument, argument.upper())
-        return super().dispatch(header, argument, session)
 
     def booted(self) -> None:
         self._stop()
@@ -149,15 +134,7 @@ class TimeController(ScpiDevice):
         self.service.close()
 
     def state(self) -> dict[str, Any]:
-        return {"streaming": self._playing, "acquisitions": self._window}
-
-    @fault("lose", "tags vanish; RAW:ERRORS? counts them", "events")
-    def _fault_lose(self, order: Mapping[str, Any]) -> None:
-        self._lose += int(order.get("events", 1000))
-
-    @fault("overrun", "as lose", "events")
-    def _fault_overrun(self, order: Mapping[str, Any]) -> None:
-        self._fault_lose(order)
+        return {"streaming": self.recording.playing, "acquisitions": self.recording.acquisitions}
 
     # ---- readings and commands -----------------------------------------------------------------
 
@@ -200,13 +177,13 @@ class TimeController(ScpiDevice):
 
     @reading("RECord:STAGe")
     def _stage(self) -> str:
-        return "PLAYING" if self._playing else "STOPPED"
+        return "PLAYING" if self.recording.playing else "STOPPED"
 
     @command("RECord:PLAY")
     def _play(self, _: str, __: Session) -> None:
         if self.registers["RECord:ENABle"] != "ON":
             raise Refusal("level", "recording is off")
-        self._playing, self._window, self._held = True, 0, []
+        self.recording.play()
         self.place.start()
 
     @command("RECord:STOP")
@@ -214,48 +191,28 @@ class TimeController(ScpiDevice):
         self._stop()
 
     def _stop(self) -> None:
-        if self._playing:
-            self.service.finish()
-        self._playing = False
+        self.recording.stop()
         self.place.stop()
 
-    # ---- the recording -------------------------------------------------------------------------
-
     def tick(self) -> None:
-        if not self._playing:
+        if not self.recording.playing:
             return
         read = self.place.read()
-        gone = min(self._lose, len(read.time_ps))
-        self._lose -= gone
+        gone = self.lost_of(len(read.time_ps))
         for n in INPUTS if gone + read.lost else ():
             self._errors[n] += gone + read.lost
-        if len(read.time_ps) > gone:
-            self._held.append((read.time_ps[gone:], read.channel[gone:]))
-        width, period = self.registers["RECord:PWIDth"], self.registers["RECord:PPERiod"]
+        r = self.registers
+        width, period = r["RECord:PWIDth"], r["RECord:PPERiod"]
         if not period:
-            width = self.registers["RECord:DURation"]
+            width = r["RECord:DURation"]
             period = width + DEAD_PS
-        for _ in range(MOST_A_TICK):
-            if not self._playing or read.until_ps < self._window * period + width:
-                break
-            self._acquisition(self._window * period, width, period)
-
-    def _acquisition(self, start: int, width: int, period: int) -> None:
-        empty = np.empty(0, np.int64)
-        times = np.concatenate([empty, *(t for t, _ in self._held)])
-        channels = np.concatenate([empty, *(c for _, c in self._held)])
-        later = times >= start + period
-        self._held = [(times[later], channels[later])]
-        inside = (times >= start) & (times < start + width)
-        for n in INPUTS:
-            if self.registers[f"RAW{n}:SEND"] == "ON":
-                own = times[inside & (channels == n - 1)] - start
-                own = own // self._unit_ps * self._unit_ps + self.registers[f"DELAy{n}:VALUe"]
-                self.service.deliver(n, own)
-        self._window += 1
-        number = str(self.registers["RECord:NUMber"]).upper()
-        if number != "INF" and self._window >= int(number if number.isdigit() else 1):
-            self._stop()
+        number = str(r["RECord:NUMber"]).upper()
+        most = FOREVER if number == "INF" else int(number if number.isdigit() else 1)
+        delays = {n: r[f"DELAy{n}:VALUe"] for n in INPUTS if r[f"RAW{n}:SEND"] == "ON"}
+        self.recording.came(read.time_ps[gone:], read.channel[gone:])
+        self.recording.advance(read.until_ps, width, period, most, delays, self._unit_ps)
+        if not self.recording.playing:
+            self.place.stop()
 
 
 REGISTRATION = Registration(

@@ -15,6 +15,7 @@ from photonlink.firmware_sim.kit.laser import LaserDevice, dbm_of, mw_of
 from photonlink.firmware_sim.kit.registers import Refusal, Register, command
 from photonlink.firmware_sim.kit.registration import Registration
 from photonlink.firmware_sim.kit.scpi import ScpiDevice, block, number
+from photonlink.firmware_sim.kit.sweep import Sweep
 from photonlink.firmware_sim.wires.session import Session
 
 LOW_M, HIGH_M = 1480e-9, 1620e-9
@@ -125,15 +126,14 @@ class EmulatedN777x(LaserDevice, ScpiDevice):
         start, stop, speed = r[f"{SWEEP}:STARt"], r[f"{SWEEP}:STOP"], r[f"{SWEEP}:SPEed"]
         if self._sweep_at_s < 0:
             return float(r["SOURce#:WAVelength[:CW]"])
-        gone = (self.clock.now_s() - self._sweep_at_s) * speed
-        if gone >= stop - start:
+        now_m, _, ended = Sweep(start, stop, speed).at(self.clock.now_s() - self._sweep_at_s)
+        if ended:
             self._sweep_at_s = -1.0
             r.put("SOURce#:WAVelength[:CW]", stop)
             step = r[f"{SWEEP}:STEP[:WIDTh]"]
             points = min(int((stop - start) / step + 1.5), 100_000)
             self._log = [start + i * step for i in range(points)]
-            return float(stop)
-        return float(start + gone)
+        return now_m
 
     def _check(self) -> int:
         return 368 if self.registers[f"{SWEEP}:STOP"] <= self.registers[f"{SWEEP}:STARt"] else 0

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from photonlink.firmware_sim.kit.clicks import LosesEvents, sees
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.kit.faults import COMMON, fault
 from photonlink.firmware_sim.kit.registration import Registration
@@ -67,8 +68,8 @@ class Packer:
         return np.insert(words, at, (highs | 1 << 31).astype(np.uint32))
 
 
-class Ttm8000(EmulatedDevice):
-    """A board that measures."""
+class Ttm8000(LosesEvents, EmulatedDevice):
+    """A board that measures. It has no flag for events that were lost."""
 
     Settings = Ttm8000Settings
     WIRES = ("udp",)
@@ -78,14 +79,14 @@ class Ttm8000(EmulatedDevice):
 
     def setup(self) -> None:
         self.digital_inputs, self._run = 0, 0
-        self._lose = self._drop = 0
+        self._drop = 0
         self.packets_sent = self.events_lost = 0
         self.place.configure(
             inputs=INPUTS, resolution_ps=1.0, dead_time_ps=DEAD_PS, fifo_tags=1 << 20
         )
         level, pulse = self.config.threshold_mv, self.config.pulse_mv
         for n in range(INPUTS):
-            self.place.set_enabled(n, level * pulse > 0 and abs(level) < abs(pulse))
+            self.place.set_enabled(n, sees(level, pulse))
         self._target = ("127.0.0.1", self.config.target_port or _free_port())
 
     def make_wires(self, run_dir: Path) -> dict[str, Wire]:
@@ -110,22 +111,13 @@ class Ttm8000(EmulatedDevice):
     def state(self) -> dict[str, Any]:
         return {"streaming": True, "packets_sent": self.packets_sent, "run": self._run}
 
-    @fault("lose", "events vanish (this instrument has no flag for it)", "events")
-    def _fault_lose(self, order: Mapping[str, Any]) -> None:
-        self._lose += int(order.get("events", 1000))
-
-    @fault("overrun", "as lose", "events")
-    def _fault_overrun(self, order: Mapping[str, Any]) -> None:
-        self._fault_lose(order)
-
     @fault("lose-packets", "packets are counted and not sent", "packets")
     def _fault_packets(self, order: Mapping[str, Any]) -> None:
         self._drop += int(order.get("packets", 1))
 
     def tick(self) -> None:
         read = self.place.read()
-        gone = min(self._lose, len(read.time_ps))
-        self._lose -= gone
+        gone = self.lost_of(len(read.time_ps))
         self.events_lost += gone + read.lost
         ticks = np.floor(read.time_ps[gone:] / TICK_PS).astype(np.int64)
         seen = ticks >= 0

@@ -17,11 +17,13 @@ from photonlink.firmware_sim.kit.laser import LaserDevice, dbm_of, mw_of, thz_of
 from photonlink.firmware_sim.kit.registers import Refusal, Register, command, effect, reading
 from photonlink.firmware_sim.kit.registration import Registration
 from photonlink.firmware_sim.kit.scpi import ScpiDevice, number
+from photonlink.firmware_sim.kit.sweep import Sweep
 from photonlink.firmware_sim.wires.session import Session
 
 LOW_NM, HIGH_NM = 1480.0, 1640.0
 FINE_NM = 0.0008  # per unit of fine tuning, about 0.1 GHz
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200)
+SWEEP = ("STARt", "STOP", "MODe", "SPEed", "STEP", "DWELl", "DELay", "CYCLes")
 OPPOSITE = {"MIN": "MAX", "MAX": "MIN", "MINIMUM": "MAX", "MAXIMUM": "MIN"}
 """The lowest frequency is that of the longest wavelength."""
 Pair = tuple[Callable[[float], float], Callable[[float], float]]
@@ -104,17 +106,10 @@ class EmulatedTsl570(LaserDevice, ScpiDevice):
             hertz = 1e12 if metres else 1.0
             return (lambda nm: thz_of(nm) * hertz), (lambda f: thz_of(f / hertz))
         declared = self.registers.declared.get(name)
-        if metres and (name in self.LIMITS or (declared and declared.unit in ("nm", "THz"))):
+        if metres and (name.endswith("imum") or (declared and declared.unit in ("nm", "THz"))):
             factor = 1e12 if declared and declared.unit == "THz" else 1e-9
             return (lambda x: x * factor), (lambda x: x / factor)
         return None, None
-
-    LIMITS = (
-        "WAVelength:MINimum",
-        "WAVelength:MAXimum",
-        "WAVelength:SWEep:RANGe:MINimum",
-        "WAVelength:SWEep:RANGe:MAXimum",
-    )
 
     @reading("WAVelength:MINimum", "WAVelength:SWEep:RANGe:MINimum")
     def _shortest(self) -> str:
@@ -178,24 +173,19 @@ class EmulatedTsl570(LaserDevice, ScpiDevice):
 
     def _swept_nm(self) -> float:
         """Where the sweep is now; without one, the wavelength that was set."""
-        r = self.registers
-        if self._sweep_at_s < 0:
-            return float(r["WAVelength"])
-        start, stop, mode = (r[f"WAVelength:SWEep:{k}"] for k in ("STARt", "STOP", "MODe"))
-        leg_s = abs(stop - start) / max(r["WAVelength:SWEep:SPEed"], 0.1) + 1e-6
-        if mode % 2 == 0:
-            leg_s += r["WAVelength:SWEep:DWELl"] * abs(stop - start) / r["WAVelength:SWEep:STEP"]
-        cycle_s = leg_s * (2 if mode >= 2 else 1) + r["WAVelength:SWEep:DELay"]
-        cycles, at_s = divmod(self.clock.now_s() - self._sweep_at_s, cycle_s)
-        self._count = int(cycles)
-        if not self._repeat and cycles >= max(r["WAVelength:SWEep:CYCLes"], 1):
+        if self._sweep_at_s >= 0:
+            start, stop, mode, speed, step, dwell, delay, cycles = (
+                self.registers[f"WAVelength:SWEep:{key}"] for key in SWEEP
+            )
+            stepped = mode % 2 == 0
+            sweep = Sweep(start, stop, speed, step * stepped, dwell, mode >= 2, delay,
+                          0 if self._repeat else max(cycles, 1))  # fmt: skip
+            nm, self._count, ended = sweep.at(self.clock.now_s() - self._sweep_at_s)
+            if not ended:
+                return nm
             self._sweep_at_s = -1.0
-            r.put("WAVelength", stop if mode < 2 else start)
-            return float(r["WAVelength"])
-        share = min(at_s / leg_s, 1.0) if at_s <= leg_s or mode < 2 else max(2 - at_s / leg_s, 0.0)
-        nm = start + (stop - start) * share
-        step = r["WAVelength:SWEep:STEP"]
-        return float(start + round((nm - start) / step) * step if mode % 2 == 0 else nm)
+            self.registers.put("WAVelength", nm)
+        return float(self.registers["WAVelength"])
 
     @command("WAVelength:SWEep[:STATe]")
     def _sweep(self, argument: str, _: Session) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.firmware_sim.devices.sfifteen.words import RESOLUTION_PS, WordPacker, coincidences
+from photonlink.firmware_sim.kit.clicks import LosesEvents, sees
 from photonlink.firmware_sim.kit.faults import fault
 from photonlink.firmware_sim.kit.line import LineDevice
 from photonlink.firmware_sim.kit.registers import Refusal, Register, command, reading
@@ -56,7 +57,7 @@ class Tdc1Settings(DeviceSettings):
     counter_start: int = 0
 
 
-class Tdc1(LineDevice):
+class Tdc1(LosesEvents, LineDevice):
     """Settings, one running measurement, a queue of commands."""
 
     Settings = Tdc1Settings
@@ -75,7 +76,7 @@ class Tdc1(LineDevice):
         self.external_clock, self.pulse_v = self.config.external_clock, self.config.pulse_v
         self._halt = asyncio.Event()
         self._measuring = self._streaming = False
-        self._lose = self._slip = self._counter_start = 0
+        self._slip = self._counter_start = 0
         self.events_sent = self.events_lost = self.refused_silently = 0
         self.place.configure(inputs=INPUTS, resolution_ps=float(RESOLUTION_PS), fifo_tags=FIFO_TAGS)
         self.applied("")
@@ -83,7 +84,7 @@ class Tdc1(LineDevice):
     def applied(self, name: str) -> None:
         """A comparator sees a pulse when its level lies between the base line and the top."""
         level_v = self.registers["level"]
-        seen = level_v * self.pulse_v > 0 and abs(level_v) < abs(self.pulse_v)
+        seen = sees(level_v, self.pulse_v)
         for channel in range(INPUTS):
             self.place.set_enabled(channel, seen)
 
@@ -108,14 +109,6 @@ class Tdc1(LineDevice):
         }
 
     # ---- faults --------------------------------------------------------------------------------
-
-    @fault("lose", "events vanish (this instrument has no flag for it)", "events")
-    def _fault_lose(self, order: Mapping[str, Any]) -> None:
-        self._lose += int(order.get("events", 1000))
-
-    @fault("overrun", "as lose", "events")
-    def _fault_overrun(self, order: Mapping[str, Any]) -> None:
-        self._fault_lose(order)
 
     @fault("slip", "bytes of the stream are missing: what follows is out of step", "bytes")
     def _fault_slip(self, order: Mapping[str, Any]) -> None:
@@ -297,8 +290,7 @@ class Tdc1(LineDevice):
         self, time_ps: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """Injected loss: the next ``lose`` events never existed for the host."""
-        gone = min(self._lose, len(time_ps))
-        self._lose -= gone
+        gone = self.lost_of(len(time_ps))
         self.events_lost += gone
         return time_ps[gone:], channel[gone:]
 

@@ -15,7 +15,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.firmware_sim.kit.package import PackageError
+from photonlink.firmware_sim.kit.clicks import LosesEvents
+from photonlink.firmware_sim.kit.clock import Clock
+from photonlink.firmware_sim.kit.package import New, PackageDevice, PackageError
+from photonlink.firmware_sim.kit.registers import command
 
 RECORD = np.dtype(
     [("kind", "u1"), ("pad", "u1"), ("missed", "<u2"), ("channel", "<i4"), ("time", "<i8")]
@@ -23,6 +26,7 @@ RECORD = np.dtype(
 Events = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]]
 TAG, BEGIN, END, MISSED = 0, 2, 3, 4
 PULSE_PS = 10_000
+TEST_PERIOD_PS = 1_250_000  # 403.2 MHz / 504
 HELD_MAX = 1 << 22  # records that wait for getData; more are an overflow
 
 
@@ -127,3 +131,148 @@ class Measurement:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+class Measurements:
+    """The measurements of one tagger: all see the same events, on the clock of the tagger."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.running: list[Measurement] = []
+        self._clock, self._epoch_ps, self._until_ps = clock, 0, 0
+
+    @property
+    def now_ps(self) -> int:
+        return self._epoch_ps + self._until_ps
+
+    def begin(self, kind: str, channels: list[int], limit: int, path: str) -> Measurement:
+        """A new one; the first of all begins a time of the table."""
+        if not self.running:
+            self._epoch_ps, self._until_ps = round(self._clock.now_s() * 1e12), 0
+        self.running.append(Measurement(kind, tuple(channels), limit, self.now_ps, path))
+        return self.running[-1]
+
+    def again(self, measurement: Measurement, duration_ps: int) -> None:
+        measurement.begin(self.now_ps, duration_ps)
+        if measurement not in self.running:
+            self.running.append(measurement)
+
+    def end(self, measurement: Measurement) -> None:
+        if measurement in self.running:
+            self.running.remove(measurement)
+            measurement.close()
+
+    def clear(self) -> None:
+        for measurement in list(self.running):
+            self.end(measurement)
+
+    def record(
+        self,
+        came: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]],
+        lost: list[tuple[int, int, int]],
+        until_ps: int,
+        settings: Mapping[tuple[str, int], Any],
+    ) -> None:
+        """Events of the table (ps since its start, input from 1), and the test signal's own."""
+        events = [came]
+        first = -(-max(self._until_ps, 0) // TEST_PERIOD_PS) * TEST_PERIOD_PS
+        tested = [n for name, n in settings if name == "TestSignal" and settings[name, n]]
+        for n in (n for n in tested if n > 0):
+            test = np.arange(first, until_ps, TEST_PERIOD_PS, dtype=np.int64)
+            events.append((test, np.full(len(test), n, np.int32)))
+        self._until_ps = max(self._until_ps, until_ps)
+        for measurement in list(self.running):
+            measurement.record(events, lost, self._epoch_ps, self._until_ps, settings)
+
+
+class MeasuringDevice(LosesEvents, PackageDevice):
+    """The package's measurements, on a tagger that says which channels and settings it has."""
+
+    values: dict[tuple[str, int], Any]
+    """(setting, channel) → value."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.measurements, self.overflows = Measurements(self.clock), 0
+
+    def channels(self) -> list[int]:
+        raise NotImplementedError
+
+    def channel(self, channel: int) -> int:
+        """Itself; PackageError when there is none of that number."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        return {"streaming": bool(self.measurements.running), "overflows": self.overflows}
+
+    @command("TimeTagger.getOverflows")
+    def _get_overflows(self, _: Any) -> int:
+        return self.overflows
+
+    @command("TimeTagger.clearOverflows")
+    def _clear_overflows(self, _: Any) -> None:
+        self.overflows = 0
+
+    @command("TimeTagger.getOverflowsAndClear")
+    def _overflows_and_clear(self, _: Any) -> int:
+        found, self.overflows = self.overflows, 0
+        return found
+
+    def _begin(self, kind: str, channels: list[int], limit: int, path: str = "") -> New:
+        channels = [self.channel(c) for c in channels or self.channels()]
+        if not self.measurements.running:
+            self.place.start()
+        return New(kind, self.measurements.begin(kind, channels, limit, path))
+
+    def end(self, measurement: Measurement) -> None:
+        self.measurements.end(measurement)
+        if not self.measurements.running:
+            self.place.stop()
+
+    @command("TimeTagStream")
+    def _stream(self, _: Any, n_max_events: int, channels: list[int]) -> New:
+        return self._begin("TimeTagStream", channels, n_max_events)
+
+    @command("Countrate")
+    def _countrate(self, _: Any, channels: list[int]) -> New:
+        return self._begin("Countrate", channels, 0)
+
+    @command("Dump")
+    def _dump(self, _: Any, filename: str, max_tags: int, channels: list[int]) -> New:
+        return self._begin("Dump", channels, max_tags, filename)
+
+    @command("TimeTagStream.getData")
+    def _get_data(self, stream: Measurement) -> New:
+        taken = stream.take()
+        values = {"size": len(taken), "tStart": stream.start_ps, "tGetData": stream.until_ps,
+                  "hasOverflows": bool((taken["kind"] > 1).any())}  # fmt: skip
+        return New("TimeTagStreamBuffer", taken, values)
+
+    @command("Countrate.startFor", "TimeTagStream.startFor", "Dump.startFor")
+    def _start_for(self, measurement: Measurement, duration_ps: int, clear: bool = True) -> None:
+        self.measurements.again(measurement, int(duration_ps))
+
+    @command("Countrate.waitUntilFinished")
+    async def _wait(self, counter: Measurement, timeout: int = -1) -> bool:  # noqa: ASYNC109 - its name
+        waited = 0.0
+        while counter.running and (timeout < 0 or waited < timeout / 1000):
+            await self.clock.sleep(0.005)
+            waited += 0.005
+        return not counter.running
+
+    @command("TimeTagStream.stop", "Countrate.stop", "Dump.stop")
+    def _stop(self, measurement: Measurement) -> None:
+        self.end(measurement)
+
+    def tick(self) -> None:
+        if not self.measurements.running:
+            return
+        read = self.place.read()
+        gone = self.lost_of(len(read.time_ps))
+        lost: list[tuple[int, int, int]] = []
+        if gone:
+            lost.append((int(read.time_ps[0]), int(read.time_ps[gone - 1]) + 1, gone))
+        if read.lost:
+            lost.append((read.lost_from_ps, read.lost_to_ps, read.lost))
+        self.overflows += len(lost)
+        came = (read.time_ps[gone:], read.channel[gone:].astype(np.int32) + 1)
+        self.measurements.record(came, lost, read.until_ps, self.values)

@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 import weakref
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,12 @@ def _class(cable: _Cable, name: str, methods: list[str], classes: dict[str, Any]
 
 
 def fill(module: dict[str, Any], surface: dict[str, Any], path: Path) -> None:
-    """Put the package's functions, classes and constants into ``module``."""
+    """Put the package's functions, classes, enumerations and constants into ``module``."""
     cable = _Cable(path)
     classes: dict[str, Any] = {}
     for name, methods in surface["classes"].items():
         classes[name] = _class(cable, name, methods, classes)
-    module.update(surface["constants"])
+    module.update(surface.get("constants", {}))
+    module.update({n: IntEnum(n, members) for n, members in surface.get("enums", {}).items()})
     module.update(classes)
     module.update({name: _function(cable, name, classes) for name in surface["functions"]})

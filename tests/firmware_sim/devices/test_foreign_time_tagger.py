@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+import enum
+import inspect
 from typing import Any
 
 import pytest
 
 from photonlink.firmware_sim.devices.swabian.time_tagger import TimeTagger
+from photonlink.firmware_sim.kit.registers import marked
 
+MODULE = "Swabian.TimeTagger"
 real: Any = pytest.importorskip(
     "Swabian.TimeTagger", reason="swabian-timetagger is not installed (extra peers)"
 )
 
 
-def test_every_name_of_the_stand_in_is_the_package_s() -> None:
-    missing = [name for name in TimeTagger.FUNCTIONS if not callable(getattr(real, name, None))]
-    for name, methods in TimeTagger.CLASSES:
-        kind = getattr(real, name, None)
-        missing += [f"{name}.{method}" for method in methods if not hasattr(kind, method)]
-    assert missing == []
-    assert dict(TimeTagger.CONSTANTS) == {n: getattr(real, n) for n, _ in TimeTagger.CONSTANTS}
+OF_SWIG = {"SwigPyIterator", "CustomLogger", "SHARED_PTR_DISOWN"}
+"""What the generator of the package's binding adds."""
+
+
+def public(of: Any) -> dict[str, Any]:
+    return {n: getattr(of, n) for n in dir(of) if not n.startswith("_") and n not in OF_SWIG}
+
+
+def test_the_stand_in_has_every_name_of_the_package_and_no_other() -> None:
+    surface, names = TimeTagger.SURFACE, public(real)
+    classes = {n: c for n, c in names.items() if inspect.isclass(c) and c.__module__ == MODULE}
+    enums = {n: c for n, c in classes.items() if issubclass(c, enum.Enum)}
+    assert surface["enums"] == {n: dict(c.__members__) for n, c in enums.items()}
+    assert {n: set(methods) for n, methods in surface["classes"].items()} == {
+        n: {m for m, what in public(c).items() if callable(what)}
+        for n, c in classes.items()
+        if n not in enums
+    }
+    functions = {n for n, f in names.items() if callable(f) and not inspect.isclass(f)}
+    assert set(surface["functions"]) == functions
+    assert surface["constants"] == {n: x for n, x in names.items() if type(x) is int}
+
+
+def test_every_name_that_is_built_is_one_of_them() -> None:
+    methods = {f"{n}.{m}" for n, found in TimeTagger.SURFACE["classes"].items() for m in found}
+    known = methods | set(TimeTagger.SURFACE["functions"]) | set(TimeTagger.SURFACE["classes"])
+    assert {*marked(TimeTagger, "command"), *TimeTagger.ANSWERS} <= known
     buffer = real.TimeTagStreamBuffer
     assert all(hasattr(buffer, name) for name in ("size", "tStart", "tGetData", "hasOverflows"))
 

@@ -26,6 +26,7 @@ from photonlink.firmware_sim.kit.message import JsonRpcDevice, MessageDevice
 from photonlink.firmware_sim.kit.registers import Refusal, Register, command, reading
 from photonlink.firmware_sim.kit.registration import Catalogue, Registration, catalogue, models
 from photonlink.firmware_sim.kit.scpi import ScpiDevice, block, number, pattern
+from photonlink.firmware_sim.kit.sweep import Sweep
 from photonlink.firmware_sim.optical_table import OpticalTable, ParameterError
 from photonlink.firmware_sim.wires.session import Session
 
@@ -411,3 +412,14 @@ async def test_a_fault_of_the_emulator_itself_is_counted_and_not_fatal(
     assert await talk(device, tmp_path, "crash", "temp?") == ["20"]
     assert device.status()["internal_errors"] == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_where_a_sweep_is() -> None:
+    once = Sweep(1500.0, 1510.0, speed=5.0)
+    assert once.at(1.0)[:2] == (pytest.approx(1505.0, abs=0.01), 0)
+    assert once.at(2.1) == (1510.0, 1, True)
+    stepped = Sweep(1500.0, 1510.0, speed=5.0, step=4.0, dwell_s=1.0)
+    assert [stepped.at(t)[0] for t in (0.0, 1.0, 2.0, 4.4)] == [1500.0, 1504.0, 1504.0, 1508.0]
+    both = Sweep(10.0, 0.0, speed=10.0, both_ways=True, delay_s=1.0, cycles=0)
+    assert [round(both.at(t)[0], 2) for t in (0.5, 1.5, 2.5, 3.5)] == [5.0, 5.0, 10.0, 5.0]
+    assert both.at(30.1)[1:] == (10, False), "without an end"

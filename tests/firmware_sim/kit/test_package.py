@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,9 +17,12 @@ from photonlink.firmware_sim.kit.registration import Registration
 
 class Tagger(PackageDevice):
     MODULE = "TagPackage"
-    FUNCTIONS = ("create", "scan")
-    CLASSES = (("Box", ("level", "read", "never")), ("Counter", ("getData",)))
-    CONSTANTS = (("UNUSED", -5),)
+    SURFACE: ClassVar[dict[str, Any]] = {
+        "functions": ["create", "scan"],
+        "classes": {"Box": ["level", "read", "never"], "Counter": ["getData"]},
+        "constants": {"UNUSED": -5},
+        "enums": {"Edge": {"Rising": 1, "Falling": 2}},
+    }
 
     @command("create")
     def _create(self, serial: str = "") -> New:
@@ -54,6 +57,7 @@ def _use(path: str) -> None:
     spec.loader.exec_module(module)
     assert module.SIM_IS_EMULATOR is True
     assert module.UNUSED == -5
+    assert module.Edge.Falling == 2
     box = module.create(serial="000001")
     assert isinstance(box, module.Box)
     assert box.level(3, volts=0.25) == (3, 0.25)
