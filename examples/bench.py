@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from photonlink.pipeline.bench.notebook import bench
+import photonlink
 
-with bench(sys.argv[1], sim="--sim" in sys.argv) as table:
+with photonlink.bench(sys.argv[1], sim="--sim" in sys.argv) as table:
     print("instruments:", ", ".join(table.names), "(EMULATED)" if table.emulated else "")
     print("pump at", table.get("pump", "temperature_act_c"), "°C")
     with table.light("examples/bench.py", 30):

@@ -9,12 +9,12 @@ import sys
 
 import numpy as np
 
-from photonlink.pipeline.bench.notebook import bench
+import photonlink
 
 SECONDS, BIN_PS = 2.0, 2000
 station, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
-with bench(station, sim="--sim" in sys.argv) as table, table.light("examples/g2.py", 60):
+with photonlink.bench(station, sim="--sim" in sys.argv) as table, table.light("examples/g2.py", 60):
     rates = table.rates(1.0)
     delay_ps, pairs = table.correlate(start, stop, SECONDS, bin_ps=BIN_PS)
 

@@ -15,6 +15,9 @@ from photonlink.pipeline.bench.target import Target
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.node.station import NodeStation
 
+MARGIN_S = 2.0
+"""Of the lease beyond the time asked for: the light ends by itself, not by its lease."""
+
 
 async def light_for(
     target: Target, reason: str, seconds: float, tell: Callable[[str], None]
@@ -35,7 +38,7 @@ async def light_for(
             lasers = bench.having(Emits)
             if not lasers:
                 raise StationError("nothing on this bench emits light", where=target.station.name)
-            async with lit(bench, reason, seconds):
+            async with lit(bench, reason, seconds + MARGIN_S):
                 tell(f"light is ON: {', '.join(lasers)}, for {seconds:g} s: {reason}")
                 await asyncio.sleep(seconds)
     return state.signal

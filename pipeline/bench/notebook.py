@@ -2,12 +2,12 @@
 
 ::
 
-    from photonlink.pipeline.bench.notebook import bench
+    import photonlink
 
-    with bench("station.toml") as b:
-        b.get("pump", "temperature_act_c")
-        with b.light("looking at pairs", 60):
-            delay_ps, pairs = b.correlate(1, 2, seconds=5)
+    with photonlink.bench("station.toml") as table:
+        table.get("pump", "temperature_act_c")
+        with table.light("looking at pairs", 60):
+            delay_ps, pairs = table.correlate(1, 2, seconds=5)
 
 The bench lives in a thread of its own with its light guard. Light goes off at the end of the block,
 when the time is over, when the notebook's process ends, however it ends, or on ``photonlink safe``.
@@ -45,6 +45,7 @@ from photonlink.pipeline.bench.tagging import (
 )
 from photonlink.pipeline.bench.target import parse_target, with_sim
 from photonlink.pipeline.keys.locking import lock_node
+from photonlink.pipeline.node.emitting import Light
 from photonlink.pipeline.node.station import NodeStation
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class NotebookBench:
     def __init__(self, station: str, *, sim: bool = False) -> None:
         self._station, self._sim = station, sim
         self._opened: Future[tuple[Bench, Guard]] = Future()
+        self._light: Light | None = None
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._live, name="bench", daemon=True)
@@ -139,7 +141,7 @@ class NotebookBench:
             await _each(opened, seconds, rates.add)
             return rates.take()
 
-        return self._run(count())
+        return self._measure(count())
 
     def tags(self, seconds: float = 1.0) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """(time_ps, input) of every event. LimitError beyond 50 million of them."""
@@ -158,7 +160,7 @@ class NotebookBench:
             await _each(self._tagger(), seconds, keep)
             return np.concatenate(times), np.concatenate(inputs)
 
-        return self._run(collect())
+        return self._measure(collect())
 
     def correlate(
         self, a: int, b: int, seconds: float = 1.0, *,
@@ -172,20 +174,29 @@ class NotebookBench:
             check_inputs(opened, (a, b))
             await _each(opened, seconds, found.add)
 
-        self._run(correlate())
+        self._measure(correlate())
         centres = np.arange(len(found.hist), dtype=np.float64) + 0.5
         return found.low_ps + np.float64(bin_ps) * centres, found.hist
 
     @contextlib.contextmanager
     def light(self, reason: str, seconds: float) -> Iterator[None]:
-        """Bias and lasers on for the block, at most ``seconds``, under a lease with a reason."""
+        """Bias and lasers on for the block, at most ``seconds``, under a lease with a reason.
+
+        LightWentOff when it goes off before the block is done: by the measurement that it spoils,
+        or at the end of the block.
+        """
         stack = AsyncExitStack()
-        self._run(stack.enter_async_context(lit(self._bench, reason, seconds)))
+        self._light = self._run(stack.enter_async_context(lit(self._bench, reason, seconds)))
         try:
             yield
-        finally:
-            with contextlib.suppress(RuntimeError):  # closed meanwhile: it is dark
+        except BaseException:
+            with contextlib.suppress(PhotonlinkError):  # the block's own error goes first
                 self._run(stack.aclose())
+            raise
+        else:
+            self._run(stack.aclose())
+        finally:
+            self._light = None
 
     # ---- inside ----
     def _driver(self, name: str) -> Driver:
@@ -198,6 +209,13 @@ class NotebookBench:
     def _tagger(self) -> OpenTagger:
         name = self._bench.tagger_name
         return OpenTagger(self._bench, name, self._bench.having(StreamsTags)[name], self._state)
+
+    def _measure(self, work: Coroutine[Any, Any, T]) -> T:
+        """As ``_run``; LightWentOff when the light of its block went off before or meanwhile."""
+        found = self._run(work)
+        if self._light is not None:
+            self._light.require()
+        return found
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if not self._thread.is_alive():

@@ -21,7 +21,7 @@ from photonlink.hal.safety import guard
 from photonlink.hal.tags import AcquisitionStart
 from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
 from photonlink.pipeline.keys.locking import lock_node
-from photonlink.pipeline.node.emission import emitting
+from photonlink.pipeline.node.emitting import emitting
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration

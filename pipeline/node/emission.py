@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from photonlink.hal.driver import Driver
@@ -23,8 +22,6 @@ from photonlink.hal.light_guard import BEAT_S, LightGuardError, guard_of_light
 from photonlink.hal.opening import Bench
 from photonlink.hal.params import Value
 from photonlink.hal.safety import Lease, LeaseExpired, arm
-
-_log = logging.getLogger(__name__)
 
 Said = Callable[[str, str, bool], None]
 """Called with an alarm's code, its text, and whether it holds."""
@@ -52,6 +49,7 @@ class Emission:
         self._leases: dict[str, tuple[Lease, contextlib.AsyncExitStack]] = {}
         self._turn = asyncio.Lock()
         self._dark_wanted = asyncio.Event()
+        self._biased: set[str] | None = None  # detectors that got their bias; None: none wanted
         self._safe = False
         self._interlocks = Interlocks(bench.interlock, self._read, self._trip, self._tell_interlock)
 
@@ -59,6 +57,27 @@ class Emission:
         """Before any light: a guard that watches. LightGuardError when it cannot."""
         if not self._guard.alive:
             await self._guard.start(self._bench.instruments.items())
+
+    async def bias(self) -> None:
+        """Bias of every detector on. One that joins the bench later gets it when it comes; one
+        that was lost comes back without and waits for this or ``switch``."""
+        await self.start_guard()
+        self._biased = set()
+        await self._bias_new()
+
+    async def _bias_new(self) -> None:
+        """Those that nobody has biased yet; what one refuses is raised once, after the others."""
+        if self._biased is None:
+            return
+        found = self._bench.having(Biased)
+        new = [name for name in found if name not in self._biased]
+        self._biased.update(new)
+        done = await asyncio.gather(
+            *(found[name].set_bias(True) for name in new), return_exceptions=True
+        )
+        for error in done:
+            if isinstance(error, BaseException):
+                raise error
 
     async def on(self, names: Iterable[str] | None = None) -> None:
         """These lasers (all) emit, each under a fresh lease; what a laser refuses is raised.
@@ -101,6 +120,7 @@ class Emission:
                 if watching.done():  # it ends only with this task: without it there is no light
                     raise InterlockTripped("the watch of the interlocks has ended")
                 await self._beat()
+                await self._bias_late()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_S):
                         await self._dark_wanted.wait()
@@ -113,6 +133,13 @@ class Emission:
             for name in list(self._leases):
                 with contextlib.suppress(PhotonlinkError):
                     await self._release(name)
+
+    async def _bias_late(self) -> None:
+        try:
+            await self._bias_new()
+        except Exception as error:  # noqa: BLE001 - a late detector never ends the light
+            told = str(ours(error, "bias", "set"))
+            self._report((SafetyStep("late detector: bias on", False, told),))
 
     async def _watch_interlocks(self) -> None:
         """Look at the rules until cancelled. When that fails, the bench is made dark and stays so
@@ -148,6 +175,7 @@ class Emission:
         """A rule of the station has tripped: these instruments (none named: all) are made safe."""
         lasers = self._bench.having(Emits)
         if not names:
+            self._biased = None
             self._report(await self._bench.safe_state())  # first: releasing a lease may fail
         for name in names or lasers:
             try:
@@ -164,8 +192,16 @@ class Emission:
         self._alarm("interlock_tripped", text if tripped else "", tripped)
 
     async def switch(self, *, on: bool) -> list[dict[str, Any]]:
-        """As somebody asked: on or off, each laser read back; a refusal is its read-back."""
+        """As somebody asked: on or off, each laser read back; a refusal is its read-back.
+
+        On means bias too: of detectors that were lost and are back.
+        """
         steps = []
+        if on:
+            try:
+                await self.bias()
+            except PhotonlinkError as error:
+                steps.append({"instrument": "detectors: bias", "ok": False, "readback": str(error)})
         for name, laser in self._bench.having(Emits).items():
             action = {"instrument": f"{name}: emission"}
             try:
@@ -174,6 +210,11 @@ class Emission:
             except PhotonlinkError as error:
                 steps.append(action | {"ok": False, "readback": str(error)})
         return steps
+
+    @property
+    def dark(self) -> str:
+        """Why a laser that was asked to emit does not any more; "" while all do."""
+        return next((lease.expired for lease, _ in self._leases.values() if lease.expired), "")
 
     def closed(self, steps: tuple[SafetyStep, ...]) -> None:
         """The read-back of the bench that was closed last of all."""
@@ -226,30 +267,3 @@ class Emission:
         elif "failed" in event:
             text = f"{event['failed']} could not be switched off: {event['reason']}"
             self._alarm("light_guard_failed", text, True)
-
-
-@contextlib.asynccontextmanager
-async def emitting(
-    bench: Bench, reason: str = "measurement", max_s: float = math.inf
-) -> AsyncIterator[None]:
-    """All lasers of an open bench emit for the body, leased and watched; then they are dark.
-
-    Their detectors are biased first: the guard watches both.
-    """
-
-    def alarm(code: str, text: str, active: bool) -> None:
-        if active:
-            _log.warning("%s: %s", code, text)
-
-    async with Emission(bench, lambda _: None, alarm, reason=reason, max_s=max_s) as emission:
-        task = asyncio.create_task(emission.run(), name="emission")
-        try:
-            await emission.start_guard()
-            await asyncio.gather(*(d.set_bias(True) for d in bench.having(Biased).values()))
-            await emission.on()
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            steps = [s for laser in bench.having(Emits).values() for s in await laser.safe_state()]
-            emission.closed(tuple(steps))

@@ -23,7 +23,7 @@ from typing import Any
 from photonlink.hal import machine
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import BenchError, PhotonlinkError
-from photonlink.hal.facets import Biased, SafetyStep
+from photonlink.hal.facets import SafetyStep
 from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import registry
 from photonlink.hal.safety import guard
@@ -200,7 +200,7 @@ class Node:
             supervisor.run(),
             self._publish_instruments(bench, supervisor),
             emission.run(),
-            self._light_up(bench, emission),
+            self._light_up(emission),
             until_it_ends(calibration, self._record),
             self._end_after(self._options.duration_s),
             self._obey(emission),
@@ -367,10 +367,9 @@ class Node:
             await asyncio.sleep(TICK_S)
             await self._feed("tick", self._open_session.tick)
 
-    async def _light_up(self, bench: Bench, emission: Emission) -> None:
+    async def _light_up(self, emission: Emission) -> None:
         """Bias on, then emission: only now, when the session is there to use the light."""
-        await emission.start_guard()
-        await asyncio.gather(*(d.set_bias(True) for d in bench.having(Biased).values()))
+        await emission.bias()
         await emission.on()
 
     def _light_alarm(self, code: str, text: str, active: bool = True) -> None:

@@ -15,6 +15,7 @@ from photonlink.hal.interlock import InterlockTripped
 from photonlink.pipeline.bench.new_station import emulated_station
 from photonlink.pipeline.bench.notebook import NotebookBench, bench
 from photonlink.pipeline.bench.target import with_sim
+from photonlink.pipeline.node.emitting import LightWentOff
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -78,6 +79,25 @@ def test_examples_run(station: Path, words: tuple[str, ...], said: str) -> None:
     assert said in done.stdout
 
 
+def wait_for_dark(table: NotebookBench) -> None:
+    end = time.monotonic() + 30
+    while table.get("pump", "emission"):
+        assert time.monotonic() < end, "the light stays on"
+        time.sleep(0.1)
+
+
+def test_a_measurement_in_the_dark_is_no_measurement(table: NotebookBench) -> None:
+    def measure() -> None:
+        with table.light("a test", 0.5):
+            wait_for_dark(table)
+            time.sleep(1.0)
+            table.rates(0.2)
+            raise AssertionError("rates of a dark bench were given")
+
+    with pytest.raises(LightWentOff, match="is over"):
+        measure()
+
+
 def test_an_interlock_ends_the_light_and_keeps_it_off(station: Path, tmp_path: Path) -> None:
     rule = '[[interlock]]\nwhen = "pump.current_act_ma > 50"\n'
     guarded = tmp_path / "guarded.toml"
@@ -87,11 +107,11 @@ def test_an_interlock_ends_the_light_and_keeps_it_off(station: Path, tmp_path: P
         bench(guarded)
     guarded.write_text(text + rule)
     with bench(guarded) as table:
-        with table.light("a test", 60):
-            end = time.monotonic() + 30
-            while table.get("pump", "emission"):
-                assert time.monotonic() < end, "the rule did not trip"
-                time.sleep(0.1)
+        with (
+            pytest.raises(LightWentOff, match="interlock_tripped"),
+            table.light("a test", 60),
+        ):
+            wait_for_dark(table)
         with pytest.raises(InterlockTripped, match="keeps the light off"), table.light("again", 9):
             pass
         assert table.get("pump", "emission") is False
