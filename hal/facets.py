@@ -252,10 +252,31 @@ class Switches(Facet):
     async def position(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Retarder:
+    """One axis as polarization sees it, at ``angle`` degrees of :class:`Rotates`.
+
+    retardance_deg: of a plate or paddle that turns; its fast axis lies at angle + axis_deg. None: a
+    squeezer, whose fast axis lies at axis_deg and whose retardance is the angle.
+    low_deg, high_deg: its travel.
+    """
+
+    retardance_deg: float | None
+    axis_deg: float
+    low_deg: float
+    high_deg: float
+
+
 class Rotates(Facet):
     """Turns waveplates or paddles. Angles in degrees, as the mounts are marked."""
 
     safety_rank = PATH
+
+    @property
+    def retarders(self) -> tuple[Retarder, ...]:
+        """What each axis does to polarization, in the order in which light meets them; nominal.
+        Empty: the instrument does not know what is mounted on it."""
+        return ()
 
     @property
     def axes(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from photonlink.hal.codecs.lines import LineCodec, Probe
 from photonlink.hal.driver import Driver
 from photonlink.hal.errors import IdentityError, InstrumentError
-from photonlink.hal.facets import Identity, Rotates
+from photonlink.hal.facets import Identity, Retarder, Rotates
 from photonlink.hal.params import Param, Value
 from photonlink.hal.registry import Registration
 from photonlink.hal.settings import DriverSettings
@@ -64,6 +64,12 @@ class Epc(Driver, Rotates):
     @property
     def axes(self) -> tuple[int, ...]:
         return _CHANNELS
+
+    @property
+    def retarders(self) -> tuple[Retarder, ...]:
+        """Squeezers at 45° and 0° in turn."""
+        reach = 5.0 * self.settings.deg_per_v
+        return tuple(Retarder(None, 45.0 if n % 2 else 0.0, -reach, reach) for n in _CHANNELS)
 
     async def identify(self) -> Identity:
         """It has no identity of its own; its voltages line tells it from others."""

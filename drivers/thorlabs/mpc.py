@@ -8,10 +8,12 @@ only when it is enabled; axes stay enabled between moves, because disabling them
 from __future__ import annotations
 
 import struct
+from typing import ClassVar
 
 from photonlink.drivers.thorlabs.apt import ENABLED, SET_CHANENABLE, AptDriver, axis_params
 from photonlink.hal.codecs.frames import Apt
 from photonlink.hal.errors import InstrumentError
+from photonlink.hal.facets import Retarder
 from photonlink.hal.params import Param, Value
 
 POL_SET, POL_REQ, POL_GET = 0x0530, 0x0531, 0x0532
@@ -34,6 +36,14 @@ class MpcDriver(AptDriver):
 
     COUNTS_PER_DEG = 1370 / 170.0
     STATUS = (0x0490, 0x0491, "<HiHhI")
+
+    LOOPS_DEG: ClassVar[tuple[float, ...]] = (90.0, 180.0, 90.0)
+    """Retardance of the paddles' fibre loops as delivered (λ/4, λ/2, λ/4)."""
+
+    @property
+    def retarders(self) -> tuple[Retarder, ...]:
+        loops = self.LOOPS_DEG[: len(self.CHANNELS)]
+        return tuple(Retarder(loop, 0.0, 0.0, 170.0) for loop in loops)
 
     async def speed_deg_per_s(self) -> float:
         return max((await self._pol())[1], 10) / 100.0 * FULL_SPEED_DEG_S

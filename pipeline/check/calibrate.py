@@ -114,14 +114,14 @@ async def _with_peer(
         calibration.require(station.node.role, mine.instruments, inputs, machine.wall_s())
         write(station.calibration_path, data)
     except PhotonlinkError as error:
-        await _tell(peer, error)
+        await tell_failure(peer, error)
         raise
     if station.node.role == "bob":
         await peer.send({"check": "written"})
     return calibration
 
 
-async def _tell(peer: CheckPeer, error: PhotonlinkError) -> None:
+async def tell_failure(peer: CheckPeer, error: PhotonlinkError) -> None:
     """The other end ends with our reason instead of a lost connection."""
     try:
         await peer.send({"check": "failed", "why": str(error)})

@@ -88,21 +88,22 @@ async def measure_own(
     if peer is not None:
         await peer.in_step("dark")
     if peer is not None or bench.having(Emits):
-        dark_hz = (await _record(station, bench, DARK_S)).rates_hz()
+        dark_hz = (await record(station, bench, DARK_S)).rates_hz()
     if peer is not None:
         await peer.in_step("light")
     async with emitting(bench):
         await asyncio.sleep(SETTLE_S)
         if peer is not None:
             await peer.in_step("record")
-        lit = await _record(station, bench, seconds)
+        lit = await record(station, bench, seconds)
     return SideClicks(
         lit.role, lit.resolution_ps, lit.host_start_s, lit.time_ps, lit.detector, lit.seconds,
         dark_hz, lit.lost_s, lit.emulated,
     )  # fmt: skip
 
 
-async def _record(station: NodeStation, bench: Bench, seconds: float) -> SideClicks:
+async def record(station: NodeStation, bench: Bench, seconds: float) -> SideClicks:
+    """This end's labelled clicks from a fresh acquisition of ``seconds``."""
     tagger = bench.tagger
     letters = detector_map(station, bench).channels
     number = np.full(256, 255, np.uint8)

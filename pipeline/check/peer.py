@@ -44,11 +44,11 @@ class CheckPeer:
         self._sent = self._received = 0
         self._buffer = bytearray()
 
-    async def greet(self) -> None:
+    async def greet(self, purpose: str = "calibrate") -> None:
         """Both ends draw a nonce; from here on every message is authenticated."""
         own = machine.random_bytes(NONCE_BYTES)
-        await self.send({"check": "calibrate", "role": self._role}, own)
-        meta, peer = await self.receive("calibrate")
+        await self.send({"check": purpose, "role": self._role}, own)
+        meta, peer = await self.receive(purpose)
         if len(peer) != NONCE_BYTES or meta.get("role") not in {"alice", "bob"} - {self._role}:
             raise LinkError("two ends of one role, or no photonlink check", where="peer")
         self._nonces = own + peer if self._role == "alice" else peer + own
@@ -88,7 +88,7 @@ class CheckPeer:
             raise LinkError(
                 f"the peer is at {at!r}, not {step!r}",
                 where="peer",
-                hint="Run the same check at both ends: both with --calibrate, or both without.",
+                hint="Run the same at both ends: check, check --calibrate, or align.",
             )
         return meta, payload
 

@@ -162,15 +162,16 @@ def _judge_pair(alice: SideClicks, bob: SideClicks, report: CheckReport) -> None
     for a in LETTERS:
         for b in LETTERS:
             report.pairs.append(
-                _histogram(a, alice.times(a), b, bob.select(bob_ps, b), bin_ps, sift.window_ps)
+                pair_histogram(a, alice.times(a), b, bob.select(bob_ps, b), bin_ps, sift.window_ps)
             )
     _judge_delays(report)
     _judge_visibility(report)
 
 
-def _histogram(
+def pair_histogram(
     a: str, a_ps: Int64s, b: str, b_ps: Int64s, bin_ps: int, window_ps: int
 ) -> PairHistogram:
+    """Of one pair of detectors, in one clock; coincidences above the background of accidentals."""
     bins = 2 * HISTOGRAM_PS // bin_ps
     counts = np.zeros(bins, np.uint64)
     correlate_into(counts, a_ps, b_ps, -HISTOGRAM_PS, bin_ps)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.cli import align as cli_align
 from photonlink.pipeline.cli import attack as cli_attack
 from photonlink.pipeline.cli import bench as cli_bench
 from photonlink.pipeline.cli import bench_light as cli_bench_light
@@ -253,6 +254,7 @@ def node(
 
 app.command()(cli_attack.attack)
 app.command()(cli_check.check)
+app.command()(cli_align.align)
 
 
 def main() -> None:

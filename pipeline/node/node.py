@@ -37,9 +37,8 @@ from photonlink.hal.supervisor import (
     WrongDevice,
 )
 from photonlink.hal.tags import TagDecoder, WireChunk
-from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.node_store import NodeStore
-from photonlink.pipeline.node.calibrated import calibrated, summary, until_it_ends
+from photonlink.pipeline.node.calibrated import calibrated, summary
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.recorded_session import NodeSession
@@ -47,10 +46,11 @@ from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
+from photonlink.pipeline.node.upkeep import Upkeep
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.recordings.write import SessionRecorder
 from photonlink.pipeline.status.alarms import FATAL, KeyWatch, alarm, instrument_code
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Readiness
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.run_summary import account
 
@@ -104,6 +104,7 @@ class Node:
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
         self._key_watch = KeyWatch()
+        self._upkeep: Upkeep | None = None
         self._hung_up: set[str] = set()  # reasons told since the link was last up
         self._commands: asyncio.Queue[str] = options.commands or asyncio.Queue(maxsize=4)
 
@@ -159,7 +160,11 @@ class Node:
             self._session = NodeSession.build(
                 self._station, bench, calibration, store, psk, self._recorder
             )
-            await self._run_session(bench, emission, calibration)
+            self._upkeep = Upkeep(
+                self._station, bench, calibration, psk, self._record,
+                lambda text: self._report.event("notice", text=text),
+            )  # fmt: skip
+            await self._run_session(bench, emission, self._upkeep)
         if state.signal:
             self._report.event("stopped", reason=state.signal)
         return state.signal
@@ -188,9 +193,7 @@ class Node:
             {"instrument": s.action, "ok": s.ok, "readback": s.readback} for s in steps
         )
 
-    async def _run_session(
-        self, bench: Bench, emission: Emission, calibration: Calibration
-    ) -> None:
+    async def _run_session(self, bench: Bench, emission: Emission, upkeep: Upkeep) -> None:
         supervisor = Supervisor(bench, self._instrument_event)
         loops = (
             self._peer_loop(),
@@ -201,7 +204,7 @@ class Node:
             self._publish_instruments(bench, supervisor),
             emission.run(),
             self._light_up(emission),
-            until_it_ends(calibration, self._record),
+            upkeep.run(supervisor.readings),
             self._end_after(self._options.duration_s),
             self._obey(emission),
         )
@@ -266,7 +269,7 @@ class Node:
         elif isinstance(effect, Finished):
             self._finished.set()
 
-    def _record(self, record: LinkState | BlockReport | Alarm) -> None:
+    def _record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
         if isinstance(record, Alarm) and record.active:
             self._alarms[record.code] = record
         elif isinstance(record, Alarm):
@@ -275,6 +278,8 @@ class Node:
             self._hung_up.clear()
         self._report.record(record)
         if isinstance(record, BlockReport):
+            if self._upkeep is not None:
+                self._upkeep.block(record)
             for change in self._key_watch.block(record):
                 self._record(change)
         if isinstance(record, Alarm) and record.active and record.code in FATAL:

@@ -9,11 +9,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from photonlink.hal import machine
-from photonlink.pipeline.status.model import Alarm, BlockReport, InstrumentState, LinkState
+from photonlink.pipeline.status.model import (
+    Alarm,
+    BlockReport,
+    InstrumentState,
+    LinkState,
+    Readiness,
+)
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.payload import flatten
 
-_EVENT_OF = {LinkState: "state", BlockReport: "block", Alarm: "alarm"}
+_EVENT_OF = {
+    LinkState: "state",
+    BlockReport: "block",
+    Alarm: "alarm",
+    Readiness: "readiness",
+}
 
 
 class Reporter:
@@ -37,7 +48,7 @@ class Reporter:
         self._show = show
         self.mqtt: MqttPublisher | None = None
 
-    def record(self, record: LinkState | BlockReport | Alarm) -> None:
+    def record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
         """A status record of the session: to MQTT and to whoever watches here."""
         if self.mqtt is not None:
             self.mqtt.offer(record)
@@ -57,7 +68,7 @@ class Reporter:
             self._line(json.dumps(event, allow_nan=False))
         elif self._show is not None:
             self._show(event)
-        elif kind != "state":
+        elif kind not in ("state", "readiness"):
             stamp = dt.datetime.fromtimestamp(now).astimezone().isoformat(timespec="milliseconds")
             self._line("\n".join(f"{stamp} {line}" for line in _plain(kind, fields)))
 

@@ -15,8 +15,11 @@ from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
 from photonlink.hal.toml_file import TableModel
 from photonlink.pipeline.calibration.files import FILE_NAME
 from photonlink.pipeline.node.transport import PeerAddress
+from photonlink.pipeline.readiness.tasks import ALIGNMENT, CALIBRATION, CalibrationTask
+from photonlink.pipeline.readiness.tasks import problems as task_problems
 from photonlink.pipeline.stages.agreed import AgreedParameters, ParametersError
 
+ALIGNMENT_FILE = "alignment.json"
 TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
@@ -119,6 +122,22 @@ class PeerSection(Section):
         return self
 
 
+class AlignmentSection(Section):
+    """What turns the polarization at this end; at one end of a link only.
+
+    controllers: instruments, in the order in which light meets them. plates: retardance in degrees
+    of what is mounted on an instrument that turns whatever one puts on it. tolerance: how far above
+    the bench's own QBER is good enough. hold: follow drift while key is made. valid_h: for how long
+    an alignment counts as ready.
+    """
+
+    controllers: Annotated[list[str], Field(min_length=1)]
+    plates: dict[str, Annotated[float, Field(gt=0, lt=360)]] = Field(default_factory=dict)
+    tolerance: Annotated[float, Field(gt=0, le=0.1)] = 0.003
+    hold: bool = True
+    valid_h: Annotated[float, Field(gt=0, le=8784)] = 12.0
+
+
 class MqttSection(Section):
     """The broker status goes to; without this table nothing is published."""
 
@@ -182,6 +201,26 @@ class SimulatedStation(BenchStation):
     """A bench that may name its emulators, ``emulator = "sim:NAME"``."""
 
     sim: SimSection | None = None
+    task: tuple[CalibrationTask, ...] = ()
+
+    @property
+    def own_tasks(self) -> tuple[str, ...]:
+        """Calibration tasks that the program itself knows and does."""
+        return ()
+
+    @model_validator(mode="after")
+    def _tasks_are_a_graph(self) -> Self:
+        found = task_problems(self.task, self.own_tasks)
+        for task in self.task:
+            for rule in task.rules:
+                if rule.parts[0] not in self.instruments:
+                    found.append(
+                        f"task {task.name!r} asks {rule.when!r}: there is no such instrument; "
+                        f"known: {', '.join(self.instruments)}"
+                    )
+        if found:
+            raise ValueError("; ".join(found))
+        return self
 
 
 S = TypeVar("S", bound=SimulatedStation)
@@ -194,12 +233,33 @@ class NodeStation(SimulatedStation):
     channels: ChannelsSection
     peer: PeerSection
     mqtt: MqttSection | None = None
+    alignment: AlignmentSection | None = None
     protocol: ProtocolSection = ProtocolSection()
 
     @property
     def calibration_path(self) -> Path:
         """Where ``photonlink check --calibrate`` writes and the node reads."""
         return self.node.calibration or self.node.state_dir / FILE_NAME
+
+    @property
+    def own_tasks(self) -> tuple[str, ...]:
+        return (CALIBRATION,) if self.alignment is None else (CALIBRATION, ALIGNMENT)
+
+    @property
+    def alignment_path(self) -> Path:
+        """Where ``photonlink align`` writes and the node reads."""
+        return self.node.state_dir / ALIGNMENT_FILE
+
+    @model_validator(mode="after")
+    def _controllers_are_instruments(self) -> Self:
+        wanted = self.alignment
+        for name in [*wanted.controllers, *wanted.plates] if wanted is not None else ():
+            if name not in self.instruments:
+                raise ValueError(
+                    f"alignment: there is no instrument {name!r}; "
+                    f"known: {', '.join(self.instruments)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _detectors_are_instruments(self) -> Self:

@@ -217,6 +217,16 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "the calibration of the link runs out within an hour; then there is no key",
                 "Calibrate again: photonlink check --calibrate",
             ),
+            (
+                "not_ready",
+                "a calibration task of the station is out of date or out of limits",
+                "Do it; `photonlink ready` tells how",
+            ),
+            (
+                "polarization_lost",
+                "the controllers do not hold the polarization any more",
+                "End the node and align again: photonlink align",
+            ),
         ),
         *_kinds(
             Severity.MINOR,

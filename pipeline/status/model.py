@@ -119,3 +119,16 @@ class InstrumentState:
     state: str
     last_error: str = ""
     readings: Mapping[str, float | int | bool | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a bench is ready: all calibration tasks in date and in limits.
+
+    not_ready: which are not, and why, in words; "" when ready. readings: per task
+    ``task_NAME_ok`` and ``task_NAME_left_s`` (None: never done).
+    """
+
+    ready: bool
+    not_ready: str
+    readings: Mapping[str, float | bool | None] = field(default_factory=dict)

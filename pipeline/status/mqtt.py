@@ -25,7 +25,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from photonlink.pipeline.status.model import Alarm, BlockReport, InstrumentState, LinkState
+from photonlink.pipeline.status.model import (
+    Alarm,
+    BlockReport,
+    InstrumentState,
+    LinkState,
+    Readiness,
+)
 from photonlink.pipeline.status.payload import Record, encode, encode_meta, encode_status
 from photonlink.pipeline.status.topics import ROOT, Speaker, default_node
 
@@ -34,7 +40,7 @@ log = logging.getLogger(__name__)
 MAX_MESSAGES_PER_SECOND = 10
 STATE_INTERVAL_S = 0.5
 INSTRUMENT_INTERVAL_S = 10.0
-EXPIRY_S = {LinkState: 30, BlockReport: 60, InstrumentState: 60}
+EXPIRY_S = {LinkState: 30, BlockReport: 60, InstrumentState: 60, Readiness: 120}
 QUEUE_BOUND = 64
 TIMEOUT_S = 5.0
 KEEPALIVE_S = 15
@@ -73,6 +79,7 @@ class MqttPublisher:
         self._changed: dict[str, None] = {}  # codes to publish, oldest first
         self._instruments: dict[str, InstrumentState] = {}
         self._instrument_due: dict[str, float] = {}
+        self._readiness: Readiness | None = None  # to be published
         self._stale: dict[str, None] = {}  # topics retained by an earlier life of this node
         self._emulated: bool | None = None
         self._announce = True  # status and meta have to be published
@@ -88,6 +95,8 @@ class MqttPublisher:
             self._state = record
         elif isinstance(record, Alarm):
             self._offer_alarm(record)
+        elif isinstance(record, Readiness):
+            self._readiness = record
         elif isinstance(record, InstrumentState):
             before = self._instruments.get(record.name)
             if before is None or before.state != record.state:
@@ -217,6 +226,9 @@ class MqttPublisher:
             await self._publish(client, self._speaker.block, block, pace)
             if self._blocks and self._blocks[0] is block:
                 self._blocks.popleft()
+        if (readiness := self._readiness) is not None:
+            await self._publish(client, self._speaker.readiness, readiness, pace)
+            self._readiness = None if self._readiness is readiness else self._readiness
         for name, instrument in list(self._instruments.items()):
             if time.monotonic() >= self._instrument_due.get(name, 0.0):
                 self._instrument_due[name] = time.monotonic() + INSTRUMENT_INTERVAL_S
@@ -241,7 +253,12 @@ class MqttPublisher:
     def _outlived(self, topic: str) -> bool:
         """Retained, and nothing that this life of the node says."""
         speaker = self._speaker
-        alive = {speaker.meta, speaker.state, *(speaker.alarm(code) for code in self._alarms)}
+        alive = {
+            speaker.meta,
+            speaker.state,
+            speaker.readiness,
+            *(speaker.alarm(code) for code in self._alarms),
+        }
         alive |= {speaker.instrument(name) for name in self._instruments}
         return topic.startswith(f"{ROOT}/") and topic not in alive
 
@@ -255,7 +272,7 @@ class MqttPublisher:
         self,
         client: aiomqtt.Client,
         topic: str,
-        record: LinkState | BlockReport | InstrumentState,
+        record: LinkState | BlockReport | InstrumentState | Readiness,
         pace: _Pace,
     ) -> None:
         await pace.wait()

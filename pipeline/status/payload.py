@@ -9,10 +9,16 @@ from importlib import resources
 from typing import Any
 
 from photonlink.pipeline.status.alarms import kind_of
-from photonlink.pipeline.status.model import Alarm, BlockReport, InstrumentState, LinkState
+from photonlink.pipeline.status.model import (
+    Alarm,
+    BlockReport,
+    InstrumentState,
+    LinkState,
+    Readiness,
+)
 from photonlink.pipeline.status.topics import VERSION, Speaker
 
-Record = LinkState | BlockReport | Alarm | InstrumentState
+Record = LinkState | BlockReport | Alarm | InstrumentState | Readiness
 DETECTORS = ("H", "V", "D", "A")
 
 
@@ -71,7 +77,7 @@ def encode_meta(
     return _json(head(speaker, ts) | about | schemas)
 
 
-RECORD_SCHEMAS = ("state", "block", "alarm", "instrument")
+RECORD_SCHEMAS = ("state", "block", "alarm", "instrument", "readiness")
 
 
 def head(speaker: Speaker, ts: float) -> dict[str, Any]:

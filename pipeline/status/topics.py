@@ -46,6 +46,10 @@ class Speaker:
     def block(self) -> str:
         return f"{self.base}/link/{self.link}/block"
 
+    @property
+    def readiness(self) -> str:
+        return f"{self.base}/readiness"
+
     def alarm(self, code: str) -> str:
         return f"{self.base}/alarm/{code}"
 

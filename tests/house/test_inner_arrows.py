@@ -16,7 +16,7 @@ UNUSED = "No node uses this yet"
 # each room may import those of lower floors that are named here; `status` and `keys` know no stage
 _STAGES = {"native", "stages"}
 _PROTOCOL = _STAGES | {"keys", "status", "calibration", "protocol"}
-_SHELLS = _PROTOCOL | {"recordings", "node"}
+_SHELLS = _PROTOCOL | {"readiness", "recordings", "node"}
 INNER: dict[str, set[str]] = {
     "core": set(),
     "native": {"_core"},
@@ -24,6 +24,7 @@ INNER: dict[str, set[str]] = {
     "status": set(),
     "keys": {"native"},
     "calibration": _STAGES | {"keys"},
+    "readiness": {"calibration"},
     "planning": {"stages"},
     "claim": _STAGES | {"planning"},
     "protocol": _PROTOCOL,
