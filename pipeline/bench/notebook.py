@@ -19,6 +19,7 @@ import asyncio
 import atexit
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack
@@ -35,6 +36,7 @@ from photonlink.hal.facets import StreamsTags
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.params import Value
 from photonlink.hal.safety import Guard, guard
+from photonlink.pipeline.bench.ready import own_tasks, tasks_file
 from photonlink.pipeline.bench.tagging import (
     LiveHistogram,
     OpenTagger,
@@ -45,8 +47,10 @@ from photonlink.pipeline.bench.tagging import (
 )
 from photonlink.pipeline.bench.target import parse_target, with_sim
 from photonlink.pipeline.keys.locking import lock_node
-from photonlink.pipeline.node.emitting import Light
+from photonlink.pipeline.node.emitting import GuardedLight
 from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.readiness.done import load_done
+from photonlink.pipeline.readiness.tasks import Done, Standing, all_tasks, judge
 
 T = TypeVar("T")
 MAX_TAGS = 50_000_000
@@ -66,7 +70,8 @@ class NotebookBench:
     def __init__(self, station: str, *, sim: bool = False) -> None:
         self._station, self._sim = station, sim
         self._opened: Future[tuple[Bench, Guard]] = Future()
-        self._light: Light | None = None
+        self._light: GuardedLight | None = None
+        self._own: dict[str, Done] = {}  # tasks of the program itself, when it was opened
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._live, name="bench", daemon=True)
@@ -131,6 +136,14 @@ class NotebookBench:
     def snapshot(self) -> dict[str, Mapping[str, Value]]:
         """All readings of all instruments."""
         return self._run(self._bench.snapshot())
+
+    def readiness(self) -> list[Standing]:
+        """How each calibration task of the station stands: ``name``, ``ok``, ``why``, ``how``."""
+        station = self._target.station
+        tasks = all_tasks(station.task, station.own_tasks)
+        done = load_done(tasks_file(station, self._target.path or Path(self._station))) | self._own
+        flat = {f"{n}.{k}": v for n, values in self.snapshot().items() for k, v in values.items()}
+        return judge(tasks, done, flat, time.time())
 
     def rates(self, seconds: float = 1.0) -> dict[int, float]:
         """Events per second of each input of the time tagger."""
@@ -235,8 +248,9 @@ class NotebookBench:
         try:
             with ExitStack() as stack:
                 stack.enter_context(with_sim(self._station, start=self._sim))
-                target = parse_target(self._station)
+                target = self._target = parse_target(self._station)
                 if isinstance(target.station, NodeStation):
+                    self._own = own_tasks(target.station, lambda _: None)
                     lock_node(target.station.node.state_dir, stack)
                 with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                     runner.run(self._open_until_stopped(target.only()))

@@ -27,7 +27,7 @@ from photonlink.pipeline.bench.reading import owner_of_entry
 from photonlink.pipeline.bench.target import Target
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.native.correlate import StreamCorrelator
-from photonlink.pipeline.node.emitting import Light, emitting
+from photonlink.pipeline.node.emitting import GuardedLight, emitting
 from photonlink.pipeline.node.station import NodeStation
 
 _RECORDINGS = "photonlink.drivers.recordings"  # met by name: pipeline imports no driver
@@ -77,7 +77,9 @@ async def open_tagger(target: Target, *, light: str = "") -> AsyncIterator[OpenT
 
 
 @contextlib.asynccontextmanager
-async def lit(bench: Bench, reason: str, max_s: float = float("inf")) -> AsyncIterator[Light]:
+async def lit(
+    bench: Bench, reason: str, max_s: float = float("inf")
+) -> AsyncIterator[GuardedLight]:
     """Bias on, then emission under a lease with a reason, watched by the light guard."""
     async with emitting(bench, reason, max_s) as light:
         await asyncio.sleep(SETTLE_S if bench.having(Emits) or bench.having(Biased) else 0)

@@ -153,7 +153,7 @@ async def _turn(
     assert wanted is not None  # noqa: S101 - there is a stack
     search = Alignment(stack.retarders, await stack.now_deg(), tolerance=wanted.tolerance)
     while True:
-        await stack.move(search.setting_deg)
+        await stack.move(search.setting_deg.tolist())
         own, other = await _one_setting(station, bench, peer, options)
         counts = await asyncio.to_thread(coincidences, other, own)
         at = ", ".join(f"{angle:.1f}°" for angle in search.setting_deg)

@@ -25,6 +25,7 @@ from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
+from photonlink.pipeline.cli import ready as cli_ready
 from photonlink.pipeline.cli import recordings as cli_recordings
 from photonlink.pipeline.cli import top as cli_top
 from photonlink.pipeline.cli import watch as cli_watch
@@ -255,6 +256,7 @@ def node(
 app.command()(cli_attack.attack)
 app.command()(cli_check.check)
 app.command()(cli_align.align)
+app.command()(cli_ready.ready)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ class LightWentOff(InstrumentError):
     """The light went off in the middle of what it was for."""
 
 
-class Light:
+class GuardedLight:
     """The light of one body."""
 
     def __init__(self, bench: Bench) -> None:
@@ -63,14 +63,14 @@ class Light:
 @contextlib.asynccontextmanager
 async def emitting(
     bench: Bench, reason: str = "measurement", max_s: float = math.inf
-) -> AsyncIterator[Light]:
+) -> AsyncIterator[GuardedLight]:
     """All lasers of an open bench emit for the body, leased and watched; then they are dark.
 
     Their detectors are biased first: the guard watches both. When the light goes off earlier (the
     time of ``max_s`` is over, an interlock tripped, the guard or the watch ended) the body is
     cancelled and LightWentOff raised in its place; at the end at the latest.
     """
-    light = Light(bench)
+    light = GuardedLight(bench)
 
     def alarm(code: str, text: str, active: bool) -> None:
         if active:

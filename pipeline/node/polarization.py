@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 
@@ -100,9 +101,8 @@ class PolarizationHold:
         try:
             model = LinkModel.from_dict(controller, record.model)
         except (ValueError, KeyError, TypeError) as error:
-            raise StationError(
-                f"the alignment cannot be used: {error}", where="alignment"
-            ) from None
+            why = f"the alignment cannot be used: {error}"
+            raise StationError(why, where="alignment") from None
         setting = np.array(record.setting_deg, np.float64)
         self._stack, self._follow = stack, follow
         self._hold = Hold(controller, model, setting)
@@ -126,17 +126,15 @@ class PolarizationHold:
         from photonlink.pipeline.stages.alignment.hold import BlockRates
 
         expected = max(self._hold.expected(self._at))
-        self._bad = (
-            self._bad + 1 if max(report.qber_hv, report.qber_da) > expected + self.LOST else 0
-        )
+        worst = max(report.qber_hv, report.qber_da)
+        self._bad = self._bad + 1 if worst > expected + self.LOST else 0
         text = f"QBER {report.qber_hv:.1%} / {report.qber_da:.1%}, expected {expected:.1%}"
         self.why_lost = text if self._bad >= self.PATIENCE else ""
-        self._hold.block(
-            BlockRates(
-                report.qber_hv, report.key_bits_in, report.qber_da, report.test_bits,
-                report.duration_s, self._during(report.duration_s),
-            )
+        rates = BlockRates(
+            report.qber_hv, report.key_bits_in, report.qber_da, report.test_bits,
+            report.duration_s, self._during(report.duration_s),
         )  # fmt: skip
+        await asyncio.to_thread(self._hold.block, rates)
         await self._go(self._hold.setting_deg)
 
     def _during(self, seconds: float) -> list[tuple[Floats, float]]:

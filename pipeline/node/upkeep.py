@@ -66,7 +66,7 @@ class Upkeep:
         self._said_s = float("-inf")
 
     def block(self, report: BlockReport) -> None:
-        """Never waits; of more than a few that nobody has looked at yet, the oldest are forgotten."""
+        """Never waits; of more than a few that nobody has looked at, the oldest are forgotten."""
         self._blocks.append(report)
         self._came.set()
 

@@ -1,4 +1,4 @@
-"""What was done when: a JSON file beside the station's state; the program's own tasks from theirs."""
+"""What was done when: a JSON file of the station; the program's own tasks from their files."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Standing:
 
 
 def problems(tasks: Sequence[CalibrationTask], own: Iterable[str]) -> list[str]:
-    """What is wrong with the graph: a name twice, an unknown name, tasks that wait for each other."""
+    """What is wrong with the graph: a name twice, an unknown one, tasks that wait in a circle."""
     names = [task.name for task in tasks]
     known = {*names, *own}
     found = [f"task {n!r} stands here twice" for n in dict.fromkeys(names) if names.count(n) > 1]

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from photonlink.pipeline.stages.alignment.fit import LinkModel
-from photonlink.pipeline.stages.alignment.model import Controller, Floats, error_rate, turned
-from photonlink.pipeline.stages.alignment.search import best_setting
+from photonlink.pipeline.stages.alignment.model import Controller, Floats, turned
+from photonlink.pipeline.stages.alignment.search import best_setting, lowest_near
 
 DRIFT_RAD_PER_H = 1.5
 """How fast the filter takes the fibre to turn."""
@@ -101,13 +100,9 @@ class Hold:
         self._contrasts = np.clip(self._contrasts + x[3:], 0.0, 1.0)
 
     def _nearest_best(self) -> Floats:
-        bounds = list(zip(self._controller.low, self._controller.high, strict=True))
-        found = optimize.minimize(
-            lambda s: float(error_rate(self._model.predict(s))), self.best_deg,
-            bounds=bounds, method="L-BFGS-B",
-        )  # fmt: skip
-        if found.fun <= self._model.floor + TOO_FAR:
-            return np.asarray(found.x, np.float64)
+        found, rate = lowest_near(self._controller, self._model, self.best_deg)
+        if rate <= self._model.floor + TOO_FAR:
+            return found
         return best_setting(self._controller, self._model, self.best_deg, self._rng)[0]
 
     def _beside(self) -> Floats:

@@ -28,20 +28,23 @@ def best_setting(
     drawn = np.concatenate([now_deg[None], draw(controller, CANDIDATES, rng)])
     rates = error_rate(model.predict(drawn))
     first = np.unique(np.concatenate([[0], np.argsort(rates)[:REFINED]]))
-    bounds = list(zip(controller.low, controller.high, strict=True))
-    found = [
-        optimize.minimize(
-            lambda s: float(error_rate(model.predict(s))),
-            drawn[i],
-            bounds=bounds,
-            method="L-BFGS-B",
-        )
-        for i in first
-    ]
-    lowest = min(each.fun for each in found)
-    good = [each for each in found if each.fun <= lowest + AS_GOOD]
-    nearest = min(good, key=lambda each: float(np.abs(each.x - now_deg).sum()))
-    return np.asarray(nearest.x, np.float64), float(nearest.fun)
+    found = [lowest_near(controller, model, drawn[i]) for i in first]
+    lowest = min(rate for _, rate in found)
+    good = [each for each in found if each[1] <= lowest + AS_GOOD]
+    return min(good, key=lambda each: float(np.abs(each[0] - now_deg).sum()))
+
+
+def lowest_near(
+    controller: Controller, model: LinkModel, start_deg: Floats
+) -> tuple[Floats, float]:
+    """(setting (axes,), predicted QBER): downhill from ``start_deg``, within the travel."""
+
+    def rate(setting: Floats) -> float:
+        return float(error_rate(model.predict(setting)))
+
+    bounds = optimize.Bounds(controller.low, controller.high)
+    found = optimize.minimize(rate, start_deg.tolist(), bounds=bounds, method="L-BFGS-B")
+    return np.asarray(found.x, np.float64), float(found.fun)
 
 
 def most_different(
@@ -53,4 +56,5 @@ def most_different(
     known = controller.rotations(np.stack(seen_deg), still)
     apart = np.square(controller.rotations(drawn, still)[:, None] - known).sum(axis=(2, 3))
     at = int(np.argmax(apart.min(axis=1)))
-    return drawn[at]
+    found: Floats = drawn[at]
+    return found
