@@ -46,14 +46,9 @@ def ready(
         print(json.dumps({"ready": good, "tasks": rows}))
     else:
         for task in found:
-            at = (
-                ""
-                if task.done_at_s is None
-                else time.strftime("%F %R", time.localtime(task.done_at_s))
-            )
             if task.ok:
-                left = f"{(task.left_s or 0) / 3600:.1f} h left"
-                print(f"{task.name}: good, done {at}, {left}")
+                at = time.strftime("%F %R", time.localtime(task.done_at_s))
+                print(f"{task.name}: good, done {at}, {(task.left_s or 0) / 3600:.1f} h left")
             else:
                 print(f"{task.name}: {task.why}. Do: {task.how}")
         print("READY" if good else "NOT READY")
