@@ -88,11 +88,12 @@ class Upkeep:
         """How every task stands; told when that changes, and every half minute."""
         flat = {f"{n}.{key}": v for n, values in readings.items() for key, v in values.items()}
         found = judge(self._tasks, self._done(), flat, machine.wall_s())
-        why = "; ".join(f"{task.name}: {task.why}" for task in found if not task.ok)
+        due = tuple(f"{task.name}: {task.why}" for task in found if not task.ok)
+        why = "; ".join(due)
         now_s = machine.monotonic_s()
         if why != self._unready or now_s >= self._said_s + SAY_S:
             self._said_s = now_s
-            self._record(_told(found, why))
+            self._record(_told(found, due))
         if why != self._unready and (why or self._unready):
             self._record(alarm("not_ready", why, active=bool(why)))
         self._unready = why
@@ -148,9 +149,9 @@ class Upkeep:
                 self._notice(f"polarization: {why}")
 
 
-def _told(found: Sequence[Standing], why: str) -> Readiness:
+def _told(found: Sequence[Standing], due: tuple[str, ...]) -> Readiness:
     readings: dict[str, float | bool | None] = {}
     for task in found:
         readings[f"task_{task.name}_ok"] = task.ok
         readings[f"task_{task.name}_left_s"] = None if task.left_s is None else round(task.left_s)
-    return Readiness(not why, why, readings)
+    return Readiness(not due, due, readings)

@@ -125,10 +125,10 @@ class InstrumentState:
 class Readiness:
     """Whether a bench is ready: all calibration tasks in date and in limits.
 
-    not_ready: which are not, and why, in words; "" when ready. readings: per task
-    ``task_NAME_ok`` and ``task_NAME_left_s`` (None: never done).
+    tasks: those that are not, each ``NAME: why``. readings: per task ``task_NAME_ok`` and
+    ``task_NAME_left_s`` (None: never done).
     """
 
     ready: bool
-    not_ready: str
+    tasks: tuple[str, ...]
     readings: Mapping[str, float | bool | None] = field(default_factory=dict)

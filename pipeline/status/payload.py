@@ -38,6 +38,8 @@ def flatten(record: Record) -> dict[str, Any]:
             flat = shown | flat
         elif isinstance(value, float):
             flat[field.name] = _number(value)
+        elif isinstance(value, tuple):
+            flat[field.name] = list(value)
         else:
             flat[field.name] = value
     return flat

@@ -109,6 +109,8 @@ class Model:
                 yield message("instrument", level(str(i.get("name"))), shown)
         elif kind in ("state", "block"):
             yield message(kind, self._link, body)
+        elif kind == "readiness":
+            yield message("readiness", "", body)
         elif kind == "alarm":
             yield message("alarm", str(event.get("code", "unnamed"))[:64], body)
         elif kind == "instrument":
@@ -185,7 +187,7 @@ def block_line(node: WatchedNode, body: Event) -> tuple[str, str]:
     return "ok", f"{head}: {got:,.0f} bits net of {sifted:,.0f} sifted, leak {leak:,.0f}{shown}"
 
 
-_PASSED_OVER = frozenset({"state", "block", "alarm", "instrument", "key_check"})
+_PASSED_OVER = frozenset({"state", "block", "alarm", "instrument", "readiness", "key_check"})
 
 
 def _said(event: Event) -> Iterator[tuple[str, str]]:
