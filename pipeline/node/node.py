@@ -67,6 +67,12 @@ MAX_REASONS = 64  # of hanging up, told once each
 _PEER_ABSENT = "peer_absent"
 
 
+def first_fault(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first fault of a tree of tasks, itself no group."""
+    first = group.exceptions[0]
+    return first_fault(first) if isinstance(first, BaseExceptionGroup) else first
+
+
 class NodeError(PhotonlinkError):
     """The node cannot make key any more."""
 
@@ -216,7 +222,7 @@ class Node:
                     task.cancel()
         except ExceptionGroup as group:
             # one fault ends the run; it is told as itself, not as a tree of tasks
-            raise group.exceptions[0] from group
+            raise first_fault(group) from group
         if self._fatal is not None:
             raise NodeError(self._fatal.text, where=self._fatal.code)
 

@@ -20,9 +20,10 @@ from photonlink.hal.errors import InstrumentError, StationError
 from photonlink.hal.facets import Retarder, Rotates
 from photonlink.hal.opening import Bench
 from photonlink.pipeline.calibration.alignment import AlignmentRecord, save
-from photonlink.pipeline.calibration.model import Calibration
+from photonlink.pipeline.calibration.model import Calibration, CalibrationExpired
 from photonlink.pipeline.keys.psk import PreSharedKey, create_psk, load_psk
 from photonlink.pipeline.node import upkeep as upkeep_module
+from photonlink.pipeline.node.node import first_fault
 from photonlink.pipeline.node.polarization import ControllerStack, PolarizationHold
 from photonlink.pipeline.node.station import AlignmentSection, NodeStation
 from photonlink.pipeline.node.upkeep import Upkeep
@@ -242,3 +243,19 @@ async def test_an_alignment_of_another_key_is_not_used(
         await until(lambda: said)
     assert world.paddles.angles == [1.0, 2.0, 3.0, 4.0]
     assert "another pre-shared key" in next(t for t in said[0].tasks if t.startswith("align"))
+
+
+async def test_the_end_of_a_calibration_is_told_as_itself() -> None:
+    """It comes out of a task in a task of the node."""
+
+    async def expire() -> None:
+        raise CalibrationExpired("it ended")
+
+    async def inner() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(expire())
+
+    with pytest.raises(ExceptionGroup) as told:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inner())
+    assert isinstance(first_fault(told.value), CalibrationExpired)
