@@ -19,7 +19,8 @@ from photonlink.hal.interlock import InterlockRule
 from photonlink.hal.links.address import Address
 from photonlink.hal.params import expand
 from photonlink.hal.registry import load_driver
-from photonlink.hal.toml_file import TableModel, TextFileError, in_words, parse_toml, read_text
+from photonlink.hal.regular_file import FileError
+from photonlink.hal.toml_file import TableModel, in_words, parse_toml, read_toml_text
 
 M = TypeVar("M", bound=BaseModel)
 Path_ = tuple[str | int, ...]
@@ -90,8 +91,8 @@ class BenchStation(StationModel):
 def load_station(path: Path, model: type[M]) -> M:
     """Read and check a station file. StationError names file, line, key and nearest known key."""
     try:
-        text = read_text(path)
-    except TextFileError as error:
+        text = read_toml_text(path)
+    except FileError as error:
         raise StationError(
             f"the station file cannot be read: {error.what}", where=error.where, hint=error.hint
         ) from error
@@ -103,7 +104,7 @@ def parse_station(text: str, model: type[M], *, where: str = "station") -> M:
     text = text.removeprefix("\ufeff")
     try:
         data = parse_toml(text, where)
-    except TextFileError as error:
+    except FileError as error:
         raise StationError(error.what, where=error.where, hint=error.hint) from error
     lines = key_lines(text)
     if data.get("schema") == 1:

@@ -6,11 +6,8 @@ an editor's byte order mark is accepted.
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import re
-import stat
 import tomllib
 import types
 import typing
@@ -20,66 +17,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic_core import ErrorDetails
 
-from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, read_text
 
 MAX_BYTES = 1 << 20  # a thousand instruments need less
 MAX_DEPTH = 64  # nested brackets
 
 
-class TextFileError(PhotonlinkError, ValueError):
-    """A file that cannot be read as TOML; ``where`` names it and the line."""
-
-
-def read_text(path: Path) -> str:
-    """Text of a regular UTF-8 file of at most MAX_BYTES; TextFileError says what it is else."""
-    where = str(path)
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise TextFileError(f"this is {_kind(found.st_mode)}, not a file", where=where)
-        if found.st_size > MAX_BYTES:
-            raise TextFileError(
-                f"the file has {found.st_size:,} bytes", where=where,
-                hint=f"At most {MAX_BYTES:,} are read",
-            )  # fmt: skip
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise TextFileError("no such file", where=where) from None
-    except OSError as error:
-        raise TextFileError(_reason(error), where=where) from error
-    if len(data) > MAX_BYTES:
-        raise TextFileError(f"the file has more than {MAX_BYTES:,} bytes", where=where)
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise TextFileError("this is UTF-16 text", where=where, hint="Save it as UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TextFileError(
-            f"byte 0x{data[error.start]:02x} is not UTF-8", where=f"{where}:{line}",
-            hint="Save it as UTF-8",
-        ) from error  # fmt: skip
-
-
-def _kind(mode: int) -> str:
-    for test, words in (
-        (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-    ):  # fmt: skip
-        if test(mode):
-            return words
-    return "something else"
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "its symbolic links go in a circle"
-    return error.strerror or os.strerror(error.errno or 0)
+def read_toml_text(path: Path) -> str:
+    """Text of a regular UTF-8 file of at most MAX_BYTES; FileError says what it is else."""
+    return read_text(path, at_most=MAX_BYTES)
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """TOML as a dict. TextFileError names the line; deep nesting is refused, not recursed into."""
+    """TOML as a dict. FileError names the line; deep nesting is refused, not recursed into."""
     depth, line = 0, 1
     for mark in re.finditer(r'"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}\n]', text):
         found = mark.group()
@@ -87,7 +37,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         if len(found) == 1:
             depth = max(0, depth + (found in "[{") - (found in "]}"))
         if depth > MAX_DEPTH:
-            raise TextFileError(
+            raise FileError(
                 f"more than {MAX_DEPTH} nested brackets", where=f"{where}:{line}",
             )  # fmt: skip
     try:
@@ -95,9 +45,9 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"line (\d+)", str(error))
         number = at.group(1) if at else str(text.count("\n") + 1)
-        raise TextFileError(f"this is not TOML: {error}", where=f"{where}:{number}") from error
+        raise FileError(f"this is not TOML: {error}", where=f"{where}:{number}") from error
     except RecursionError:
-        raise TextFileError("the brackets are nested too deeply", where=where) from None
+        raise FileError("the brackets are nested too deeply", where=where) from None
 
 
 class TableModel(BaseModel):

@@ -14,6 +14,7 @@ from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.foreign import ours
 from photonlink.hal.params import Value
 from photonlink.hal.registry import load_driver
+from photonlink.hal.regular_file import FileError, read_text
 from photonlink.hal.station import InstrumentEntry
 from photonlink.pipeline.bench.reading import (
     PlannedSet,
@@ -57,14 +58,14 @@ class Snapshot:
     def read(cls, path: Path) -> Snapshot:
         """SnapshotError: not one of ours."""
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError("it is too large")
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_text(path, at_most=MAX_BYTES))
             if data.pop("snapshot") != VERSION:
                 raise ValueError(f"its version is not {VERSION}")
             taken = {n: Taken(**found) for n, found in data.pop("instruments").items()}
             return cls(instruments=taken, **data)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except FileError as error:
+            raise SnapshotError(error.what, where=error.where, hint=error.hint) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SnapshotError(
                 f"this is no snapshot: {error}", where=str(path),
                 hint="photonlink snapshot take writes one",

@@ -12,8 +12,9 @@ from typing import Any
 
 from photonlink.hal.errors import StationError
 from photonlink.hal.registry import load_driver, registration
+from photonlink.hal.regular_file import FileError
 from photonlink.hal.station import InstrumentEntry, load_station
-from photonlink.hal.toml_file import TextFileError, parse_toml, read_text
+from photonlink.hal.toml_file import parse_toml, read_toml_text
 from photonlink.pipeline.node.emulators import emulators
 from photonlink.pipeline.node.station import (
     SimulatedStation,
@@ -108,8 +109,8 @@ def _split(text: str) -> tuple[Path, str]:
 def load_any_station(path: Path) -> SimulatedStation:
     """A node's station file, or one of a bench alone. StationError as ``hal.station``."""
     try:
-        tables = parse_toml(read_text(path), str(path))
-    except TextFileError:
+        tables = parse_toml(read_toml_text(path), str(path))
+    except FileError:
         tables = {}  # told below, with what is wrong
     if "node" in tables or "peer" in tables:
         return load_node_station(path)

@@ -18,6 +18,7 @@ from photonlink.hal import machine
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
+from photonlink.hal.tasks import together
 from photonlink.pipeline.calibration.files import decode, encode, load, with_digest, write
 from photonlink.pipeline.calibration.instruments import instruments_of
 from photonlink.pipeline.calibration.measure import (
@@ -62,12 +63,7 @@ async def calibrate_stations(
     stations: list[NodeStation], options: CalibrateOptions
 ) -> list[Calibration]:
     """One end, or both ends of a bench at once; the calibration as each end has written it."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(calibrate(s, options)) for s in stations]
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
-    return [task.result() for task in running]
+    return await together(*(calibrate(s, options) for s in stations))
 
 
 async def calibrate(station: NodeStation, options: CalibrateOptions) -> Calibration:

@@ -8,7 +8,6 @@ This module judges; ``check_measure`` measures.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from photonlink.hal.tasks import together
 from photonlink.pipeline.check.measure import SideClicks, measure
 from photonlink.pipeline.native.correlate import correlate_into
 from photonlink.pipeline.node.station import NodeStation
@@ -83,12 +83,8 @@ class CheckReport:
 
 async def check_stations(stations: list[NodeStation], seconds: float) -> CheckReport:
     """Measure one station, or both ends of a bench at once, and judge."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(measure(s, seconds, wait_for_peer=True)) for s in stations]
-    sides: dict[str, SideClicks] = {}
-    for task in running:
-        for side in task.result():
-            sides[side.role] = side
+    found = await together(*(measure(s, seconds, wait_for_peer=True) for s in stations))
+    sides = {side.role: side for one in found for side in one}
     return judge(sides.get("alice"), sides.get("bob"))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, read_text
 from photonlink.pipeline.native.hashing import PolyMac, toeplitz, toeplitz_modified
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages import finite_key as fk
@@ -36,11 +37,16 @@ class Case:
     differs: tuple[str, ...]
 
 
+MAX_BYTES = 64 << 20
+
+
 def run_file(path: Path) -> list[Case]:
     """VectorFileError when there is nothing to run."""
     try:
-        every = json.loads(path.read_text(encoding="utf-8"))["vectors"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        every = json.loads(read_text(path, at_most=MAX_BYTES))["vectors"]
+    except FileError as error:
+        raise VectorFileError(error.what, where=error.where, hint=error.hint) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise VectorFileError("no vectors", where=str(path), seen=str(error)) from error
     fields = {"id", "function", "inputs", "expected"}
     if not isinstance(every, list) or not every:

@@ -5,14 +5,12 @@ imported here: each command imports what it needs when it runs; help is plain te
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli import align as cli_align
 from photonlink.pipeline.cli import attack as cli_attack
 from photonlink.pipeline.cli import bench as cli_bench
@@ -30,6 +28,7 @@ from photonlink.pipeline.cli import recordings as cli_recordings
 from photonlink.pipeline.cli import top as cli_top
 from photonlink.pipeline.cli import watch as cli_watch
 from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
+from photonlink.pipeline.cli.failure import end_with
 from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite, print_any_encoding
 from photonlink.pipeline.cli.view import Plain, with_view
@@ -272,24 +271,5 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()  # a reader that has gone shows here, not when Python ends
-    except PhotonlinkError as error:
-        _fail(str(error), error)
-    except BrokenPipeError:  # who read us has gone; Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitStatus.FAILURE)
-    except OSError as error:  # a folder that is missing, a file that is there, a disk that is full
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit(ExitStatus.INTERRUPTED)
-
-
-def _fail(text: str, error: PhotonlinkError | None = None) -> None:
-    print(f"photonlink: {text}", file=sys.stderr)
-    if getattr(error, "causes", ()):  # addresses that were tried: more can be said about each
-        from photonlink.pipeline.bench.hints import hints_of
-
-        assert error is not None  # noqa: S101 - it has causes
-        for hint in hints_of(error):
-            print(f"  hint: {hint}", file=sys.stderr)
-    sys.exit(ExitStatus.FAILURE)
+    except BaseException as error:  # noqa: BLE001 - every end of a command is told in one place
+        end_with(error)

@@ -16,12 +16,13 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.tasks import together
 from photonlink.pipeline.demo import watchdog as watchdog_program
 from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
@@ -290,12 +291,12 @@ class Demo:
     async def _follow(self, nodes: list[Program]) -> None:
         """Read both nodes until each has given its account, then compare their keys."""
         async with asyncio.timeout(self._duration_s + NODE_GRACE_S):
-            await _together(*(self._until_summary(node) for node in nodes))
+            await together(*(self._until_summary(node) for node in nodes))
             if all(s.get("emulated") for s in self.outcome.summaries.values()):
                 nonce = secrets.token_hex(32)
                 for node in nodes:
                     await node.write({"key_check": nonce})
-                await _together(*(self._until_check(node) for node in nodes))
+                await together(*(self._until_check(node) for node in nodes))
 
     async def _until_summary(self, node: Program) -> None:
         while event := await node.read():
@@ -374,13 +375,3 @@ class _Watchdog:
         with contextlib.suppress(OSError):
             self._process.stdin.write(line.encode() + b"\n")
             await self._process.stdin.drain()
-
-
-async def _together(*work: Coroutine[Any, Any, None]) -> None:
-    """All of them; when one fails the others are left and its error is raised."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for one in work:
-                tasks.create_task(one)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None

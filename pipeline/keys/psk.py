@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, require_regular
 from photonlink.pipeline.keys.files import replace
 from photonlink.pipeline.keys.seals import StoreSeal
 from photonlink.pipeline.native import sizes
@@ -175,10 +176,10 @@ def create_psk(path: Path, n_bytes: int = DEFAULT_BYTES) -> str:
 def load_psk(path: Path) -> PreSharedKey:
     """Read a carrier. Raises PskError; refuses one that others may read, and a damaged one."""
     try:
-        about = path.stat()
+        about = require_regular(path)
         with SecretBits.read_file(path, 0, 8 * min(_HEAD.size, about.st_size)) as public:
             head = public.disclose()
-    except (OSError, SecretFileError) as error:
+    except (OSError, SecretFileError, FileError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.what
         raise PskError(
             f"cannot be read ({reason})",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, require_regular
 from photonlink.pipeline.keys.files import replace
 from photonlink.pipeline.native.sealing import KEY_BITS, SALT_BYTES, SealingKey
 from photonlink.pipeline.native.secret import SecretBits, SecretFileError
@@ -84,7 +85,7 @@ def _check(key: SealingKey) -> bytes:
 def _from_file(path: Path) -> SealingKey:
     """Straight into locked memory."""
     try:
-        about = path.stat()
+        about = require_regular(path)
         if os.name == "posix" and stat.S_IMODE(about.st_mode) & 0o077:
             raise StoreKeyError(
                 f"the store's key has mode {stat.S_IMODE(about.st_mode):04o}: others can read it",
@@ -98,7 +99,7 @@ def _from_file(path: Path) -> SealingKey:
         key = SealingKey(SecretBits.read_file(path, len(_MAGIC), KEY_BITS))
         with SecretBits.read_file(path, _FILE_BYTES - _CHECK_BYTES, 8 * _CHECK_BYTES) as check:
             wanted = check.disclose()
-    except (OSError, SecretFileError) as error:
+    except (OSError, SecretFileError, FileError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.what
         raise StoreKeyError(f"cannot be read ({reason})", where=str(path)) from error
     if not hmac.compare_digest(_check(key), wanted):

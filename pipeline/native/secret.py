@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, require_regular
 from photonlink.pipeline._core import ffi, lib
 from photonlink.pipeline.native.base import (
     Handle,
@@ -98,8 +100,12 @@ class SecretBits(Uncopied):
     def read_file(cls, path: str | os.PathLike[str], offset_bytes: int, n_bits: int) -> SecretBits:
         """``n_bits`` of the file from ``offset_bytes`` on; Python never sees them.
 
-        Raises OSError when it cannot be opened, SecretFileError when it ends early.
+        Raises OSError when it cannot be opened, SecretFileError when it ends early or is no file.
         """
+        try:
+            require_regular(Path(path))
+        except FileError as error:
+            raise SecretFileError(error.what, where=error.where) from None
         new = cls(n_bits)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

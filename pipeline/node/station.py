@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from photonlink.hal.errors import StationError
+from photonlink.hal.regular_file import FileError, read_text
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
 from photonlink.hal.toml_file import TableModel
 from photonlink.pipeline.calibration.files import FILE_NAME
@@ -317,9 +318,9 @@ def read_password(path: Path) -> str:
             raise StationError(
                 "others can read the broker's password", where=str(path), hint=f"chmod 600 {path}"
             )
-        text = path.read_bytes()[:4096].decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = read_text(path, at_most=4096)
+    except (OSError, FileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.what
         raise StationError(
             f"the broker's password cannot be read: {reason}",
             where=str(path),

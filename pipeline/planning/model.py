@@ -15,8 +15,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError
 from photonlink.hal.station import key_lines, model_problems
-from photonlink.hal.toml_file import TableModel, TextFileError, parse_toml, read_text
+from photonlink.hal.toml_file import TableModel, parse_toml, read_toml_text
 from photonlink.pipeline.planning import channel as channels
 
 Kind = Literal["three_intensities", "one_decoy", "bbm92"]
@@ -250,7 +251,7 @@ def parse_link(text: str, where: str) -> PlannedLink:
     text = text.removeprefix("\ufeff")
     try:
         return PlannedLink.model_validate(parse_toml(text, where))
-    except TextFileError as error:
+    except FileError as error:
         raise LinkFileError(error.what, where=error.where, hint=error.hint) from error
     except ValidationError as error:
         found = sorted(set(model_problems(error, PlannedLink, (), key_lines(text), text)))
@@ -268,8 +269,8 @@ def load_link(path: Path | str) -> PlannedLink:
         text = resources.files(__package__).joinpath("presets", f"{name}.toml").read_text("utf-8")
         return parse_link(text, name)
     try:
-        text = read_text(Path(path))
-    except TextFileError as error:
+        text = read_toml_text(Path(path))
+    except FileError as error:
         raise LinkFileError(
             error.what, where=error.where, hint=f"Presets: {', '.join(preset_names())}"
         ) from error

@@ -18,6 +18,7 @@ from typing import Any
 
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import RecordingError
+from photonlink.hal.regular_file import FileError, read_text
 from photonlink.hal.tags import (
     AcquisitionStart,
     LostInterval,
@@ -42,6 +43,10 @@ from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import BlockReport
 from photonlink.pipeline.status.run_summary import account
 
+MAX_JSON_BYTES = 1 << 20
+# what a missing or odd entry of a recording raises where it is used
+_ODD = (KeyError, TypeError, ValueError, AttributeError)
+
 
 def replay_session(folder: Path) -> dict[str, Any]:
     """The account of the session as it runs again, with what the comparison found.
@@ -53,7 +58,13 @@ def replay_session(folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="photonlink-replay-") as name:
         work = Path(name) / "initial"
         shutil.copytree(folder / "initial", work)
-        run = _Run(described, work, RecordedRandomness(folder / "randomness.bin"))
+        randomness = RecordedRandomness(folder / "randomness.bin")
+        try:
+            run = _Run(described, work, randomness)
+        except _ODD as error:
+            raise RecordingError(
+                "the recorded session is damaged", where=str(folder), seen=repr(error)
+            ) from error
         try:
             warning = run.feed_all(folder / "inputs.bin")
             result = run.account()
@@ -101,6 +112,8 @@ class _Run:
                 self._take(self._feed(item))
         except RecordingError as error:
             return str(error)
+        except (KeyError, TypeError) as error:
+            return f"{path}: an input of the recording is damaged ({error!r})"
         return None
 
     def _feed(self, item: RecordedInput) -> list[Effect]:
@@ -173,9 +186,15 @@ def _same_bytes(digest: Any, path: Path, length: int) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        content = json.loads(read_text(path, at_most=MAX_JSON_BYTES))
+    except FileError as error:
+        raise RecordingError(
+            f"this is not a recorded session: {error.what}", where=error.where, hint=error.hint
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise RecordingError(
             "this is not a recorded session", where=str(path), seen=str(error)
         ) from error
+    if not isinstance(content, dict):
+        raise RecordingError("this is not a recorded session: no JSON object", where=str(path))
     return content

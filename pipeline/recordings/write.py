@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from photonlink.hal.errors import PhotonlinkError, RecordingError
+from photonlink.hal.regular_file import FileError, read_bytes, require_regular
 from photonlink.hal.tags import Provenance
 from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.keys.psk import PreSharedKey
@@ -36,6 +37,7 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 _LENGTH = struct.Struct("<I")
 MAX_HEADER_BYTES = 1 << 16
 MAX_PAYLOAD_BYTES = 1 << 26
+MAX_RANDOMNESS_BYTES = 1 << 32
 
 
 def recorded_as(light: Provenance) -> Provenance:
@@ -66,6 +68,10 @@ def pack_input(item: RecordedInput) -> bytes:
 
 def read_inputs(path: Path) -> Iterator[RecordedInput]:
     """Inputs in order; RecordingError with the byte position where the file is damaged."""
+    try:
+        require_regular(path)
+    except FileError as error:
+        raise RecordingError(error.what, where=error.where) from None
     with path.open("rb") as file:
         while True:
             position = file.tell()
@@ -167,7 +173,10 @@ class RecordedRandomness:
     """Gives the bytes of a recording back in order; running dry is a named error."""
 
     def __init__(self, path: Path) -> None:
-        self._data = memoryview(path.read_bytes())
+        try:
+            self._data = memoryview(read_bytes(path, at_most=MAX_RANDOMNESS_BYTES))
+        except FileError as error:
+            raise RecordingError(error.what, where=error.where, hint=error.hint) from error
         self._path = path
         self._position = 0
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, read_text, require_regular
 
 SESSION_S = 12 * 3600.0
 MAX_SESSIONS = 1_000
@@ -57,10 +58,10 @@ class Access:
         if path is None:
             return cls()
         try:
-            lines = path.read_text("utf-8").splitlines()
-            mode = path.stat().st_mode & 0o077
-        except (OSError, UnicodeDecodeError) as error:
-            raise AccessError(f"password file {path}: {error}") from None
+            mode = require_regular(path).st_mode & 0o077
+            lines = read_text(path, at_most=1 << 20).splitlines()
+        except FileError as error:
+            raise AccessError(f"password file {error}") from None
         if mode:
             raise AccessError(
                 f"password file {path} can be read by others (mode {mode:o})",

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, read_text
 from photonlink.pipeline.status.topics import ROOT
 
 BACKOFF_S = (0.5, 30.0)
@@ -66,9 +67,9 @@ class BrokerAddress:
         password = None
         if password_file is not None:
             try:
-                password = password_file.read_text("utf-8").strip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise BrokerAddressError(f"password file {password_file}: {error}") from None
+                password = read_text(password_file, at_most=4096).strip("\r\n")
+            except FileError as error:
+                raise BrokerAddressError(f"password file {error}") from None
         tls = parts.scheme == "mqtts"
         user = unquote(parts.username) if parts.username else None
         return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, password,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from photonlink.hal.errors import PhotonlinkError, StationError
+from photonlink.hal.regular_file import FileError
 from photonlink.hal.station import BenchStation, load_station
-from photonlink.hal.toml_file import MAX_BYTES, TextFileError, parse_toml
+from photonlink.hal.toml_file import MAX_BYTES, parse_toml
 from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.node.station import load_node_station, read_password
 from photonlink.pipeline.planning.model import LinkFileError, load_link, preset_names
@@ -94,7 +95,7 @@ def test_deep_nesting_is_refused_by_line(tmp_path: Path, load: Load, opening: st
 def test_brackets_in_text_and_comments_are_no_nesting() -> None:
     many = "[" * 200
     assert parse_toml(f"a = \"{many}\"  # {many}\nb = '{many}'\n", "x")["a"] == many
-    with pytest.raises(TextFileError, match="x:2"):
+    with pytest.raises(FileError, match="x:2"):
         parse_toml("a = 1\nb = \n", "x")
 
 

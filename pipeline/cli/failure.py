@@ -1,0 +1,66 @@
+"""How a command ends that could not do what it was asked: one message, one status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.cli.exit_status import ExitStatus
+
+TRACEBACK = "PHOTONLINK_TRACEBACK"  # environment: show where an error came from
+
+
+def end_with(error: BaseException) -> NoReturn:
+    """Say what went wrong on stderr and leave with the status of :class:`ExitStatus`.
+
+    Of tasks that failed together the first is told. With PHOTONLINK_TRACEBACK=1 in the environment
+    the error is raised as it is.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
+        raise error
+    if isinstance(error, KeyboardInterrupt):
+        sys.exit(ExitStatus.INTERRUPTED)
+    if isinstance(error, BrokenPipeError):  # the reader has gone; Python would complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitStatus.FAILURE)
+    _say(_sentence(error))
+    if getattr(error, "causes", ()):  # addresses that were tried: more can be said about each
+        from photonlink.pipeline.bench.hints import hints_of
+
+        assert isinstance(error, PhotonlinkError)  # noqa: S101 - it has causes
+        for hint in hints_of(error):
+            _say(hint, "  hint: ")
+    sys.exit(ExitStatus.FAILURE)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, PhotonlinkError):
+        return str(error)
+    if isinstance(error, OSError):  # a folder that is missing, a file that is there, a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "not enough memory for this"
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    place = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "?"
+    return (
+        f"{place}: this is a fault of photonlink: {type(error).__name__}: {error}. "
+        f"Please report it with the output of the same command under {TRACEBACK}=1"
+    )
+
+
+def _say(text: str, before: str = "photonlink: ") -> None:
+    print(before + printable(text), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Control characters, as of a file's name, spelled out: a terminal must not obey them."""
+    return "".join(
+        c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
