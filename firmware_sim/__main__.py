@@ -14,6 +14,7 @@ from photonlink.firmware_sim import program
 from photonlink.firmware_sim.config import BenchFileError, default_bench, load_bench, parse_bench
 from photonlink.firmware_sim.control import ask, parse_words
 from photonlink.firmware_sim.single import emulate
+from photonlink.firmware_sim.text_file import reason
 from photonlink.firmware_sim.wire_log.commands import compare, record, serve
 
 PROG = "python -m photonlink.firmware_sim"
@@ -74,11 +75,11 @@ def main(argv: list[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         try:
             return COMMANDS[words[0]](words[1:])
-        except (BenchFileError, OSError, ValueError) as error:
-            print(f"{words[0]}: {error}", file=sys.stderr)
-            return 1
         except KeyboardInterrupt:
             return 130
+        except Exception as error:  # noqa: BLE001 - a command ends with one sentence
+            print(f"{words[0]}: {_sentence(error)}", file=sys.stderr)
+            return 1
     return _bench(words)
 
 
@@ -106,9 +107,24 @@ def _bench(words: list[str]) -> int:
             )
         )
     except (BenchFileError, OSError, ValueError) as error:
-        print(f"firmware_sim: {error}", file=sys.stderr)
+        print(f"firmware_sim: {_sentence(error)}", file=sys.stderr)
         return 1
     return 0 if good else 1
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, for a terminal: no number of the system, no control characters."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError):
+        text = f"{error.filename}: {reason(error)}" if error.filename else reason(error)
+    elif isinstance(error, ValueError):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return "".join(
+        c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ from pydantic import (
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.physics.eve import STRATEGIES
 from photonlink.firmware_sim.places import place_kind, taken_by
+from photonlink.firmware_sim.text_file import FileRefused, read_text
+
+MAX_BYTES = 1 << 20
 
 Letter = Literal["h", "v", "d", "a"]
 LETTERS: tuple[Letter, ...] = ("h", "v", "d", "a")
@@ -270,18 +273,18 @@ def parse_bench(text: str, where: str = "bench file") -> BenchConfig:
     """TOML text → model. Raises BenchFileError that names every wrong key."""
     try:
         return BenchConfig.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BenchFileError(f"{where}: not TOML: {error}") from None
     except ValidationError as error:
         raise BenchFileError(f"{where}: {explain(error)}") from None
 
 
 def load_bench(path: Path) -> BenchConfig:
-    """Read a bench file. Raises BenchFileError; OSError when it cannot be read."""
+    """Read a bench file. Raises BenchFileError."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BenchFileError(f"{path}: not UTF-8: {error}") from None
+        text = read_text(path, at_most=MAX_BYTES)
+    except FileRefused as error:
+        raise BenchFileError(str(error)) from None
     return parse_bench(text, str(path))
 
 

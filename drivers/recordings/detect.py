@@ -46,6 +46,8 @@ def _a1_score(word: npt.NDArray[np.uint64]) -> float:
     """0 for a perfect a1 stream, above 1 for one that cannot be one."""
     low = word & np.uint64(0x1F)
     times = (word >> np.uint64(10)).astype(np.int64)
+    if len(word) > 2 and np.all(word == word[0]):
+        return 2.0  # one word over and over: text or padding
     status = np.unique((word >> np.uint64(6)) & np.uint64(0xF))
     if np.mean(low == 0) > 0.01 or len(status) > 4:
         return 2.0  # words without detector; status bits that look like the bits of a time

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from photonlink.firmware_sim.text_file import FileRefused, read_text
+
 VERSION = 1
 MAX_BYTES = 1 << 28
 MESSAGES = ("zmq", "udp", "http")
@@ -111,11 +113,9 @@ def header(cassette: Cassette) -> str:
 def load(path: Path) -> Cassette:
     """Read a cassette. CassetteError names the line that is damaged."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CassetteError(f"{path}: larger than {MAX_BYTES} bytes")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise CassetteError(f"{path}: not UTF-8 at byte {error.start}") from None
+        lines = read_text(path, at_most=MAX_BYTES).splitlines()
+    except FileRefused as error:
+        raise CassetteError(str(error)) from None
     if not lines:
         raise CassetteError(f"{path}: empty")
     top = _object(path, 1, lines[0])
