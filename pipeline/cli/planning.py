@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from photonlink.pipeline.planning.curve import Point
     from photonlink.pipeline.planning.plan import Plan
 
+BASES = ("key basis", "other basis")
+
 LinkFiles = Annotated[
     list[Path] | None,
     typer.Argument(metavar="LINK...", help="Link files (TOML) or presets; several: one picture."),
@@ -70,7 +72,7 @@ def keyrate(
     if csv is not None:
         curve.write_csv(found, csv)
     if png is not None:
-        curve.write_png(found, png)
+        curve.write_png(found, png, [curve.own_point(link, axis) for link in loaded])
     if as_json:
         print(json.dumps([asdict(p) for p in found]), flush=True)
     elif csv is None and png is None:
@@ -187,7 +189,7 @@ def _plan_text(p: "Plan") -> str:
         f"{p.bases.two_bits_per_s:,.4g}: {p.bases.better} gives more",
         f"  {'at best, one basis':<28}{p.bases.best_one_bits_per_s:,.4g} bit/s, both "
         f"{p.bases.best_two_bits_per_s:,.4g}",
-        f"  {'block':<28}{duration(then.block_s)}, {then.length:,} secret bits expected",
+        f"  {'block':<28}{duration(then.block_s)}, {_expected(p)}",
         f"  {'first key after':<28}{duration(p.positive_key_s)}",
         f"  {'95 % of asymptotic after':<28}{duration(p.near_asymptotic_s)}",
         "",
@@ -197,7 +199,7 @@ def _plan_text(p: "Plan") -> str:
         gain = "key at all" if math.isinf(limit.gain) else f"x {limit.gain:.3f}"
         lines.append(f"    {limit.name:<34}{gain}")
     if p.thresholds is None:
-        lines += ["", "  no thresholds: nothing can be proved about a block"]
+        lines += ["", f"  no thresholds to agree: {_why_none(p)}"]
     else:
         low, high = p.abort_interval
         lines += [
@@ -212,5 +214,26 @@ def _plan_text(p: "Plan") -> str:
             f"    {t.abort_probability:<8.4%} of blocks refused at {t.q_z:.3%}, {t.q_x:.3%}:"
             f"  {t.bits_per_s:,.4g} bit/s"
         )
-    lines += ["", "  " + str(p.account).replace("\n", "\n  ")]
+    for basis, account in zip(BASES, p.accounts, strict=False):
+        heading = f"  {basis}:" if len(p.accounts) > 1 else ""
+        lines += ["", *([heading] if heading else []), "  " + str(account).replace("\n", "\n  ")]
     return "\n".join(lines)
+
+
+def _expected(p: "Plan") -> str:
+    """The expected key of a block; where both bases make key, what each contributes."""
+    text = f"{p.proposed.length:,} secret bits expected"
+    if len(p.accounts) < 2 or not p.proposed.length:
+        return text
+    parts = (f"{a.length:,} from the {b}" for a, b in zip(p.accounts, BASES, strict=True))
+    return f"{text} ({', '.join(parts)})"
+
+
+def _why_none(p: "Plan") -> str:
+    from photonlink.pipeline.planning.curve import duration
+
+    if p.positive_key_s is None:
+        return "this link makes no key, however long the block"
+    if p.proposed.length:
+        return "a block that just meets thresholds for honest blocks makes no key"
+    return f"a block this short makes no key; it takes {duration(p.positive_key_s)}"

@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.planning import channel as channels
 from photonlink.pipeline.planning.expected import Settings
 from photonlink.pipeline.planning.model import LinkFileError, PlannedLink
 from photonlink.pipeline.planning.optimise import optimised
@@ -161,6 +162,24 @@ def _with(planned: Planned, block: BlockLength) -> Planned:
     return replace(planned, security=planned.security.model_copy(update=update))
 
 
+def own_place(link: PlannedLink, axis: Axis) -> float | None:
+    """Where on the axis the link stands as it is described; None for a pass of a satellite."""
+    channel = link.channel
+    if channel.satellite is not None:
+        return None
+    if axis == "distance":
+        return channel.length_km
+    if channel.loss_db is not None:
+        return channel.loss_db
+    return channels.fibre_loss_db(channel.length_km or 0.0, channel.attenuation, 0.0)
+
+
+def own_point(link: PlannedLink, axis: Axis) -> Point | None:
+    """The rate of the link as it is described, where it stands; None when it has no place."""
+    x = own_place(link, axis)
+    return None if x is None else _point(link, axis, x, _own(link), Planned.of(link), None)
+
+
 def steps(start: float, stop: float, points: int) -> list[float]:
     if not (math.isfinite(start) and math.isfinite(stop) and 0 <= start < stop):
         raise LinkFileError(
@@ -181,8 +200,11 @@ def write_csv(points: Iterable[Point], path: Path) -> None:
             writer.writerow(["" if row[n] is None else row[n] for n in names])
 
 
-def write_png(points: Sequence[Point], path: Path) -> None:
-    """Rates on a logarithmic scale, endless blocks dashed. Needs the extra ``plot``."""
+def write_png(points: Sequence[Point], path: Path, marks: Sequence[Point | None] = ()) -> None:
+    """Rates on a logarithmic scale, endless blocks dashed. Needs the extra ``plot``.
+
+    marks: the links as they are described: a dot where each stands.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -208,6 +230,8 @@ def write_png(points: Sequence[Point], path: Path) -> None:
             linestyle="--", linewidth=1.2,
             label=f"{name}, asymptotic" if len(links) > 1 else "asymptotic",
         )  # fmt: skip
+        for at in (mark for mark in marks if mark is not None and mark.link == name):
+            _mark(axes, at, f"C{colour}", f"{name}, as described")
     axes.set_yscale("log")
     axes.set_xlabel(AXIS_LABEL.get(points[0].axis, points[0].axis))
     axes.set_ylabel("Secret key rate (bit/s)")
@@ -217,3 +241,11 @@ def write_png(points: Sequence[Point], path: Path) -> None:
     if len(links) == 1:
         axes.set_title(links[0], fontsize="medium", loc="left")
     figure.savefig(path, format="png")
+
+
+def _mark(axes: Any, at: Point, colour: str, label: str) -> None:
+    """A dot at the link's own place; without key a line, since no dot fits a logarithmic scale."""
+    if at.bits_per_s > 0:
+        axes.plot([at.x], [at.bits_per_s], "o", color=colour, label=label)
+    else:
+        axes.axvline(at.x, color=colour, linestyle=":", label=f"{label}: no key")

@@ -84,15 +84,17 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """present, proposed: rates with the settings of the file and with ``settings``.
-
+    """present, proposed: rates with the settings of the file and with ``settings``. Where no
+    settings make key in a block this long, ``settings`` suit the shortest block that makes some, or
+    are the file's own where none does.
     positive_key_s, near_asymptotic_s: shortest block with key, and with 95 % of the asymptotic
     rate, at these settings; None: not within ten years. limits: largest gain first. thresholds:
-    to be agreed; length: what a block that meets them yields. abort_probability: share of
-    simulated blocks that miss one (with its 95 % interval), counts and loss wandering as the link
-    says. Where both bases of decoy states make key these three are those of the key basis: each
-    has its own. bases: what key from one basis and from both would give. trade: of pairs, key
-    from both bases.
+    to be agreed; None where a block that meets them makes no key. length: what a block that meets
+    them yields. abort_probability: share of simulated blocks that miss one (with its 95 %
+    interval), counts and loss wandering as the link says. Where both bases of decoy states make key
+    these three are those of the key basis: each has its own. accounts: of the key basis, and of the
+    other where it makes key too; their sum is the expected key. bases: what key from one basis and
+    from both would give. trade: of pairs, key from both bases.
     """
 
     link: str
@@ -106,7 +108,7 @@ class Plan:
     length: int
     abort_probability: float
     abort_interval: tuple[float, float]
-    account: Account
+    accounts: tuple[Account, ...]
     bases: Bases
     trade: tuple[Trade, ...]
 
@@ -114,19 +116,32 @@ class Plan:
 def plan(link: PlannedLink, *, seed: int = 0, aborts: float = 0.01) -> Plan:
     """aborts: share of honest blocks the thresholds may refuse."""
     present = Planned.of(link)
-    best = optimised(present, tries=2)
+    best = _best(present)
     now, then = key_rate(present), key_rate(best)
     if now.bits_per_s > then.bits_per_s:  # the file's own settings were better
         best, then = present, now
     thresholds, length, refused = _accepting(best, link, then.block_s, seed, aborts)
+    if length == 0:  # nobody should agree on thresholds of blocks without key
+        thresholds, refused = None, _DRAWS
     interval = binomtest(refused, _DRAWS).proportion_ci(method="wilson")
     return Plan(
         link.name, best.settings, now, then,
         _shortest(best, 0.0), _shortest(best, 0.95), _limits(best, then),
         thresholds, length, refused / _DRAWS, (float(interval.low), float(interval.high)),
-        then.accounts[0], _bases(present, best, then.block_s),
+        then.accounts, _bases(present, best, then.block_s),
         _trade(best, then.block_s),
     )  # fmt: skip
+
+
+def _best(present: Planned) -> Planned:
+    """The settings to propose. Where none make key in a block this long: those of a longer one."""
+    block_s = key_rate(present).block_s
+    while block_s < _LONGEST_S:
+        trial = optimised(present.with_block_s(block_s), tries=2)
+        if key_rate(trial).bits_per_s > 0:
+            return replace(present, settings=trial.settings)
+        block_s *= 3
+    return present
 
 
 def _bases(present: Planned, proposed: Planned, block_s: float) -> Bases:
