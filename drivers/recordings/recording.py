@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.drivers.recordings import container, detect, ptu
+from photonlink.drivers.recordings import container, detect, ptu, session
 from photonlink.drivers.recordings.words import swabian_channels, text_words, with_codes
 from photonlink.hal.decoders import (
     ABSOLUTE,
@@ -57,6 +57,7 @@ class _Layout:
     cut_off: RecordingError | None = None
     header: container.Header | None = None
     text: str | None = None
+    session: bool = False  # the inputs of a recorded session
     codes: Mapping[int, int] = field(default_factory=dict)  # number of a channel → its code
     warnings: tuple[str, ...] = ()
     identity: Identity = field(default_factory=lambda: Identity("", "recording", ""))
@@ -126,7 +127,9 @@ class FileRecording(Recording):
     def _frames(self, records: int) -> Generator[tuple[int, WireChunk], None, None]:
         """(byte position, chunk); raises RecordingError where the file is damaged."""
         with self.path.open("rb") as file:
-            if self._layout.header is not None:
+            if self._layout.session:
+                yield from session.read_chunks(file, str(self.path))
+            elif self._layout.header is not None:
                 container.read_header(file, str(self.path))
                 yield from container.read_chunks(file, str(self.path))
             elif self._layout.text is not None:
@@ -397,7 +400,10 @@ def _ptu_layout(path: Path) -> _Layout:
 
 def _own_layout(path: Path) -> _Layout:
     with path.open("rb") as file:
-        header = container.read_header(file, str(path))
+        return _with_header(path, container.read_header(file, str(path)))
+
+
+def _with_header(path: Path, header: container.Header) -> _Layout:
     try:
         decoder_for(header.wire_format)
     except PhotonlinkError as error:
@@ -419,11 +425,17 @@ def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -
     """Find out what kind of recording ``path`` is and open it.
 
     Known: PTU (T2 and T3 of all record types), quTAG binary, S-Fifteen a1 in both word orders,
-    raw TDC1 and Swabian 16-byte dumps, and our own. ``wire_format`` forces the reading of a file
+    raw TDC1 and Swabian 16-byte dumps, our own, and the folder of a recorded session.
+    ``wire_format`` forces the reading of a file
     of bare records (for the quTAG formats: after their 40-byte header) when its kind cannot be
     told or is told wrongly. Raises RecordingError: kind unknown, header damaged, file not readable.
     """
     path = Path(path)
+    inputs = session.inputs_of(path)
+    if inputs is not None and wire_format is None:
+        layout = _with_header(inputs, session.read_header(inputs))
+        layout.session, layout.description = True, f"a session's {layout.wire_format.name}"
+        return FileRecording(inputs, layout)
     head = _head(path)
     if wire_format is not None:
         return FileRecording(path, _told_layout(path, wire_format))

@@ -46,7 +46,9 @@ def parse_map(text: str) -> dict[str, int]:
 def analyze(
     file: Annotated[
         Path,
-        typer.Argument(help="PTU, quTAG, S-Fifteen a0, a1, a2, TDC1, Swabian, our own."),
+        typer.Argument(
+            help="PTU, quTAG, S-Fifteen, TDC1, Swabian, ours, a folder of 'node --record'."
+        ),
     ],
     a: Annotated[int | None, typer.Option("--a", help="Start channel.")] = None,
     b: Annotated[int | None, typer.Option("--b", help="Stop channel.")] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -11,7 +10,6 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from photonlink.hal.errors import StationError
-from photonlink.hal.regular_file import FileError, read_text
 from photonlink.hal.station import EMULATOR_NAME, BenchStation, load_station
 from photonlink.hal.toml_file import TableModel
 from photonlink.pipeline.calibration.files import FILE_NAME
@@ -19,6 +17,7 @@ from photonlink.pipeline.node.transport import PeerAddress
 from photonlink.pipeline.readiness.tasks import ALIGNMENT, CALIBRATION, CalibrationTask
 from photonlink.pipeline.readiness.tasks import problems as task_problems
 from photonlink.pipeline.stages.agreed import AgreedParameters, ParametersError
+from photonlink.pipeline.status.password import read_password
 
 ALIGNMENT_FILE = "alignment.json"
 TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -309,24 +308,6 @@ def with_sim_paths(station: S, folder: Path) -> S:
         "bench": folder / bench if bench else None,
     }
     return station.model_copy(update={"sim": station.sim.model_copy(update=paths)})
-
-
-def read_password(path: Path) -> str:
-    """The broker's password: the first line of a file that only its owner can read."""
-    try:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise StationError(
-                "others can read the broker's password", where=str(path), hint=f"chmod 600 {path}"
-            )
-        text = read_text(path, at_most=4096)
-    except (OSError, FileError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.what
-        raise StationError(
-            f"the broker's password cannot be read: {reason}",
-            where=str(path),
-            hint="[mqtt] password_file is relative to the station file; one line of UTF-8 text",
-        ) from error
-    return text.splitlines()[0].strip() if text.strip() else ""
 
 
 def with_emulator_addresses(station: S) -> S:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.hal.regular_file import FileError, read_text
+from photonlink.pipeline.status.password import read_password
 from photonlink.pipeline.status.topics import ROOT
 
 BACKOFF_S = (0.5, 30.0)
@@ -66,10 +66,7 @@ class BrokerAddress:
             )
         password = None
         if password_file is not None:
-            try:
-                password = read_text(password_file, at_most=4096).strip("\r\n")
-            except FileError as error:
-                raise BrokerAddressError(f"password file {error}") from None
+            password = read_password(password_file)
         tls = parts.scheme == "mqtts"
         user = unquote(parts.username) if parts.username else None
         return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, password,

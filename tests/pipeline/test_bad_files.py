@@ -13,8 +13,9 @@ from photonlink.hal.regular_file import FileError
 from photonlink.hal.station import BenchStation, load_station
 from photonlink.hal.toml_file import MAX_BYTES, parse_toml
 from photonlink.pipeline.demo.files import write_demo_files
-from photonlink.pipeline.node.station import load_node_station, read_password
+from photonlink.pipeline.node.station import load_node_station
 from photonlink.pipeline.planning.model import LinkFileError, load_link, preset_names
+from photonlink.pipeline.status.password import read_password
 
 CASES = Path(__file__).parents[1] / "cases"
 Load = Callable[[Path], object]

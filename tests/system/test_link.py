@@ -171,6 +171,18 @@ def test_a_recorded_session_gives_the_same_key_again(link: dict[str, Any], side:
     assert result["warnings"] == []
 
 
+def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, Any]) -> None:
+    """Files of ``node --record`` can be analysed and replayed as any others."""
+    alice, bob = link["folder"] / "rec-a", link["folder"] / "rec-b"
+    found = _photonlink_json("analyze", str(alice), "--json")
+    assert found["error"] is None
+    assert len(found["rate_hz"]) >= 4
+    assert found["duration_s"] > 10
+    both = _photonlink_json("replay", "--alice", str(alice), "--bob", str(bob), "--json")
+    assert both["keys_match"] is True
+    assert both["sifted_bits"] > 0
+
+
 def test_a_damaged_recording_is_named_with_its_position(
     link: dict[str, Any], tmp_path: Path
 ) -> None:
