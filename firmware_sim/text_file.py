@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import stat
 from pathlib import Path
+
+_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ELOOP: "its symbolic links go in a circle",
+    errno.EEXIST: "there is something of this name already",
+    errno.ENOTDIR: "a part of this path is no folder",
+}
 
 
 class FileRefused(ValueError):
@@ -31,5 +38,5 @@ def read_text(path: Path, *, at_most: int) -> str:
 
 
 def reason(error: OSError) -> str:
-    """The system's words, without its number."""
-    return error.strerror or os.strerror(error.errno or 0)
+    """Why the system refused, without its number."""
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)

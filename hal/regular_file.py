@@ -13,6 +13,14 @@ _KINDS = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
 )  # fmt: skip
+_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ELOOP: "its symbolic links go in a circle",
+    errno.EEXIST: "there is something of this name already",
+    errno.ENOTDIR: "a part of this path is no folder",
+    errno.EISDIR: "this is a folder, not a file",
+    errno.ENXIO: "nobody has the other end of this pipe open",
+}
 
 
 class FileError(PhotonlinkError, ValueError):
@@ -69,9 +77,5 @@ def read_text(path: Path, *, at_most: int) -> str:
 
 
 def reason(error: OSError) -> str:
-    """The system's reason in a few words."""
-    if error.errno == errno.ENOENT:
-        return "no such file"
-    if error.errno == errno.ELOOP:
-        return "its symbolic links go in a circle"
-    return error.strerror or os.strerror(error.errno or 0)
+    """Why the system refused, for somebody who has never read errno(3)."""
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)

@@ -15,11 +15,13 @@ from photonlink.pipeline.status.broker import free_port
 class Mosquitto:
     """The reference broker, on a free port of loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, anonymous: bool = True) -> None:
+        """anonymous: everybody is let in; else nobody is."""
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous {str(anonymous).lower()}\n"
+            "persistence false\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -35,9 +37,9 @@ class Mosquitto:
             self._process.wait()
 
 
-def find_mosquitto(folder: Path) -> Mosquitto:
+def find_mosquitto(folder: Path, *, anonymous: bool = True) -> Mosquitto:
     if not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
         if os.environ.get("CI"):
             pytest.fail("CI installs mosquitto, but it is not here")
         pytest.skip("mosquitto is not installed (apt install mosquitto)")
-    return Mosquitto(folder)
+    return Mosquitto(folder, anonymous=anonymous)

@@ -108,6 +108,8 @@ def _tdc1(head: bytes) -> Raw | None:
     word = np.frombuffer(head[: len(head) // 4 * 4], dtype="<u4")
     if len(word) < 16 or np.mean((word & 0x1F) == 0) > 0.01:
         return None
+    if np.all(word == word[0]):
+        return None  # one word over and over: text or padding
     if _backwards((word >> 5).astype(np.int64)) > 0.4:
         return None  # random words go back half of the time, a roll-over comes every 0.27 s
     return Raw(WireFormat("tdc1"), 0, "S-Fifteen TDC1 stream")

@@ -28,7 +28,13 @@ def scan(
         bool, typer.Option("--probe", help="Ask each serial device that a driver fits who it is.")
     ] = False,
     root: Annotated[
-        Path, typer.Option(help="Root of another tree with sys/ and dev/.", show_default=False)
+        Path,
+        typer.Option(
+            help="Root of another tree with sys/ and dev/.",
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
     ] = Path("/"),
     as_json: JsonOption = False,
 ) -> None:

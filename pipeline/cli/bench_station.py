@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.failure import say
 
 app = typer.Typer(
     help="Station files: a new one, one from what is plugged in, a check, a schema for editors.",
@@ -37,7 +38,13 @@ def new(
 def from_scan(
     file: NewFile,
     root: Annotated[
-        Path, typer.Option(help="Root of another tree with sys/ and dev/.", show_default=False)
+        Path,
+        typer.Option(
+            help="Root of another tree with sys/ and dev/.",
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
     ] = Path("/"),
 ) -> None:
     """Write a station file with the instruments that are plugged in. Opens none of them."""
@@ -64,7 +71,7 @@ def check(
         try:
             station = load_any_station(file)
         except StationError as error:
-            print(f"photonlink: {error}", file=sys.stderr)
+            say(str(error))
             bad = True
         else:
             print(f"{file}: good: {', '.join(station.instruments) or 'no instruments'}")

@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import reason
 from photonlink.pipeline.cli.exit_status import ExitStatus
 
 TRACEBACK = "PHOTONLINK_TRACEBACK"  # environment: show where an error came from
@@ -27,13 +28,13 @@ def end_with(error: BaseException) -> NoReturn:
     if isinstance(error, BrokenPipeError):  # the reader has gone; Python would complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitStatus.FAILURE)
-    _say(_sentence(error))
+    say(_sentence(error))
     if getattr(error, "causes", ()):  # addresses that were tried: more can be said about each
         from photonlink.pipeline.bench.hints import hints_of
 
         assert isinstance(error, PhotonlinkError)  # noqa: S101 - it has causes
         for hint in hints_of(error):
-            _say(hint, "  hint: ")
+            say(hint, "  hint: ")
     sys.exit(ExitStatus.FAILURE)
 
 
@@ -42,7 +43,7 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):  # a folder that is missing, a file that is there, a full disk
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        return f"{where}{reason(error)}"
     if isinstance(error, MemoryError):
         return "not enough memory for this"
     at = error.__traceback__
@@ -55,7 +56,8 @@ def _sentence(error: BaseException) -> str:
     )
 
 
-def _say(text: str, before: str = "photonlink: ") -> None:
+def say(text: str, before: str = "photonlink: ") -> None:
+    """A line on stderr."""
     print(before + printable(text), file=sys.stderr)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 
 from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.regular_file import FileError, reason, require_regular
 from photonlink.pipeline.status.password import read_password
 from photonlink.pipeline.status.topics import ROOT
 
@@ -75,13 +76,32 @@ class BrokerAddress:
     def context(self) -> ssl.SSLContext | None:
         if not self.tls:
             return None
+        require_tls_files(f"TLS files for {self.host}", self.ca, self.certificate, self.key)
         try:
             context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
             if self.certificate is not None:
                 context.load_cert_chain(str(self.certificate), str(self.key) if self.key else None)
         except (OSError, ssl.SSLError) as error:
-            raise BrokerAddressError(f"TLS files for {self.host}: {error}") from None
+            named = ", ".join(str(f) for f in (self.ca, self.certificate, self.key) if f)
+            raise BrokerAddressError(
+                f"TLS files for {self.host} ({named}): {tls_reason(error)}"
+            ) from None
         return context
+
+
+def tls_reason(error: OSError) -> str:
+    """Why OpenSSL refused files, without its own words for it."""
+    return "no PEM files that fit together" if isinstance(error, ssl.SSLError) else reason(error)
+
+
+def require_tls_files(what: str, *files: Path | None) -> None:
+    """BrokerAddressError for one that is no file; OpenSSL's own message names none."""
+    for file in files:
+        try:
+            if file is not None:
+                require_regular(file)
+        except FileError as error:
+            raise BrokerAddressError(f"{what}: {error}") from None
 
 
 class BrokerListener:

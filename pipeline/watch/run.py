@@ -12,7 +12,13 @@ from pathlib import Path
 
 from photonlink.pipeline.watch.access import Access, AccessError, is_loopback, split_listen
 from photonlink.pipeline.watch.history import History
-from photonlink.pipeline.watch.listener import BrokerAddress, BrokerListener, stop
+from photonlink.pipeline.watch.listener import (
+    BrokerAddress,
+    BrokerListener,
+    require_tls_files,
+    stop,
+    tls_reason,
+)
 from photonlink.pipeline.watch.server import serving
 from photonlink.pipeline.watch.service import Watch
 
@@ -34,6 +40,8 @@ def server_tls(options: Options) -> ssl.SSLContext | None:
     """TLS of the page; with ``client_ca`` only clients with a certificate of it get in."""
     if options.certificate is None:
         return None
+    files = (options.certificate, options.key, options.client_ca)
+    require_tls_files("certificate of the page", *files)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(str(options.certificate), str(options.key) if options.key else None)
@@ -41,7 +49,8 @@ def server_tls(options: Options) -> ssl.SSLContext | None:
             context.load_verify_locations(str(options.client_ca))
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise AccessError(f"certificate of the page: {error}") from None
+        named = ", ".join(str(f) for f in files if f)
+        raise AccessError(f"certificate of the page ({named}): {tls_reason(error)}") from None
     return context
 
 

@@ -286,6 +286,7 @@ async def test_opening_as_a_dialogue() -> None:
         assert (identity.model, identity.serial) == ("DLCpro", "21643"), "a serial may be a number"
 
 
+@pytest.mark.row("DLC pro: echoed replies with CR LF")
 async def test_echoed_replies_with_cr_lf_are_read() -> None:
     """As recorded from a real controller: the command comes back, lines end in CR LF."""
     talk = (
@@ -305,6 +306,7 @@ async def test_echoed_replies_with_cr_lf_are_read() -> None:
         await driver.set("temperature_set_c", 21.0)
 
 
+@pytest.mark.row("DLC pro: extra lines before a set's status")
 async def test_extra_lines_before_a_set_s_status_are_passed_over() -> None:
     talk = (
         BANNER
@@ -324,6 +326,7 @@ async def test_extra_lines_before_a_set_s_status_are_passed_over() -> None:
             await driver.set("temperature_set_c", 22.0)
 
 
+@pytest.mark.row("DLC pro: param-disp, serial number, system type, unavailable parameters")
 async def test_an_unavailable_parameter_is_left_out() -> None:
     talk = (
         BANNER
@@ -339,6 +342,7 @@ async def test_an_unavailable_parameter_is_left_out() -> None:
         assert caught.value.seen == "-20"
 
 
+@pytest.mark.row("DLC pro over serial: welcome message, plain prompt")
 @pytest.mark.parametrize("greeting", ["> ", "\r\nWelcome\r\nDeCoF Command Line\r\n> ", "\n> \n> "])
 async def test_a_welcome_or_a_plain_prompt_over_the_usb_line(tmp_path: Path, greeting: str) -> None:
     def answer(question: bytes) -> bytes:

@@ -33,6 +33,7 @@ def _analyze(name: str, **options: Any) -> dict[str, Any]:
     return analyze_file(CASES / name, **options).to_json()
 
 
+@pytest.mark.row("T3 events sorted within one header sync period")
 @pytest.mark.parametrize(
     "name", ["t3_dtime_beyond_period.ptu", "qutag_late_words.qutag", "swabian_virtual_channel.bin"]
 )
@@ -50,6 +51,7 @@ def test_every_event_is_there_once_and_in_order(name: str) -> None:
         last = int(block.time_ps[-1]) if len(block) else last
 
 
+@pytest.mark.row("default histogram bin ignores the tick")
 def test_light_that_knows_nothing_of_each_other_has_no_peak() -> None:
     right = RIGHT["flat_80ps_t2.ptu"]["bin_160"]
     found = _analyze("flat_80ps_t2.ptu")
@@ -63,6 +65,7 @@ def test_light_that_knows_nothing_of_each_other_has_no_peak() -> None:
     assert "80 or 160 ps" in comb["warnings"][0]
 
 
+@pytest.mark.row("default histogram bin ignores the tick")
 @pytest.mark.parametrize("tick", [1.0, 64.0, 80.0, 80.955, 125 / 32, 97.0, 2000.0, 81.0])
 def test_default_bins_hold_a_whole_number_of_ticks(tick: float) -> None:
     bin_ps = default_bin_ps(tick)
@@ -105,6 +108,7 @@ def _brute(ticks: Any, channel: Any, tick: float, result: AnalyzeResult) -> Any:
     return found
 
 
+@pytest.mark.row("resolutions that went through single precision")
 def test_a_resolution_that_went_through_single_precision_is_what_was_meant() -> None:
     right = RIGHT["t2_resolution_float32_100ps.ptu"]
     found = _analyze("t2_resolution_float32_100ps.ptu")
@@ -132,6 +136,7 @@ def test_the_simplest_fraction_lies_within_its_bounds() -> None:
     assert _simplest(F(5, 2), F(5, 2)) == F(5, 2)
 
 
+@pytest.mark.row("a unit that the file does not carry is assumed silently")
 def test_a_unit_that_the_file_does_not_carry_is_asked_for() -> None:
     right = RIGHT["qutau_base_unit_81ps.bin"]
     told = _analyze("qutau_base_unit_81ps.bin", told={"resolution_ps": 80.955})
@@ -141,6 +146,7 @@ def test_a_unit_that_the_file_does_not_carry_is_asked_for() -> None:
     assert "1 ps is assumed" in _analyze("qutau_base_unit_81ps.bin")["warnings"][0]
 
 
+@pytest.mark.row("formats that cannot be named on the command line")
 def test_words_as_text_are_read(tmp_path: Path) -> None:
     right = RIGHT["sfifteen_a2.ts"]
     text = (CASES / "sfifteen_a2.ts").read_text()
@@ -167,6 +173,7 @@ def test_a_line_that_is_no_word_is_named_with_its_byte(tmp_path: Path) -> None:
     assert summary.error.position == 300 * len(lines[0])
 
 
+@pytest.mark.row("formats that cannot be named on the command line")
 @pytest.mark.parametrize("channel", [0, 201, 1001, -1001])
 def test_channels_of_any_number_are_told_by_their_number(tmp_path: Path, channel: int) -> None:
     path = tmp_path / "x.bin"
@@ -179,6 +186,7 @@ def test_channels_of_any_number_are_told_by_their_number(tmp_path: Path, channel
     assert again["correlation"]["a"] == channel
 
 
+@pytest.mark.row("header tags that contradict each other")
 def test_header_tags_that_contradict_each_other_are_told(tmp_path: Path) -> None:
     path = tmp_path / "x.ptu"
     write_ptu(path, [0] * 9, resolution_ps=80.0)
@@ -194,6 +202,7 @@ def test_header_tags_that_contradict_each_other_are_told(tmp_path: Path) -> None
     assert open_recording(path).warnings == ()
 
 
+@pytest.mark.row("FIFO or stdin as input")
 def test_what_is_no_file_is_refused_by_name(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, says in (("pipe", "pipe"), ("", "folder"), ("none", "No such file")):
@@ -208,6 +217,7 @@ def _command(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.row("nearly all records damaged and still exit 0")
 def test_a_file_that_is_mostly_damaged_is_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     rows = [struct.pack("<BBHiq", 0, 0, 0, 1, 1000 * i) for i in range(400)]
@@ -218,6 +228,7 @@ def test_a_file_that_is_mostly_damaged_is_a_failure(tmp_path: Path) -> None:
     assert "3,600 of 4,000 records are damaged" in done.stderr
 
 
+@pytest.mark.row("formats that cannot be named on the command line")
 def test_units_and_formats_are_told_on_the_command_line() -> None:
     done = _command(str(CASES / "qutau_base_unit_81ps.bin"), "--unit", "80.955", "--json")
     assert done.returncode == 0, done.stderr

@@ -39,6 +39,7 @@ def _session(folder: Path, *, restarted: bool = False, acquisition: bool = True)
     return folder
 
 
+@pytest.mark.row("files of node --record cannot be analysed")
 @pytest.mark.parametrize("name", ["", "inputs.bin"])
 def test_folder_and_file_are_the_same_recording(tmp_path: Path, name: str) -> None:
     recording = open_recording(_session(tmp_path / "rec") / name)

@@ -50,6 +50,7 @@ def _words(model: str) -> list[bytes]:
     return [*WORDS.get(model, b"").split(b" "), *(n.encode() for n in names), b"?"]
 
 
+@pytest.mark.row("an emulator raises for its input")
 @pytest.mark.parametrize("model", sorted(models()))
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_bytes_kill_it(model: str, seed: int, tmp_path: Path) -> None:

@@ -387,6 +387,7 @@ def packed(*rows: tuple[int, int]) -> bytes:
 LATE = 131_072_000  # ps
 
 
+@pytest.mark.row("whole-time formats taken to be in order")
 @pytest.mark.parametrize("pack", [qutag, packed], ids=["qutag", "qutag_compressed"])
 def test_late_words_are_sorted_in_within_their_reach(pack: Callable[..., bytes]) -> None:
     """The kind of qutag_late_words.qutag: words that come after later ones, none of them lost."""
@@ -414,6 +415,7 @@ def test_a_compressed_qutag_word_may_be_late_across_the_wrap() -> None:
     assert decoder.info.damaged == 0
 
 
+@pytest.mark.row("T3 events sorted within one header sync period")
 def test_t3_events_are_sorted_within_the_reach_of_a_record() -> None:
     """Arrival times may be longer than the sync period that the file names."""
     rng = np.random.default_rng(1)

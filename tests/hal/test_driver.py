@@ -269,6 +269,7 @@ def _station() -> BenchStation:
     return BenchStation(schema=2, name="bench", instruments={"it": entry})
 
 
+@pytest.mark.row("configure that hangs leaves open_bench as a bare ExceptionGroup")
 @pytest.mark.parametrize("hang", [True, False])
 async def test_configure_that_hangs_or_breaks_is_in_the_tree(
     monkeypatch: pytest.MonkeyPatch, hang: bool
@@ -316,6 +317,7 @@ def _instrument(name: str, log: list[str], *facets: type[Facet]) -> Instrument:
     return kind()  # type: ignore[no-any-return]
 
 
+@pytest.mark.row("every instrument is made safe, not a list of kinds")
 async def test_every_instrument_is_made_safe_in_the_order_of_its_rank() -> None:
     log: list[str] = []
     bench = Bench(

@@ -150,6 +150,7 @@ async def test_a_stream_that_merely_ends_is_no_silent_end() -> None:
     assert [type(i) for i in items] == [Started, WireChunk, Lost, Started]
 
 
+@pytest.mark.row("a foreign exception in snapshot ends supervisor and node")
 async def test_a_fault_of_a_driver_is_a_loss_and_keeps_its_place(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -134,6 +134,7 @@ def _switches_light_on(tree: ast.AST) -> list[int]:
     ]
 
 
+@pytest.mark.row("emission leases have no caller")
 def test_light_is_switched_on_under_a_lease_only() -> None:
     hits = [
         f"{path.relative_to(ROOT)}:{line}"

@@ -49,6 +49,7 @@ def test_an_unknown_alarm_is_refused() -> None:
     assert instrument_code("spd-h", "lost") == "spd_h_lost"
 
 
+@pytest.mark.row("alarms that outlive their cause within a run")
 def test_alarms_of_a_connection_end_with_the_next_handshake() -> None:
     assert {"acquisition_restarted", "refused_by_peer", "phase_timeout"} <= set(
         CLEARED_BY_HANDSHAKE
@@ -61,6 +62,7 @@ def _block(abort: str | None) -> BlockReport:
     )
 
 
+@pytest.mark.row("no alarm for aborted blocks, a bench that did not open, zero key")
 def test_blocks_above_the_threshold_and_zero_key_are_alarms_until_there_is_key() -> None:
     watch = KeyWatch()
     above = "qber_above_threshold: 0.14 > 0.08"

@@ -40,6 +40,7 @@ def _refused(load: Load, path: Path) -> str:
     return text
 
 
+@pytest.mark.row("TOML with a byte order mark")
 def test_a_byte_order_mark_is_read_over(station: Path) -> None:
     assert load_link(CASES / "link_with_bom.toml")
     station.write_bytes(b"\xef\xbb\xbf" + station.read_bytes())
@@ -51,6 +52,7 @@ def test_lines_of_a_windows_editor_are_read(station: Path) -> None:
     assert load_node_station(station).name == "alice"
 
 
+@pytest.mark.row('a directory or a symlink loop is "no such station file"')
 def test_what_is_no_file_is_named_as_what_it_is(tmp_path: Path, load: Load) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "circle.toml").symlink_to(tmp_path / "circle.toml")
@@ -76,6 +78,7 @@ def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path: Path, load: 
     assert "UTF-16" in _refused(load, path)
 
 
+@pytest.mark.row("5,000 nested brackets, 30 million comment lines")
 def test_a_huge_file_is_refused_unread(tmp_path: Path, load: Load) -> None:
     path = tmp_path / "huge.toml"
     path.write_bytes(b"# a comment\n" * (MAX_BYTES // 12 + 10))
@@ -84,6 +87,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path, load: Load) -> None:
     assert "missing" in _refused(load, path), "as much as may be read is read soon"
 
 
+@pytest.mark.row("5,000 nested brackets, 30 million comment lines")
 @pytest.mark.parametrize("opening", ["[", "{ a = "])
 def test_deep_nesting_is_refused_by_line(tmp_path: Path, load: Load, opening: str) -> None:
     path = tmp_path / "deep.toml"
@@ -114,6 +118,8 @@ def _preset(tmp_path: Path, old: str, new: str) -> Path:
     raise AssertionError(f"no preset has {old}")
 
 
+@pytest.mark.row('[chanel] reports "channel: Field required"')
+@pytest.mark.row('rate_hz = true, "1e9", mu = 500')
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -140,6 +146,7 @@ def test_what_is_wrong_with_a_link_is_named_with_its_line(
         assert word in text, text
 
 
+@pytest.mark.row("tracebacks: co_dbm = 4000, block_s = 1e15")
 @pytest.mark.parametrize(
     ("section", "line", "says"),
     [
@@ -164,6 +171,7 @@ def test_numbers_beyond_any_link_are_refused(
     assert says in str(caught.value)
 
 
+@pytest.mark.row("parameters found wrong only after the bench was opened")
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -184,6 +192,7 @@ def test_parameters_are_checked_before_anything_is_opened(
     assert says in text
 
 
+@pytest.mark.row("MQTT: password_file relative, not UTF-8, 0644")
 def test_the_broker_password_is_beside_the_station_and_nobody_elses(
     station: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,6 +187,7 @@ def emission(bench: Path) -> bool:
     return bool(json.loads(run("get", f"{bench}:pump", "emission", "--json"))["emission"])
 
 
+@pytest.mark.row("no command to switch everything off")
 def test_safe_asks_the_owner_who_is_named_meanwhile(bench: Path, tmp_path: Path) -> None:
     with light(bench, tmp_path) as owner:
         assert emission(bench), "read through the owner"

@@ -51,6 +51,7 @@ def test_help_takes_at_most_twice_the_cpu_time_of_its_libraries() -> None:
     assert _cpu_s([*PHOTONLINK, "--help"]) <= 2 * libraries
 
 
+@pytest.mark.row("start of any command about 1 s")
 def test_nothing_heavy_is_imported_for_help() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "photonlink.pipeline.cli", "--help"],
@@ -90,6 +91,7 @@ def test_letters_of_the_command_line_are_those_of_the_stages() -> None:
     assert key_app
 
 
+@pytest.mark.row("piped output is cut to 80 columns and fails on poor encodings")
 def test_a_table_in_a_pipe_of_poor_encoding_is_whole_and_no_traceback() -> None:
     name = _run("keyrate", "--presets").stdout.split()[0].decode()
     done = _run("keyrate", name, "--points", "2", environment={"PYTHONIOENCODING": "ascii"})
@@ -124,6 +126,7 @@ def test_a_reader_that_left_ends_the_command_quietly() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.row("numbers with 17 digits, rates as 2.101e+06")
 @pytest.mark.parametrize(
     ("value", "text"),
     [(2_101_234.5, "2,101,234"), (0.00812345678, "0.008123"), (0, "0"), (12.0, "12")],
@@ -132,6 +135,7 @@ def test_numbers_are_readable(value: float, text: str) -> None:
     assert readable(value) == text
 
 
+@pytest.mark.row("--duration inf accepted")
 @pytest.mark.parametrize("value", ["inf", "nan", "-1", "ten"])
 @pytest.mark.parametrize("command", ["demo", "node"])
 def test_a_duration_that_is_no_duration_is_wrong_usage(command: str, value: str) -> None:
@@ -141,6 +145,7 @@ def test_a_duration_that_is_no_duration_is_wrong_usage(command: str, value: str)
     assert b"--duration" in done.stderr
 
 
+@pytest.mark.row("Ctrl-C while importing prints a traceback")
 def test_ctrl_c_while_importing_is_quiet() -> None:
     """Interrupted at the first import of something of ours, before there is any handler."""
     program = (

@@ -162,6 +162,62 @@ def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.row("the picture has no marker at the link's own distance")
+@pytest.mark.parametrize("axis", ["distance", "loss"])
+def test_the_picture_marks_where_each_link_stands(axis: curve.Axis) -> None:
+    here = model.parse_link(LINK, "test")
+    mark = curve.own_point(here, axis)
+    assert mark is not None
+    place = {"distance": 40.0, "loss": 40.0 * here.channel.attenuation}[axis]
+    assert mark.x == pytest.approx(place)
+    assert mark.bits_per_s == _rate(LINK)
+    again = curve.curve(here, axis, [mark.x])[0]
+    assert again.bits_per_s == pytest.approx(mark.bits_per_s), "the dot lies on the curve"
+    assert curve.own_point(model.load_link("micius2017"), axis) is None, "a pass has no one place"
+
+
+class Drawn:
+    """Stands in for matplotlib's axes."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any, Any]] = []
+
+    def plot(self, xs: Any, ys: Any, *_: Any, label: str, **__: Any) -> None:
+        self.calls.append((label, xs, ys))
+
+    def axvline(self, x: float, *, label: str, **_: Any) -> None:
+        self.calls.append((label, [x], None))
+
+
+def test_a_link_without_key_is_marked_by_a_line() -> None:
+    axes, far = Drawn(), model.parse_link(LINK, "test").at_length(400)
+    for link in (model.parse_link(LINK, "test"), far):
+        mark = curve.own_point(link, "distance")
+        assert mark is not None
+        curve._mark(axes, mark, "C0", "it")
+    assert [call[0] for call in axes.calls] == ["it", "it: no key"]
+
+
+@pytest.mark.row("the picture's range comes from the first link")
+def test_the_curves_of_several_links_share_a_range_that_holds_all() -> None:
+    far = CliRunner().invoke(app, ["keyrate", "gys2004", "neumann2022", "--points", "3", "--json"])
+    told = json.loads(far.stdout.strip().splitlines()[-1])
+    assert {p["x"] for p in told if p["link"].startswith("GYS")} == {
+        p["x"] for p in told if p["link"].startswith("Neumann")
+    }
+    assert max(p["x"] for p in told) >= 2 * 248
+
+
+@pytest.mark.row("traceback: --png x.bmpx")
+@pytest.mark.leaks("matplotlib keeps its fonts open")
+def test_a_picture_of_any_name_is_a_png(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: plot")
+    picture = tmp_path / "x.bmpx"
+    done = CliRunner().invoke(app, ["keyrate", "gys2004", "--points", "2", "--png", str(picture)])
+    assert done.exit_code == 0, done.output
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
 @pytest.mark.parametrize(
     ("wrong", "right", "named"),
     [

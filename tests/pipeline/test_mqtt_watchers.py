@@ -14,7 +14,7 @@ from pathlib import Path
 import aiomqtt
 import jsonschema
 import pytest
-from brokers import Mosquitto
+from brokers import Mosquitto, find_mosquitto
 
 from photonlink.pipeline.status.model import (
     Alarm,
@@ -32,6 +32,8 @@ PUMP = InstrumentState("Pump 1", "toptica.dlc_pro", "DLC_1", "real", "ok", "", {
 DEADLINE_S = 30.0
 
 
+@pytest.mark.row("MQTT: two links of one site take each other's connection")
+@pytest.mark.row("MQTT: both ends publish the same topics and clear each other's alarm")
 def test_both_ends_of_a_link_and_two_links_of_a_site_are_told_apart(mosquitto: Mosquitto) -> None:
     """Rows: same retained topics at both ends; client id is site and role."""
     done = subprocess.run(
@@ -83,6 +85,7 @@ async def _until(
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.row("MQTT: peer_absent stays after a stop, a kill, into the next start")
 async def test_no_alarm_outlives_a_clean_stop(mosquitto: Mosquitto) -> None:
     publisher = _publisher(mosquitto)
     async with _running(publisher):
@@ -102,6 +105,7 @@ asyncio.run(p.run())
 """
 
 
+@pytest.mark.row("MQTT: peer_absent stays after a stop, a kill, into the next start")
 async def test_an_alarm_of_a_killed_node_ends_with_its_next_start(mosquitto: Mosquitto) -> None:
     node = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", KILLED, str(mosquitto.port)]
@@ -116,6 +120,7 @@ async def test_an_alarm_of_a_killed_node_ends_with_its_next_start(mosquitto: Mos
         await _until(mosquitto, set(), "online")
 
 
+@pytest.mark.row("MQTT: an alarm cleared while the broker was away stays")
 async def test_an_alarm_cleared_while_the_broker_was_away_is_not_left_behind(
     mosquitto: Mosquitto,
 ) -> None:
@@ -128,6 +133,7 @@ async def test_an_alarm_cleared_while_the_broker_was_away_is_not_left_behind(
         await _until(mosquitto, set(), "online")
 
 
+@pytest.mark.row("MQTT: an idle publisher does not notice a broker restart")
 async def test_an_idle_publisher_notices_that_its_broker_was_started_again(
     mosquitto: Mosquitto,
 ) -> None:
@@ -149,6 +155,7 @@ async def test_a_late_last_will_does_not_leave_a_living_node_offline(mosquitto: 
         publisher.offer(LinkState(Phase.SIFTING))
 
 
+@pytest.mark.row("MQTT: laser state, bias, temperatures are not published")
 async def test_instruments_are_published_and_fit_their_schema(mosquitto: Mosquitto) -> None:
     async with _running(_publisher(mosquitto)) as publisher:
         publisher.offer(PUMP)
@@ -165,6 +172,27 @@ async def test_instruments_are_published_and_fit_their_schema(mosquitto: Mosquit
     assert payload["node"] == "l0-alice"
 
 
+@pytest.mark.row("MQTT: topics and payloads do not name the node")
 @pytest.mark.parametrize("name", ["state", "block", "alarm", "instrument", "meta", "status"])
 def test_every_payload_names_the_node_that_speaks(name: str) -> None:
     assert {"v", "ts", "site", "node", "link", "role"} <= set(schema(name)["required"])
+
+
+@pytest.mark.row('wrong broker password is "broker lost"')
+async def test_a_broker_that_refuses_the_user_is_not_called_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = find_mosquitto(tmp_path, anonymous=False)
+    broker.start()
+    publisher = MqttPublisher(MqttAddress("127.0.0.1", broker.port, "lab-1", "alice", "l0",
+                                          username="nobody"))  # fmt: skip
+    running = asyncio.create_task(publisher.run())
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while "refuses user 'nobody'" not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        broker.kill()
+    assert "check username and password_file" in caplog.text

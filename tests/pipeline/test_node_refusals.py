@@ -14,6 +14,7 @@ from photonlink.pipeline.keys.locking import InUseError, lock_node
 from photonlink.pipeline.node.transport import Listener, PeerAddress, _listen_hint
 
 
+@pytest.mark.row('an unresolvable host is "is another node running here?"')
 async def test_a_host_that_does_not_exist_is_no_other_node() -> None:
     with pytest.raises(LinkError, match="no such host"):
         await Listener(PeerAddress("no.such.host.invalid", 7101)).start()
@@ -35,6 +36,7 @@ def test_every_reason_has_its_own_advice() -> None:
     assert len(hints) == 3
 
 
+@pytest.mark.row('state_dir on a file is "File exists"')
 @pytest.mark.parametrize("name", ["state", "state/below"])
 def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "state").write_text("")

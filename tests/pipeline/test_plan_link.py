@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from collections import Counter
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from photonlink.pipeline.cli.main import app
+from photonlink.pipeline.cli.planning import _plan_text
+from photonlink.pipeline.planning import optimise, rates
 from photonlink.pipeline.planning import plan as planning
 from photonlink.pipeline.planning.model import load_link
 from photonlink.pipeline.planning.rates import Planned, key_rate
@@ -131,3 +136,55 @@ def test_thresholds_are_those_of_the_bases_that_make_key(both: bool) -> None:
     assert isinstance(found.thresholds, kind)
     assert found.abort_probability < 0.04
     assert 0 < found.length <= found.proposed.length * 1.02
+
+
+@pytest.mark.row("plan for Micius shows 833,796 expected bits beside an account of 819,894")
+@pytest.mark.parametrize("name", ["micius2017", "nec2008", "nice2022"])
+def test_the_accounts_of_both_bases_add_up_to_what_is_expected(name: str) -> None:
+    found = planning.plan(load_link(name))
+    assert len(found.accounts) == 2
+    parts = [account.length for account in found.accounts]
+    assert sum(parts) == found.proposed.length > 0
+    words = _plan_text(found)
+    assert f"{found.proposed.length:,} secret bits expected ({parts[0]:,} from the key" in words
+    for part in parts:
+        assert re.search(rf"secret +{part:,}\b", words), "the account itself is shown"
+
+
+@pytest.mark.row("yin2020 proposes thresholds that give 0 bits")
+def test_no_thresholds_are_proposed_for_blocks_without_key() -> None:
+    found = planning.plan(load_link("yin2020"))
+    assert found.proposed.length == found.length == 0
+    assert found.thresholds is None
+    assert found.positive_key_s is not None
+    words = _plan_text(found)
+    assert "no thresholds to agree: a block this short makes no key; it takes" in words
+    assert "thresholds to agree: q" not in words
+
+
+@pytest.mark.row('a far link is "recommended" probabilities 0.0000/0.0015/0.9985')
+@pytest.mark.parametrize("length_km", [200, 300])
+def test_a_link_too_far_for_key_is_given_no_degenerate_settings(length_km: float) -> None:
+    far = load_link("lucamarini2013").at_length(length_km)
+    found = planning.plan(far)
+    assert min(found.settings.ps) > 0.003
+    assert found.settings.ps[0] > 0.1, "most pulses are for key"
+    if found.positive_key_s is None:
+        assert found.settings.ps == far.source.ps
+        assert "no thresholds to agree: this link makes no key" in _plan_text(found)
+
+
+@pytest.mark.row("neumann2022 takes 10-14 s")
+def test_a_plan_needs_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: 1,500 took 1.5 s of CPU; the plan of 14 s made far more."""
+    calls = Counter[str]()
+    plain = rates.key_rate
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        calls["key_rate"] += 1
+        return plain(*arguments, **more)
+
+    for module in (planning, optimise):
+        monkeypatch.setattr(module, "key_rate", counted)
+    planning.plan(load_link("neumann2022"))
+    assert calls["key_rate"] < 1000

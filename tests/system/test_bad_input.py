@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def test_another_parameter_is_refused_by_name(tmp_path: Path) -> None:
     assert all("q_tol" in text for text in texts), texts
 
 
+@pytest.mark.row("node exits 0 without any key")
 def test_qber_beyond_the_threshold_gives_no_key(tmp_path: Path) -> None:
     bench = _default_bench().replace("visibility_hv = 0.972", "visibility_hv = 0.78")
     bench = bench.replace("visibility_da = 0.968", "visibility_da = 0.78")
@@ -105,6 +107,7 @@ def test_unplugged_tagger_is_named_once_and_found_again(tmp_path: Path) -> None:
         assert len(lost) == 1
 
 
+@pytest.mark.row("no way to ask for light again")
 def test_a_laser_that_comes_back_is_dark_until_asked(tmp_path: Path) -> None:
     with (
         emulated_bench(tmp_path) as (files, emulators),
@@ -162,6 +165,24 @@ def test_a_killed_broker_has_no_effect_on_the_key(tmp_path: Path, mosquitto: Mos
         alice.wait_for(event="block", abort=None, block=lambda b: b and b > later)
         assert not [e for e in alice.events if e.get("event") == "disconnect"]
         assert bob.process.poll() is None
+
+
+@pytest.mark.row("after the ledger died it runs on with light and without key")
+def test_a_node_whose_ledger_cannot_be_written_ends_dark_with_a_failure(tmp_path: Path) -> None:
+    with (
+        emulated_bench(tmp_path, block_bits=20_000) as (files, _),
+        running(*node(files.stations["alice"])) as alice,
+        running(*node(files.stations["bob"])) as bob,
+    ):
+        alice.wait_for(event="block", abort=None)
+        # from now on no file of this process may grow: as a full disk (EFBIG instead of ENOSPC)
+        resource.prlimit(alice.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        assert alice.finish() == 1, alice.tail()
+        assert any(e.get("code") == "ledger_failed" for e in alice.events)
+        light = alice.wait_for(event="light")
+        assert all(step["ok"] for step in light["steps"])
+        assert bob.process.poll() is None
+    assert b"Traceback" not in alice.errors
 
 
 async def _published(port: int, topic: str) -> None:

@@ -55,6 +55,7 @@ def _with_nodes(demo: Running) -> set[int]:
     return _descendants(demo.process.pid)
 
 
+@pytest.mark.row("kill -9 or HUP of the demo leaves nodes and the key's folder")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda n: n.name)
 def test_a_demo_that_goes_leaves_no_nodes_and_no_key(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,6 +75,7 @@ def test_a_demo_that_goes_leaves_no_nodes_and_no_key(
             time.sleep(0.1)
 
 
+@pytest.mark.row("demo --json prints no JSON when a node dies")
 def test_a_node_that_dies_does_not_take_the_json_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

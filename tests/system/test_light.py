@@ -75,6 +75,7 @@ def _biased(bench: Path) -> bool:
     return float(_status(bench, "alice-spd-h")["bias_v"]) > 1.0
 
 
+@pytest.mark.row("SIGKILL: emission stays on until somebody acts")
 @pytest.mark.parametrize("number", [signal.SIGKILL], ids=lambda n: n.name)
 def test_a_killed_node_leaves_no_light(bench: Path, number: signal.Signals) -> None:
     program = _lit_node(bench)
@@ -130,6 +131,7 @@ def test_a_node_that_is_asked_to_end_reads_the_light_back(
     assert b"switching off" not in program.errors, "the guard had nothing to do"
 
 
+@pytest.mark.row("SIGHUP ends a node at once and leaves the laser emitting")
 def test_a_terminal_that_closes_leaves_no_light(bench: Path) -> None:
     master, slave = pty.openpty()
     command = (*PHOTONLINK, "node", str(bench / "alice.toml"))
@@ -197,6 +199,7 @@ def test_a_second_start_on_the_same_bench_does_not_touch_the_first_ones_light(be
         program.stop()
 
 
+@pytest.mark.row("an interlock opened in mid run is never reported")
 def test_an_interlock_that_opens_is_an_alarm_until_it_closes(bench: Path) -> None:
     program = _lit_node(bench, "--control")
     try:

@@ -171,6 +171,7 @@ def test_a_recorded_session_gives_the_same_key_again(link: dict[str, Any], side:
     assert result["warnings"] == []
 
 
+@pytest.mark.row("files of node --record cannot be analysed")
 def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, Any]) -> None:
     """Files of ``node --record`` can be analysed and replayed as any others."""
     alice, bob = link["folder"] / "rec-a", link["folder"] / "rec-b"

@@ -64,6 +64,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]]
     return [here.result(), *map(_result, programs)], folder
 
 
+@pytest.mark.row("the same seed gives different key on a loaded host")
 def test_the_same_seed_gives_the_same_bytes_and_the_same_key(
     runs: tuple[list[dict[str, Any]], Path],
 ) -> None:

@@ -234,6 +234,7 @@ def test_lines_survive_a_reader_that_has_gone() -> None:
     lines.event(opened())
 
 
+@pytest.mark.row("no time stamp in any line")
 def test_without_a_terminal_a_nodes_events_are_lines_to_read() -> None:
     out = io.StringIO()
     report = Reporter("alice", json_lines=False, out=out)

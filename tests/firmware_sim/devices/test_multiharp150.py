@@ -140,6 +140,7 @@ def test_every_symbol_is_there_and_provenance_does_not_lie(unit: Any) -> None:
     assert library.lib.SIM_IsEmulator() == 1
 
 
+@pytest.mark.row("MultiHarp: functions of the vendor's header, error texts")
 def test_texts(mh: Library) -> None:
     ffi = mh.ffi
     text = ffi.new("char[64]")
@@ -202,6 +203,7 @@ def test_arguments_out_of_range(mh: Library, name: str, arguments: tuple[int, ..
     assert getattr(mh.lib, "MH_" + name)(0, *arguments) < 0
 
 
+@pytest.mark.row("MultiHarp: hardware information before MH_Initialize")
 def test_order_of_calls(unit: Any) -> None:
     library = Library(unit.path)
     out = library.ffi.new("int*")

@@ -49,6 +49,7 @@ def _ask(client: socket.socket, text: str) -> bytes:
 # ---- DLC pro -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("DLC pro: echoed replies with CR LF")
 def test_dlc_pro_echo_as_recorded_per_connection(emulate: Any) -> None:
     laser = emulate("toptica-dlc-pro")
     with _line(laser) as first, _line(laser) as second:
@@ -60,6 +61,7 @@ def test_dlc_pro_echo_as_recorded_per_connection(emulate: Any) -> None:
         assert _ask(echoing, asked).startswith(asked.encode())
 
 
+@pytest.mark.row("DLC pro: extra lines before a set's status")
 def test_dlc_pro_extra_lines_before_a_status(emulate: Any) -> None:
     laser = emulate("toptica-dlc-pro")
     with _line(laser) as client:
@@ -69,6 +71,7 @@ def test_dlc_pro_extra_lines_before_a_status(emulate: Any) -> None:
         assert _ask(client, "(param-ref 'ul)") == b"3\r\n> "
 
 
+@pytest.mark.row("DLC pro over serial: welcome message, plain prompt")
 def test_dlc_pro_serial_wire_with_welcome(emulate: Any) -> None:
     laser = emulate("toptica-dlc-pro", address="serial")
     with serial.Serial(laser.path, timeout=1.0) as port:
@@ -88,6 +91,7 @@ def test_dlc_pro_serial_wire_in_the_vendors_client(emulate: Any) -> None:
         assert client.get("system-type") == "DLCpro"
 
 
+@pytest.mark.row("DLC pro: param-disp, serial number, system type, unavailable parameters")
 def test_dlc_pro_param_disp_numeric_serial_system_type_unavailable(emulate: Any) -> None:
     with _line(emulate("toptica-dlc-pro")) as client:
         assert _ask(client, "(param-disp 'ul)") == b"ul = 3\r\n0\r\n> "
@@ -98,6 +102,7 @@ def test_dlc_pro_param_disp_numeric_serial_system_type_unavailable(emulate: Any)
         )
 
 
+@pytest.mark.row("DLC pro: parameters of the vendor's SDK")
 def test_dlc_pro_knows_every_parameter_of_the_vendors_sdk(emulate: Any) -> None:
     known = parameters()
     assert sum(n.startswith("laser1:") for n in known) >= 2308
@@ -118,6 +123,7 @@ def test_dlc_pro_knows_every_parameter_of_the_vendors_sdk(emulate: Any) -> None:
                 assert refused or not reply.startswith(b"Error"), (name, reply)
 
 
+@pytest.mark.row("DLC pro: current-offset determines current-set")
 def test_dlc_pro_current_offset_determines_current_set(emulate: Any) -> None:
     with _line(emulate("toptica-dlc-pro")) as client:
         cc = "laser1:dl:cc:current-"
@@ -142,6 +148,7 @@ def mh(emulate: Any) -> Any:
     lib.MH_CloseDevice(0)
 
 
+@pytest.mark.row("MultiHarp: functions of the vendor's header, error texts")
 def test_multiharp_has_every_function_of_the_vendors_header(mh: Any) -> None:
     ffi, lib = mh
     out, number = ffi.new("int*"), ffi.new("double*")
@@ -179,6 +186,7 @@ def test_multiharp_has_every_function_of_the_vendors_header(mh: Any) -> None:
         assert ffi.string(text).decode() == words
 
 
+@pytest.mark.row("MultiHarp: ReadFiFo returns in 0.5 ms")
 def test_multiharp_read_fifo_takes_its_time(mh: Any) -> None:
     ffi, lib = mh
     assert lib.MH_Initialize(0, 2, 0) == 0
@@ -200,6 +208,7 @@ def test_every_library_table_is_readable_and_its_c_is_complete() -> None:
 # ---- TDC1 --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("TDC1: what the vendor's software sends")
 def test_tdc1_takes_what_the_vendors_software_sends(emulate: Any) -> None:
     unit = emulate("sfifteen-tdc1")
     with serial.Serial(unit.path, timeout=1.0) as port:
@@ -212,6 +221,7 @@ def test_tdc1_takes_what_the_vendors_software_sends(emulate: Any) -> None:
         assert unit.status()["internal_errors"] == 0
 
 
+@pytest.mark.row("TDC1: text in the binary stream")
 def test_tdc1_text_never_enters_the_binary_stream(emulate: Any) -> None:
     unit = emulate("sfifteen-tdc1")
     unit.port.load(np.arange(1, 1000) * 10**8, np.zeros(999))
@@ -227,6 +237,7 @@ def test_tdc1_text_never_enters_the_binary_stream(emulate: Any) -> None:
 # ---- serial lines ------------------------------------------------------------------------------
 
 
+@pytest.mark.row("pty: 1000 queries get 512 replies")
 def test_pty_a_thousand_queries_get_a_thousand_replies(emulate: Any) -> None:
     unit = emulate("sfifteen-irspd1")
     with serial.Serial(unit.path, timeout=5.0) as port:
@@ -235,6 +246,7 @@ def test_pty_a_thousand_queries_get_a_thousand_replies(emulate: Any) -> None:
     assert got == [b"-30.000\r\n"] * 1000
 
 
+@pytest.mark.row("pty: sets lost when the client closes right after writing")
 def test_pty_sets_count_when_the_client_closes_at_once(emulate: Any) -> None:
     unit = emulate("sfifteen-irspd1")
     for i in range(60):
@@ -245,6 +257,7 @@ def test_pty_sets_count_when_the_client_closes_at_once(emulate: Any) -> None:
             assert port.readline() == f"{1000 + i}\r\n".encode()
 
 
+@pytest.mark.row("pty: TIOCEXCL stays after the client closed")
 def test_pty_what_a_client_leaves_behind_ends_with_it(emulate: Any, until: Any) -> None:
     unit = emulate("sfifteen-irspd1")
     line = os.open(unit.path, os.O_RDWR | os.O_NOCTTY)
@@ -264,6 +277,7 @@ def test_pty_what_a_client_leaves_behind_ends_with_it(emulate: Any, until: Any) 
         os.close(line)
 
 
+@pytest.mark.row("no descriptors left: stderr grows")
 def test_no_descriptors_left_is_said_once(tmp_path: Path) -> None:
     """Clients beyond the limit of open files: the program lives and stderr stays short."""
     bench = '[devices]\npump = { model = "toptica-dlc-pro", place = "pump" }'
@@ -300,6 +314,7 @@ def test_no_descriptors_left_is_said_once(tmp_path: Path) -> None:
 # ---- one emulator for anybody's software -------------------------------------------------------
 
 
+@pytest.mark.row("one emulator for somebody else's software")
 def test_emulate_starts_one_instrument_and_lists_all_its_addresses() -> None:
     words = [sys.executable, "-m", "photonlink.pipeline.cli", "emulate", "toptica-dlc-pro"]
     process = subprocess.Popen(
@@ -321,6 +336,7 @@ def test_emulate_starts_one_instrument_and_lists_all_its_addresses() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.row("settings of emulators are in no document")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
