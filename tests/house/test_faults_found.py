@@ -85,6 +85,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Ctrl-C while importing prints a traceback",
         "no time stamp in any line",
         "files of node --record cannot be analysed",
+        "the terminal view loses QBER, key and alarms at 80x24",
     ),
     "command line": (
         "piped output is cut to 80 columns and fails on poor encodings",

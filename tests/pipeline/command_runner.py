@@ -6,6 +6,7 @@ Reads jobs as JSON lines on stdin: {"arguments": […], "folder": …, "seconds"
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -38,10 +39,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         ended, code = os.waitpid(child, os.WNOHANG)
         status = os.waitstatus_to_exitcode(code) if ended else None
         time.sleep(0.002)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # and whatever it has started
-    except ProcessLookupError:
-        pass
     if status is None:
         os.waitpid(child, 0)
     texts = [os.pread(f, 1 << 20, 0).decode("utf-8", "replace") for f in files]

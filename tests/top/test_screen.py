@@ -74,6 +74,7 @@ def test_a_nodes_events_show_the_link_with_all_its_figures() -> None:
         assert text in shown(model), text
 
 
+@pytest.mark.row("the terminal view loses QBER, key and alarms at 80x24")
 def test_qber_key_and_alarms_are_there_at_80_columns(heard: Heard) -> None:
     """Row: the view lost QBER, key and alarms at 80×24, where ten instruments filled it."""
     model = heard("l0")
