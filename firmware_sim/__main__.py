@@ -11,7 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from photonlink.firmware_sim import program
-from photonlink.firmware_sim.config import BenchFileError, default_bench, load_bench, parse_bench
+from photonlink.firmware_sim.config import (
+    BenchFileError,
+    default_bench,
+    load_bench,
+    parse_bench,
+    with_models,
+)
 from photonlink.firmware_sim.control import ask, parse_words
 from photonlink.firmware_sim.single import emulate
 from photonlink.firmware_sim.text_file import reason
@@ -30,6 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("bench", nargs="?", help="bench file (TOML); without it the default bench")
     p.add_argument("--run-dir", type=Path, help="for sockets and links (default: a new one)")
     p.add_argument("--seed", type=int, help="instead of the bench file's")
+    p.add_argument(
+        "--model", action="append", default=[], metavar="NAME=MODEL",
+        help="another model where the bench file has NAME, at its defaults; may be repeated",
+    )  # fmt: skip
     p.add_argument("--speed", type=float, default=1.0, help="bench seconds per second (default 1)")
     p.add_argument("--print-default", action="store_true", help="print the default bench file")
     p.add_argument("--until-stdin-closes", action="store_true", help="also stop at stdin's end")
@@ -95,6 +105,7 @@ def _bench(words: list[str]) -> int:
         parser.error("--seed must lie in 0 … 2^63 - 1")
     try:
         config = load_bench(Path(args.bench)) if args.bench else parse_bench(default_bench())
+        config = with_models(config, args.model)
         run_dir = args.run_dir or Path(tempfile.mkdtemp(prefix="photonlink-sim-"))
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         good = asyncio.run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -304,3 +305,18 @@ def default_bench() -> str:
         .joinpath("default_bench.toml")
         .read_text(encoding="utf-8")
     )
+
+
+def with_models(bench: BenchConfig, changes: Iterable[str]) -> BenchConfig:
+    """The bench with other instruments at their places: each change is ``NAME=MODEL``, at the
+    model's defaults. Raises BenchFileError."""
+    devices = dict(bench.devices)
+    for change in changes:
+        name, _, model = change.partition("=")
+        if name not in devices:
+            raise BenchFileError(f"--model {change}: no device {name!r}; known: {sorted(devices)}")
+        try:
+            devices[name] = DeviceEntry(model=model, place=devices[name].place)
+        except ValidationError as error:
+            raise BenchFileError(f"--model {change}: {explain(error)}") from None
+    return bench.model_copy(update={"devices": devices})

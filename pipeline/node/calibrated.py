@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation
-from photonlink.pipeline.status.model import Alarm, Severity
+from photonlink.pipeline.status.model import Alarm, LinkState, Severity
 
 NOTICE_S = 3600.0
 """An alarm says so this long before the calibration runs out."""
@@ -41,6 +42,14 @@ def summary(calibration: Calibration) -> dict[str, Any]:
         "left_s": round(calibration.seconds_left(machine.wall_s())),
         "operators": sorted({calibration.alice.operator, calibration.bob.operator}),
     }
+
+
+def with_time_left(state: LinkState, calibration: Calibration | None) -> LinkState:
+    """The session knows no calendar: the node says how long the calibration still holds."""
+    if calibration is None:
+        return state
+    left_s = max(calibration.seconds_left(machine.wall_s()), 0.0)
+    return dataclasses.replace(state, calibration_left_s=round(left_s, 1))
 
 
 async def until_it_ends(calibration: Calibration, record: Callable[[Alarm], None]) -> None:

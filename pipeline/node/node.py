@@ -37,8 +37,9 @@ from photonlink.hal.supervisor import (
     WrongDevice,
 )
 from photonlink.hal.tags import TagDecoder, WireChunk
+from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.node_store import NodeStore
-from photonlink.pipeline.node.calibrated import calibrated, summary
+from photonlink.pipeline.node.calibrated import calibrated, summary, with_time_left
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.recorded_session import NodeSession
@@ -109,6 +110,7 @@ class Node:
         self._unreachable = ""  # why the peer could not be connected to, last
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
+        self._calibration: Calibration | None = None
         self._key_watch = KeyWatch()
         self._upkeep: Upkeep | None = None
         self._hung_up: set[str] = set()  # reasons told since the link was last up
@@ -160,7 +162,7 @@ class Node:
             )
             if self._report.mqtt is not None:
                 self._report.mqtt.describe(emulated=bench.emulated)
-            calibration = calibrated(self._station, bench, psk)
+            calibration = self._calibration = calibrated(self._station, bench, psk)
             assumed = self._station.protocol.parameters().assumptions
             self._report.event("calibration", **summary(calibration), assumes=list(assumed))
             self._session = NodeSession.build(
@@ -280,8 +282,10 @@ class Node:
             self._alarms[record.code] = record
         elif isinstance(record, Alarm):
             self._alarms.pop(record.code, None)
-        elif isinstance(record, LinkState) and record.phase in _UP:
-            self._hung_up.clear()
+        elif isinstance(record, LinkState):
+            if record.phase in _UP:
+                self._hung_up.clear()
+            record = with_time_left(record, self._calibration)
         self._report.record(record)
         if isinstance(record, BlockReport):
             if self._upkeep is not None:

@@ -97,6 +97,7 @@ class Publisher:
         show["pads_left_bits"] = 8 * (pads.left("alice") + pads.left("bob"))
         show["key_stored_bits"] = state.stored_bits
         show["emulated"] = self._emulated(line)
+        show["assumptions"] = ", ".join(self._setup.assumptions)
         self._effects.append(Publish(LinkState(phase=phase, **show)))
 
     def take(self) -> list[Effect]:

@@ -76,6 +76,12 @@ class SessionSetup:
     def is_alice(self) -> bool:
         return self.role is Role.ALICE
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """In force beside those of every link: docs/claim.md names them."""
+        learned = () if self.bench.claimed else ("NO_EAVESDROPPER",)
+        return (*self.parameters.assumptions, *learned)
+
 
 @dataclass(frozen=True, slots=True)
 class Send:

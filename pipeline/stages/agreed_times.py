@@ -35,7 +35,8 @@ def agreed_times(parameters: AgreedParameters, bench: BenchConstants) -> AgreedT
     grid_bits = min(math.floor(math.log2(finest)), MAX_GRID_BITS)
     bound = min(noise_bound_ps(scale, EVENTS, delta), MAX_TAILS * scale) if scale else 0
     no_second_candidate = math.ceil((2 * window + (1 << grid_bits)) * (1 + 1e-4)) + 1
-    veto = 0 if p.hardware_hold_off else bench.quiet_time_ps
-    quiet = max(quiet_length_ps(veto, scale, EVENTS, delta), no_second_candidate)
+    quiet = no_second_candidate
+    if not p.hardware_hold_off:
+        quiet = max(quiet, quiet_length_ps(bench.quiet_time_ps, scale, EVENTS, delta))
     rule = TimeRule(scale, bound, quiet, window, grid_bits)
     return AgreedTimes(rule, math.hypot(bare.sigma_ps, 2 * scale))

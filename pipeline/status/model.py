@@ -53,6 +53,8 @@ class LinkState:
     block_fill: float = 0.0  # 0..1 of the block now being sifted
     last_abort: str | None = None
     emulated: bool = False
+    calibration_left_s: float | None = None  # until the calibration runs out; None: there is none
+    assumptions: str = ""  # beside those of every link (docs/claim.md), comma-separated
 
 
 @dataclass(frozen=True, slots=True)

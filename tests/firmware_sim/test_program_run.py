@@ -16,7 +16,13 @@ from typing import Any
 
 import pytest
 
-from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
+from photonlink.firmware_sim.config import (
+    BenchConfig,
+    BenchFileError,
+    default_bench,
+    parse_bench,
+    with_models,
+)
 from photonlink.firmware_sim.control import ask
 from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.program import Program
@@ -190,6 +196,28 @@ def test_a_wrong_bench_file_is_named(start: Callable[..., Running], table: str, 
     assert status == 1
     assert says in errors
     assert "Traceback" not in errors
+
+
+def test_another_model_stands_where_the_bench_file_has_one() -> None:
+    bench = parse_bench(default_bench())
+    changed = with_models(bench, ["alice-tagger=picoquant-multiharp150"])
+    assert changed.devices["alice-tagger"].model == "picoquant-multiharp150"
+    assert changed.devices["alice-tagger"].place == bench.devices["alice-tagger"].place
+    assert bench.devices["alice-tagger"].model == "sfifteen-tdc1"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("nobody=sfifteen-tdc1", "no device 'nobody'"),
+        ("alice-tagger=sfifteen-tdc9", "unknown model 'sfifteen-tdc9'"),
+        ("alice-tagger=toptica-dlc-pro", "cannot stand at"),
+        ("alice-tagger", "unknown model ''"),
+    ],
+)
+def test_a_model_that_cannot_stand_there_is_named(change: str, says: str) -> None:
+    with pytest.raises(BenchFileError, match=says):
+        with_models(parse_bench(default_bench()), [change])
 
 
 def test_print_default_is_the_default() -> None:

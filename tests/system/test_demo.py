@@ -41,7 +41,7 @@ def test_demo_makes_matching_key(tmp_path: Path) -> None:
         "page at http:",
         "DLCpro",
         "MultiHarp",
-        "TDC1",
+        "HOLD_OFF",
         "coincidences",
         "QBER",
         "epsilon",

@@ -213,7 +213,7 @@ function end(e) {
     ["clock offset", Number.isFinite(s.clock_offset_s) && s.clock_offset_s !== null ? `${(1e6 * s.clock_offset_s).toFixed(3)} µs` : "–"], ["clock frequency", Number.isFinite(s.clock_frequency_ppm) && s.clock_frequency_ppm !== null ? `${s.clock_frequency_ppm.toFixed(4)} ppm` : "–"],
     ["classical channel", quantity(s.channel_bps, "bit/s")], ["classical bits per sifted bit", s.channel_bps && s.sifted_bps ? Number((s.channel_bps / s.sifted_bps).toPrecision(3)).toString() : "–"],
     ["epsilon spent", Number.isFinite(s.epsilon) ? Number(s.epsilon).toExponential(1) : "–"], ["pads left", `${quantity(s.pads_left_bits, "bit")}${Number.isFinite(s.pads_days) && s.pads_days !== null ? `, ${s.pads_days.toFixed(1)} days` : ""}`],
-    ["calibration valid for", Number.isFinite(s.calibration_left_s) && s.calibration_left_s !== null ? ago(s.calibration_left_s) : "–"],
+    ["calibration valid for", Number.isFinite(s.calibration_left_s) && s.calibration_left_s !== null ? ago(s.calibration_left_s) : "–"], ["assumptions of this link", s.assumptions || "none of its own"],
   ];
   const instruments = e.instruments.map((i) => el("tr", {}, el("td", {}, i.name), el("td", {}, i.driver ?? ""), el("td", {}, badge(i.provenance !== "real")), el("td", {}, i.state ?? ""), el("td", {}, i.last_error ?? "")));
   return el("section", { class: "card", "aria-label": e.id },
