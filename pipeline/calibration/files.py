@@ -23,7 +23,7 @@ from photonlink.pipeline.calibration.model import (
     CalibrationUnreadable,
 )
 
-FORMAT = "photonlink calibration 1"
+FORMAT = "photonlink calibration 2"
 FILE_NAME = "calibration.json"
 MAX_FILE_BYTES = 1 << 20
 _DOMAIN = b"photonlink calibration file\x00"

@@ -67,7 +67,7 @@ class CalibrationDiffers(CalibrationError):
 
 
 class CalibrationContradictory(CalibrationError):
-    """Limits or values that exclude one another; ``parameter`` names the first."""
+    """Values that exclude one another; ``parameter`` names the first."""
 
     code = "calibration_contradictory"
 
@@ -84,42 +84,6 @@ class CalibrationContradictory(CalibrationError):
 def _require(good: bool, parameter: str, what: str, seen: object) -> None:
     if not good:
         raise CalibrationContradictory(parameter, what, seen)
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationLimits:
-    """What both ends allow the common clock offset to do while key is made.
-
-    clock_frequency_ppm: how much faster one tagger's clock may run than the other's.
-    clock_drift_ppb_per_s: how fast that may change.   fibre_ps_per_s: how fast the difference of
-    the fibres' delays may change (38 ps/(km K) times length and K/s).
-    """
-
-    clock_frequency_ppm: float = 10.0
-    clock_drift_ppb_per_s: float = 5.0
-    fibre_ps_per_s: float = 50.0
-
-    def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            _require(0 < value < math.inf, f"limits.{f.name}", "must be above 0 and finite", value)
-        fastest = self.clock_frequency_ppm * 1e6  # ps per s
-        _require(
-            self.fibre_ps_per_s < fastest,
-            "limits.fibre_ps_per_s",
-            f"exceeds what the clocks' frequency may differ by ({fastest:g} ps/s)",
-            self.fibre_ps_per_s,
-        )
-        _require(
-            self.clock_drift_ppb_per_s <= 1e3 * self.clock_frequency_ppm,
-            "limits.clock_drift_ppb_per_s",
-            "would leave the limit of the frequency within a second",
-            self.clock_drift_ppb_per_s,
-        )
-
-    def slew_ps(self, seconds: float) -> float:
-        """The furthest that the offset may lie from the line it followed ``seconds`` ago."""
-        return self.fibre_ps_per_s * seconds + 0.5e3 * self.clock_drift_ppb_per_s * seconds**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +171,6 @@ class Calibration:
     valid_until_s: int
     failure_probability: float
     light_s: float
-    limits: CalibrationLimits
     alice: StationCalibration
     bob: StationCalibration
     digest: str = field(default="", compare=False)
@@ -290,7 +253,6 @@ class Calibration:
                 valid_until_s=_whole(found["valid_until_s"]),
                 failure_probability=_real(found["failure_probability"]),
                 light_s=_real(found["light_s"]),
-                limits=CalibrationLimits(**{k: _real(v) for k, v in found["limits"].items()}),
                 alice=_station(found["alice"]),
                 bob=_station(found["bob"]),
             )

@@ -31,7 +31,6 @@ from photonlink.pipeline.calibration.model import (
     SIDES,
     TAGGER,
     Calibration,
-    CalibrationLimits,
     CalibrationOtherInstruments,
     DetectorCalibration,
     Interval,
@@ -201,7 +200,6 @@ def _compute(
         valid_until_s=now_s + max(round(3600 * options.valid_h), 1),
         failure_probability=FAILURE_PROBABILITY,
         light_s=min(a.seconds, b.seconds),
-        limits=old.limits if old else CalibrationLimits(),
         alice=_station(alice, found[0]),
         bob=_station(bob, found[1]),
     )

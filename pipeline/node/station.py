@@ -184,6 +184,9 @@ class ProtocolSection(Section):
     bias_limit: float | None = None
     leak_factor: float | None = None
     max_rounds: int | None = None
+    clock_frequency_ppm: float | None = None
+    clock_drift_ppb_per_s: float | None = None
+    fibre_ps_per_s: float | None = None
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:

@@ -32,6 +32,9 @@ class AgreedParameters:
     block_max_s: length of a block in Bob's time after which it closes with what it has.
     q_tol: acceptance threshold on the test-basis QBER; the length is charged as if reached.
     eps_sec, eps_cor, eps_auth: failure probabilities per block.
+    clock_frequency_ppm: how much faster one tagger's clock may run than the other's.
+    clock_drift_ppb_per_s: how fast that may change.   fibre_ps_per_s: how fast the fibres' delays
+    (38 ps/(km K) times length and K/s) and the clocks' wander may move the offset beside it.
     slot_s: length of one requested interval.   jitter_ps: detector jitter of one side, FWHM.
     window_ps: full coincidence window; 0 = from jitter and resolutions.
     noise_ps: scale of the Laplace noise that each station adds to its times; 0: none, and no bound
@@ -65,6 +68,9 @@ class AgreedParameters:
     bias_limit: float = 0.1
     leak_factor: float = 1.3
     max_rounds: int = 5_000
+    clock_frequency_ppm: float = 10.0
+    clock_drift_ppb_per_s: float = 5.0
+    fibre_ps_per_s: float = 500.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -80,6 +86,17 @@ class AgreedParameters:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ParametersError(name, f"must lie between {low:g} and {high:g}", value)
+        self._require_limits()
+
+    def _require_limits(self) -> None:
+        """Limits of clocks and fibre must leave one another room."""
+        fastest = 1e6 * self.clock_frequency_ppm  # ps per s
+        if self.fibre_ps_per_s >= fastest:
+            what = f"exceeds what the clocks' frequency may differ by ({fastest:g} ps/s)"
+            raise ParametersError("fibre_ps_per_s", what, self.fibre_ps_per_s)
+        if self.clock_drift_ppb_per_s > 1e3 * self.clock_frequency_ppm:
+            what = "would leave the limit of the frequency within a second"
+            raise ParametersError("clock_drift_ppb_per_s", what, self.clock_drift_ppb_per_s)
 
     @property
     def block_pairs(self) -> int:
@@ -121,6 +138,9 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("bias_limit", 0.0, 0.5),
     ("leak_factor", 1.0, 3.0),
     ("max_rounds", 1, 1_000_000),
+    ("clock_frequency_ppm", 1e-3, 100.0),
+    ("clock_drift_ppb_per_s", 1e-3, 1e3),
+    ("fibre_ps_per_s", 1.0, 1e6),
 )
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from photonlink.pipeline.native.quiet import MAX_GRID_BITS, MAX_TAILS
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
-from photonlink.pipeline.stages.quiet import TimeRule, noise_bound_ps, quiet_length_ps
+from photonlink.pipeline.stages.clock.follower import ClockLimits
+from photonlink.pipeline.stages.quiet import (
+    TimeRule,
+    TimeRuleError,
+    noise_bound_ps,
+    quiet_length_ps,
+)
 from photonlink.pipeline.stages.sift import coincidence_parameters
 
 EVENTS = 1e8  # of a station in a block, at most, for the bounds below
@@ -19,10 +25,12 @@ _COARSEST_PS = 16
 
 @dataclass(frozen=True, slots=True)
 class AgreedTimes:
-    """rule: noise, quiet time, window, grid. sigma_ps: expected standard deviation of residuals."""
+    """rule: noise, quiet time, window, grid. sigma_ps: expected standard deviation of residuals.
+    limits: of what the common clock offset may do."""
 
     rule: TimeRule
     sigma_ps: float
+    limits: ClockLimits
 
 
 def agreed_times(parameters: AgreedParameters, bench: BenchConstants) -> AgreedTimes:
@@ -39,4 +47,14 @@ def agreed_times(parameters: AgreedParameters, bench: BenchConstants) -> AgreedT
     if not p.hardware_hold_off:
         quiet = max(quiet, quiet_length_ps(bench.quiet_time_ps, scale, EVENTS, delta))
     rule = TimeRule(scale, bound, quiet, window, grid_bits)
-    return AgreedTimes(rule, math.hypot(bare.sigma_ps, 2 * scale))
+    limits = ClockLimits(
+        1.05e-6 * p.clock_frequency_ppm, 1e-9 * p.clock_drift_ppb_per_s, p.fibre_ps_per_s
+    )
+    if limits.slew_ps(p.slot_s) >= window:
+        raise TimeRuleError(
+            f"fibre_ps_per_s and clock_drift_ppb_per_s let the clocks move by "
+            f"{limits.slew_ps(p.slot_s):,.0f} ps within slot_s, the coincidence window reaches "
+            f"{window:,} ps",
+            hint="Shorter slots, narrower limits or a wider window in [protocol].",
+        )
+    return AgreedTimes(rule, math.hypot(bare.sigma_ps, 2 * scale), limits)

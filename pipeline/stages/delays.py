@@ -18,15 +18,13 @@ from photonlink.pipeline.stages.window import LETTERS, Int64s, LabelledWindow, U
 
 Floats = npt.NDArray[np.float64]
 _MIN_COINCIDENCES = 12.0
-# Accepted information of an announced time about Bob's bit (docs/clock.md); not in the key bound.
-INFORMATION_LIMIT_BITS = 0.005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectorDelays:
     """What to subtract *beside* the delays already in force, per detector letter (ps).
 
-    common_ps: add to the clock (ClockRecovery.shift) when both sides apply their delays.
+    common_ps: add to the clock when both sides apply their delays.
     sigma_ps: standard deviation of each, the largest of a side. unresolved: detectors ("alice H")
     without enough coincidences; their delay is given as 0.
     """
@@ -36,23 +34,6 @@ class DetectorDelays:
     common_ps: float
     sigma_ps: float
     unresolved: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SideChannel:
-    """What Bob's announced times tell about his bit in one basis.
-
-    ks, p_value: two-sample Kolmogorov-Smirnov distance of the residuals of the two detectors,
-    and the chance of such a distance from equal distributions. information_bits: mutual
-    information of bit and residual in bins of half a sigma, bias (Miller 1955) taken off. The
-    residual is against Alice's click, whose jitter blurs it: a source that knows its emission
-    times better than that sees somewhat more.
-    """
-
-    ks: float
-    p_value: float
-    information_bits: float
-    samples: int
 
 
 class DelayEstimator:
@@ -184,45 +165,9 @@ class DelayEstimator:
         hv, da = (None if rate is None else 1 - 2 * rate for rate in rates)
         return hv, da
 
-    def side_channel(self) -> tuple[SideChannel, SideChannel]:
-        """HV, DA: whether the residuals of Bob's times tell his two detectors apart.
-
-        Only meaningful with times as he announces them (on the grid), taken after the delays
-        were applied. INFORMATION_LIMIT_BITS is the limit to hold it to.
-        """
-        # wider than the window: a detector that has moved out of it must be seen, too
-        near = np.abs(self.axis_ps) <= 2 * self.window_ps + 6 * self.sigma_ps
-        per_bob = self.histograms[:, :, near]
-        bins = max(1, round(self.sigma_ps / 2 / self.bin_ps))
-        result = []
-        for basis in (slice(0, 2), slice(2, 4)):
-            first, second = per_bob[basis, basis].sum(axis=0)
-            result.append(_two_samples(first, second, bins))
-        return result[0], result[1]
-
 
 def _error_rate(square: Floats) -> float | None:
     total = float(square.sum())
     if total <= 0:
         return None
     return float(min(max((square[0, 1] + square[1, 0]) / total, 0.0), 1.0))
-
-
-def _two_samples(
-    first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], bins: int
-) -> SideChannel:
-    n, m = int(first.sum()), int(second.sum())
-    if not n or not m:
-        return SideChannel(0.0, 1.0, 0.0, n + m)
-    from scipy import special  # slow to import: a node starts without
-
-    ks = float(np.abs(np.cumsum(first) / n - np.cumsum(second) / m).max())
-    p_value = float(special.kolmogorov(ks * math.sqrt(n * m / (n + m))))
-    cut = len(first) // bins * bins
-    table = np.stack([x[:cut].reshape(-1, bins).sum(axis=1) for x in (first, second)])
-    joint = table / max(table.sum(), 1)
-    product = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    used = joint > 0
-    information = float((joint[used] * np.log2(joint[used] / product[used])).sum())
-    bias = (int((table.sum(axis=0) > 0).sum()) - 1) / (2 * (n + m) * math.log(2))
-    return SideChannel(ks, p_value, max(information - bias, 0.0), n + m)

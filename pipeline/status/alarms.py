@@ -113,8 +113,9 @@ CATALOGUE: dict[str, AlarmKind] = {
             ),
             (
                 "clock_drift",
-                "the taggers' clocks drift faster than any oscillator does",
-                "Look at the reference clock of both taggers",
+                "clocks or fibre moved further than the agreed limits allow: key stopped",
+                "Look at the reference clock of both taggers and at the fibre; or set wider limits "
+                "in [protocol]",
             ),
             (
                 "pads_exhausted",

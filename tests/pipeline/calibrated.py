@@ -9,7 +9,6 @@ from photonlink.pipeline.calibration.files import with_digest
 from photonlink.pipeline.calibration.measure import Clicks, measure
 from photonlink.pipeline.calibration.model import (
     Calibration,
-    CalibrationLimits,
     DetectorCalibration,
     Histogram,
     Interval,
@@ -35,7 +34,7 @@ def calibration_of(
     }
     fields: dict[str, object] = {
         "measured_at_s": NOW_S, "valid_until_s": NOW_S + 86_400, "failure_probability": 1e-6,
-        "light_s": 5.0, "limits": CalibrationLimits(), **ends, **changes,
+        "light_s": 5.0, **ends, **changes,
     }  # fmt: skip
     return with_digest(Calibration(**fields))  # type: ignore[arg-type]
 

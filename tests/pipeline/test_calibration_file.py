@@ -19,7 +19,6 @@ from photonlink.pipeline.calibration.model import (
     CalibrationDiffers,
     CalibrationError,
     CalibrationExpired,
-    CalibrationLimits,
     CalibrationMissing,
     CalibrationNotAuthenticated,
     CalibrationOtherInstruments,
@@ -67,7 +66,7 @@ def _a_folder(path: Path, psk: PreSharedKey) -> None:
 
 
 def _other_format(path: Path, psk: PreSharedKey) -> None:
-    decode(encode(plain_calibration(), psk).replace(b"calibration 1", b"calibration 9"), psk)
+    decode(encode(plain_calibration(), psk).replace(b"calibration 2", b"calibration 9"), psk)
 
 
 def _spaces(path: Path, psk: PreSharedKey) -> None:
@@ -166,9 +165,6 @@ def _with(made: Calibration, path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        ("limits.fibre_ps_per_s", 1e8, "limits.fibre_ps_per_s"),
-        ("limits.clock_drift_ppb_per_s", 1e5, "limits.clock_drift_ppb_per_s"),
-        ("limits.clock_frequency_ppm", 0.0, "limits.clock_frequency_ppm"),
         ("valid_until_s", NOW_S, "valid_until_s"),
         ("failure_probability", 0.5, "failure_probability"),
         ("alice.detectors.H.efficiency.low", 1.5, "alice.H.efficiency"),
@@ -193,8 +189,6 @@ def test_values_that_contradict_each_other_are_named(path: str, value: Any, name
     [
         ("measured_at_s", 1.5),
         ("measured_at_s", True),
-        ("limits.fibre_ps_per_s", "fast"),
-        ("limits.unknown", 1.0),
         ("light_s", 10**400),
         ("alice", None),
         ("alice.emulated", 1),
@@ -227,6 +221,5 @@ def test_summaries_of_a_station() -> None:
     assert made.alice.efficiency_ratio == pytest.approx(1.02 / 0.98)
     assert made.alice.delay_uncertainty_ps == 30.0
     assert made.bob.quiet_time_ps == 50_000
-    assert CalibrationLimits().slew_ps(2.0) == pytest.approx(50 * 2 + 0.5 * 5e3 * 4)
     assert with_digest(made).digest == made.digest
     assert plain()["H"].jitter.centres_ps[0] == -2975.0

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photonlink.pipeline.stages.clock.follower import TOO_FAST, VANISHED, ClockFollower, ClockLimits
+from photonlink.pipeline.stages.clock.follower import (
+    BEYOND,
+    TOO_FAST,
+    VANISHED,
+    ClockFollower,
+    ClockLimits,
+)
 
 PS = 10**12
 SLOT = PS // 5
@@ -76,23 +82,41 @@ def test_a_slot_is_placed_by_earlier_slots_only() -> None:
     assert follower.clock(20 * SLOT) != other.clock(20 * SLOT)
 
 
-def test_light_moves_the_clock_no_faster_than_agreed() -> None:
-    """Row C2: whoever sends the light shifts all of it by 3 ns at once. One that follows what it
-    sees jumps; this one moves by the agreed slew, for all detectors alike."""
+@pytest.mark.parametrize("ahead", [0.3, 0.9])
+def test_row_C2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
+    """Whoever sends the light leads it on, slot after slot, as far as goes unnoticed: in any time
+    the clock moves by what was agreed for it and one second more, for all detectors alike."""
+    follower = fresh()
+    follow(follower, np.zeros(100))
+    rng, slot_s = np.random.default_rng(4), SLOT / PS
+    start, at, moved = follower.rate, follower.clock(100 * SLOT), 0.0
+    for k in range(100, 600):
+        rate, before = follower.rate, follower.clock(k * SLOT).offset_ps
+        data = histogram(rng, ahead * LIMITS.slew_ps(slot_s), 4000, 0)
+        follower.learn(k * SLOT, (k + 1) * SLOT, data, track_ps=TRACK, bin_ps=BIN)
+        if not follower.locked:
+            break
+        seconds = (k + 1 - 100) * slot_s
+        turned = follower.rate - rate
+        moved += follower.clock((k + 1) * SLOT).offset_ps - before - rate * SLOT - turned * SLOT / 2
+        assert abs(follower.rate - start) <= 1.01 * LIMITS.drift_per_s * (seconds + 1)
+        assert moved <= (seconds / slot_s) * LIMITS.slew_ps(slot_s) + LIMITS.slew_ps(1.0) + k
+        assert abs(follower.rate) <= LIMITS.rate
+    assert at != follower.clock(600 * SLOT)
+
+
+@pytest.mark.parametrize("jump_ps", [-2000.0, 3000.0, 7000.0])
+def test_row_C2_a_step_beyond_the_limits_stops_key_and_says_by_how_much(jump_ps: float) -> None:
+    """One that follows what it sees would jump with the light. This one does not move."""
     follower = fresh()
     follow(follower, np.zeros(100))
     at = follower.clock(100 * SLOT).offset_ps
-    rng = np.random.default_rng(4)
-    seen = histogram(rng, 3000.0, 4000, 0)
-    assert abs(np.average(np.arange(len(seen)), weights=seen) * BIN - TRACK - 3000) < 300
+    seen = histogram(np.random.default_rng(4), jump_ps, 4000, 0)
     follower.learn(100 * SLOT, 101 * SLOT, seen, track_ps=TRACK, bin_ps=BIN)
-    step = follower.clock(101 * SLOT).offset_ps - at
-    slot_s = SLOT / PS
-    assert 0 < step <= 1.02 * (LIMITS.step_ps_per_s * slot_s + LIMITS.drift_per_s * PS * slot_s**2)
-    for k in range(101, 1000):  # and however long she goes on, the rate stays within its limit
-        follower.learn(k * SLOT, (k + 1) * SLOT, seen, track_ps=TRACK, bin_ps=BIN)
-        assert abs(follower.rate) <= LIMITS.rate
-    assert follower.rate == pytest.approx(5e-9 * 180, rel=0.2)
+    reason = follower.lost_reason or ""
+    assert reason.startswith(BEYOND)
+    assert float(reason.split()[1].replace(",", "")) == pytest.approx(jump_ps, abs=100)
+    assert abs(follower.clock(101 * SLOT).offset_ps - at) < 30
 
 
 def test_without_pairs_it_holds_the_line_and_then_gives_up() -> None:

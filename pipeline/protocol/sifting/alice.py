@@ -28,6 +28,7 @@ from photonlink.pipeline.stages.window import Interval
 
 NONCE_BYTES = 8
 PS = 10**12
+LEAST_REACH_PS = 10_000
 
 
 class AliceSifting(Sifting):
@@ -72,7 +73,7 @@ class AliceSifting(Sifting):
         return self.view.now_s - self._outstanding[0][1] > self.view.limits.answer_s
 
     def start(self, alice: Acquisition, bob: Acquisition) -> None:
-        self.clock = ClockFinder(self.view, self.tags.times.sigma_ps, alice, bob)
+        self.clock = ClockFinder(self.view, self.tags.times, alice, bob)
         self._next_ps = bob.start_ps
         self._done_ps = alice.start_ps
 
@@ -158,20 +159,26 @@ class AliceSifting(Sifting):
         assert self.clock is not None  # noqa: S101 - requests go out only with it
         kept, announced = np.empty(0, np.int64), announced_events(body, slot)
         if self.clock.locked:
-            clock = self.clock.slot_clock(slot)
-            found = self.buffer.pairs(body, slot, clock, track_ps=3 * self.times.window_ps)
+            clock, reach = self.clock.slot_clock(slot), self._reach
+            found = self.buffer.pairs(body, slot, clock, track_ps=reach[0], bin_bits=reach[1])
             kept = found.announced_index
             end = min(self.clock.to_alice(slot.end_ps), self.buffer.horizon_ps)
             first, n = self.buffer.indices(min(self._done_ps, end), end)
-            own_ps = self.buffer.times_ps(first, n)
             self.keep(found.own_index, -found.residual_ps, first, n)
-            self.figures.slot((slot.end_ps - slot.start_ps) / PS, found)
-            self.clock.track(own_ps, announced_times(body, slot))
+            window = self.times.window_ps / reach[0]
+            self.figures.slot((slot.end_ps - slot.start_ps) / PS, found, window)
+            self.clock.follow(slot, found, track_ps=reach[0], bin_ps=1 << reach[1])
             self._drop_own(end)
         self.view.say(Paired(request.slot, announced, pack_bitmap(announced, kept)))
         self.rule.slot(slot.start_ps, slot.end_ps, self.row.total)
         if self.rule.closed_at is not None:
             self.paused = True
+
+    @property
+    def _reach(self) -> tuple[int, int]:
+        """How far residuals are counted for the clock, and in bins of how many bits."""
+        window = self.times.window_ps
+        return max(3 * window, LEAST_REACH_PS), max(window // 8, 1).bit_length() - 1
 
     def _try_clock(self) -> None:
         assert self.clock is not None  # noqa: S101 - checked by the callers

@@ -1,4 +1,4 @@
-"""Alice's way to Bob's clock: collect announced times, try the hints, track, notice the loss."""
+"""Alice's way to Bob's clock: collect announced times, try the hints, follow, notice the loss."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photonlink.pipeline.native.quiet import Slot, SlotClock
+from photonlink.pipeline.native.quiet import COUNTED, AnnouncedPairs, Slot, SlotClock
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.peer_taggers import HINT_TOLERANCE_S, hints_ps
 from photonlink.pipeline.protocol.tentative import Tentative
+from photonlink.pipeline.stages.agreed_times import AgreedTimes
+from photonlink.pipeline.stages.clock.follower import BEYOND, ClockFollower
 from photonlink.pipeline.stages.clock.recovery import (
     FREQUENCY,
     ClockParameters,
@@ -56,19 +58,23 @@ class Try:
 
 
 class ClockFinder:
-    """Finds, tracks and finds again. ``locked``: key slots may be asked for."""
+    """Finds, follows within the agreed limits, and finds again. ``locked``: key slots may be
+    asked for."""
 
     def __init__(
-        self, view: Tentative, sigma_ps: float, alice: Acquisition, bob: Acquisition
+        self, view: Tentative, times: AgreedTimes, alice: Acquisition, bob: Acquisition
     ) -> None:
-        self._view = view
-        parameters = ClockParameters(sigma_ps=sigma_ps)
+        self._view, self._limits = view, times.limits
+        parameters = ClockParameters(
+            sigma_ps=times.sigma_ps, max_frequency_ppm=view.parameters.clock_frequency_ppm
+        )
         self._hints = hints_ps(alice, bob)
         self._tries = [
             Try(ClockRecovery(parameters, hint_offset_s=h / PS, alice_start_ps=0))
             for h in self._hints
         ]
-        self._clock: ClockRecovery | None = None
+        self._clock: ClockRecovery | None = None  # which found it
+        self._follower: ClockFollower | None = None  # since then
         self._data: deque[Announced] = deque()
         self.hopeless = False  # the data have ended without a lock
 
@@ -76,24 +82,22 @@ class ClockFinder:
 
     @property
     def locked(self) -> bool:
-        return self._clock is not None and self._clock.locked
+        return self._follower is not None and self._follower.locked
 
     @property
     def recovery(self) -> ClockRecovery:
         """The recovery that has locked, else that of the first hint."""
         return self._clock or self._tries[0].clock
 
-    def all_to_alice(self, bob_ps: Int64s) -> Int64s:
-        return self.recovery.to_alice(bob_ps)
-
     def to_alice(self, bob_ps: int) -> int:
-        return int(self.all_to_alice(np.array([bob_ps], np.int64))[0])
+        """By the line that is followed; before the first lock by the hint."""
+        line = self._follower or self.recovery
+        return int(line.to_alice(np.array([bob_ps], np.int64))[0])
 
     def slot_clock(self, slot: Slot) -> SlotClock:
         """Where a slot lies in Alice's clock, by what earlier slots have told."""
-        start, end = slot.start_ps, slot.end_ps
-        first, last = start - self.to_alice(start), end - self.to_alice(end)
-        return SlotClock(first, (last - first) / max(end - start, 1))
+        assert self._follower is not None  # noqa: S101 - it is locked
+        return self._follower.clock(slot.start_ps)
 
     def recorded_until(self, horizon_ps: int, *, ended: bool) -> int:
         """Bob's time up to which Alice has recorded all that could pair.
@@ -101,11 +105,10 @@ class ClockFinder:
         Unlocked: by the hint that allows most (calibration data give no key). At the end of
         her input also what lies within the uncertainty.
         """
-        if self.locked:
-            return self.recovery.to_bob(horizon_ps - (0 if ended else _MARGIN_PS))
-        hints = (
-            self._hints if self._clock is None else (self.recovery.to_bob(horizon_ps) - horizon_ps,)
-        )
+        line = self._follower.line if self._follower is not None else None
+        if line is not None and self.locked:
+            return line.to_bob(horizon_ps - (0 if ended else _MARGIN_PS))
+        hints = self._hints if line is None else (line.to_bob(horizon_ps) - horizon_ps,)
         return horizon_ps + max(hints) + (_TOLERANCE_PS if ended else -_TOLERANCE_PS)
 
     # ---- finding ----
@@ -139,7 +142,7 @@ class ClockFinder:
             if tell:
                 told.append(failed)
         if told:
-            reason = FREQUENCY if FREQUENCY in told else told[-1]
+            reason = next((r for r in told if r.startswith(FREQUENCY)), told[-1])
             text = f"Bob's clock was not found: {reason}"
             self._view.raise_alarm("clock_not_found", text)
         self.hopeless = ended
@@ -178,8 +181,9 @@ class ClockFinder:
         if isinstance(result, NoLock):
             return result.reason
         self._clock = clock
-        self._view.clear_alarm("clock_not_found")
-        self._view.clear_alarm("clock_lost")
+        self._follower = ClockFollower.from_lock(self._limits, result)
+        for code in ("clock_not_found", "clock_lost", "clock_drift"):
+            self._view.clear_alarm(code)
         return None
 
     def _forget(self, buffer: QuietBuffer) -> None:
@@ -193,30 +197,32 @@ class ClockFinder:
 
     # ---- following ----
 
-    def track(self, alice_ps: Int64s, bob_ps: Int64s) -> None:
-        """Follow one slot; may lose the lock, which is said once."""
-        clock = self.recovery
-        clock.track(alice_ps, bob_ps)
-        if not clock.locked:
-            self._data.clear()
-            self._view.raise_alarm("clock_lost", f"lock on Bob's clock lost: {clock.lost_reason}")
-        if clock.drift_alarm:
-            self._view.raise_alarm(
-                "clock_drift",
-                f"Bob's clock drifts by {clock.drift_ppb_per_s:.1f} ppb/s: no such oscillator",
-            )
-        else:
-            self._view.clear_alarm("clock_drift")
+    def follow(self, slot: Slot, found: AnnouncedPairs, *, track_ps: int, bin_ps: int) -> None:
+        """This slot moves the clock of later ones; may lose the lock, which is said once."""
+        follower = self._follower
+        assert follower is not None  # noqa: S101 - it was locked
+        share = min(1.0, COUNTED / max(found.announced, 1))  # of the slot that was counted
+        end_ps = slot.start_ps + round(share * (slot.end_ps - slot.start_ps))
+        follower.learn(slot.start_ps, end_ps, found.histogram, track_ps=track_ps, bin_ps=bin_ps)
+        if follower.lost_reason is None:
+            return
+        self._data.clear()
+        self.recovery.lost(follower.line)
+        if follower.lost_reason.startswith(BEYOND):
+            self._view.raise_alarm("clock_drift", follower.lost_reason)
+        text = f"lock on Bob's clock lost: {follower.lost_reason}"
+        self._view.raise_alarm("clock_lost", text)
 
     def show(self, at_ps: int) -> dict[str, float | bool | None]:
         """Public figures for displays, by the names of LinkState."""
-        clock = self.recovery
-        if clock.lock is None:
+        follower = self._follower
+        if follower is None:
             return {"clock_locked": False}
+        line = follower.line
         return {
-            "clock_locked": clock.locked,
-            "clock_offset_s": clock.offset_s(at_ps),
-            "clock_frequency_ppm": clock.frequency_ppm,
-            "clock_drift_ppb_per_s": clock.drift_ppb_per_s,
-            "clock_lock_age_s": clock.age_s,
+            "clock_locked": follower.locked,
+            "clock_offset_s": line.offset_ps(at_ps) / PS,
+            "clock_frequency_ppm": 1e6 * line.rate,
+            "clock_drift_ppb_per_s": follower.drift_ppb_per_s,
+            "clock_lock_age_s": follower.age_s if follower.locked else 0.0,
         }

@@ -25,13 +25,14 @@ class CoincidenceFigures:
     def __init__(self) -> None:
         self._slots: deque[_Slot] = deque(maxlen=_SLOTS)
 
-    def slot(self, seconds: float, found: AnnouncedPairs) -> None:
-        """Accidentals from residuals between one and three windows, of the events counted."""
+    def slot(self, seconds: float, found: AnnouncedPairs, window: float) -> None:
+        """Accidentals from the residuals beyond the window, of the events counted. window: its
+        share of the reach that residuals are counted in."""
         histogram = found.histogram.astype(np.float64)
         bins = len(histogram)
-        at = np.abs(np.arange(bins) - bins / 2) / (bins / 2)  # of the reach, three windows
-        outside = histogram[at > 0.4]
-        inside = bins / 3
+        at = np.abs(np.arange(bins) - bins / 2) / (bins / 2)  # of the reach
+        outside = histogram[at > 1.2 * window]
+        inside = bins * window
         share = found.announced / max(min(found.announced, COUNTED), 1)
         chance = float(outside.mean()) * inside * share if len(outside) else 0.0
         self._slots.append(_Slot(seconds, len(found.own_index), round(chance)))

@@ -1,11 +1,9 @@
-"""No node uses this yet: protocol version 2 takes it.
-
-Follows the common clock offset while key is made, from noised times alone.
+"""Follows the common clock offset while key is made, from noised times alone.
 
 What it learns from a slot moves later slots only, and never faster than the agreed limits of clocks
-and fibre allow: the offset by ``step_ps_per_s`` beyond the line, the rate by ``drift_per_s``. It
-sees residuals of all detectors together, so it is equal for all. Whoever sends the light may
-steer it within these limits, which moves all detectors of a station alike.
+and fibre allow. It sees residuals of all detectors together, so it is equal for all. Whoever sends
+the light may steer it within these limits, which moves all detectors of a station alike; what lies
+beyond them ends the lock, and with it key, by name and size.
 
 State: Bob's clock minus Alice's and its rate, a Kalman filter whose process noise is a part of the
 limits. It dies with the connection.
@@ -14,31 +12,46 @@ limits. It dies with the connection.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from photonlink.pipeline.native.quiet import SlotClock
+from photonlink.pipeline.stages.clock.recovery import Lock
+from photonlink.pipeline.stages.clock.search import ClockModel
 from photonlink.pipeline.stages.window import Int64s
 
 PS = 1e12
 VANISHED = "coincidences_vanished"
 TOO_FAST = "rate_beyond_limit"
+BEYOND = "clock_beyond_limits"
 _MIN_PAIRS = 12
-_STEP, _DRIFT = 0.05, 0.3  # of the limits: how much clocks move as a rule
+_STEP, _DRIFT = 0.05, 0.5  # of the limits: how much clocks move as a rule
 _LOW, _HIGH = 0.25, 0.5  # of the tracked reach: where the peak is looked for, and background only
+_SAVED_S = 1.0  # of slew and drift that were allowed and not used may be made up for later
+_SIGMAS = 8.0  # of chance beside the limits, before a step is called too large
+_RATES, _RATES_S = 30, 1.0  # kept for the drift that displays show
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class ClockLimits:
     """Agreed before key is made. rate: largest difference of the clocks (ratio). drift_per_s: of
-    the rate. step_ps_per_s: of the offset beyond what rate and drift tell (fibre, wander)."""
+    the rate. step_ps_per_s: of the offset beyond what rate and drift tell (fibre, wander).
+    patience_s: without the expected coincidences, then the lock is lost."""
 
     rate: float = 1.05e-5
     drift_per_s: float = 5e-9
-    step_ps_per_s: float = 2000.0
-    patience_s: float = 2.0  # without the expected coincidences, then the lock is lost
+    step_ps_per_s: float = 500.0
+    patience_s: float = 2.0
+
+    def slew_ps(self, seconds: float) -> float:
+        """The furthest that the offset may lie from the line it followed ``seconds`` ago."""
+        return self.step_ps_per_s * seconds + 0.5 * PS * self.drift_per_s * seconds**2
 
 
 class ClockFollower:
@@ -60,14 +73,29 @@ class ClockFollower:
     ) -> None:
         self.limits = limits
         self.lost_reason: str | None = None
-        self._at_ps = at_ps
+        self._at_ps = self._since_ps = at_ps
         self._whole_ps = offset_ps  # the part that a float would round
         self._offset_ps = 0.0
         self._rate = rate
         self._variance = np.diag([offset_sigma_ps**2, (rate_sigma * PS) ** 2])  # ps, ps/s
         self._learnt_ps = at_ps
+        self._may_step_ps, self._may_turn = 0.0, 0.0  # allowed since then, and not yet used
+        self._rates: deque[tuple[int, float]] = deque(maxlen=_RATES)
         if abs(rate) > limits.rate:
             self.lost_reason = TOO_FAST
+
+    @classmethod
+    def from_lock(cls, limits: ClockLimits, lock: Lock) -> Self:
+        """Goes on from the line that was found, for which the limits count from its middle on."""
+        line = lock.line
+        return cls(
+            limits,
+            at_ps=line.bob_ps,
+            offset_ps=line.bob_ps - line.alice_ps,
+            rate=line.rate / (1 + line.rate),
+            offset_sigma_ps=lock.offset_sigma_ps + 20.0,
+            rate_sigma=lock.rate_sigma,
+        )
 
     @property
     def locked(self) -> bool:
@@ -75,12 +103,32 @@ class ClockFollower:
 
     @property
     def rate(self) -> float:
-        """How much faster Bob's clock runs."""
+        """How much faster Bob's clock runs, as a share of his own time."""
         return self._rate
 
     @property
     def offset_sigma_ps(self) -> float:
         return math.sqrt(float(self._variance[0, 0]))
+
+    @property
+    def age_s(self) -> float:
+        """Of the lock, in Bob's time."""
+        return (self._at_ps - self._since_ps) / PS
+
+    @property
+    def drift_ppb_per_s(self) -> float | None:
+        """How the rate has changed over the last half minute, for displays; None before 5 s."""
+        if not self._rates:
+            return None
+        at_ps, rate = self._rates[0]
+        seconds = (self._at_ps - at_ps) / PS
+        return 1e9 * (self._rate - rate) / seconds if seconds >= 5 else None
+
+    @property
+    def line(self) -> ClockModel:
+        """As it stands, in Alice's terms."""
+        alice_ps = self._at_ps - self._whole_ps - round(self._offset_ps)
+        return ClockModel(alice_ps, self._at_ps, self._rate / (1 - self._rate))
 
     def clock(self, start_ps: int) -> SlotClock:
         """For the slot that begins at ``start_ps`` of Bob's clock: known before it was recorded."""
@@ -105,28 +153,51 @@ class ClockFollower:
         if not self.locked:
             return
         middle = (start_ps + end_ps) // 2
-        found = _centre(histogram.astype(np.float64), track_ps, bin_ps)
+        found = _peak(histogram.astype(np.float64), track_ps, bin_ps)
         if found is None:
             if (end_ps - self._learnt_ps) / PS > self.limits.patience_s:
                 self.lost_reason = VANISHED
             return
         residual, sigma = found
-        self._predict(middle)
+        chance = math.hypot(sigma, self._predict(middle))
         seconds = max((middle - self._learnt_ps) / PS, 0.0)
-        gain = self._variance[:, 0] / (self._variance[0, 0] + sigma**2)
-        step = _within(gain[0] * residual, self.limits.step_ps_per_s * seconds)
-        turn = _within(gain[1] * residual / PS, self.limits.drift_per_s * seconds)
+        slew = self._allow(seconds)
+        if abs(residual) > slew + _SIGMAS * chance + bin_ps:
+            self.lost_reason = (
+                f"{BEYOND}: {residual:+,.0f} ps after {seconds:.2g} s, where clocks and fibre may "
+                f"move by {slew:,.0f} ps"
+            )
+            return
+        gain = self._variance[:, 0] / (float(self._variance[0, 0]) + sigma**2)
+        step = _within(gain[0] * residual, self._may_step_ps)
+        turn = _within(gain[1] * residual / PS, self._may_turn)
+        self._may_step_ps -= abs(step)
+        self._may_turn -= abs(turn)
         self._offset_ps += step
         self._rate = _within(self._rate + turn, self.limits.rate)
         observe = np.array([[1 - gain[0], 0.0], [-gain[1], 1.0]])
         self._variance = observe @ self._variance
         self._variance = (self._variance + self._variance.T) / 2
         self._learnt_ps = middle
+        if not self._rates or middle - self._rates[-1][0] >= _RATES_S * PS:
+            self._rates.append((middle, self._rate))
+
+    def _allow(self, seconds: float) -> float:
+        """What clocks and fibre may do in this time is added to what they may still do; returns
+        the slew in it."""
+        limits = self.limits
+        slew, saved = limits.slew_ps(seconds), max(seconds, _SAVED_S)
+        self._may_step_ps = min(self._may_step_ps + slew, limits.slew_ps(saved))
+        turn = self._may_turn + limits.drift_per_s * seconds
+        self._may_turn = min(turn, limits.drift_per_s * saved)
+        return slew
 
     def _predicted(self, at_ps: int) -> float:
         return self._offset_ps + self._rate * (at_ps - self._at_ps)
 
-    def _predict(self, at_ps: int) -> None:
+    def _predict(self, at_ps: int) -> float:
+        """The standard deviation of the offset there by what was learnt, without what clocks may
+        have done meanwhile."""
         seconds = max((at_ps - self._at_ps) / PS, 0.0)
         self._offset_ps = self._predicted(at_ps)
         whole = round(self._offset_ps)
@@ -140,24 +211,30 @@ class ClockFollower:
                 (self.limits.drift_per_s * PS * seconds * _DRIFT) ** 2,
             ]
         )
-        self._variance = move @ self._variance @ move.T + noise
+        known = move @ self._variance @ move.T
+        self._variance = known + noise
+        return math.sqrt(float(known[0, 0]))
 
 
 def _within(value: float, limit: float) -> float:
     return float(min(max(value, -limit), limit))
 
 
-def _centre(
-    histogram: npt.NDArray[np.float64], track_ps: int, bin_ps: int
-) -> tuple[float, float] | None:
-    """Mean residual and its standard deviation; None when no peak stands out.
+def _peak(histogram: Floats, track_ps: int, bin_ps: int) -> tuple[float, float] | None:
+    """Mean residual and its standard deviation: of the peak where it is expected, else of the
+    highest; None when none stands out."""
+    at: Floats = (np.arange(len(histogram), dtype=np.float64) + 0.5) * bin_ps - track_ps
+    return _centre(histogram, at, 0.0, track_ps, bin_ps) or _centre(
+        histogram, at, float(at[int(histogram.argmax())]), track_ps, bin_ps
+    )
 
-    The background is what lies in the outer half of the reach.
-    """
-    at = (np.arange(len(histogram)) + 0.5) * bin_ps - track_ps
-    outside = np.abs(at) > _HIGH * track_ps
+
+def _centre(
+    histogram: Floats, at: Floats, centre: float, track_ps: int, bin_ps: int
+) -> tuple[float, float] | None:
+    """About ``centre``; the background is what lies further off than half of the reach."""
+    outside = np.abs(at - centre) > _HIGH * track_ps
     background = float(histogram[outside].mean()) if outside.any() else 0.0
-    centre = 0.0
     for _ in range(3):
         near = np.abs(at - centre) < _LOW * track_ps
         chance = background * int(near.sum())

@@ -35,39 +35,28 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ClockModel:
-    """bob = bob_ps + x + rate x + drift x^2 / 2 with x = alice - alice_ps, all in ps.
+    """bob = bob_ps + x + rate x with x = alice - alice_ps, all in ps.
 
-    rate: dimensionless; drift: per ps. Integers carry the large numbers, floats only the small
-    differences: rounding stays below 1 ps for days.
+    rate: dimensionless. Integers carry the large numbers, floats only the small differences:
+    rounding stays below 1 ps for days.
     """
 
     alice_ps: int
     bob_ps: int
     rate: float = 0.0
-    drift: float = 0.0
 
     def to_alice(self, bob_ps: Int64s) -> Int64s:
         u = bob_ps - self.bob_ps
-        uf = u.astype(np.float64)
-        y = self.rate
-        straight = uf * (y / (1 + y))
-        correction = straight
-        if self.drift and len(u):
-            # x = u - correction(x): a contraction by drift * x, once is enough within minutes
-            far = max(abs(float(uf[0])), abs(float(uf[-1]))) > 100 * PS
-            for _ in range(4 if far else 1):
-                x = uf - correction
-                correction = straight + x * x * (0.5 * self.drift / (1 + y))
-        return u + (self.alice_ps - np.rint(correction).astype(np.int64))
+        apart = u.astype(np.float64) * (self.rate / (1 + self.rate))
+        return u + (self.alice_ps - np.rint(apart).astype(np.int64))
 
     def to_bob(self, alice_ps: int) -> int:
         x = alice_ps - self.alice_ps
-        return self.bob_ps + x + round(self.rate * x + 0.5 * self.drift * float(x) * float(x))
+        return self.bob_ps + x + round(self.rate * x)
 
     def at(self, alice_ps: int) -> ClockModel:
         """The same line, referred to another moment."""
-        x = float(alice_ps - self.alice_ps)
-        return ClockModel(alice_ps, self.to_bob(alice_ps), self.rate + self.drift * x, self.drift)
+        return ClockModel(alice_ps, self.to_bob(alice_ps), self.rate)
 
     def moved(self, offset_ps: float, rate: float = 0.0) -> ClockModel:
         return replace(self, bob_ps=self.bob_ps + round(offset_ps), rate=self.rate + rate)
