@@ -43,6 +43,7 @@ class OfferedBlock:
     message: Amplify
     said: bytes  # what Bob's tag states
     bob_pad: int
+    session_id: bytes
 
 
 @dataclass(slots=True)
@@ -77,10 +78,12 @@ class AnsweredBlock:
 
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
-    """A block is over: released (abort None) or burnt. account None: of an earlier process."""
+    """A block is over: released (abort None) or burnt. account None: of an earlier process.
+    proof: the peer's one-time tag was right."""
 
     account: BlockAccount | None
     abort: str | None
+    proof: Verified | None = None
 
 
 Voice = Callable[[Message], None]
@@ -186,7 +189,7 @@ class Commitment:
         account: BlockAccount | None, message: Amplify, session_id: bytes, bob_pad: int
     ) -> OfferedBlock:
         said = authentication.statement(session_id, message.block, bob_pad, message.tag)
-        return OfferedBlock(account, message, said, bob_pad)
+        return OfferedBlock(account, message, said, bob_pad, session_id)
 
     def _recall(self, block: int, *, is_alice: bool) -> None:
         """After a restart: the stored bytes of the block in doubt, to be sent again."""
@@ -239,10 +242,11 @@ class Commitment:
             self._lasting.end(message.block, "burnt", "authentication_failed")
             raise _wrong_tag("bob", message.block)
         self._offered = offered  # until the record stands
-        self._lasting.release(Verified(message.block))
+        proof = Verified(message.block, offered.session_id)
+        self._lasting.release(proof)
         self._offered = None
         say(Commit(message.block))
-        return BlockOutcome(offered.account, None)
+        return BlockOutcome(offered.account, None, proof)
 
     # ---- Bob ----
     def expect(self, step: Expect, transcript: LineHashes, say: Voice) -> str | None:
@@ -276,7 +280,7 @@ class Commitment:
             expected.covered = transcript.cut()
         if expected.proof is None and not self._proves(message, expected):
             return self._burn_expected("authentication_failed")
-        expected.proof = Verified(message.block)
+        expected.proof = Verified(message.block, expected.session_id)
         account = expected.account
         assert account.lengths is not None  # noqa: S101 - set when it was expected
         length = account.lengths.charged.length
@@ -337,7 +341,7 @@ class Commitment:
             raise ProtocolError("unexpected_message", "Commit for no block that was prepared")
         self._lasting.release(answered.proof)
         self._answered = None
-        return BlockOutcome(answered.account, None)
+        return BlockOutcome(answered.account, None, answered.proof)
 
     def abandoned(self, block: int) -> BlockAccount | None:
         """Alice gives the block up before any tag: no pad was spent."""

@@ -40,6 +40,7 @@ class Connection:
         self._reader = FrameReader(STRANGER_LIMITS)
         self.connected_s = self.last_sent_s = self.committing_since_s = now_s
         self.bytes_carried = 0
+        self.vouched = False  # a one-time tag has covered both Hellos
         self.role: AliceRole | BobRole | None = None
         self._out: FrameMac | None = None
         self._inn: FrameMac | None = None

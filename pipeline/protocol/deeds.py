@@ -17,7 +17,7 @@ from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.commitment import BlockOutcome, Commitment
 from photonlink.pipeline.protocol.connection import Connection
-from photonlink.pipeline.protocol.lasting import Lasting
+from photonlink.pipeline.protocol.lasting import Lasting, Verified
 from photonlink.pipeline.protocol.messages import AbortBlock, Message
 from photonlink.pipeline.protocol.publishing import Publisher
 from photonlink.pipeline.protocol.tentative import (
@@ -110,6 +110,8 @@ class Deeds:
             return
         if outcome.account is not None:
             self._publisher.report(outcome.account, outcome.abort)
+        if outcome.proof is not None:
+            self._vouch(line, outcome.proof)
         if outcome.abort is None:
             for code in ("store_failed", "ledger_failed", *self._publisher.verdict_alarms):
                 self._publisher.alarm(code, None)
@@ -119,6 +121,15 @@ class Deeds:
             line.role.committed(void=outcome.abort is not None)
         if outcome.abort in ("authentication_failed", "length_mismatch"):
             raise ProtocolError(outcome.abort, "the block's first one-time tag does not fit")
+
+    def _vouch(self, line: Connection, proof: Verified) -> None:
+        """The first tag over a connection covers both Hellos: only now what they say can last."""
+        if line.vouched or proof.session_id != line.session_id:
+            return
+        line.vouched = True
+        told = [block for block, _ in line.claim.damaged]
+        heard = dict(line.peer_claim.damaged)
+        self._lasting.exchange_damage(proof, line.session_id, heard, told)
 
 
 def own_fault(error: PhotonlinkError) -> str:

@@ -26,9 +26,11 @@ IN_DOUBT = "in_doubt_after_connection_loss"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A one-time tag over this block was right. Only the commitment makes one."""
+    """A one-time tag over this block was right. Only the commitment makes one. session_id: of the
+    connection whose bytes it covered; empty: of an earlier process."""
 
     block: int
+    session_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,15 @@ class Lasting:
         """Blocks whose stored record did not open; True: the key, False: the refill."""
         return damage.damage_to_tell(self._ledger)
 
-    def hear_of_damage(self, blocks: dict[int, bool]) -> None:
-        damage.hear_of_damage(self._ledger, self._store, blocks)
-
-    def damage_was_told(self, blocks: list[int]) -> None:
-        damage.told(self._ledger, blocks)
+    def exchange_damage(
+        self, proof: Verified, session_id: bytes, heard: dict[int, bool], told: list[int]
+    ) -> None:
+        """Both Hellos of a connection are vouched for by a tag over it: what the peer cannot open
+        burns here too, and what was told is known there."""
+        if proof.session_id != session_id:
+            raise ValueError("the proof is of another connection")
+        damage.hear_of_damage(self._ledger, self._store, heard)
+        damage.told(self._ledger, told)
 
     def keep_message(self, block: int, payload: bytes) -> None:
         """What is sent again after a crash. A store that is full loses only that."""

@@ -335,8 +335,6 @@ class Session:
         """The peer is who it says: settle what is in doubt, then begin."""
         resolution = line.resolution
         self._lasting.session(line.session_id.hex(), line.peer_claim.store)
-        self._lasting.hear_of_damage(dict(line.peer_claim.damaged))
-        self._lasting.damage_was_told([block for block, _ in line.claim.damaged])
         if not resolution.resend:  # else the tags of the block in doubt are still to be read
             self._lasting.follow_pads(resolution.positions)
         self._last_received_s = self._now_s

@@ -57,6 +57,7 @@ def test_emulators_that_do_not_run_keep_their_names(station: Path) -> None:
         ('detector = "spd-h"', 'detector = "spd-x"', ("spd-x", "spd-h", "no instrument")),
         ("input = 2", "input = 1", ("channels", "one input")),
         ('detector = "spd-v"', 'detector = "spd-h"', ("channels", "one detector")),
+        ("noise_ps = 1000", "fibre_ps_per_s = 2e7", ("protocol", "fibre_ps_per_s")),
         ("input = 2", "input = true", ("channels.D.input",)),
         ("V = { input", "W = { input", ("channels.W", "channels.V")),
         ("schema = 2", "schema = 1", ("write schema = 2",)),
