@@ -212,7 +212,9 @@ def _said(event: Event) -> Iterator[tuple[str, str]]:
         yield "soft", f"calibrated: {calibrated(event['calibration'])}"
     elif kind == "calibration":
         left = float(event.get("left_s") or 0.0) / 3600
-        yield "soft", f"{node}: calibration {str(event.get('digest', ''))[:12]}, {left:.1f} h left"
+        assumed = ", ".join(event.get("assumes") or ()) or "nothing of its own"
+        digest = str(event.get("digest", ""))[:12]
+        yield "soft", f"{node}: calibration {digest}, {left:.1f} h left, assumes {assumed}"
     elif kind == "summary":
         bits, blocks = event.get("secret_bits", 0), event.get("blocks", 0)
         yield ("ok" if bits else "bad"), f"{node}: {bits:,} bits of key in {blocks} blocks"

@@ -202,12 +202,21 @@ def link_lines(model: Model, key: str, nodes: list[WatchedNode], width: int) -> 
         ("clock", *_clock_line(state)),
         ("channel", *_channel(state)),
         ("pairs", _pairs(state)),
+        ("claim", _claim(state)),
     ):
         yield _line(width, (f"{name:<9}", "dim"), *parts)
     yield from _clicks(nodes, width)
     for node in nodes:
         yield _line(width, (f"{node.role or node.node:<9}", "dim"), instruments_in_short(node))
         yield from _readiness(node, width)
+
+
+def _claim(state: Flat) -> str:
+    """The calibration's time left, and what is assumed beside what every link assumes."""
+    left = number(state, "calibration_left_s")
+    calibration = "no calibration" if left is None else f"calibration valid for {span(left)}"
+    assumed = text(state, "assumptions")
+    return f"{calibration}, assumes " + (assumed or "nothing of its own")
 
 
 def _key_rate(state: Flat, recent: Recent, width: int) -> Iterator[Part]:

@@ -30,7 +30,8 @@ STATE = LinkState(
     coincidence_to_accidental_ratio=300.7, clock_offset_s=0.0123456789, clock_frequency_ppm=-4.1,
     clock_drift_ppb_per_s=0.02, clock_lock_age_s=12.0, clock_locked=True, qber_hv=0.0201,
     qber_da=0.0263, sifted_bps=11801.0, skr_bps=2000.0, channel_bps=1.4e6, emulated=True,
-    epsilon=3.03e-10, pads_left_bits=523136, key_stored_bits=95438,
+    epsilon=3.03e-10, pads_left_bits=523136, key_stored_bits=95438, calibration_left_s=7000.0,
+    assumptions="HOLD_OFF",
 )  # fmt: skip
 BLOCK = BlockReport(
     4, 200_000, 100_000, 100_000, 0.02, 0.02, 15_000, 1.05, 64, 40_000, 1024, 38_976, 30_000,
@@ -62,6 +63,15 @@ def from_events(*events: dict[str, Any]) -> Model:
     for one in events:
         model.event(one)
     return model
+
+
+def test_the_calibrations_time_left_and_the_assumptions_in_force_are_shown() -> None:
+    found = shown(from_events(opened(), event("state", STATE)))
+    assert "calibration valid for" in found
+    assert "assumes HOLD_OFF" in found
+    none = dataclasses.replace(STATE, calibration_left_s=None, assumptions="")
+    found = shown(from_events(opened(), event("state", none)))
+    assert "no calibration, assumes nothing of its own" in found
 
 
 def test_a_nodes_events_show_the_link_with_all_its_figures() -> None:
