@@ -7,6 +7,7 @@
 * ``package:Swabian.TimeTagger#serial=…``: a vendor's Python package, or by absolute path a module
   with the same names (``package:///opt/…/stand_in.py``)
 * ``zmq://host:port``, ``udp://host:port?local=port``, ``http://host:port/path``: messages
+* ``program:///usr/bin/chronyc``: a command-line program that reads the instrument
 * ``mem://name``: an emulator on the same event loop (a virtual run)
 * ``visa:USB0::0x1313::0x8078::P0012::INSTR``: a VISA resource (``?lib=@py`` is the default)
 
@@ -22,7 +23,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from photonlink.hal.errors import StationError
 
-SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http", "mem")
+SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http", "mem", "program")
 _HOST_AND_PORT = ("tcp", "zmq", "udp")
 
 
@@ -115,6 +116,8 @@ def _checked(address: Address) -> Address:
     elif address.scheme == "lib" and (address.host or not PurePath(address.path).is_absolute()):
         # The dynamic loader ignores LD_LIBRARY_PATH set at run time, so a bare name is a lottery.
         missing = "an absolute path of the library (three slashes: lib:///opt/…/libmh150.so)"
+    elif address.scheme == "program" and (address.host or not PurePath(address.path).is_absolute()):
+        missing = "an absolute path of the program (three slashes: program:///usr/bin/chronyc)"
     elif address.scheme == "visa" and not address.path:
         missing = "a resource name"
     if missing:

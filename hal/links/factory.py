@@ -43,6 +43,10 @@ def make_link(uri: str, *, tap: Tap | None = None) -> Link:
         from photonlink.hal.links.http import HttpLink
 
         return HttpLink(address, tap=tap)
+    if address.scheme == "program":
+        from photonlink.hal.links.program import ProgramLink
+
+        return ProgramLink(address, tap=tap)
     raise StationError("a vendor's library or package carries no bytes", where=uri)
 
 

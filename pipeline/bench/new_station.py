@@ -104,6 +104,7 @@ def _example(entry: Registration | None) -> str:
         "zmq": "zmq://192.168.1.20:5555",
         "udp": "udp://192.168.1.20:5000",
         "http": "http://192.168.1.20",
+        "program": "program:///usr/bin/correct-this",
     }[scheme]
 
 
