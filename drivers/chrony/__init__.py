@@ -1,0 +1,1 @@
+"""Clock of the host as chrony keeps it."""

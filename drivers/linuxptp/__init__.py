@@ -1,0 +1,1 @@
+"""Clock of a network interface as linuxptp keeps it."""
