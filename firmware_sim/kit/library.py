@@ -10,8 +10,6 @@ number. A function without a method answers with :attr:`LibraryDevice.UNBUILT`.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import struct
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,8 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from photonlink.firmware_sim.kit.device import EmulatedDevice
+from photonlink.firmware_sim.wires.local import LocalWire
 from photonlink.firmware_sim.wires.session import Session, Wire
-from photonlink.firmware_sim.wires.tcp import UnixWire
 from photonlink.firmware_sim.wires.vendor_library import prototypes
 
 FOLDER = Path(prototypes.__file__).parent
@@ -36,8 +34,8 @@ class CallError(Exception):
         self.code = code
 
 
-class LibraryWire(UnixWire):
-    """A copy of the stand-in library in a folder of its own, and the socket beside it."""
+class LibraryWire(LocalWire):
+    """A copy of the stand-in library."""
 
     scheme = "lib"
 
@@ -45,25 +43,8 @@ class LibraryWire(UnixWire):
         source = FOLDER / library.built_name
         if not source.exists():
             raise FileNotFoundError(f"{source} is missing: build the project first")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.library = folder / library.file_name
-        fresh = folder / (library.file_name + ".new")
-        shutil.copyfile(source, fresh)
-        fresh.replace(self.library)  # never write into a library that someone has mapped
-        # through the folder's descriptor: a socket's own path may hold 107 bytes only
-        self._folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        super().__init__(serve, Path(f"/proc/self/fd/{self._folder_fd}") / library.socket_name)
-
-    @property
-    def address(self) -> str:
-        return f"lib://{self.library}"
-
-    async def close(self) -> None:
-        if self._folder_fd < 0:
-            return
-        await super().close()
-        os.close(self._folder_fd)
-        self._folder_fd = -1
+        path = folder / library.file_name
+        super().__init__(serve, path, source.read_bytes(), library.socket_name, 0o755)
 
 
 class LibraryDevice(EmulatedDevice):

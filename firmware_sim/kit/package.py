@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import struct
 import tomllib
 from collections.abc import Callable, Mapping
@@ -30,8 +29,8 @@ import numpy as np
 
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.kit.registers import Refusal
+from photonlink.firmware_sim.wires.local import LocalWire
 from photonlink.firmware_sim.wires.session import Serve, Session, Wire
-from photonlink.firmware_sim.wires.tcp import UnixWire
 from photonlink.firmware_sim.wires.vendor_package import stand_in
 
 U32 = struct.Struct("<I")
@@ -65,30 +64,15 @@ class _Objects:
     count: int = 0
 
 
-class PackageWire(UnixWire):
-    """The stand-in module in a folder of its own, and the socket beside it."""
+class PackageWire(LocalWire):
+    """The stand-in module."""
 
     scheme = "package"
 
     def __init__(self, serve: Serve, folder: Path, module: str, surface: dict[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.module = folder / f"{module}.py"
         source = Path(stand_in.__file__).read_text(encoding="utf-8")
         end = f"\n\nfill(globals(), {surface!r}, Path(__file__).with_suffix('.sock'))\n"
-        self.module.write_text(source + end, encoding="utf-8")
-        self._folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        super().__init__(serve, Path(f"/proc/self/fd/{self._folder_fd}") / f"{module}.sock")
-
-    @property
-    def address(self) -> str:
-        return f"package://{self.module}"
-
-    async def close(self) -> None:
-        if self._folder_fd < 0:
-            return
-        await super().close()
-        os.close(self._folder_fd)
-        self._folder_fd = -1
+        super().__init__(serve, folder / f"{module}.py", (source + end).encode(), f"{module}.sock")
 
 
 def surface(module: str) -> dict[str, Any]:

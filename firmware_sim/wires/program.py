@@ -12,14 +12,13 @@ status, no bytes follow).
 from __future__ import annotations
 
 import json
-import os
 import struct
 import sys
 from pathlib import Path
 from typing import Any
 
+from photonlink.firmware_sim.wires.local import LocalWire
 from photonlink.firmware_sim.wires.session import Session
-from photonlink.firmware_sim.wires.tcp import UnixWire
 
 FRAME = struct.Struct("<BI")
 END, OUT, ERR = 0, 1, 2
@@ -51,10 +50,10 @@ sys.exit({missing!r})
 """
 
 
-class ProgramWire(UnixWire):
-    """The program in a folder of its own, and the socket beside it.
+class ProgramWire(LocalWire):
+    """The program.
 
-    missing: what the program says when the instrument is not there, and on which of its outputs.
+    missing: what it says when the instrument is not there, and on which of its outputs.
     """
 
     scheme = "program"
@@ -62,30 +61,11 @@ class ProgramWire(UnixWire):
     def __init__(
         self, serve: Any, folder: Path, name: str, missing: str, missing_kind: int = ERR
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.program = folder / name
         socket_name = f"{name}.socket"
         text = _PROGRAM.format(
             python=sys.executable, socket=socket_name, missing=missing, kind=missing_kind
         )
-        fresh = folder / f"{name}.new"
-        fresh.write_text(text, encoding="utf-8")
-        fresh.chmod(0o755)
-        fresh.replace(self.program)
-        # through the folder's descriptor: a socket's own path may hold 107 bytes only
-        self._folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        super().__init__(serve, Path(f"/proc/self/fd/{self._folder_fd}") / socket_name)
-
-    @property
-    def address(self) -> str:
-        return f"program://{self.program}"
-
-    async def close(self) -> None:
-        if self._folder_fd < 0:
-            return
-        await super().close()
-        os.close(self._folder_fd)
-        self._folder_fd = -1
+        super().__init__(serve, folder / name, text.encode(), socket_name, 0o755)
 
 
 class Run:
