@@ -26,7 +26,7 @@ from photonlink.pipeline.attacks.oracle import (
     surely_better_than_chance,
 )
 from photonlink.pipeline.attacks.transcript import (
-    ObservedBlock,
+    ObservedString,
     WireTranscript,
     amplification_rows,
     public_rows,
@@ -86,9 +86,10 @@ def _judged(attack: AttackEntry, p: Parameters, light: Light, line: Line) -> Att
     same = all(keys[0][block] == keys[1][block] for block in both)
     released = keys[0].keys() | keys[1].keys()
     found = [
-        _known(attack, p, light, block, line.transcript)
+        _known(attack, p, light, string, line.transcript)
         for block in line.transcript.blocks
-        if block.block in released and block.amplification is not None
+        if block.block in released and block.amplified
+        for string in block.strings
     ]
     alarm, alarm_s = _first_alarm(line, float(p.get("start_s", 0.0)))
     why = ""
@@ -147,20 +148,22 @@ def _known(
     attack: AttackEntry,
     p: Parameters,
     light: Light,
-    block: ObservedBlock,
+    string: ObservedString,
     transcript: WireTranscript,
 ) -> Knowledge:
-    assert block.amplification is not None  # noqa: S101 - chosen by the caller
-    n, (seed, length) = block.n, block.amplification
-    positions = _positions(attack, light, block, transcript)
+    """Of one key of a block. A key is claimed to be secret given all bits of the other basis, so
+    nothing that is known of those can help her here."""
+    assert string.amplification is not None  # noqa: S101 - chosen by the caller
+    n, (seed, length) = string.n, string.amplification
+    positions = _positions(attack, light, string, transcript)
     clues: dict[int, float] = {}
     if attack.clue is not None:
         clues = dict.fromkeys(range(n), attack.clue(p, float(transcript.window_ps)))
     return knowledge(
         BlockView(
             n,
-            amplification_rows(n, seed, length),
-            public_rows(block),
+            amplification_rows(n, seed, length) if length else np.zeros((0, n), np.uint8),
+            public_rows(string),
             positions,
             guess_from_record(n, positions, clues),
         )
@@ -168,16 +171,17 @@ def _known(
 
 
 def _positions(
-    attack: AttackEntry, light: Light, block: ObservedBlock, transcript: WireTranscript
+    attack: AttackEntry, light: Light, string: ObservedString, transcript: WireTranscript
 ) -> Times:
-    """Raw key bits that she holds."""
+    """Raw bits that she holds."""
     if attack.knowing == Knowing.ZERO:
-        return np.arange(block.n)
-    nearest, near = _nearest(light.known_ps, light.to_bench_ps(block.key_ps))
+        return np.arange(string.n)
+    nearest, near = _nearest(light.known_ps, light.to_bench_ps(string.bob_ps))
     if attack.knowing == Knowing.PROBES:
-        return _by_probes(light, block, transcript, np.flatnonzero(near))
+        return _by_probes(light, string, transcript, np.flatnonzero(near))
     letters = light.known_bob[nearest] if len(light.known_bob) else np.empty(0, np.uint8)
-    return np.flatnonzero(near & (letters < 2)) if len(letters) else np.empty(0, np.int64)
+    own = letters >> 1 == string.basis
+    return np.flatnonzero(near & own) if len(letters) else np.empty(0, np.int64)
 
 
 def _nearest(row: Times, times: Times) -> tuple[Times, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
@@ -190,19 +194,19 @@ def _nearest(row: Times, times: Times) -> tuple[Times, np.ndarray[tuple[int], np
 
 
 def _by_probes(
-    light: Light, block: ObservedBlock, transcript: WireTranscript, touched: Times
+    light: Light, string: ObservedString, transcript: WireTranscript, touched: Times
 ) -> Times:
     """She takes a bit for 1 where her probe was announced. Her guesses are scored against the
     clicks; where they are no better than a coin, she holds nothing."""
     veto = 58_000  # after the key click: pulses at 5 and 12 ns, the veto's 50 ns, 3 ns
     announced = light.to_bench_ps(np.sort(np.concatenate(transcript.announced_ps)))
-    key = light.to_bench_ps(block.key_ps[touched])
+    key = light.to_bench_ps(string.bob_ps[touched])
     low = np.searchsorted(announced, key + veto - PROBE_PS)
     guess = np.searchsorted(announced, key + veto + PROBE_PS) > low
     time_ps, channel = light.bob
     clicks = light.to_bench_ps(time_ps)
     at, near = _nearest(clicks, key)
-    right = int((guess == (channel[at] == 2))[near].sum())
+    right = int((guess == (channel[at] == 2 + 2 * string.basis))[near].sum())
     return touched if surely_better_than_chance(right, int(near.sum())) else touched[:0]
 
 

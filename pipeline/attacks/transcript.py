@@ -1,9 +1,9 @@
 """What the line tells Eve: she decodes every frame and follows the blocks as both ends do.
 
 From the announcements she knows when each pair arrived at Bob, from the bases and the mask which
-of them are key bits, and from Cascade, verification and amplification the linear maps of the raw
-key that were told and that became key. She knows how the clocks stand to each other: she has
-the light.
+of them are bits of which string, and from Cascade, verification and amplification the linear maps
+of each string that were told and that became key. She knows how the clocks stand to each other: she
+has the light.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from photonlink.pipeline.native.cascade import CascadeAlice
 from photonlink.pipeline.native.hashing import toeplitz_modified, verification_hash
 from photonlink.pipeline.native.quiet import announced_times
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.block_account import BlockAccount
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, MAC_BYTES
+from photonlink.pipeline.protocol.distilling.sifted import split_parts
 from photonlink.pipeline.protocol.messages import (
     STRANGERS,
     AbortBlock,
@@ -33,6 +35,7 @@ from photonlink.pipeline.protocol.messages import (
     IntervalKind,
     Message,
     Paired,
+    Reconciled,
     Request,
     Sift,
     Verify,
@@ -41,7 +44,10 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.stages import verify
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.agreed_times import agreed_times
+from photonlink.pipeline.stages.amplify import seed_bytes
 from photonlink.pipeline.stages.bench_constants import BenchConstants
+from photonlink.pipeline.stages.block_thresholds import BlockThresholds
+from photonlink.pipeline.stages.finite_key.following import GRID
 
 Times = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.uint8]
@@ -56,30 +62,42 @@ def message_of(frame: bytes) -> Message:
 
 
 @dataclass
+class ObservedString:
+    """One basis of an attempt whose bits make key.
+
+    bob_ps: announced times of its raw bits, in Bob's clock and in their order. amplification: seed
+    and length of its key.
+    """
+
+    basis: int  # 0: HV, 1: DA
+    bob_ps: Times
+    cascade_seed: bytes = b""
+    cascade: list[bytes] = field(default_factory=list)
+    verification: tuple[bytes, int] | None = None
+    amplification: tuple[bytes, int] | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.bob_ps)
+
+
+@dataclass
 class ObservedBlock:
-    """One attempt. bob_ps: announced times of its key bits, in Bob's clock."""
+    """One attempt. strings: of the bases that make key, once both ends' bases are known."""
 
     block: int
     pairs: int
     pair_ps: Times
     basis: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     same: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
-    cascade_seed: bytes = b""
-    cascade: list[bytes] = field(default_factory=list)
-    verification: tuple[bytes, int] | None = None
-    amplification: tuple[bytes, int] | None = None
+    strings: tuple[ObservedString, ...] = ()
+    account: BlockAccount | None = None  # as both ends hold it, from public numbers
     released: bool = False
     abort: str = ""
 
     @property
-    def key_ps(self) -> Times:
-        """Bob's announced times of the raw key bits, in their order."""
-        times: Times = self.pair_ps[self.same & (self.basis == 0)]
-        return times
-
-    @property
-    def n(self) -> int:
-        return len(self.key_ps)
+    def amplified(self) -> bool:
+        return any(string.amplification is not None for string in self.strings)
 
 
 class WireTranscript:
@@ -95,6 +113,7 @@ class WireTranscript:
         self._announced: dict[int, Times] = {}
         self._row = np.empty(0, np.int64)
         self._open: ObservedBlock | None = None
+        self._ratio = bench.ratio if parameters.charge_mismatch else 1.0
 
     def feed(self, sender: str, frame: bytes) -> None:
         """``sender``: alice or bob."""
@@ -129,31 +148,67 @@ class WireTranscript:
         if isinstance(message, CloseBlock):
             n = message.pairs
             self._open = ObservedBlock(message.block, n, self._row[:n])
+            self._open.account = BlockAccount(
+                self._parameters,
+                message.block,
+                BlockThresholds(message.hv_threshold * GRID, message.da_threshold * GRID, n),
+                0.0,
+                ratio=self._ratio,
+            )
             self._row = self._row[n:]
             self.blocks.append(self._open)
-            return
-        block = self._open
-        if block is None:
-            return
+        elif self._open is not None:
+            self._on_step(self._open, message)
+
+    def _on_step(self, block: ObservedBlock, message: Message) -> None:
         if isinstance(message, BlockBases):
             block.basis = np.unpackbits(np.frombuffer(message.bases, np.uint8))[: message.pairs]
         elif isinstance(message, Sift):
             mask = np.frombuffer(message.body[: (message.pairs + 7) // 8], np.uint8)
             block.same = np.unpackbits(mask)[: message.pairs] == 1
-        elif isinstance(message, Estimate):
-            block.cascade_seed = message.seed
-        elif isinstance(message, CascadeRequest):
-            block.cascade.append(message.body)
-        elif isinstance(message, Verify):
-            bits = verify.tag_bits(block.n, self._parameters.eps_cor)
-            block.verification = (message.point, bits)
-        elif isinstance(message, Amplify):
-            block.amplification = (message.seed, message.secret_bits)
-        elif isinstance(message, Commit):
-            block.released = True
+            times = [block.pair_ps[block.same & (block.basis == basis)] for basis in (0, 1)]
+            account = block.account
+            assert account is not None  # noqa: S101 - made with the block
+            account.hv.bits, account.da.bits = map(len, times)
+            strings = 2 if self._parameters.both_bases else 1
+            block.strings = tuple(ObservedString(i, times[i]) for i in range(strings))
         elif isinstance(message, AbortBlock):
             block.abort = message.reason.decode("utf-8", "replace")
             self._row = np.empty(0, np.int64)
+        elif isinstance(message, Commit):
+            block.released = True
+        elif block.account is not None:
+            self._on_correction(block, block.account, message)
+
+    def _on_correction(self, block: ObservedBlock, account: BlockAccount, message: Message) -> None:
+        """What is told of each string that makes key."""
+        strings = block.strings
+        if isinstance(message, Estimate):
+            seeds = (message.hv_seed, message.da_seed)
+            for string, seed in zip(strings, seeds, strict=False):
+                string.cascade_seed = seed
+            if not account.both:
+                account.da.errors = message.test_errors
+        elif isinstance(message, CascadeRequest):
+            parts = split_parts(len(strings), message.hv_bytes, message.body)
+            for string, asked in zip(strings, parts, strict=True):
+                if asked:
+                    string.cascade.append(asked)
+        elif isinstance(message, Reconciled):
+            account.hv.errors = message.hv_errors
+            if account.both:
+                account.da.errors = message.da_errors
+        elif isinstance(message, Verify):
+            account.hv.leak_bits, account.da.leak_bits = message.hv_leak_bits, message.da_leak_bits
+            for string in strings:
+                bits = verify.tag_bits(string.n, self._parameters.eps_cor_string)
+                string.verification = (message.point, bits)
+        elif isinstance(message, Amplify):
+            seeds_left = message.seeds
+            for string, length in zip(strings, account.charge().lengths, strict=True):
+                own = seed_bytes(string.n) if length else 0
+                string.amplification = (seeds_left[:own], length)
+                seeds_left = seeds_left[own:]
 
 
 # ---- the linear maps of a block ----
@@ -202,9 +257,9 @@ def parity_rows(n: int, seed: bytes, requests: list[bytes]) -> Matrix:
     return linear_map(evaluate, n) if requests else np.zeros((0, n), np.uint8)
 
 
-def public_rows(block: ObservedBlock) -> Matrix:
-    """All that was told about the raw key of a block, as rows."""
-    found = [parity_rows(block.n, block.cascade_seed, block.cascade)]
-    if block.verification is not None:
-        found.append(verification_rows(block.n, *block.verification)[0])
+def public_rows(string: ObservedString) -> Matrix:
+    """All that was told about the raw bits of a string, as rows."""
+    found = [parity_rows(string.n, string.cascade_seed, string.cascade)]
+    if string.verification is not None:
+        found.append(verification_rows(string.n, *string.verification)[0])
     return np.concatenate(found)

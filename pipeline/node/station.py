@@ -16,7 +16,7 @@ from photonlink.pipeline.calibration.files import FILE_NAME
 from photonlink.pipeline.node.transport import PeerAddress
 from photonlink.pipeline.readiness.tasks import ALIGNMENT, CALIBRATION, CalibrationTask
 from photonlink.pipeline.readiness.tasks import problems as task_problems
-from photonlink.pipeline.stages.agreed import AgreedParameters, ParametersError
+from photonlink.pipeline.stages.agreed import AgreedParameters, Bases, ParametersError
 from photonlink.pipeline.status.password import read_password
 
 ALIGNMENT_FILE = "alignment.json"
@@ -170,7 +170,9 @@ class ProtocolSection(Section):
 
     block_sifted_bits: int | None = None
     block_max_s: float | None = None
+    bases: Bases | None = None
     q_tol: float | None = None
+    abort_probability: float | None = None
     eps_sec: float | None = None
     eps_cor: float | None = None
     eps_auth: float | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from photonlink.pipeline.protocol.channel.authentication import TAG_BITS
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.amplify import Lengths
+from photonlink.pipeline.stages.amplify import Lengths, StringAccount, block_lengths
+from photonlink.pipeline.stages.block_thresholds import BlockThresholds
 from photonlink.pipeline.stages.finite_key import binary_entropy
 from photonlink.pipeline.status.model import BlockReport
 
@@ -15,57 +16,85 @@ UNPAID = "no_secret_bits"  # the reason when the length comes out as zero
 
 @dataclass(slots=True)
 class BlockAccount:
-    """Counted on this side. test_counted: the test bits were compared. rest: what was left at the
-    end of input, not a block by the rule."""
+    """Counted on this side. hv, da: each basis. rest: what was left at the end of input, not a
+    block by the rule."""
 
     parameters: AgreedParameters
     block: int
-    pairs: int
+    thresholds: BlockThresholds
     duration_s: float
     rest: bool = False
     ratio: float = 1.0  # between detectors, as the length is charged
-    key_bits: int = 0
-    test_bits: int = 0
-    test_errors: int = 0
-    test_counted: bool = False
-    errors_corrected: int | None = None
-    leak_bits: int = 0
+    hv: StringAccount = field(default_factory=StringAccount)
+    da: StringAccount = field(default_factory=StringAccount)
     rounds: int = 0
     lengths: Lengths | None = None
     refill_bits: int = 0
     tags: int = 0  # one-time tags made for it
 
     @property
+    def both(self) -> bool:
+        """Both bases make key."""
+        return self.parameters.both_bases
+
+    @property
+    def key_bits(self) -> int:
+        """Of the strings that make key."""
+        return self.hv.bits + (self.da.bits if self.both else 0)
+
+    @property
+    def test_bits(self) -> int:
+        """Disclosed, to test the others."""
+        return 0 if self.both else self.da.bits
+
+    @property
+    def leak_bits(self) -> int:
+        return self.hv.leak_bits + self.da.leak_bits
+
+    @property
     def epsilon(self) -> float:
-        p = self.parameters
-        return p.eps_sec + p.eps_cor + p.eps_auth
+        return self.parameters.epsilon
+
+    def charge(self) -> Lengths:
+        """The length, from what was counted."""
+        self.lengths = block_lengths(self.parameters, self.thresholds, self.hv, self.da, self.ratio)
+        return self.lengths
 
     def report(self, abort: str | None, *, emulated: bool) -> BlockReport:
-        n, k = self.key_bits, self.test_bits if self.test_counted else 0
-        rate = None if self.errors_corrected is None or not n else self.errors_corrected / n
-        ideal = n * binary_entropy(rate) if rate else 0.0
+        strings = (self.hv, self.da) if self.both else (self.hv,)
+        rates = [_rate(string) for string in (self.hv, self.da)]
+        ideal = sum(s.bits * binary_entropy(_rate(s) or 0.0) for s in strings)
         lengths = self.lengths
-        secret = lengths.charged.length if lengths and abort is None else 0
+        secret = lengths.length if lengths and abort is None else 0
         refill = self.refill_bits if abort is None else 0
         return BlockReport(
             block=self.block,
-            sifted_bits=n + self.test_bits,
-            key_bits_in=n,
-            test_bits=k,
-            qber_hv=rate,
-            qber_da=self.test_errors / k if k else 0.0,
+            sifted_bits=self.hv.bits + self.da.bits,
+            sifted_bits_hv=self.hv.bits,
+            sifted_bits_da=self.da.bits,
+            key_bits_in=self.key_bits,
+            test_bits=self.test_bits if self.da.errors is not None else 0,
+            qber_hv=rates[0],
+            qber_da=rates[1],
             leak_bits=self.leak_bits,
             f_ec=self.leak_bits / ideal if ideal else None,
             verification_bits=lengths.verification_bits if lengths else 0,
             secret_bits=secret,
             authentication_bits=TAG_BITS * self.tags,
             net_bits=secret - refill,
-            secret_bits_tlgr2012=lengths.beside.length if lengths and abort is None else 0,
+            secret_bits_tlgr2012=lengths.beside if lengths and abort is None else 0,
             epsilon=self.epsilon,
-            q_tol=self.parameters.q_tol,
+            q_tol_hv=self.thresholds.hv if self.both else None,
+            q_tol_da=self.thresholds.da,
             rounds=self.rounds,
             duration_s=self.duration_s,
             emulated=emulated,
             abort=abort,
             refill_bits=refill,
         )
+
+
+def _rate(string: StringAccount) -> float | None:
+    if string.errors is None or not string.bits:
+        return None
+    return string.errors / string.bits

@@ -10,6 +10,7 @@ This is the one place that makes a ``Verified``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hmac
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from photonlink.pipeline.protocol.tentative import Expect, Offer
 from photonlink.pipeline.stages import amplify
 
 REFILL_BITS_PER_PAD = 16 * PAD_BYTES  # one pad for each direction
+NAMED = ("qber_above_threshold", "no_bits_in_one_basis")  # refusals with a name of their own
 FRAME_BYTES = 64  # above what a message's layout holds: header, fields
 
 
@@ -52,7 +54,7 @@ class ExpectedBlock:
     proof: her tag was right, but the key could not be stored yet."""
 
     account: BlockAccount
-    key: SecretBits
+    strings: tuple[SecretBits, ...]
     session_id: bytes
     alice_pad: int
     bob_pad: int
@@ -61,7 +63,8 @@ class ExpectedBlock:
     proof: Verified | None = None
 
     def close(self) -> None:
-        self.key.close()
+        for string in self.strings:
+            string.close()
         if self.covered is not None:
             self.covered.close()
 
@@ -126,15 +129,14 @@ class Commitment:
     def refusal(self, account: BlockAccount, covered_bytes: int) -> str | None:
         """Why no tag may be made for this block: nothing has been spent yet. Sets its lengths."""
         p, pads = account.parameters, self._lasting.pads
-        account.lengths = amplify.secret_length(
-            p, account.key_bits, account.test_bits, account.leak_bits, account.ratio
-        )
-        length = account.lengths.charged.length
+        lengths = account.charge()
+        length = lengths.length
         if length == 0:
-            return f"{UNPAID}: {account.lengths.charged.reason}"
+            reason = lengths.reason or ""
+            return reason if reason.startswith(NAMED) else f"{UNPAID}: {reason}"
         if length <= REFILL_BITS_PER_PAD:
             return f"{UNPAID}: {length} bits do not pay for the block's tags"
-        amplify_bytes = amplify.seed_bytes(account.key_bits) + FRAME_BYTES
+        amplify_bytes = lengths.seed_bytes + FRAME_BYTES
         epsilon = 2 * authentication.tag_epsilon(covered_bytes + amplify_bytes)
         if epsilon > p.eps_auth:
             return "authentication_too_weak: the tags exceed the agreed epsilon"
@@ -148,7 +150,8 @@ class Commitment:
     def offer(self, step: Offer, transcript: LineHashes, say: Voice) -> str | None:
         """Amplify, store, spend, tag, send. Returns why not, and then nothing was spent."""
         account, pads = step.account, self._lasting.pads
-        with step.key as key:
+        with contextlib.ExitStack() as held:
+            strings = [held.enter_context(string) for string in step.strings]
             own = {d: pads.next(d) for d in DIRECTIONS}
             told = {"alice": step.alice_pad, "bob": step.bob_pad}
             positions = {d: max(own[d], told[d]) for d in DIRECTIONS}
@@ -159,19 +162,19 @@ class Commitment:
             reason = self.refusal(account, transcript.bytes)
             if reason is not None:
                 return reason
-            assert account.lengths is not None  # noqa: S101 - set above
-            length = account.lengths.charged.length
-            refill = self._plan_refill(length)
+            lengths = account.lengths
+            assert lengths is not None  # noqa: S101 - set above
+            length, refill = lengths.length, self._plan_refill(lengths.length)
             account.refill_bits, account.tags = 16 * refill, 2
-            seed = self._randomness(amplify.seed_bytes(account.key_bits))
-            secret = amplify.amplify(key, seed, length)
+            seeds = self._randomness(lengths.seed_bytes)
+            secret = amplify.amplify(strings, seeds, lengths.lengths)
         with secret:
             self._lasting.offer(self._stored(account, step.peer_provenance), secret)
         covered = transcript.cut()
         self._lasting.reserve(account.block, positions)
         message = Amplify(
             account.block, length, refill, covered.alice_bytes, covered.bob_bytes,
-            positions["alice"], bytes(16), seed,
+            positions["alice"], bytes(16), seeds,
         )  # fmt: skip
         try:
             with pads.take(account.block, "alice") as pad:
@@ -218,11 +221,11 @@ class Commitment:
         assert lengths is not None  # noqa: S101 - set by refusal
         return KeptBlock(
             block=account.block,
-            sifted_bits=account.key_bits + account.test_bits,
+            sifted_bits=account.hv.bits + account.da.bits,
             key_bits=account.key_bits,
             test_bits=account.test_bits,
             leak_bits=account.leak_bits + lengths.verification_bits,
-            secret_bits=lengths.charged.length,
+            secret_bits=lengths.length,
             refill_bytes=account.refill_bits // 16,
             provenance=least_real(self._lasting.provenance, peer),
         )
@@ -253,11 +256,12 @@ class Commitment:
         """Say that the keys are equal and which pads are next; wait. Returns why not."""
         reason = self.refusal(step.account, transcript.bytes)
         if reason is not None or self._expected is not None:
-            step.key.close()
+            for string in step.strings:
+                string.close()
             return reason or "block_mismatch: another block is being committed"
         positions = {d: self._lasting.pads.next(d) for d in DIRECTIONS}
         self._expected = ExpectedBlock(
-            step.account, step.key, transcript.session_id, positions["alice"], positions["bob"],
+            step.account, step.strings, transcript.session_id, positions["alice"], positions["bob"],
             step.peer_provenance,
         )  # fmt: skip
         say(VerifyResult(step.account.block, 1, positions["alice"], positions["bob"]))
@@ -282,18 +286,18 @@ class Commitment:
             return self._burn_expected("authentication_failed")
         expected.proof = Verified(message.block, expected.session_id)
         account = expected.account
-        assert account.lengths is not None  # noqa: S101 - set when it was expected
-        length = account.lengths.charged.length
-        refill = message.refill_bytes
+        lengths = account.lengths
+        assert lengths is not None  # noqa: S101 - set when it was expected
+        length, refill = lengths.length, message.refill_bytes
         if (
             message.secret_bits != length
-            or len(message.seed) != amplify.seed_bytes(account.key_bits)
+            or len(message.seeds) != lengths.seed_bytes
             or refill % PAD_BYTES
             or not 0 < 16 * refill <= length
         ):
             return self._burn_expected("length_mismatch")
         account.refill_bits, account.tags = 16 * refill, 2
-        with amplify.amplify(expected.key, message.seed, length) as secret:
+        with amplify.amplify(expected.strings, message.seeds, lengths.lengths) as secret:
             stored = self._stored(account, expected.peer_provenance)
             self._lasting.accept(expected.proof, stored, secret)
         self._answer(message, expected, expected.proof, say)

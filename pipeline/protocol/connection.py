@@ -101,8 +101,7 @@ class Connection:
     @property
     def epsilon(self) -> float:
         """Of one attempt."""
-        p = self._setup.parameters
-        return p.eps_sec + p.eps_cor + p.eps_auth
+        return self._setup.parameters.epsilon
 
     def begin(self, tags: OwnTags, next_block: int) -> None:
         """Messages have a role to go to from now on."""

@@ -20,9 +20,9 @@ from photonlink.pipeline.protocol.channel.framing import (
     encode_frame,
 )
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_JSON_BYTES = 4096
-MAX_BULK_BYTES = 8 << 20
+MAX_BULK_BYTES = 15 << 20
 BLOCK_NONCE_BYTES = 16
 
 
@@ -193,12 +193,18 @@ class EndOfInput(Message):
 
 @dataclass(frozen=True, slots=True)
 class CloseBlock(Message):
-    """The first ``pairs`` pairs in order are block ``block``. Alice has written the attempt."""
+    """The first ``pairs`` pairs in order are block ``block``. Alice has written the attempt.
+
+    hv_threshold, da_threshold: of the block's error rates, as she has them from earlier blocks, in
+    steps of ``following.GRID``. Bob has them himself; another answer is an abort by name.
+    """
 
     TYPE = 0x20
-    LAYOUT = "QI"
+    LAYOUT = "QIII"
     block: int
     pairs: int
+    hv_threshold: int
+    da_threshold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +240,8 @@ class Sift(Message):
 
 @dataclass(frozen=True, slots=True)
 class Disclosure(Message):
-    """Bob's side of the pairs in different bases, and all of his test-basis bits."""
+    """Bob's side of the pairs in different bases; and all of his bits of the test basis, where
+    there is one."""
 
     TYPE = 0x21
     LAYOUT = "QII"
@@ -247,14 +254,17 @@ class Disclosure(Message):
 
 @dataclass(frozen=True, slots=True)
 class Estimate(Message):
-    """The block is accepted: errors among the test bits, and how Cascade starts."""
+    """Alice's verdict was good: errors among the test bits (0 without any), and how Cascade starts
+    on the strings of HV and DA; zeros for a string that makes no key."""
 
     TYPE = 0x22
-    LAYOUT = "QId32s"
+    LAYOUT = "QIdd32s32s"
     block: int
     test_errors: int
-    qber_hint: float
-    seed: bytes
+    hv_hint: float
+    da_hint: float
+    hv_seed: bytes
+    da_seed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,45 +280,55 @@ class AbortBlock(Message):
 
 @dataclass(frozen=True, slots=True)
 class CascadeRequest(Message):
+    """Questions about the string of HV (so many bytes), then about the string of DA."""
+
     TYPE = 0x30
+    LAYOUT = "I"
     TAIL_BYTES = MAX_BULK_BYTES
+    hv_bytes: int
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class CascadeReply(Message):
+    """Answers in the same order."""
+
     TYPE = 0x31
+    LAYOUT = "I"
     TAIL_BYTES = MAX_BULK_BYTES
+    hv_bytes: int
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled(Message):
-    """Bob has no more questions: how many bits he flipped, in how many rounds."""
+    """Bob has no more questions: how many bits he flipped in each string, in how many rounds."""
 
     TYPE = 0x32
-    LAYOUT = "QII"
+    LAYOUT = "QIII"
     block: int
-    errors_corrected: int
+    hv_errors: int
+    da_errors: int
     rounds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Verify(Message):
-    """Universal hash of Alice's key at a fresh public point; and the leak she counted."""
+    """Universal hashes of Alice's strings at a fresh public point; and the leaks she counted."""
 
     TYPE = 0x33
-    LAYOUT = "QQ16s"
+    LAYOUT = "QQQ16s"
     TAIL_BYTES = 32
     block: int
-    leak_bits: int
+    hv_leak_bits: int
+    da_leak_bits: int
     point: bytes
-    digest: bytes
+    digests: bytes  # of HV, then of DA
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult(Message):
-    """Equal or not; and where the pads lie that Bob has reserved for the block's two tags."""
+    """All equal or not; and where the pads lie that Bob has reserved for the block's two tags."""
 
     TYPE = 0x34
     LAYOUT = "QBQQ"
@@ -320,7 +340,7 @@ class VerifyResult(Message):
 
 @dataclass(frozen=True, slots=True)
 class Amplify(Message):
-    """Length, refill and the Toeplitz seed drawn just now, under the block's first one-time tag.
+    """Length, refill and the Toeplitz seeds drawn just now, under the block's first one-time tag.
 
     The tag covers both directions of the connection up to Verify and VerifyResult (so many
     bytes) and this message.
@@ -336,7 +356,7 @@ class Amplify(Message):
     bob_bytes: int
     pad: int  # position in Alice's pool
     tag: bytes
-    seed: bytes
+    seeds: bytes  # one for each string's key, joined
 
 
 @dataclass(frozen=True, slots=True)

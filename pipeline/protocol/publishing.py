@@ -69,7 +69,7 @@ class Publisher:
         totals["leak_bits"] += report.leak_bits
         totals["blocks"] += abort is None
         totals["secret_bits"] += report.net_bits
-        if report.test_bits:
+        if report.qber_da is not None:
             self._latest["qber_hv"], self._latest["qber_da"] = report.qber_hv, report.qber_da
         if report.duration_s > 0:
             self._latest["skr_bps"] = report.net_bits / report.duration_s

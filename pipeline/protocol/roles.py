@@ -191,10 +191,9 @@ class AliceRole(RoleBase):
 
     def _rest_worth_it(self, total: int) -> bool:
         """Whether what is left at the end of input can still give key, by what is known."""
-        seen = self.view.seen_rate
-        worth = rest_pays(
-            self.view.parameters, total // 4, total // 4, seen, self.view.charged_ratio
-        )
+        view = self.view
+        thresholds = view.earlier.thresholds(view.parameters, total)
+        worth = rest_pays(view.parameters, thresholds, view.seen_rate, view.charged_ratio)
         if not worth and not self.view.tried:
             self.view.raise_alarm("too_few_sifted_bits", f"{total} pairs cannot give a key")
         return worth
@@ -255,7 +254,7 @@ class BobRole(RoleBase):
                 f"the peer closes block {message.block} with {message.pairs} pairs, here it "
                 f"is block {self.view.next_block} with {expected}",
             )
-        self._block.on_close(self._closed(expected, rest=rest), message.block)
+        self._block.on_close(self._closed(expected, rest=rest), message)
 
     def _on_figures(self, message: Figures) -> None:
         """Only for display; what is no figure is not shown."""

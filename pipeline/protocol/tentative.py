@@ -20,6 +20,7 @@ from photonlink.pipeline.protocol.messages import Message
 from photonlink.pipeline.protocol.setup import Limits, Role
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
+from photonlink.pipeline.stages.block_thresholds import EarlierErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,11 @@ class EndBlock:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Alice: both verdicts are good and the keys are equal. The commitment takes over, and the
-    key with it."""
+    """Alice: both verdicts are good and the strings are equal. The commitment takes over, and the
+    strings with it."""
 
     account: BlockAccount
-    key: SecretBits
+    strings: tuple[SecretBits, ...]
     alice_pad: int  # positions that Bob has reserved
     bob_pad: int
     peer_provenance: Provenance
@@ -60,10 +61,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """Bob: keys are equal and his verdict is good: reserve the pads, say so, wait for Amplify."""
+    """Bob: strings are equal and his verdict is good: reserve the pads, say so, wait for
+    Amplify."""
 
     account: BlockAccount
-    key: SecretBits
+    strings: tuple[SecretBits, ...]
     peer_provenance: Provenance
 
 
@@ -98,6 +100,7 @@ class Tentative:
     now_s: float = 0.0
     seen_rate: float | None = None  # errors of an earlier block that gave key
     tried: bool = False  # a block was reported before
+    earlier: EarlierErrors = field(default_factory=EarlierErrors)  # of this connection
     peer_provenance: Provenance = Provenance.REAL
     show: dict[str, Any] = field(default_factory=dict)  # LinkState fields as they are now
     steps: list[Step] = field(default_factory=list)

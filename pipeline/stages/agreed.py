@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.stages.finite_key import binary_entropy
+
+Bases = Literal["both", "one"]
 
 
 class ParametersError(PhotonlinkError, ValueError):
@@ -30,7 +32,12 @@ class AgreedParameters:
     block_sifted_bits: expected over both bases; a block closes at twice as many pairs, which
     times alone count.
     block_max_s: length of a block in Bob's time after which it closes with what it has.
-    q_tol: acceptance threshold on the test-basis QBER; the length is charged as if reached.
+    bases: "both": each basis makes key and its errors test the other; "one": HV makes key, DA is
+    disclosed for the test, which biased benches need.
+    q_tol: largest acceptance threshold of an error rate, and that of the first block of a
+    connection; the length is charged as if the threshold were reached.
+    abort_probability: with which the thresholds of later blocks, which follow the errors of earlier
+    ones, refuse a block of a steady link; 0: all blocks have q_tol.
     eps_sec, eps_cor, eps_auth: failure probabilities per block.
     clock_frequency_ppm: how much faster one tagger's clock may run than the other's.
     clock_drift_ppb_per_s: how fast that may change.   fibre_ps_per_s: how fast the fibres' delays
@@ -54,7 +61,9 @@ class AgreedParameters:
 
     block_sifted_bits: int = 200_000
     block_max_s: float = 600.0
+    bases: Bases = "both"
     q_tol: float = 0.08
+    abort_probability: float = 0.005
     eps_sec: float = 1e-10
     eps_cor: float = 1e-15
     eps_auth: float = 1e-12
@@ -73,8 +82,12 @@ class AgreedParameters:
     fibre_ps_per_s: float = 500.0
 
     def __post_init__(self) -> None:
+        if self.bases not in get_args(Bases):
+            raise ParametersError("bases", 'must be "both" or "one"', self.bases)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "bases":
+                continue
             whole = field.type == "int"
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise ParametersError(field.name, f"must be a number ({field.type})", value)
@@ -99,6 +112,22 @@ class AgreedParameters:
             raise ParametersError("clock_drift_ppb_per_s", what, self.clock_drift_ppb_per_s)
 
     @property
+    def both_bases(self) -> bool:
+        return self.bases == "both"
+
+    @property
+    def eps_cor_string(self) -> float:
+        """Of verification of one string: that of the block is eps_cor."""
+        return self.eps_cor / 2 if self.both_bases else self.eps_cor
+
+    @property
+    def epsilon(self) -> float:
+        """Of one attempt. Key from both bases counts errors after verification: where that fails
+        the count is wrong, so eps_cor is in secrecy as well."""
+        secrecy = self.eps_sec + (self.eps_cor if self.both_bases else 0.0)
+        return secrecy + self.eps_cor + self.eps_auth
+
+    @property
     def block_pairs(self) -> int:
         """Pairs at which a block closes: half of them share a basis."""
         return 2 * self.block_sifted_bits
@@ -113,7 +142,7 @@ class AgreedParameters:
         }
         return tuple(name for name, assumed in named.items() if assumed)
 
-    def as_dict(self) -> dict[str, int | float]:
+    def as_dict(self) -> dict[str, int | float | str]:
         return dataclasses.asdict(self)
 
     def leak_cap_bits(self, n: int) -> int:
@@ -122,9 +151,10 @@ class AgreedParameters:
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
-    ("block_sifted_bits", 100, 20_000_000),
+    ("block_sifted_bits", 100, 10_000_000),
     ("block_max_s", 0.1, 1e6),
     ("q_tol", 1e-4, 0.15),
+    ("abort_probability", 0.0, 0.5),
     ("eps_sec", 1e-30, 0.1),
     ("eps_cor", 2.0**-120, 0.1),
     ("eps_auth", 1e-30, 0.1),

@@ -1,9 +1,10 @@
 """Is the block acceptable? Every check that fails names itself, and the block gives no key.
 
 Judged on what both ends disclosed: all pairs measured in different bases (half of them, at random
-and free: with the quiet rule and the noise they tell nothing about their neighbours), and the whole
-test basis. Thresholds are agreed before the block and never follow it. These checks guard against
-faults and drift; a source that knows them can pass them (docs/protocol.md, "What is judged").
+and free: with the quiet rule and the noise they tell nothing about their neighbours). Errors are
+those that correction found and verification confirmed, or those of a test basis. Thresholds are
+agreed before the block and never follow it. These checks guard against faults and drift; a source
+that knows them can pass them (docs/protocol.md, "What is judged").
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
+from photonlink.pipeline.stages.block_thresholds import BlockThresholds
 from photonlink.pipeline.stages.judge import DisclosedPairs, judge
 from photonlink.pipeline.stages.window import LETTERS
 
@@ -26,16 +28,26 @@ def count_errors(alice: bytes, bob: bytes) -> int:
 
 
 def judge_errors(
-    parameters: AgreedParameters, *, key_bits: int, test_bits: int, errors: int
+    parameters: AgreedParameters,
+    thresholds: BlockThresholds,
+    hv_bits: int,
+    hv_errors: int | None,
+    da_bits: int,
+    da_errors: int | None,
 ) -> str | None:
-    """Why the block gives no key, or None. The text starts with a stable name."""
-    if key_bits == 0 or test_bits == 0:
-        return f"no_bits_in_one_basis: {key_bits} key bits, {test_bits} test bits"
-    if errors > parameters.q_tol * test_bits:
-        return (
-            f"qber_above_threshold: {errors / test_bits:.2%} in the test basis, "
-            f"{parameters.q_tol:.2%} agreed"
-        )
+    """Why the block gives no key, or None. The text starts with a stable name.
+
+    errors: None where they are not counted (yet). Where both bases make key, one above its
+    threshold fails both; else only DA, the test, has a threshold.
+    """
+    if hv_bits == 0 or da_bits == 0:
+        return f"no_bits_in_one_basis: {hv_bits} bits in HV, {da_bits} in DA"
+    judged = [("DA", da_bits, da_errors, thresholds.da)]
+    if parameters.both_bases:
+        judged.insert(0, ("HV", hv_bits, hv_errors, thresholds.hv))
+    for name, bits, errors, most in judged:
+        if errors is not None and errors > math.floor(most * bits):
+            return f"qber_above_threshold: {errors / bits:.2%} in {name}, {most:.2%} agreed"
     return None
 
 
@@ -46,14 +58,17 @@ def judge_detectors(bench: BenchConstants, disclosed: DisclosedPairs) -> str | N
     return None if found.ok else str(found)
 
 
-def key_balanced(parameters: AgreedParameters, bench: BenchConstants, ones: int, n: int) -> bool:
-    """The private check of a side's own key bits: only the answer leaves, and only as on or off.
-    Zeros and ones share the key as both stations' efficiencies, the limit and chance allow."""
+def key_balanced(
+    parameters: AgreedParameters, bench: BenchConstants, basis: int, ones: int, n: int
+) -> bool:
+    """The private check of a side's own key bits in a basis (0: HV, 1: DA): only the answer leaves,
+    and only as on or off. Zeros and ones share the key as both stations' efficiencies, the limit
+    and chance allow."""
     if n == 0:
         return False
     most = least = 1.0  # ones to zeros
     for station in (bench.alice, bench.bob):
-        zero, one = station[LETTERS[0]], station[LETTERS[1]]
+        zero, one = (station[LETTERS[2 * basis + bit]] for bit in (0, 1))
         most *= one.efficiency_high / zero.efficiency_low
         least *= one.efficiency_low / zero.efficiency_high
     slack = parameters.bias_limit + SIGMAS / (2 * math.sqrt(n))

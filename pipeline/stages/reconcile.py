@@ -19,7 +19,7 @@ class LeakCapReached(Exception):
 
 
 def start_qber(errors: int, k: int) -> float:
-    """Rate that Cascade starts from: the test basis with one error added, at most 0.25."""
+    """Rate that Cascade starts from: that of other bits with one error added, at most 0.25."""
     return min((errors + 1) / (k + 2), 0.25)
 
 
@@ -61,11 +61,14 @@ class Corrector:
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         self._cascade = CascadeBob(key, qber=qber, seed=seed)
         self.rounds = 0
+        self.waits = False  # for an answer
 
     def request(self) -> bytes | None:
         """The next question; None when finished. Raises ReconcileError: answers contradict."""
         try:
-            return self._cascade.request()
+            request = self._cascade.request()
+            self.waits = request is not None
+            return request
         except (NativeDataError, NativeStateError) as error:
             raise ReconcileError(str(error)) from error
 
@@ -76,6 +79,7 @@ class Corrector:
         except (NativeDataError, NativeStateError) as error:
             raise ReconcileError(str(error)) from error
         self.rounds += 1
+        self.waits = False
 
     @property
     def errors_corrected(self) -> int:

@@ -302,8 +302,8 @@ class KeyWatch:
         self._above = self._above + 1 if above else 0
         found = []
         if self._above >= self.BLOCKS:
-            text = f"{self._above} blocks in a row: QBER {report.qber_da:.1%} in the test basis"
-            found.append(("qber_above_threshold", f"{text}, threshold {report.q_tol:.1%}"))
+            text = f"{self._above} blocks in a row: {report.abort.partition(': ')[2]}"
+            found.append(("qber_above_threshold", text))
         if self._without >= self.BLOCKS:
             text = f"{self._without} blocks in a row without key, the last: {report.abort}"
             found.append(("no_key", text))

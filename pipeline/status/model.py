@@ -61,8 +61,9 @@ class LinkState:
 class BlockReport:
     """One block that was distilled, refused or burnt. All counts but ``block`` are of this block.
 
-    n = key_bits_in and k = test_bits make up sifted_bits, but for a block that was burnt before
-    its test bits were counted: it has test_bits = 0. Without key (``abort`` names the
+    Both bases make key (test_bits = 0, key_bits_in = sifted_bits), or HV alone does: then
+    key_bits_in and test_bits make up sifted_bits, but for a block that was burnt before its test
+    bits were counted: it has test_bits = 0. Without key (``abort`` names the
     reason) secret_bits, refill_bits, net_bits and epsilon are 0. With key:
     secret_bits = what privacy amplification left (leak and verification are already off);
     refill_bits = the part of it that went back into the pads; net_bits = secret_bits - refill_bits.
@@ -72,19 +73,22 @@ class BlockReport:
 
     block: int
     sifted_bits: int  # both bases
-    key_bits_in: int  # n, bits of the key basis
-    test_bits: int  # k, bits of the test basis, all disclosed and counted
-    qber_hv: float | None  # of the key basis, counted by error correction; None: not corrected
-    qber_da: float  # of the test bits; 0 without any
+    sifted_bits_hv: int
+    sifted_bits_da: int
+    key_bits_in: int  # of the bases that make key
+    test_bits: int  # of a basis that is disclosed and counted
+    qber_hv: float | None  # counted by error correction; None: not corrected
+    qber_da: float | None  # counted by error correction or by disclosure; None: not counted
     leak_bits: int  # parities sent, as Alice counted them
-    f_ec: float | None  # leak_bits / (n h(qber_hv))
-    verification_bits: int  # length of the verification hash, charged
+    f_ec: float | None  # leak_bits over n h(QBER), summed over the bases that make key
+    verification_bits: int  # length of the verification hashes, charged
     secret_bits: int  # l, before authentication is paid
     authentication_bits: int  # pads spent on this block, both directions
     net_bits: int  # secret_bits - refill_bits: what is stored as key
     secret_bits_tlgr2012: int  # bound of Tomamichel et al. 2012, shown beside
-    epsilon: float  # eps_sec + eps_cor + eps_auth of a block with key
-    q_tol: float  # acceptance threshold agreed before the block
+    epsilon: float  # of a block with key: secrecy, correctness and authentication
+    q_tol_hv: float | None  # acceptance threshold, agreed before the block; None: HV has none
+    q_tol_da: float
     rounds: int  # of error correction
     duration_s: float  # of acquisition, by Bob's clock
     emulated: bool

@@ -17,11 +17,12 @@ def account(reports: Sequence[BlockReport], elapsed_s: float, *, emulated: bool)
     error has leak and a limit of 0. epsilon: summed over the blocks that gave key.
     """
     corrected = [b for b in reports if b.qber_hv is not None and b.leak_bits]
-    shannon = sum(b.key_bits_in * _entropy(b.qber_hv or 0.0) for b in corrected)
-    errors = sum(
-        round((b.qber_hv or 0.0) * b.key_bits_in) + round(b.qber_da * b.test_bits) for b in reports
+    shannon = sum(
+        bits * _entropy(rate) for b in corrected for bits, rate in _strings(b, b.test_bits == 0)
     )
-    counted = sum((b.key_bits_in if b.qber_hv is not None else 0) + b.test_bits for b in reports)
+    strings = [string for b in reports for string in _strings(b, True)]
+    errors = sum(round(rate * bits) for bits, rate in strings)
+    counted = sum(bits for bits, _ in strings)
     net = sum(b.net_bits for b in reports)
     return {
         "secret_bits": net,
@@ -36,6 +37,12 @@ def account(reports: Sequence[BlockReport], elapsed_s: float, *, emulated: bool)
         "aborts": [b.abort for b in reports if b.abort is not None],
         "elapsed_s": elapsed_s,
     }
+
+
+def _strings(b: BlockReport, both: bool) -> list[tuple[int, float]]:
+    """Bits and error rate of each basis that was counted; ``both`` False: of HV."""
+    found = [(b.sifted_bits_hv, b.qber_hv), (b.sifted_bits_da, b.qber_da)][: 1 + both]
+    return [(bits, rate) for bits, rate in found if rate is not None]
 
 
 def _entropy(p: float) -> float:

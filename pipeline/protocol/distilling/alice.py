@@ -9,7 +9,9 @@ from photonlink.pipeline.protocol.distilling.shared import Closed, Distilling
 from photonlink.pipeline.protocol.distilling.sifted import (
     OpenSide,
     SiftedBlock,
+    join_parts,
     pack_bits,
+    split_parts,
     unpack_bits,
 )
 from photonlink.pipeline.protocol.messages import (
@@ -28,7 +30,7 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.printing import printable
 from photonlink.pipeline.protocol.tentative import Mark, Offer, Tentative
 from photonlink.pipeline.stages import reconcile, verify
-from photonlink.pipeline.stages.estimate import count_errors, judge_errors
+from photonlink.pipeline.stages.estimate import count_errors
 
 
 class AliceDistilling(Distilling):
@@ -36,12 +38,13 @@ class AliceDistilling(Distilling):
 
     def __init__(self, view: Tentative) -> None:
         super().__init__(view)
-        self._answerer: reconcile.Answerer | None = None
+        self._answerers: list[reconcile.Answerer] = []  # of each string that makes key
 
     def close_block(self, closed: Closed) -> None:
         self.begin(closed, self.view.next_block)
-        self.view.say(CloseBlock(self.block.block, len(closed.raw)))
-        self._expected = (BlockBases,)
+        steps = self.block.thresholds.steps
+        self.view.say(CloseBlock(self.block.block, len(closed.raw), *steps))
+        self._expected = (BlockBases, AbortBlock)
 
     def on_bases(self, message: BlockBases) -> None:
         """Bob has told his: answer which pairs share a basis, and disclose the others."""
@@ -58,79 +61,108 @@ class AliceDistilling(Distilling):
         self._expected = (Disclosure, AbortBlock)
 
     def on_disclosure(self, message: Disclosure) -> None:
-        """Bob's verdict was good: count the errors, judge everything."""
+        """Bob's verdict was good: judge all, count the errors of a test basis, begin."""
         self.expect(message)
-        sifted, k = self.sifted, len(self.sifted.test)
-        test_bytes = (k + 7) // 8
-        split = len(message.body) - test_bytes
+        sifted = self.sifted
+        k = 0 if self.view.parameters.both_bases else len(sifted.da)
+        split = len(message.body) - (k + 7) // 8
         if message.test_bits != k or message.disclosed != len(sifted.open_basis) or split < 0:
             raise ProtocolError("malformed_message", "the disclosed bits have another number")
         bob = OpenSide.unpack(message.body[:split], sifted.open_basis, 0)
         told = message.body[split:]
         unpack_bits(k, told)
-        self.block.test_errors = count_errors(sifted.test.disclose(), told)
-        self.block.test_counted = True
-        reason = judge_errors(
-            self.view.parameters,
-            key_bits=len(sifted.key),
-            test_bits=k,
-            errors=self.block.test_errors,
-        ) or self.own_verdict(sifted.open, bob)
+        if k:
+            self.block.da.errors = count_errors(sifted.da.disclose(), told)
+        reason = self.own_verdict(sifted.open, bob)
         if reason is not None:
             self.abort(reason)
             return
         self._start_correction()
 
     def _start_correction(self) -> None:
-        seed = self.view.randomness(reconcile.SEED_BYTES)
-        errors, n = self.block.test_errors, len(self.sifted.key)
-        qber = reconcile.start_qber(errors, len(self.sifted.test))
-        self._answerer = reconcile.Answerer(
-            self.sifted.key,
-            qber=qber,
-            seed=seed,
-            leak_cap_bits=self.view.parameters.leak_cap_bits(n),
-            max_rounds=self.view.parameters.max_rounds,
+        p, block = self.view.parameters, self.block
+        hints, seeds = [0.0, 0.0], [bytes(reconcile.SEED_BYTES)] * 2
+        for i, string in enumerate(self.strings):
+            hints[i] = self._start_rate(i)
+            seeds[i] = self.view.randomness(reconcile.SEED_BYTES)
+            self._answerers.append(
+                reconcile.Answerer(
+                    string,
+                    qber=hints[i],
+                    seed=seeds[i],
+                    leak_cap_bits=p.leak_cap_bits(len(string)),
+                    max_rounds=p.max_rounds,
+                )
+            )
+        self.view.say(
+            Estimate(block.block, block.da.errors or 0, hints[0], hints[1], seeds[0], seeds[1])
         )
-        self.view.say(Estimate(self.block.block, errors, qber, seed))
+        self.remember_errors()
         self._expected = (CascadeRequest, Reconciled, AbortBlock)
+
+    def _start_rate(self, basis: int) -> float:
+        """From the test basis where there is one, else from the last block, else a guess: Cascade
+        finds the rate by itself."""
+        da, earlier = self.block.da, (self.view.earlier.hv, self.view.earlier.da)[basis]
+        if da.errors is not None:
+            return reconcile.start_qber(da.errors, da.bits)
+        if earlier:
+            return reconcile.start_qber(earlier[-1].errors, earlier[-1].bits)
+        return self.block.thresholds.da / 3
 
     def on_cascade_request(self, message: CascadeRequest) -> None:
         self.expect(message)
-        assert self._answerer is not None  # noqa: S101 - set with the estimate
-        try:
-            reply = self._answerer.answer(message.body)
-        except reconcile.LeakCapReached:
-            self.block.leak_bits = self._answerer.leak_bits
-            cap = self.view.parameters.leak_cap_bits(len(self.sifted.key))
-            self.abort(f"leak_cap_reached: Bob asks for more than {cap} parities")
-            return
-        except reconcile.ReconcileError as error:
-            raise ProtocolError("malformed_message", f"Cascade request: {error}") from error
-        self.block.leak_bits, self.block.rounds = self._answerer.leak_bits, self._answerer.rounds
-        self.view.say(CascadeReply(reply))
+        block, p = self.block, self.view.parameters
+        questions = split_parts(len(self._answerers), message.hv_bytes, message.body)
+        answers = [b""] * len(questions)
+        for i, (answerer, asked) in enumerate(zip(self._answerers, questions, strict=True)):
+            string = (block.hv, block.da)[i]
+            if not asked:
+                continue
+            try:
+                answers[i] = answerer.answer(asked)
+            except reconcile.LeakCapReached:
+                cap = p.leak_cap_bits(string.bits)
+                self.abort(f"leak_cap_reached: Bob asks for more than {cap} parities")
+                return
+            except reconcile.ReconcileError as error:
+                raise ProtocolError("malformed_message", f"Cascade request: {error}") from error
+            string.leak_bits = answerer.leak_bits
+            block.rounds = max(block.rounds, answerer.rounds)
+        self.view.say(CascadeReply(*join_parts(answers)))
 
     def on_reconciled(self, message: Reconciled) -> None:
         self.expect(message)
-        if message.errors_corrected > len(self.sifted.key):
-            raise ProtocolError("malformed_message", "more errors than bits")
-        self.block.errors_corrected = message.errors_corrected
+        block = self.block
+        self.hear_errors(message)
         point = self.view.randomness(verify.POINT_BYTES)
-        digest = verify.digest(self.sifted.key, point, self.view.parameters.eps_cor)
-        self.view.say(Verify(self.block.block, self.block.leak_bits, point, digest))
+        eps_cor = self.view.parameters.eps_cor_string
+        digests = b"".join(verify.digest(string, point, eps_cor) for string in self.strings)
+        leaks = block.hv.leak_bits, block.da.leak_bits
+        self.view.say(Verify(block.block, *leaks, point, digests))
         self.view.wish(Mark(sent=True))
         self._expected = (VerifyResult, AbortBlock)
 
+    def hear_errors(self, message: Reconciled) -> None:
+        """How many errors Bob found. They count once the strings are verified."""
+        block = self.block
+        if message.hv_errors > block.hv.bits or message.da_errors > block.da.bits:
+            raise ProtocolError("malformed_message", "more errors than bits")
+        block.hv.errors = message.hv_errors
+        if self.view.parameters.both_bases:
+            block.da.errors = message.da_errors
+            self.remember_errors()
+
     def on_verify_result(self, message: VerifyResult) -> None:
-        """Equal: the commitment takes the key over, with what both tags will cover."""
+        """Equal: the commitment takes the strings over, with what both tags will cover. It refuses
+        what misses a threshold here, whatever Bob says."""
         self.expect(message)
         if message.equal != 1:
             self.end("verification_failed: the keys differ after reconciliation")
             return
-        key = self.sifted.key.slice(0, len(self.sifted.key))
-        self.view.wish(
-            Offer(self.block, key, message.alice_pad, message.bob_pad, self.view.peer_provenance)
-        )
+        strings = tuple(string.slice(0, len(string)) for string in self.strings)
+        pads = message.alice_pad, message.bob_pad
+        self.view.wish(Offer(self.block, strings, *pads, self.view.peer_provenance))
         self.drop()
 
     def on_abort(self, message: AbortBlock) -> None:
@@ -139,6 +171,6 @@ class AliceDistilling(Distilling):
 
     def drop(self) -> None:
         super().drop()
-        if self._answerer is not None:
-            self._answerer.close()
-            self._answerer = None
+        for answerer in self._answerers:
+            answerer.close()
+        self._answerers.clear()

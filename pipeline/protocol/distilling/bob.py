@@ -6,11 +6,13 @@ import numpy as np
 
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
-from photonlink.pipeline.protocol.distilling.shared import Closed, Distilling
+from photonlink.pipeline.protocol.distilling.shared import THRESHOLDS_DIFFER, Closed, Distilling
 from photonlink.pipeline.protocol.distilling.sifted import (
     OpenSide,
     SiftedBlock,
+    join_parts,
     pack_bits,
+    split_parts,
     unpack_bits,
 )
 from photonlink.pipeline.protocol.messages import (
@@ -19,6 +21,7 @@ from photonlink.pipeline.protocol.messages import (
     BlockBases,
     CascadeReply,
     CascadeRequest,
+    CloseBlock,
     Disclosure,
     Estimate,
     Reconciled,
@@ -29,7 +32,6 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.printing import printable
 from photonlink.pipeline.protocol.tentative import Expect, Mark, Tentative
 from photonlink.pipeline.stages import reconcile, verify
-from photonlink.pipeline.stages.estimate import judge_errors
 
 
 class BobDistilling(Distilling):
@@ -37,17 +39,21 @@ class BobDistilling(Distilling):
 
     def __init__(self, view: Tentative) -> None:
         super().__init__(view)
-        self._corrector: reconcile.Corrector | None = None
-        self._corrected: SecretBits | None = None
-        self._parities = (0, 0)  # received: at least, at most (answers come in whole bytes)
+        self._correctors: list[reconcile.Corrector] = []  # of each string that makes key
+        self._corrected: list[SecretBits] = []
+        # of each string, received: at least, at most (answers come in whole bytes)
+        self._parities: list[tuple[int, int]] = []
 
-    def on_close(self, closed: Closed, block: int) -> None:
+    def on_close(self, closed: Closed, message: CloseBlock) -> None:
         """The block has closed on both sides: only now the bases of its pairs are told."""
+        block = message.block
         self.begin(closed, block)
-        raw = closed.raw
+        raw, steps = closed.raw, self.block.thresholds.steps
+        if (message.hv_threshold, message.da_threshold) != steps:
+            self.abort(f"{THRESHOLDS_DIFFER}: the two ends hold other errors of earlier blocks")
+            return
         nonce = self.view.randomness(BLOCK_NONCE_BYTES)
         self.view.say(BlockBases(block, nonce, len(raw), pack_bits(raw.basis)))
-        self._parities = (0, 0)
         self._expected = (Sift, AbortBlock)
 
     def on_sift(self, message: Sift) -> None:
@@ -64,79 +70,95 @@ class BobDistilling(Distilling):
         self.count_sifted()
         sifted = self.sifted
         alice = OpenSide.unpack(message.body[mask_bytes:], sifted.open_basis, step)
-        reason = self.own_verdict(alice, sifted.open)
+        reason = self.judge_errors() or self.own_verdict(alice, sifted.open)
         if reason is not None:
             self.abort(reason)
             return
-        k = len(sifted.test)
-        body = sifted.open.pack_detectors() + sifted.test.disclose()
+        body, k = sifted.open.pack_detectors(), 0
+        if not self.view.parameters.both_bases:
+            body, k = body + sifted.da.disclose(), len(sifted.da)
         self.view.say(Disclosure(self.block.block, message.disclosed, k, body))
         self._expected = (Estimate, AbortBlock)
 
     def on_estimate(self, message: Estimate) -> None:
         self.expect(message)
-        k = len(self.sifted.test)
-        if not 0 <= message.qber_hint <= 0.5 or message.test_errors > k:
+        block, one = self.block, not self.view.parameters.both_bases
+        hints, seeds = (message.hv_hint, message.da_hint), (message.hv_seed, message.da_seed)
+        if not all(0 <= hint <= 0.5 for hint in hints) or message.test_errors > (
+            block.da.bits if one else 0
+        ):
             raise ProtocolError("malformed_message", "an estimate that cannot be")
-        self.block.test_errors, self.block.test_counted = message.test_errors, True
-        reason = judge_errors(
-            self.view.parameters,
-            key_bits=len(self.sifted.key),
-            test_bits=k,
-            errors=message.test_errors,
-        )
+        if one:
+            block.da.errors = message.test_errors
+            self.remember_errors()
+        reason = self.judge_errors()
         if reason is not None:
             self.abort(reason)
             return
-        self._corrector = reconcile.Corrector(
-            self.sifted.key, qber=message.qber_hint, seed=message.seed
-        )
+        for string, hint, seed in zip(self.strings, hints, seeds, strict=False):
+            self._correctors.append(reconcile.Corrector(string, qber=hint, seed=seed))
+        self._parities = [(0, 0)] * len(self._correctors)
         self._ask()
 
     def _ask(self) -> None:
-        assert self._corrector is not None  # noqa: S101 - set with the estimate
-        request = self._corrector.request()
-        if request is not None:
-            self.view.say(CascadeRequest(request))
+        questions = [corrector.request() for corrector in self._correctors]
+        if any(question is not None for question in questions):
+            self.view.say(CascadeRequest(*join_parts([q or b"" for q in questions])))
             self._expected = (CascadeReply, AbortBlock)
             return
-        self.block.errors_corrected = self._corrector.errors_corrected
-        self.block.rounds = self._corrector.rounds
-        self._corrected = self._corrector.corrected()
-        self.view.say(Reconciled(self.block.block, self.block.errors_corrected, self.block.rounds))
+        block, errors = self.block, [c.errors_corrected for c in self._correctors]
+        block.hv.errors = errors[0]
+        if len(errors) > 1:
+            block.da.errors = errors[1]
+            self.remember_errors()
+        block.rounds = max(c.rounds for c in self._correctors)
+        self._corrected = [corrector.corrected() for corrector in self._correctors]
+        self.view.say(Reconciled(block.block, errors[0], sum(errors[1:]), block.rounds))
         self._expected = (Verify, AbortBlock)
 
     def on_cascade_reply(self, message: CascadeReply) -> None:
         self.expect(message)
-        assert self._corrector is not None  # noqa: S101 - set with the estimate
+        answers = split_parts(len(self._correctors), message.hv_bytes, message.body)
         try:
-            self._corrector.receive(message.body)
-            low, high = self._parities
-            self._parities = (low + 8 * len(message.body) - 7, high + 8 * len(message.body))
+            for i, (corrector, answer) in enumerate(zip(self._correctors, answers, strict=True)):
+                if corrector.waits or answer:
+                    corrector.receive(answer)
+                    low, high = self._parities[i]
+                    self._parities[i] = (low + 8 * len(answer) - 7, high + 8 * len(answer))
             self._ask()
         except reconcile.ReconcileError as error:
             raise ProtocolError("malformed_message", f"Cascade reply: {error}") from error
 
     def on_verify(self, message: Verify) -> None:
-        """Alice's hash and the leak she charges, against what came here."""
+        """Alice's hashes and the leaks she charges, against what came here; then the errors."""
         self.expect(message)
-        assert self._corrected is not None  # noqa: S101 - set when Cascade ended
         self.view.wish(Mark(sent=False))
-        self.block.leak_bits = message.leak_bits
-        low, high = self._parities
-        if not low <= message.leak_bits <= high:
-            self.abort(
-                f"leak_mismatch: {message.leak_bits} parities are charged, {low} to {high} came"
-            )
-            return
-        eps_cor = self.view.parameters.eps_cor
-        if not verify.matches(self._corrected, message.point, eps_cor, message.digest):
-            self.view.say(VerifyResult(self.block.block, 0, 0, 0))
+        block, leaks = self.block, (message.hv_leak_bits, message.da_leak_bits)
+        block.hv.leak_bits, block.da.leak_bits = leaks
+        ranges = [*self._parities, (0, 0)][:2]
+        for leak, (low, high) in zip(leaks, ranges, strict=True):
+            if not low <= leak <= high:
+                self.abort(f"leak_mismatch: {leak} parities are charged, {low} to {high} came")
+                return
+        if not self._verified(message):
+            self.view.say(VerifyResult(block.block, 0, 0, 0))
             self.end("verification_failed: the keys differ after reconciliation")
             return
-        key, self._corrected = self._corrected, None
-        self.view.wish(Expect(self.block, key, self.view.peer_provenance))
+        reason = self.judge_errors()
+        if reason is not None:
+            self.abort(reason)
+            return
+        strings, self._corrected = tuple(self._corrected), []
+        self.view.wish(Expect(block, strings, self.view.peer_provenance))
         self.drop()
+
+    def _verified(self, message: Verify) -> bool:
+        eps_cor, digests, equal = self.view.parameters.eps_cor_string, message.digests, True
+        for string in self._corrected:
+            size = (verify.tag_bits(len(string), eps_cor) + 7) // 8
+            equal &= verify.matches(string, message.point, eps_cor, digests[:size])
+            digests = digests[size:]
+        return equal and not digests
 
     def on_abort(self, message: AbortBlock) -> None:
         self.expect(message)
@@ -144,9 +166,9 @@ class BobDistilling(Distilling):
 
     def drop(self) -> None:
         super().drop()
-        if self._corrector is not None:
-            self._corrector.close()
-            self._corrector = None
-        if self._corrected is not None:
-            self._corrected.close()
-            self._corrected = None
+        for corrector in self._correctors:
+            corrector.close()
+        for string in self._corrected:
+            string.close()
+        self._correctors.clear()
+        self._corrected.clear()

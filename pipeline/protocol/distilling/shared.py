@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.block_account import BlockAccount
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.distilling.sifted import OpenSide, SiftedBlock
@@ -11,8 +12,11 @@ from photonlink.pipeline.protocol.messages import AbortBlock
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
 from photonlink.pipeline.protocol.tentative import BlockAttempt, EndBlock, Tentative
 from photonlink.pipeline.stages import estimate
+from photonlink.pipeline.stages.finite_key import EarlierBlock
 from photonlink.pipeline.stages.judge import DisclosedPairs
 from photonlink.pipeline.stages.window import LETTERS
+
+THRESHOLDS_DIFFER = "thresholds_differ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,12 @@ class Distilling:
         return self.account is not None
 
     def begin(self, closed: Closed, block: int) -> None:
-        """Write the attempt; bases follow."""
+        """Thresholds follow from earlier blocks; write the attempt; bases follow."""
         n = len(closed.raw)
         self.account = BlockAccount(
             self.view.parameters,
             block,
-            n,
+            self.view.earlier.thresholds(self.view.parameters, n),
             closed.duration_s,
             rest=closed.rest,
             ratio=self.view.charged_ratio,
@@ -71,6 +75,12 @@ class Distilling:
     def sifted(self) -> SiftedBlock:
         assert self._sifted is not None  # noqa: S101 - bases were told
         return self._sifted
+
+    @property
+    def strings(self) -> tuple[SecretBits, ...]:
+        """What makes key: both bases, or HV alone."""
+        both = self.view.parameters.both_bases
+        return (self.sifted.hv, self.sifted.da) if both else (self.sifted.hv,)
 
     def expect(self, message: object) -> None:
         """Raises ProtocolError unless this is a message the block waits for."""
@@ -96,14 +106,15 @@ class Distilling:
 
     def _private_verdict(self) -> str | None:
         """On or off is all that leaves: the reason holds no number of the key's."""
-        raw, key = self.closed.raw, self.sifted.key
-        parameters, side = self.view.parameters, self.view.role
+        raw, parameters, side = self.closed.raw, self.view.parameters, self.view.role
         if not estimate.few_multi_clicks(
             parameters, raw.followed, len(raw), raw.multi_clicks, raw.events
         ):
             return f"multi_clicks_above_limit: more of {side}'s events than agreed"
-        if not estimate.key_balanced(parameters, self.view.bench, key.ones(), len(key)):
-            return f"key_unbalanced: zeros and ones of {side}'s key bits"
+        for basis, key in enumerate(self.strings):
+            ones, n = key.ones(), len(key)
+            if not estimate.key_balanced(parameters, self.view.bench, basis, ones, n):
+                return f"key_unbalanced: zeros and ones of {side}'s key bits"
         return None
 
     def _show_rates(self, own: OpenSide) -> None:
@@ -117,7 +128,23 @@ class Distilling:
             }
 
     def count_sifted(self) -> None:
-        self.block.key_bits, self.block.test_bits = len(self.sifted.key), len(self.sifted.test)
+        self.block.hv.bits, self.block.da.bits = len(self.sifted.hv), len(self.sifted.da)
+
+    def judge_errors(self) -> str | None:
+        """By what was counted so far; one basis above its threshold fails both."""
+        block = self.block
+        hv, da = block.hv, block.da
+        return estimate.judge_errors(
+            self.view.parameters, block.thresholds, hv.bits, hv.errors, da.bits, da.errors
+        )
+
+    def remember_errors(self) -> None:
+        """Both ends have the same numbers now: thresholds of later blocks follow them."""
+        hv, da, earlier = self.block.hv, self.block.da, self.view.earlier
+        if hv.errors is not None:
+            earlier.hv.append(EarlierBlock(hv.errors, hv.bits))
+        if da.errors is not None:
+            earlier.da.append(EarlierBlock(da.errors, da.bits))
 
     def abort(self, reason: str) -> None:
         """No key: say so; both sides drop the block and what was paired since."""
@@ -126,6 +153,8 @@ class Distilling:
         self.end(reason)
 
     def end(self, reason: str, *, agreed: bool = True) -> None:
+        if reason.startswith(THRESHOLDS_DIFFER):
+            self.view.earlier.forget()  # at both ends: the next block can succeed
         self.view.wish(EndBlock(self.block, reason, agreed))
         self.ended_badly = agreed
         self.drop()

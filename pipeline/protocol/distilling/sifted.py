@@ -1,7 +1,8 @@
-"""A block after its bases were told: key bits, test bits, and what both ends disclose."""
+"""A block after its bases were told: a string of each basis, and what both ends disclose."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,18 @@ def unpack_bits(n: int, data: bytes) -> Uint8s:
     if bits[n:].any():
         raise ProtocolError("malformed_message", "bits beyond the end")
     return bits[:n]
+
+
+def join_parts(parts: Sequence[bytes]) -> tuple[int, bytes]:
+    """Cascade's bytes about each string as one message: how many belong to the first; all."""
+    return len(parts[0]), b"".join(parts)
+
+
+def split_parts(strings: int, first: int, body: bytes) -> list[bytes]:
+    """Inverse of ``join_parts``. Raises ProtocolError for lengths that cannot be."""
+    if first > len(body) or (strings == 1 and first != len(body)):
+        raise ProtocolError("malformed_message", "Cascade's bytes do not fit the block's strings")
+    return [body[:first], body[first:]][:strings]
 
 
 @dataclass(slots=True, eq=False)
@@ -75,16 +88,17 @@ class OpenSide:
 
 @dataclass(slots=True, eq=False)
 class SiftedBlock:
-    """``mask``: which pairs were measured in the same basis."""
+    """hv, da: bits of the pairs that both ends measured in the same basis."""
 
-    key: SecretBits
-    test: SecretBits
+    hv: SecretBits
+    da: SecretBits
     open: OpenSide
     open_basis: Uint8s
 
     @classmethod
     def of(cls, raw: RawBlock, mask: Bools, step_ps: int) -> SiftedBlock:
-        """Sorts the pairs of ``raw``; the outcomes of those in different bases become public."""
+        """``mask``: which pairs were measured in the same basis. The outcomes of the others become
+        public."""
         apart = np.flatnonzero(~mask)
         basis = raw.basis[apart]
         with raw.bits.select(apart) as bits:
@@ -97,5 +111,5 @@ class SiftedBlock:
         )
 
     def close(self) -> None:
-        self.key.close()
-        self.test.close()
+        self.hv.close()
+        self.da.close()

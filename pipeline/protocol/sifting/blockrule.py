@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.amplify import secret_length
+from photonlink.pipeline.stages.amplify import StringAccount, block_lengths
+from photonlink.pipeline.stages.block_thresholds import BlockThresholds
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
 _OPTIMIST_RATE = 0.005
@@ -18,22 +19,26 @@ _SMALL_BLOCK_F = 1.25  # Cascade's leak over the Shannon limit in blocks of some
 
 
 def rest_pays(
-    parameters: AgreedParameters, n: int, k: int, seen_rate: float | None, ratio: float = 1.0
+    parameters: AgreedParameters,
+    thresholds: BlockThresholds,
+    seen_rate: float | None,
+    ratio: float = 1.0,
 ) -> bool:
-    """Whether the rest at the end of input, ``n`` key and ``k`` test bits as expected, can still
-    give key.
+    """Whether the rest at the end of input, a block with these thresholds, can still give key.
 
     seen_rate: error rate of an earlier block; the rest may be three sigma worse. None: there was
     none, and an optimist's rate makes sure that a refusal is never a guess.
     """
-    if n == 0 or k == 0:
+    n = thresholds.expected_bits
+    if n == 0:
         return False
     rate, f = _OPTIMIST_RATE, 1.0
     if seen_rate is not None:
         seen = max(seen_rate, _OPTIMIST_RATE)
         rate, f = min(seen + 3 * math.sqrt(seen * (1 - seen) / n), 0.5), _SMALL_BLOCK_F
     leak = math.ceil(f * n * binary_entropy(rate))
-    return secret_length(parameters, n, k, leak, ratio).charged.length > 0
+    hv, da = (StringAccount(n, None, leak) for _ in range(2))
+    return block_lengths(parameters, thresholds, hv, da, ratio).length > 0
 
 
 @dataclass(slots=True)
