@@ -46,7 +46,7 @@ def calibrated(
 
 class Knowing:
     """How she gets bits: ``RECORD`` from what she sent; ``PROBES`` from which of her probes Bob
-    announced; ``ZERO`` holds every bit for 0 (a dead detector)."""
+    announced; ``ZERO`` holds every bit of HV for 0 (a dead detector)."""
 
     RECORD = "record"
     PROBES = "probes"

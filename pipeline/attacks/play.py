@@ -175,7 +175,7 @@ def _positions(
 ) -> Times:
     """Raw bits that she holds."""
     if attack.knowing == Knowing.ZERO:
-        return np.arange(string.n)
+        return np.arange(string.n if string.basis == 0 else 0)
     nearest, near = _nearest(light.known_ps, light.to_bench_ps(string.bob_ps))
     if attack.knowing == Knowing.PROBES:
         return _by_probes(light, string, transcript, np.flatnonzero(near))

@@ -11,10 +11,11 @@ from photonlink.pipeline.status.model import BlockReport
 from photonlink.pipeline.status.run_summary import account
 
 GOOD = BlockReport(
-    block=1, sifted_bits=12_000, key_bits_in=9_000, test_bits=3_000, qber_hv=0.02, qber_da=0.03,
-    leak_bits=1_400, f_ec=None, verification_bits=80, secret_bits=3_000, authentication_bits=1_024,
-    net_bits=2_000, secret_bits_tlgr2012=0, epsilon=1e-10, q_tol=0.08, rounds=20, duration_s=2.0,
-    emulated=True, refill_bits=1_000,
+    block=1, sifted_bits=12_000, sifted_bits_hv=9_000, sifted_bits_da=3_000, key_bits_in=9_000,
+    test_bits=3_000, qber_hv=0.02, qber_da=0.03, leak_bits=1_400, f_ec=None, verification_bits=80,
+    secret_bits=3_000, authentication_bits=1_024, net_bits=2_000, secret_bits_tlgr2012=0,
+    epsilon=1e-10, q_tol_hv=None, q_tol_da=0.08, rounds=20, duration_s=2.0, emulated=True,
+    refill_bits=1_000,
 )  # fmt: skip
 FLAWLESS = replace(GOOD, block=2, qber_hv=0.0, qber_da=0.0, leak_bits=300)
 REFUSED = replace(
@@ -55,3 +56,11 @@ def test_f_is_over_the_blocks_that_were_corrected_and_charged() -> None:
     both = account([GOOD, FLAWLESS], 1.0, emulated=True)
     assert both["f_ec"] == pytest.approx(1_700 / limit), "parities of a flawless block count"
     assert account([FLAWLESS], 1.0, emulated=True)["f_ec"] is None
+
+
+def test_both_bases_count_where_both_make_key() -> None:
+    block = replace(GOOD, key_bits_in=12_000, test_bits=0, q_tol_hv=0.08)
+    found = account([block], 1.0, emulated=True)
+    assert found["qber"] == (180 + 90) / 12_000
+    limit = 9_000 * binary_entropy(0.02) + 3_000 * binary_entropy(0.03)
+    assert found["f_ec"] == pytest.approx(1_400 / limit)

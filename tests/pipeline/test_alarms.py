@@ -58,7 +58,28 @@ def test_alarms_of_a_connection_end_with_the_next_handshake() -> None:
 
 def _block(abort: str | None) -> BlockReport:
     return BlockReport(
-        1, 1000, 500, 500, 0.1, 0.14, 0, None, 64, 0, 0, 0, 0, 0.0, 0.08, 4, 1.0, True, abort
+        1,
+        1000,
+        500,
+        500,
+        1000,
+        0,
+        0.1,
+        0.14,
+        0,
+        None,
+        64,
+        0,
+        0,
+        0,
+        0,
+        0.0,
+        0.08,
+        0.08,
+        4,
+        1.0,
+        True,
+        abort,
     )
 
 

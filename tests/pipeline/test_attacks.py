@@ -14,8 +14,9 @@ import pytest
 from photonlink.pipeline.attacks import play as play_module
 from photonlink.pipeline.attacks.entry import AGREED, AttackOutcome
 from photonlink.pipeline.attacks.play import ATTACKS, play
-from photonlink.pipeline.protocol.distilling import alice, bob
 from photonlink.pipeline.stages import estimate
+from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.finite_key import TwoBasisThresholds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,17 +77,31 @@ def test_without_the_judge_a_dead_detectors_key_is_known(monkeypatch: pytest.Mon
     monkeypatch.setattr(estimate, "key_balanced", lambda *a, **k: True)
     found = play(ATTACKS["dead_detector"], seed=1)
     assert not found.ok
-    assert found.known_bits == found.released_bits > 0
+    assert 0 < found.known_bits < found.released_bits, "the key of HV, and not that of DA"
 
 
 def test_without_the_error_threshold_the_key_basis_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    for role in (alice, bob):
-        monkeypatch.setattr(role, "judge_errors", lambda *a, **k: None)
+    monkeypatch.setattr(estimate, "judge_errors", lambda *a, **k: None)
+    monkeypatch.setattr(play_module, "AGREED", dataclasses.replace(AGREED, bases="one"))
     attack = ATTACKS["intercept_resend_key_basis"]
     every = dataclasses.replace(attack, defaults={**attack.defaults, "share": 1.0})
     found = play(every, seed=1)
     assert not found.ok
     assert found.known_bits == found.released_bits > 0
+
+
+def test_without_thresholds_the_key_of_a_basis_that_is_spied_on_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Key from both bases: the errors of DA no longer speak for the key of HV."""
+    monkeypatch.setattr(estimate, "judge_errors", lambda *a, **k: None)
+    monkeypatch.setattr(TwoBasisThresholds, "refusal", lambda *a: None)
+    monkeypatch.setattr(AgreedParameters, "leak_cap_bits", lambda self, n: 10 * n)
+    attack = ATTACKS["intercept_resend_key_basis"]
+    most = dataclasses.replace(attack, defaults={**attack.defaults, "share": 0.7})
+    found = play(most, seed=1)
+    assert not found.ok
+    assert found.known_bits > 0
 
 
 def test_without_quiet_time_and_multi_click_limit_the_living_detector_is_known(

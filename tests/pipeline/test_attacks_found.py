@@ -389,7 +389,7 @@ def test_m2_attempts_are_charged_at_both_ends_before_bases_are_told() -> None:
     wire.connect()
     feed(wire, BENCH)
     p = parameters
-    each = p.eps_sec + p.eps_cor + p.eps_auth
+    each = p.eps_sec + 2 * p.eps_cor + p.eps_auth
     assert len(seen) >= 2
     for k, charged in enumerate(seen, 1):
         assert charged == pytest.approx((k * each, k * each))

@@ -9,8 +9,9 @@ import pytest
 from link import BENCH, SMALL, Wire, feed, keys, narrow_clock_search, pair
 
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.amplify import echo_bits, secret_length
+from photonlink.pipeline.stages.amplify import StringAccount, block_lengths, echo_bits
 from photonlink.pipeline.stages.bench_constants import ideal
+from photonlink.pipeline.stages.block_thresholds import EarlierErrors
 
 AGREED = AgreedParameters(q_tol=0.03)
 
@@ -22,7 +23,9 @@ def quick_clock() -> Iterator[None]:
 
 
 def length(parameters: AgreedParameters, ratio: float = 1.0) -> int:
-    return secret_length(parameters, 100_000, 100_000, 18_000, ratio).charged.length
+    thresholds = EarlierErrors().thresholds(parameters, 400_000)
+    strings = [StringAccount(100_000, 2_500, 18_000) for _ in range(2)]
+    return block_lengths(parameters, thresholds, strings[0], strings[1], ratio).length
 
 
 def test_a_ratio_between_detectors_costs_key_and_a_large_one_all_of_it() -> None:
@@ -34,7 +37,7 @@ def test_a_ratio_between_detectors_costs_key_and_a_large_one_all_of_it() -> None
 
 def test_followers_are_charged_unless_all_detectors_are_held_off_together() -> None:
     held = replace(AGREED, hardware_hold_off=1)
-    assert length(held) - length(AGREED) == pytest.approx(echo_bits(AGREED, 100_000), abs=2)
+    assert length(held) - length(AGREED) == pytest.approx(2 * echo_bits(AGREED, 100_000), abs=2)
     assert echo_bits(held, 100_000) == 0
     assert held.assumptions == ("HOLD_OFF",)
     assert AGREED.assumptions == ()

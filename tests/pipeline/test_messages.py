@@ -69,7 +69,7 @@ def test_a_wrong_length_is_malformed(kind: int) -> None:
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
-    frame = Estimate(1, 2, float("nan"), bytes(32)).encode()
+    frame = Estimate(1, 2, 0.02, float("nan"), bytes(32), bytes(32)).encode()
     with pytest.raises(ProtocolError):
         decode(frame[0], frame[HEADER_BYTES:])
 
@@ -103,7 +103,7 @@ def test_an_unknown_type_and_a_lying_length_are_refused_before_any_byte_is_waite
 
 
 def test_memory_is_bounded_by_the_longest_message() -> None:
-    assert max(LIMITS.values()) < (8 << 20) + 128
+    assert max(LIMITS.values()) < (15 << 20) + 128
     assert max(STRANGER_LIMITS.values()) <= 4096
     assert not STRANGER_LIMITS.keys() & PROVED_LIMITS.keys()
     reader = FrameReader(LIMITS)

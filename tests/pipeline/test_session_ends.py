@@ -12,7 +12,8 @@ from photonlink.pipeline.protocol import roles
 from photonlink.pipeline.protocol.setup import Role
 from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.amplify import secret_length
+from photonlink.pipeline.stages.amplify import StringAccount, block_lengths
+from photonlink.pipeline.stages.block_thresholds import BlockThresholds, EarlierErrors
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
 LAG = 8  # pieces of 0.1 s that one side gets only after the other has ended
@@ -113,14 +114,17 @@ def test_a_run_of_nothing_but_a_rest_says_why_it_gives_no_key(
 def test_a_rest_is_tried_only_if_it_pays_also_with_more_errors_than_before(rate: float) -> None:
     parameters = AgreedParameters()
 
-    def pays(n: int) -> bool:
-        return rest_pays(parameters, n, n, rate)
+    def thresholds(n: int) -> BlockThresholds:
+        return EarlierErrors().thresholds(parameters, 4 * n)
+
+    def pays(n: int, seen: float | None = rate) -> bool:
+        return rest_pays(parameters, thresholds(n), seen)
 
     least = min(n for n in range(1_000, 100_000, 250) if pays(n))
     worse = rate + 2.5 * (rate * (1 - rate) / least) ** 0.5
     leak = round(1.2 * least * binary_entropy(worse))
-    assert secret_length(parameters, least, least, leak).charged.length > 0
+    strings = [StringAccount(least, None, leak) for _ in range(2)]
+    assert block_lengths(parameters, thresholds(least), *strings).length > 0
     assert not pays(least // 2)
-    assert rest_pays(parameters, least, least, None)
-    assert not rest_pays(parameters, 0, least, None)
-    assert not rest_pays(parameters, least, 0, None)
+    assert pays(least, None)
+    assert not pays(0, None)

@@ -29,8 +29,8 @@ SPEAKER = Speaker("lab-1", "l0-alice", "l0", "alice")
 HEAD = {"v", "ts", "seq", "site", "node", "link", "role"}
 STATE = LinkState(Phase.SIFTING, rate_hz={"H": 1e5, "V": math.nan}, qber_da=0.02, emulated=True)
 BLOCK = BlockReport(
-    1, 200_000, 100_000, 100_000, 0.02, 0.021, 15_000, 1.05, 64, 40_000, 1024, 38_976,
-    30_000, 1.1e-10, 0.08, 40, 21.0, True,
+    1, 200_000, 100_000, 100_000, 200_000, 0, 0.02, 0.021, 15_000, 1.05, 64, 40_000, 1024, 38_976,
+    30_000, 1.1e-10, 0.08, 0.08, 40, 21.0, True,
 )  # fmt: skip
 ALARM = Alarm("clock_lost", Severity.MAJOR, "the clock was lost; looking for it again")
 

@@ -19,6 +19,7 @@ from photonlink.pipeline.stages.finite_key import inputs
 GRID = 2.0**-16
 # of earlier blocks that count, so that an old state of the link is forgotten
 MEMORY = 32
+_ONE_IN_TWENTY = 1.645  # standard deviations that a normal variable exceeds once in twenty times
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,16 @@ def _student_tail(degrees: int, angle: float) -> float:
 
 
 def _scatter(known: Sequence[EarlierBlock], mean: float, variance: float) -> float:
-    """Variance of the rate between blocks beyond the binomial one; 0 with one block."""
-    if len(known) < 2:
+    """Variance of the rate between blocks beyond the binomial one; 0 with one block, and where
+    binomial blocks would scatter as much once in twenty times."""
+    degrees = len(known) - 1
+    if degrees < 1:
         return 0.0
-    seen = math.fsum((b.errors / b.bits - mean) ** 2 for b in known) / (len(known) - 1)
+    seen = math.fsum((b.errors / b.bits - mean) ** 2 for b in known) / degrees
     expected = math.fsum(variance / b.bits for b in known) / len(known)
-    return max(0.0, seen - expected)
+    # Wilson and Hilferty's quantile of chi square
+    likely = (1 - 2 / (9 * degrees) + _ONE_IN_TWENTY * math.sqrt(2 / (9 * degrees))) ** 3
+    return seen - expected if seen > likely * expected else 0.0
 
 
 def _trend(
