@@ -95,7 +95,7 @@ def demo(
     ] = 60.0,
     seed: Annotated[int | None, typer.Option(help="Seed of the emulated bench.", min=0)] = None,
     block_bits: Annotated[
-        int | None, typer.Option(help="Sifted bits per block (default 200,000).", min=100)
+        int | None, typer.Option(help="Sifted bits of the largest blocks (2,000,000).", min=100)
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the demo's files in this new folder.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from photonlink.pipeline.native.sealing import protect_process
 
 DEBUGGER = ("PHOTONLINK_DEBUGGER", "allowed")
-NEEDED_BYTES = 6 << 20
+NEEDED_BYTES = 7 << 20
 OPT_OUT = ("PHOTONLINK_SECRET_MEMORY", "unlocked")
 _CAP_IPC_LOCK = 14
 

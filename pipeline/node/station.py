@@ -169,6 +169,7 @@ class ProtocolSection(Section):
     """What both nodes must agree on; a missing key has the default of ``AgreedParameters``."""
 
     block_sifted_bits: int | None = None
+    first_block_sifted_bits: int | None = None
     block_max_s: float | None = None
     bases: Bases | None = None
     q_tol: float | None = None

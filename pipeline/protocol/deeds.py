@@ -83,7 +83,7 @@ class Deeds:
             text = reason.encode()[: AbortBlock.TAIL_BYTES]
             self._say(line, AbortBlock(step.account.block, text))
             self.end(line, step.account, reason, agreed=True)
-            line.role.committed(void=True)
+            line.role.committed(reason)
 
     def end(self, line: Connection, account: BlockAccount, reason: str, *, agreed: bool) -> None:
         line.transcript.unmark()
@@ -118,7 +118,7 @@ class Deeds:
         self.remember(line)
         self._lasting.tidy()
         if line.role is not None:
-            line.role.committed(void=outcome.abort is not None)
+            line.role.committed(outcome.abort)
         if outcome.abort in ("authentication_failed", "length_mismatch"):
             raise ProtocolError(outcome.abort, "the block's first one-time tag does not fit")
 

@@ -13,7 +13,6 @@ from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.distilling.alice import AliceDistilling
 from photonlink.pipeline.protocol.distilling.bob import BobDistilling
 from photonlink.pipeline.protocol.distilling.shared import Closed, Distilling
-from photonlink.pipeline.protocol.distilling.sifted import disclosure_step_ps
 from photonlink.pipeline.protocol.messages import (
     AbortBlock,
     Acquisition,
@@ -40,6 +39,7 @@ from photonlink.pipeline.protocol.sifting.alice import AliceSifting
 from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
 from photonlink.pipeline.protocol.sifting.bob import BobSifting
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
+from photonlink.pipeline.protocol.sifting.pair_row import disclosure_step_ps
 from photonlink.pipeline.protocol.sifting.peer_taggers import check
 from photonlink.pipeline.protocol.sifting.shared import Sifting
 from photonlink.pipeline.protocol.tentative import Tentative
@@ -76,9 +76,9 @@ class RoleBase:
         self._void_after_failure()
 
     def _void_after_failure(self) -> None:
-        if self._distilling.ended_badly:
-            self._distilling.ended_badly = False
-            self._sifting.void()
+        failed, self._distilling.failed = self._distilling.failed, None
+        if failed is not None:
+            self._sifting.void(failed)
 
     def advance(self) -> None:
         """Do what can be done with what is there."""
@@ -88,16 +88,16 @@ class RoleBase:
             self.view.say(EndOfInput(self._sifting.buffer.horizon_ps))
         self._sifting.pump()
         total = self._sifting.row.total
-        self.view.show["block_fill"] = min(total / self.view.parameters.block_pairs, 1.0)
+        self.view.show["block_fill"] = min(total / self._sifting.rule.pairs, 1.0)
 
     def refresh(self) -> None:
         """Bring the figures on show up to date."""
 
-    def committed(self, *, void: bool) -> None:
-        """The block that was handed to the commitment is over."""
+    def committed(self, failed: str | None) -> None:
+        """The block that was handed to the commitment is over; ``failed``: why without key."""
         self.committing = False
-        if void:
-            self._sifting.void()
+        if failed is not None:
+            self._sifting.void(failed)
 
     @property
     def clock_in_use(self) -> ClockRecovery | None:

@@ -328,8 +328,9 @@ class Session:
         account = self._commitment.abandoned(message.block)
         if account is None or line.role is None:
             raise ProtocolError("unexpected_message", "AbortBlock for no block that is expected")
-        self._deeds.end(line, account, line.reason_of(message), agreed=True)
-        line.role.committed(void=True)
+        reason = line.reason_of(message)
+        self._deeds.end(line, account, reason, agreed=True)
+        line.role.committed(reason)
 
     def _established(self, line: Connection) -> None:
         """The peer is who it says: settle what is in doubt, then begin."""

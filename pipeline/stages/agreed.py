@@ -29,8 +29,10 @@ class ParametersError(PhotonlinkError, ValueError):
 class AgreedParameters:
     """Agreed parameters of a link, with the defaults of the project.
 
-    block_sifted_bits: expected over both bases; a block closes at twice as many pairs, which
-    times alone count.
+    block_sifted_bits: of the largest blocks, expected over both bases; a block closes at twice as
+    many pairs, which times alone count.
+    first_block_sifted_bits: of the first block; each later one is twice as large, up to the
+    largest, and after a failed check the first size comes again.
     block_max_s: length of a block in Bob's time after which it closes with what it has.
     bases: "both": each basis makes key and its errors test the other; "one": HV makes key, DA is
     disclosed for the test, which biased benches need.
@@ -59,7 +61,8 @@ class AgreedParameters:
     max_rounds: most Cascade rounds Alice answers in one block.
     """
 
-    block_sifted_bits: int = 200_000
+    block_sifted_bits: int = 2_000_000
+    first_block_sifted_bits: int = 100_000
     block_max_s: float = 600.0
     bases: Bases = "both"
     q_tol: float = 0.08
@@ -127,10 +130,11 @@ class AgreedParameters:
         secrecy = self.eps_sec + (self.eps_cor if self.both_bases else 0.0)
         return secrecy + self.eps_cor + self.eps_auth
 
-    @property
-    def block_pairs(self) -> int:
-        """Pairs at which a block closes: half of them share a basis."""
-        return 2 * self.block_sifted_bits
+    def block_pairs(self, rung: int = 0) -> int:
+        """Pairs at which a block closes, ``rung`` blocks after the first: half of them share a
+        basis."""
+        first = self.first_block_sifted_bits << min(rung, 24)
+        return 2 * min(first, self.block_sifted_bits)
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -152,6 +156,7 @@ class AgreedParameters:
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("block_sifted_bits", 100, 10_000_000),
+    ("first_block_sifted_bits", 100, 10_000_000),
     ("block_max_s", 0.1, 1e6),
     ("q_tol", 1e-4, 0.15),
     ("abort_probability", 0.0, 0.5),

@@ -346,7 +346,7 @@ def test_m1_a_block_closes_before_any_basis_is_told() -> None:
     for close, bases in zip(told[::4], told[1::4], strict=True):
         assert isinstance(close, CloseBlock)
         assert isinstance(bases, BlockBases)
-        assert close.pairs == bases.pairs <= ONE_BLOCK.block_pairs
+        assert close.pairs == bases.pairs <= ONE_BLOCK.block_pairs()
 
 
 def other_bases() -> tuple[list[TagBlock], list[TagBlock]]:

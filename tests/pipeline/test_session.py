@@ -65,8 +65,8 @@ def test_tags_become_equal_keys() -> None:
 def test_a_block_has_exactly_the_agreed_number_of_pairs_and_the_rest_carries_over() -> None:
     alice, bob = both(run_link())
     pairs = [e.pairs for e in alice.ledger.state.blocks.values()]
-    assert pairs[:2] == [SMALL.block_pairs] * 2
-    assert pairs[-1] <= SMALL.block_pairs
+    assert pairs[:2] == [SMALL.block_pairs()] * 2
+    assert pairs[-1] <= SMALL.block_pairs()
     assert pairs == [e.pairs for e in bob.ledger.state.blocks.values()]
     assert [r.sifted_bits for r in alice.reports] == [r.sifted_bits for r in bob.reports]
     for report in alice.reports[:2]:

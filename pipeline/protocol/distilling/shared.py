@@ -35,7 +35,7 @@ class Distilling:
     def __init__(self, view: Tentative) -> None:
         self.view = view
         self.account: BlockAccount | None = None
-        self.ended_badly = False  # what was paired since the last good verdict is void
+        self.failed: str | None = None  # what was paired since the last good verdict is void
         self.since_s = 0.0  # of the last step, for the deadline
         self._closed: Closed | None = None
         self._sifted: SiftedBlock | None = None
@@ -156,7 +156,7 @@ class Distilling:
         if reason.startswith(THRESHOLDS_DIFFER):
             self.view.earlier.forget()  # at both ends: the next block can succeed
         self.view.wish(EndBlock(self.block, reason, agreed))
-        self.ended_badly = agreed
+        self.failed = reason if agreed else None
         self.drop()
 
     def drop(self) -> None:

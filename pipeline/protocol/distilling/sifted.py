@@ -11,15 +11,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
 from photonlink.pipeline.stages.events import Basis
-from photonlink.pipeline.stages.quiet import TimeRule
 from photonlink.pipeline.stages.window import Bools, Int64s, Uint8s
-
-_MOST = 127  # steps, of a signed byte
-
-
-def disclosure_step_ps(times: TimeRule) -> int:
-    """Step of disclosed times: a signed byte of them reaches over window and grid."""
-    return max(1, -(-(times.window_ps + (1 << times.grid_bits)) // _MOST))
 
 
 def pack_bits(bits: Uint8s | Bools) -> bytes:
@@ -55,12 +47,6 @@ class OpenSide:
 
     detector: Uint8s
     offset_ps: Int64s
-
-    @classmethod
-    def stepped(cls, detector: Uint8s, offset_ps: Int64s, step_ps: int) -> OpenSide:
-        """As the peer will see it: both ends judge the same numbers."""
-        steps = np.clip(np.round(offset_ps / step_ps), -_MOST, _MOST)
-        return cls(detector, steps.astype(np.int64) * step_ps)
 
     def pack_detectors(self) -> bytes:
         return pack_bits(self.detector & np.uint8(1))
@@ -101,12 +87,13 @@ class SiftedBlock:
         public."""
         apart = np.flatnonzero(~mask)
         basis = raw.basis[apart]
+        offset_ps = raw.offset[apart].astype(np.int64) * step_ps
         with raw.bits.select(apart) as bits:
             bit = unpack_bits(len(apart), bits.disclose())
         return cls(
             raw.bits.select(np.flatnonzero(mask & (raw.basis == Basis.HV))),
             raw.bits.select(np.flatnonzero(mask & (raw.basis == Basis.DA))),
-            OpenSide.stepped((basis << 1 | bit).astype(np.uint8), raw.offset_ps[apart], step_ps),
+            OpenSide((basis << 1 | bit).astype(np.uint8), offset_ps),
             basis,
         )
 

@@ -190,6 +190,6 @@ class AliceSifting(Sifting):
         self._done_ps = max(self._done_ps, before_ps)
         self.tags.discard_before(self._done_ps)
 
-    def void(self) -> None:
-        super().void()
+    def void(self, reason: str) -> None:
+        super().void(reason)
         self.paused = False

@@ -43,13 +43,21 @@ def rest_pays(
 
 @dataclass(slots=True)
 class BlockRule:
-    """``closed_at``: how many pairs the block has, once it is known."""
+    """``closed_at``: how many pairs the block has, once it is known. ``rung``: blocks since the
+    connection began or a check failed; sizes double with it, so that key comes early and a cut
+    line loses at most about as much as has become key before."""
 
     parameters: AgreedParameters
     closed_at: int | None = None
     start_ps: int | None = None
     end_ps: int = 0
+    rung: int = 0
     _next_start_ps: int | None = None
+
+    @property
+    def pairs(self) -> int:
+        """At which the next block closes."""
+        return self.parameters.block_pairs(self.rung)
 
     def slot(self, start_ps: int, end_ps: int, total: int) -> None:
         """One key slot of Bob's time has been paired; ``total`` pairs wait now."""
@@ -60,8 +68,8 @@ class BlockRule:
         if self.start_ps is None:
             self.start_ps = start_ps
         self.end_ps = end_ps
-        if total >= self.parameters.block_pairs:
-            self.closed_at = self.parameters.block_pairs
+        if total >= self.pairs:
+            self.closed_at = self.pairs
         elif end_ps - self.start_ps >= self.parameters.block_max_s * 1e12:
             if total:
                 self.closed_at = total
@@ -74,9 +82,12 @@ class BlockRule:
         self.start_ps, self._next_start_ps = self._next_start_ps, None
         if self.start_ps is None and remaining:
             self.start_ps = self.end_ps
-        enough = remaining >= self.parameters.block_pairs
-        self.closed_at = self.parameters.block_pairs if enough else None
+        self.rung += 1
+        self.closed_at = self.pairs if remaining >= self.pairs else None
         return duration_s
 
-    def reset(self) -> None:
+    def reset(self, *, climb: bool = False) -> None:
+        """What was paired is void. ``climb``: the block was too small, and the next is larger."""
         self.closed_at = self.start_ps = self._next_start_ps = None
+        if not climb:
+            self.rung = 0

@@ -12,24 +12,37 @@ import numpy as np
 import numpy.typing as npt
 
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.stages.quiet import TimeRule
 from photonlink.pipeline.stages.window import Int64s, Uint8s
 
+Int8s = npt.NDArray[np.int8]
 _T = TypeVar("_T", bound=np.generic)
 _MAX_PARTS = 32  # each part takes whole pages of locked memory
+_MOST = 127  # steps, of a signed byte
+
+
+def disclosure_step_ps(times: TimeRule) -> int:
+    """Step of disclosed times: a signed byte of them reaches over window and grid."""
+    return max(1, -(-(times.window_ps + (1 << times.grid_bits)) // _MOST))
+
+
+def in_steps(offset_ps: Int64s, step_ps: int) -> Int8s:
+    """Times as both ends judge them."""
+    return np.clip(np.round(offset_ps / step_ps), -_MOST, _MOST).astype(np.int8)
 
 
 @dataclass(slots=True)
 class RawBlock:
     """One node's share of a block: a bit, a basis and a time for every pair.
 
-    offset_ps: own time minus the announced one, in the own clock. events: of the slots these pairs
-    came from. followed, multi_clicks: paired events, and all events, with a further click in the
-    quiet time; never told.
+    offset: own time minus the announced one, in steps of ``disclosure_step_ps``. events: of the
+    slots these pairs came from. followed, multi_clicks: paired events, and all events, with a
+    further click in the quiet time; never told.
     """
 
     bits: SecretBits
     basis: Uint8s
-    offset_ps: Int64s
+    offset: Int8s
     events: int
     followed: int
     multi_clicks: int
@@ -47,7 +60,7 @@ class PairRow:
 
     _bits: list[SecretBits] = field(default_factory=list)
     _bases: list[Uint8s] = field(default_factory=list)
-    _offsets: list[Int64s] = field(default_factory=list)
+    _offsets: list[Int8s] = field(default_factory=list)
     total: int = 0
     events: int = 0
     followed: int = 0
@@ -57,7 +70,7 @@ class PairRow:
         self,
         bits: SecretBits,
         basis: Uint8s,
-        offset_ps: Int64s,
+        offset: Int8s,
         events: int,
         followed: int,
         multi_clicks: int,
@@ -65,7 +78,7 @@ class PairRow:
         """Takes over ``bits`` (bit i was measured in ``basis[i]``)."""
         self._bits.append(bits)
         self._bases.append(basis)
-        self._offsets.append(offset_ps)
+        self._offsets.append(offset)
         self.total += len(bits)
         self.events += events
         self.followed += followed
@@ -73,11 +86,11 @@ class PairRow:
         if len(self._bits) >= _MAX_PARTS:
             self._join()
 
-    def _join(self) -> tuple[SecretBits, Uint8s, Int64s]:
+    def _join(self) -> tuple[SecretBits, Uint8s, Int8s]:
         joined = SecretBits.concat(self._bits)
         for part in self._bits:
             part.close()
-        basis, offset = _joined(self._bases, np.uint8), _joined(self._offsets, np.int64)
+        basis, offset = _joined(self._bases, np.uint8), _joined(self._offsets, np.int8)
         self._bits, self._bases, self._offsets = [joined], [basis], [offset]
         return joined, basis, offset
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.block_account import UNPAID
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.blockrule import BlockRule
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
-from photonlink.pipeline.protocol.sifting.pair_row import PairRow
+from photonlink.pipeline.protocol.sifting.pair_row import PairRow, disclosure_step_ps, in_steps
 from photonlink.pipeline.protocol.sifting.peer_taggers import announce
 from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.quiet import QuietBuffer, TimeRule
@@ -78,12 +79,13 @@ class Sifting:
         basis = self.buffer.bases(index)
         bits = self.buffer.take_bits(index) if len(index) else SecretBits(0)
         multi_clicks = self.buffer.followed(np.arange(first, first + events, dtype=np.int64))
-        self.row.append(bits, basis, offset_ps, events, followed, multi_clicks)
+        steps = in_steps(offset_ps, disclosure_step_ps(self.times))
+        self.row.append(bits, basis, steps, events, followed, multi_clicks)
 
-    def void(self) -> None:
-        """A check failed: what was paired since the last good verdict is worth nothing."""
+    def void(self, reason: str) -> None:
+        """A block failed: what was paired since the last good verdict is worth nothing."""
         self.row.clear()
-        self.rule.reset()
+        self.rule.reset(climb=reason.startswith(UNPAID))
 
     def close(self) -> None:
         """The connection is gone: what was announced in it must never be announced again."""
