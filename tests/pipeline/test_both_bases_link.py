@@ -92,9 +92,9 @@ def test_ends_that_hold_other_errors_name_it_and_begin_anew() -> None:
 
 def test_an_error_rate_that_leaps_is_refused_and_followed() -> None:
     """The refused block's errors are in the thresholds of the next."""
-    wire = linked(q_tol=0.08, block_sifted_bits=5_000)
-    feed_pieces(wire, BRIGHT, range(6))
-    feed_pieces(wire, replace(BRIGHT, visibility=0.92), range(6, 16))
+    wire, longer = linked(block_sifted_bits=6_000), replace(BRIGHT, duration_s=2.4)
+    feed_pieces(wire, longer, range(6))
+    feed_pieces(wire, replace(longer, visibility=0.95), range(6, 24))
     good_after_bad(wire, "qber_above_threshold")
 
 
