@@ -45,7 +45,8 @@ class AgreedParameters:
     clock_drift_ppb_per_s: how fast that may change.   fibre_ps_per_s: how fast the fibres' delays
     (38 ps/(km K) times length and K/s) and the clocks' wander may move the offset beside it.
     slot_s: length of one requested interval.   jitter_ps: detector jitter of one side, FWHM.
-    window_ps: full coincidence window; 0 = from jitter and resolutions.
+    window_ps: full coincidence window; 0: the best one for jitter, resolutions and noise
+    (``window_choice``).
     noise_ps: scale of the Laplace noise that each station adds to its times; 0: none, and no bound
     on what arrival times tell holds.
     hardware_hold_off: 0: no event within the calibrated quiet time of another, so that all
@@ -62,7 +63,7 @@ class AgreedParameters:
     """
 
     block_sifted_bits: int = 2_000_000
-    first_block_sifted_bits: int = 100_000
+    first_block_sifted_bits: int = 25_000
     block_max_s: float = 600.0
     bases: Bases = "both"
     q_tol: float = 0.08

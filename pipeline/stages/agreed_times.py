@@ -16,10 +16,10 @@ from photonlink.pipeline.stages.quiet import (
     quiet_length_ps,
 )
 from photonlink.pipeline.stages.sift import coincidence_parameters
+from photonlink.pipeline.stages.window_choice import best_window_ps
 
 EVENTS = 1e8  # of a station in a block, at most, for the bounds below
 SHARE = 0.01  # of eps_sec for each of the four: cut and quiet time at both stations
-_WINDOW_SCALES = 5  # of the noise: the sum of both stations' lies beyond in 2.4 %
 _COARSEST_PS = 16
 
 
@@ -38,7 +38,8 @@ def agreed_times(parameters: AgreedParameters, bench: BenchConstants) -> AgreedT
     p, (alice_ps, bob_ps) = parameters, bench.ticks_ps
     bare = coincidence_parameters(alice_ps, bob_ps, p.jitter_ps, p.jitter_ps)
     delta, scale = SHARE * p.eps_sec, p.noise_ps
-    window = round(p.window_ps / 2) or bare.window_ps + _WINDOW_SCALES * scale
+    best = max(best_window_ps(bare.sigma_ps, scale), math.ceil(alice_ps), math.ceil(bob_ps))
+    window = round(p.window_ps / 2) or best
     finest = max(scale / 2, bare.bin_ps, _COARSEST_PS)
     grid_bits = min(math.floor(math.log2(finest)), MAX_GRID_BITS)
     bound = min(noise_bound_ps(scale, EVENTS, delta), MAX_TAILS * scale) if scale else 0
