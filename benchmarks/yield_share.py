@@ -204,7 +204,7 @@ def main() -> None:
                 continue
             steady = "-" if found["steady"] is None else f"{found['steady']:.3f}"
             print(
-                f"{coincidences:10.3g}  {visibility:.2f}  asymptotic {found['asymptotic_bits']:>12,}"
+                f"{coincidences:9.3g}  {visibility:.2f}  asymptotic {found['asymptotic_bits']:>12,}"
                 f"  net {found['net_bits']:>12,}  cold {found['cold']:.3f}  steady {steady}",
                 flush=True,
             )

@@ -27,6 +27,7 @@ from photonlink.pipeline.cli import ready as cli_ready
 from photonlink.pipeline.cli import recordings as cli_recordings
 from photonlink.pipeline.cli import top as cli_top
 from photonlink.pipeline.cli import watch as cli_watch
+from photonlink.pipeline.cli import yields as cli_yields
 from photonlink.pipeline.cli.exit_status import EPILOG, ExitStatus
 from photonlink.pipeline.cli.failure import end_with
 from photonlink.pipeline.cli.options import JsonOption
@@ -256,6 +257,7 @@ app.command()(cli_attack.attack)
 app.command()(cli_check.check)
 app.command()(cli_align.align)
 app.command()(cli_ready.ready)
+app.command("yield")(cli_yields.account_of_key)
 
 
 def main() -> None:

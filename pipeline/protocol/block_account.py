@@ -6,9 +6,22 @@ from dataclasses import dataclass, field
 
 from photonlink.pipeline.protocol.channel.authentication import TAG_BITS
 from photonlink.pipeline.stages.agreed import AgreedParameters
-from photonlink.pipeline.stages.amplify import Lengths, StringAccount, block_lengths
+from photonlink.pipeline.stages.amplify import (
+    Lengths,
+    StringAccount,
+    agreed_strings,
+    basis_string,
+    block_lengths,
+)
 from photonlink.pipeline.stages.block_thresholds import BlockThresholds
-from photonlink.pipeline.stages.finite_key import binary_entropy
+from photonlink.pipeline.stages.finite_key import (
+    BlockCosts,
+    ChargedKey,
+    KeyLength,
+    OnTheWay,
+    binary_entropy,
+    block_costs,
+)
 from photonlink.pipeline.status.model import BlockReport
 
 UNPAID = "no_secret_bits"  # the reason when the length comes out as zero
@@ -25,6 +38,7 @@ class BlockAccount:
     duration_s: float
     rest: bool = False
     ratio: float = 1.0  # between detectors, as the length is charged
+    way: OnTheWay = field(default_factory=lambda: OnTheWay(0))
     hv: StringAccount = field(default_factory=StringAccount)
     da: StringAccount = field(default_factory=StringAccount)
     rounds: int = 0
@@ -64,6 +78,7 @@ class BlockAccount:
         strings = (self.hv, self.da) if self.both else (self.hv,)
         rates = [_rate(string) for string in (self.hv, self.da)]
         ideal = sum(s.bits * binary_entropy(_rate(s) or 0.0) for s in strings)
+        costs = self._costs(abort)
         lengths = self.lengths
         secret = lengths.length if lengths and abort is None else 0
         refill = self.refill_bits if abort is None else 0
@@ -91,6 +106,30 @@ class BlockAccount:
             emulated=emulated,
             abort=abort,
             refill_bits=refill,
+            asymptotic_bits=costs.asymptotic_bits if costs else None,
+            costs=costs.costs if costs else {},
+        )
+
+    def _costs(self, abort: str | None) -> BlockCosts | None:
+        """Where the asymptotic key went; None before errors were counted in both bases."""
+        hv, da, t, p = self.hv, self.da, self.thresholds, self.parameters
+        if hv.errors is None or da.errors is None:
+            return None
+        lengths = self.lengths or self.charge()
+        z, x = basis_string(p, hv), basis_string(p, da)
+        if self.both and lengths.da is not None:
+            eps = agreed_strings(p, t, self.ratio).share * p.eps_sec
+            keys: tuple[ChargedKey, ...] = (
+                ChargedKey(z, x, t.da, eps),
+                ChargedKey(x, z, t.hv, eps),
+            )
+            charged: tuple[KeyLength, ...] = (lengths.hv, lengths.da)
+        else:
+            keys, charged = (ChargedKey(z, x, t.da, 4 * p.eps_sec / 3),), (lengths.hv,)
+        secret = lengths.length if abort is None else 0
+        refill = self.refill_bits if abort is None else 0
+        return block_costs(
+            z, x, keys, charged, self.way, secret_bits=secret, authentication_bits=refill
         )
 
 

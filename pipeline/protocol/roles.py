@@ -44,6 +44,7 @@ from photonlink.pipeline.protocol.sifting.peer_taggers import check
 from photonlink.pipeline.protocol.sifting.shared import Sifting
 from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.clock.recovery import ClockRecovery
+from photonlink.pipeline.stages.finite_key import OnTheWay
 from photonlink.pipeline.status.model import Phase
 
 _SHOWN = (
@@ -134,7 +135,12 @@ class RoleBase:
         sifting = self._sifting
         raw = sifting.row.take(count)
         duration_s = sifting.rule.taken(sifting.row.total)
-        return Closed(raw, duration_s, rest, disclosure_step_ps(sifting.times))
+        step_ps = disclosure_step_ps(sifting.times)
+        return Closed(raw, duration_s, rest, step_ps, self._on_the_way(count))
+
+    def _on_the_way(self, pairs: int) -> OnTheWay:
+        """What became of pairs before the block closed, as far as this end can tell."""
+        return OnTheWay(pairs)
 
 
 class AliceRole(RoleBase):
@@ -184,6 +190,9 @@ class AliceRole(RoleBase):
             return
         self._pull.paused = True
         self._block.close_block(self._closed(count, rest=rest))
+
+    def _on_the_way(self, pairs: int) -> OnTheWay:
+        return self._pull.counts.take(pairs)
 
     def _on_verify_result(self, message: VerifyResult) -> None:
         self.committing = message.equal == 1

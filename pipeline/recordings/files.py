@@ -18,7 +18,7 @@ import numpy as np
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.recordings import Recording, open_recording
 from photonlink.hal.tags import LostInterval, TagBlock
-from photonlink.pipeline.recordings.replay import from_first_click, replay_pair
+from photonlink.pipeline.recordings.replay import ReplayResult, from_first_click, replay_pair
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery, Lock
 from photonlink.pipeline.stages.events import DetectorMap
@@ -116,6 +116,20 @@ def replay_files(
 
     A damaged file is read up to the damage; the result then names it in ``warnings``.
     """
+    result, _, warnings = play_files(alice, bob, map_alice, map_bob, changes)
+    account = {name: getattr(result, name) for name in _FIELDS}
+    account["warnings"] = warnings
+    return account
+
+
+def play_files(
+    alice: Path,
+    bob: Path,
+    map_alice: dict[str, int],
+    map_bob: dict[str, int],
+    changes: dict[str, Any],
+) -> tuple[ReplayResult, AgreedParameters, list[str]]:
+    """The result, what was agreed for it, and what is wrong with the files."""
     played = [_played(path, channels) for path, channels in ((alice, map_alice), (bob, map_bob))]
     for one in played:
         one.check_map()
@@ -132,9 +146,7 @@ def replay_files(
         (played[0].recording.resolution_ps, played[1].recording.resolution_ps),
         parameters,
     )
-    account = {name: getattr(result, name) for name in _FIELDS}
-    account["warnings"] = [text for one in played for text in one.warnings()]
-    return account
+    return result, parameters, [text for one in played for text in one.warnings()]
 
 
 def _jitter_ps(played: list[_Played]) -> float | None:

@@ -37,6 +37,7 @@ from photonlink.pipeline.recordings.write import (
     read_inputs,
     recorded_as,
 )
+from photonlink.pipeline.recordings.yields import RunYield, run_yield
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.stages.events import DetectorMap
@@ -76,6 +77,20 @@ def replay_session(folder: Path) -> dict[str, Any]:
     return result
 
 
+def session_yield(folder: Path) -> RunYield:
+    """Where the asymptotic key of a recorded session went."""
+    described = _read_json(folder / "session.json")
+    with tempfile.TemporaryDirectory(prefix="photonlink-yield-") as name:
+        work = Path(name) / "initial"
+        shutil.copytree(folder / "initial", work)
+        run = _Run(described, work, RecordedRandomness(folder / "randomness.bin"))
+        try:
+            run.feed_all(folder / "inputs.bin")
+            return run.yields()
+        finally:
+            run.close()
+
+
 class _Run:
     """The session of a recording."""
 
@@ -83,7 +98,7 @@ class _Run:
         self._provenance = Provenance(described["provenance"])
         self._store = open_copy(work, described["link"], described["role"])
         self._psk = self._store.psk(work / "absent")
-        setup = SessionSetup(
+        setup = self._setup = SessionSetup(
             role=Role(described["role"]),
             psk=self._psk,
             detector_map=DetectorMap(described["channels"]),
@@ -161,6 +176,11 @@ class _Run:
         start, end = self._elapsed_s
         emulated = self._provenance is not Provenance.REAL
         return account(self._reports, end - start, emulated=emulated)
+
+    def yields(self) -> RunYield:
+        setup = self._setup
+        ratio = setup.bench.ratio if setup.parameters.charge_mismatch else 1.0
+        return run_yield(self._reports, setup.parameters, ratio, str(setup.role))
 
     def compare_keys(self, path: Path) -> bool | None:
         """The keyed check of the recording, made again over the key of this run."""

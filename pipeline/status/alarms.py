@@ -298,7 +298,8 @@ class KeyWatch:
             self._raised.clear()
             return cleared
         self._without += 1
-        above = report.abort.startswith("qber_above_threshold")
+        # so many errors that correction was given up come to the same
+        above = report.abort.startswith(("qber_above_threshold", "leak_cap_reached"))
         self._above = self._above + 1 if above else 0
         found = []
         if self._above >= self.BLOCKS:

@@ -57,6 +57,12 @@ class LinkState:
     assumptions: str = ""  # beside those of every link (docs/claim.md), comma-separated
 
 
+COSTS = (
+    "window", "quiet", "accidentals", "test", "threshold", "finite_size", "mismatch", "correction",
+    "multi_clicks", "verification", "refused", "authentication",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class BlockReport:
     """One block that was distilled, refused or burnt. All counts but ``block`` are of this block.
@@ -94,6 +100,10 @@ class BlockReport:
     emulated: bool
     abort: str | None = None  # named reason when the block gave no key
     refill_bits: int = 0  # of secret_bits, put back into the pads of both directions
+    # asymptotic_bits less all costs is net_bits. COSTS name them, in the order of the way; empty
+    # where errors were not counted in both bases. Bob does not know window, quiet, accidentals: 0
+    asymptotic_bits: float | None = None  # of the true coincidences in equal bases
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 class Severity(enum.StrEnum):

@@ -10,6 +10,7 @@ from typing import Any
 
 from photonlink.pipeline.status.alarms import kind_of
 from photonlink.pipeline.status.model import (
+    COSTS,
     Alarm,
     BlockReport,
     InstrumentState,
@@ -33,6 +34,8 @@ def flatten(record: Record) -> dict[str, Any]:
         value = getattr(record, field.name)
         if field.name == "rate_hz":
             flat |= {f"rate_{d.lower()}_hz": _number(value.get(d)) for d in DETECTORS}
+        elif field.name == "costs":
+            flat |= {f"cost_{name}_bits": _number(value.get(name)) for name in COSTS}
         elif field.name == "readings":
             shown = {k: _number(v) if isinstance(v, float) else v for k, v in value.items()}
             flat = shown | flat

@@ -58,35 +58,15 @@ def test_alarms_of_a_connection_end_with_the_next_handshake() -> None:
 
 def _block(abort: str | None) -> BlockReport:
     return BlockReport(
-        1,
-        1000,
-        500,
-        500,
-        1000,
-        0,
-        0.1,
-        0.14,
-        0,
-        None,
-        64,
-        0,
-        0,
-        0,
-        0,
-        0.0,
-        0.08,
-        0.08,
-        4,
-        1.0,
-        True,
-        abort,
-    )
+        1, 1000, 500, 500, 1000, 0, 0.1, 0.14, 0, None, 64, 0, 0, 0, 0, 0.0, 0.08, 0.08, 4, 1.0,
+        True, abort,
+    )  # fmt: skip
 
 
 @pytest.mark.row("no alarm for aborted blocks, a bench that did not open, zero key")
 def test_blocks_above_the_threshold_and_zero_key_are_alarms_until_there_is_key() -> None:
     watch = KeyWatch()
-    above = "qber_above_threshold: 0.14 > 0.08"
+    above = "qber_above_threshold: 14.0% in DA, 8.0% agreed"
     assert watch.block(_block(above)) == watch.block(_block(above)) == []
     raised = watch.block(_block(above))
     assert [a.code for a in raised] == ["qber_above_threshold", "no_key"]

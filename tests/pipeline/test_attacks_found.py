@@ -160,7 +160,9 @@ def left_the_nodes(wire: Wire) -> tuple[list[object], list[bytes]]:
     for node in wire.nodes.values():
         records += [flatten(state) for state in node.states]
         records += [(a.code, a.text, a.active) for a in node.alarms]
-        records += [dataclasses.asdict(r) | {"leak_bits": 0, "rounds": 0} for r in node.reports]
+        records += [
+            dataclasses.asdict(r) | {"leak_bits": 0, "rounds": 0, "costs": {}} for r in node.reports
+        ]
     frames = [data[:-16] for _, data in wire.log if isinstance(message_of(data), OPEN)]
     acquire = bytes((Announcement.TYPE,))  # of kind 0: before the lock, disclosed and spent
     return records, [f for f in frames if not (f.startswith(acquire) and f[8] == 0)]
@@ -403,7 +405,7 @@ def test_f3_bob_compares_the_leak_with_the_parities_that_came(
     plain = AliceDistilling.on_reconciled
 
     def stingy(self: AliceDistilling, message: object) -> None:
-        self.block.leak_bits //= 8
+        self.block.hv.leak_bits //= 8
         plain(self, message)  # type: ignore[arg-type]
 
     monkeypatch.setattr(AliceDistilling, "on_reconciled", stingy)

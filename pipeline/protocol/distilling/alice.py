@@ -123,7 +123,8 @@ class AliceDistilling(Distilling):
                 answers[i] = answerer.answer(asked)
             except reconcile.LeakCapReached:
                 cap = p.leak_cap_bits(string.bits)
-                self.abort(f"leak_cap_reached: Bob asks for more than {cap} parities")
+                name = ("HV", "DA")[i]
+                self.abort(f"leak_cap_reached: Bob asks for more than {cap} parities of {name}")
                 return
             except reconcile.ReconcileError as error:
                 raise ProtocolError("malformed_message", f"Cascade request: {error}") from error

@@ -12,7 +12,7 @@ from photonlink.pipeline.protocol.messages import AbortBlock
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
 from photonlink.pipeline.protocol.tentative import BlockAttempt, EndBlock, Tentative
 from photonlink.pipeline.stages import estimate
-from photonlink.pipeline.stages.finite_key import EarlierBlock
+from photonlink.pipeline.stages.finite_key import EarlierBlock, OnTheWay
 from photonlink.pipeline.stages.judge import DisclosedPairs
 from photonlink.pipeline.stages.window import LETTERS
 
@@ -27,6 +27,7 @@ class Closed:
     duration_s: float
     rest: bool
     step_ps: int
+    way: OnTheWay
 
 
 class Distilling:
@@ -55,6 +56,7 @@ class Distilling:
             closed.duration_s,
             rest=closed.rest,
             ratio=self.view.charged_ratio,
+            way=closed.way,
         )
         self._closed = closed
         self.since_s = self.view.now_s

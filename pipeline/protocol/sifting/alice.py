@@ -20,6 +20,7 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.sifting.clockfinder import Announced, ClockFinder
 from photonlink.pipeline.protocol.sifting.figures import CoincidenceFigures
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
+from photonlink.pipeline.protocol.sifting.pair_counts import PairCounts
 from photonlink.pipeline.protocol.sifting.peer_taggers import pack_bitmap
 from photonlink.pipeline.protocol.sifting.shared import Sifting
 from photonlink.pipeline.protocol.tentative import Tentative
@@ -39,6 +40,7 @@ class AliceSifting(Sifting):
         self.clock: ClockFinder | None = None
         self.paused = False  # a block is being closed or distilled
         self.figures = CoincidenceFigures()
+        self.counts = PairCounts(self.times.quiet_ps)
         self._outstanding: deque[tuple[Request, float]] = deque()
         self._next_slot = 0
         self._next_ps = 0  # in Bob's clock
@@ -165,8 +167,9 @@ class AliceSifting(Sifting):
             end = min(self.clock.to_alice(slot.end_ps), self.buffer.horizon_ps)
             first, n = self.buffer.indices(min(self._done_ps, end), end)
             self.keep(found.own_index, -found.residual_ps, first, n)
-            window = self.times.window_ps / reach[0]
-            self.figures.slot((slot.end_ps - slot.start_ps) / PS, found, window)
+            seconds = (slot.end_ps - slot.start_ps) / PS
+            self.figures.slot(seconds, found, self.times.window_ps / reach[0])
+            self.counts.slot(seconds, n, found)
             self.clock.follow(slot, found, track_ps=reach[0], bin_ps=1 << reach[1])
             self._drop_own(end)
         self.view.say(Paired(request.slot, announced, pack_bitmap(announced, kept)))
@@ -192,4 +195,5 @@ class AliceSifting(Sifting):
 
     def void(self, reason: str) -> None:
         super().void(reason)
+        self.counts.clear()
         self.paused = False

@@ -6,6 +6,12 @@ from photonlink.pipeline.stages.finite_key.bbm92 import (
     bbm92_key_length,
     tlgr2012,
 )
+from photonlink.pipeline.stages.finite_key.block_costs import (
+    COSTS,
+    BlockCosts,
+    OnTheWay,
+    block_costs,
+)
 from photonlink.pipeline.stages.finite_key.budget import (
     Attempts,
     EpsilonBudget,
@@ -89,6 +95,7 @@ from photonlink.pipeline.stages.finite_key.two_bases import (
     two_basis_key_length,
 )
 from photonlink.pipeline.stages.finite_key.yield_account import (
+    ChargedKey,
     YieldAccount,
     YieldBlock,
     YieldRow,
@@ -96,11 +103,14 @@ from photonlink.pipeline.stages.finite_key.yield_account import (
 )
 
 __all__ = [
+    "COSTS",
     "OBSERVED",
     "VERIFICATION_OUTCOME_BITS",
     "Attempts",
     "BasisString",
+    "BlockCosts",
     "Bound",
+    "ChargedKey",
     "DecoyKeyLength",
     "DecoyThresholds",
     "EarlierBlock",
@@ -109,6 +119,7 @@ __all__ = [
     "Jitter",
     "KeyLength",
     "NetKey",
+    "OnTheWay",
     "PairThresholds",
     "ParameterError",
     "PhaseErrorTest",
@@ -126,6 +137,7 @@ __all__ = [
     "bbm92_exact",
     "bbm92_key_length",
     "binary_entropy",
+    "block_costs",
     "chernoff_bounds",
     "delta_hoeffding",
     "gamma",

@@ -8,9 +8,11 @@ length of the rest was charged, step by step from Shannon's limit to the net key
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from photonlink.pipeline.stages.finite_key import inputs
+from photonlink.pipeline.stages.finite_key.bbm92 import KeyLength
 from photonlink.pipeline.stages.finite_key.costs import binary_entropy, entropy_of_bound
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 from photonlink.pipeline.stages.finite_key.two_bases import (
@@ -117,27 +119,53 @@ def yield_account(block: YieldBlock) -> YieldAccount:
 
 def _charged(block: YieldBlock) -> list[tuple[str, float]]:
     """What is left of the sifted bits after each charge, in their order; both bases summed."""
-    t = block.thresholds
+    t, eps = block.thresholds, block.thresholds.share * block.eps_sec
+    keys = (ChargedKey(block.z, block.x, t.q_x, eps), ChargedKey(block.x, block.z, t.q_z, eps))
+    at_rates = 0.0
+    for key in keys:
+        e_own, e_other = (s.errors / s.bits if s.bits else 0.5 for s in (key.own, key.other))
+        at_rates += key.own.bits * (1 - entropy_of_bound(e_other) - entropy_of_bound(e_own))
+    steps = charged_steps(keys, (block.length.z, block.length.x))
+    return [(_ROWS[0], at_rates), *zip(_ROWS[1:], (bits for _, bits in steps), strict=True)]
+
+
+_ROWS = (
+    "errors beyond those of the wide window", "threshold above the error rate", "finite size",
+    "mismatch of detectors", "correction above Shannon's limit", "multi-clicks and others charged",
+    "verification and epsilon",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedKey:
+    """One string that makes key: own bits, those of the basis that tests it, its threshold, and
+    4 eps_pe, to tell finite size from mismatch."""
+
+    own: BasisString
+    other: BasisString
+    threshold: float
+    eps: float
+
+
+def charged_steps(
+    keys: Sequence[ChargedKey], lengths: Sequence[KeyLength]
+) -> list[tuple[str, float]]:
+    """What is left after each charge, in their order, summed over the keys."""
     steps: dict[str, float] = {}
-    for own, other, q, key in (
-        (block.z, block.x, t.q_x, block.length.z),
-        (block.x, block.z, t.q_z, block.length.x),
-    ):
-        n, k = own.bits, other.bits
-        e_own, e_other = (s.errors / s.bits if s.bits else 0.5 for s in (own, other))
-        shannon = n * entropy_of_bound(e_own)
-        sampled = _sampled_rate(n, k, q, t.share * block.eps_sec, key.phi)
-        left = n * (1 - entropy_of_bound(e_other)) - shannon
+    for charged, key in zip(keys, lengths, strict=True):
+        own, q = charged.own, charged.threshold
+        n, k = own.bits, charged.other.bits
+        shannon = n * entropy_of_bound(own.errors / n if n else 0.5)
+        sampled = _sampled_rate(n, k, q, charged.eps, key.phi)
         tail = n * (1 - entropy_of_bound(key.phi))
         beside = key.penalty_bits - own.other_bits
         for name, bits in (
-            ("errors beyond those of the wide window", left),
-            ("threshold above the error rate", n * (1 - entropy_of_bound(q)) - shannon),
-            ("finite size", n * (1 - entropy_of_bound(sampled)) - shannon),
-            ("mismatch of detectors", tail - shannon),
-            ("correction above Shannon's limit", tail - own.leak_bits),
-            ("multi-clicks and others charged", tail - own.leak_bits - own.other_bits),
-            ("verification and epsilon", tail - own.leak_bits - own.other_bits - beside),
+            ("threshold", n * (1 - entropy_of_bound(q)) - shannon),
+            ("finite_size", n * (1 - entropy_of_bound(sampled)) - shannon),
+            ("mismatch", tail - shannon),
+            ("correction", tail - own.leak_bits),
+            ("multi_clicks", tail - own.leak_bits - own.other_bits),
+            ("verification", tail - own.leak_bits - own.other_bits - beside),
         ):
             steps[name] = steps.get(name, 0.0) + bits
     return list(steps.items())
