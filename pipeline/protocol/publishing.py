@@ -71,6 +71,7 @@ class Publisher:
         totals["secret_bits"] += report.net_bits
         if report.qber_da is not None:
             self._latest["qber_hv"], self._latest["qber_da"] = report.qber_hv, report.qber_da
+        self._latest["q_tol_hv"], self._latest["q_tol_da"] = report.q_tol_hv, report.q_tol_da
         if report.duration_s > 0:
             self._latest["skr_bps"] = report.net_bits / report.duration_s
         return report

@@ -39,6 +39,8 @@ class LinkState:
     clock_locked: bool = False
     qber_hv: float | None = None
     qber_da: float | None = None
+    q_tol_hv: float | None = None  # thresholds of the latest block; None: HV has none
+    q_tol_da: float | None = None
     multi_click_fraction: float | None = None
     sifted_bps: float | None = None
     skr_bps: float | None = None

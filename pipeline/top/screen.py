@@ -226,17 +226,18 @@ def _key_rate(state: Flat, recent: Recent, width: int) -> Iterator[Part]:
 
 
 def _qber(state: Flat, block: Flat, width: int) -> Part:
-    """Both bases as bars that are full at the threshold."""
-    limit, worst = number(block, "q_tol"), worst_qber(state)
+    """Both bases as bars that are full at the threshold of each, agreed before the block."""
     cells = max(8, min(20, (width - 44) // 2))
-    shown = ""
+    shown, above, limits = "", False, []
     for name in ("HV", "DA"):
         rate = number(state, f"qber_{name.lower()}")
+        limit = number(block, f"q_tol_{name.lower()}") or number(block, "q_tol_da")
         shown += (
             f"{name} {percent(rate):<8}{bar((rate or 0.0) / (limit or UNKNOWN_LIMIT), cells)}  "
         )
-    above = worst is not None and limit is not None and worst > limit
-    of = f"of {percent(limit)}" if limit else ""
+        above |= rate is not None and limit is not None and rate > limit
+        limits += [percent(limit)] if limit else []
+    of = f"of {', '.join(dict.fromkeys(limits))}" if limits else ""
     return shown + of, STYLES["bad"] if above else ""
 
 

@@ -34,8 +34,8 @@ STATE = LinkState(
     assumptions="HOLD_OFF",
 )  # fmt: skip
 BLOCK = BlockReport(
-    4, 200_000, 100_000, 100_000, 0.02, 0.02, 15_000, 1.05, 64, 40_000, 1024, 38_976, 30_000,
-    1.1e-10, 0.08, 40, 21.0, True,
+    4, 200_000, 100_000, 100_000, 200_000, 0, 0.02, 0.02, 15_000, 1.05, 64, 40_000, 1024, 38_976,
+    30_000, 1.1e-10, 0.08, 0.08, 40, 21.0, True,
 )  # fmt: skip
 PUMP = {
     "name": "pump", "driver": "toptica.dlc_pro", "provenance": "emulated",
