@@ -26,6 +26,7 @@ from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.keys.policy import least_real
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.protocol.messages import PROTOCOL_VERSION
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, SessionSetup
 from photonlink.pipeline.recordings.write import SessionRecorder, recorded_as
@@ -87,6 +88,7 @@ class NodeSession:
         if recorder is not None:
             recorder.describe(
                 {
+                    "wire": PROTOCOL_VERSION,
                     "role": node.role,
                     "link": node.link,
                     "channels": dict(setup.detector_map.channels),

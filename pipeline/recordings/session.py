@@ -29,6 +29,7 @@ from photonlink.hal.tags import (
     WireFormat,
 )
 from photonlink.pipeline.keys.node_store import open_copy
+from photonlink.pipeline.protocol.messages import PROTOCOL_VERSION
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, Send, SessionSetup
 from photonlink.pipeline.recordings.write import (
@@ -55,7 +56,7 @@ def replay_session(folder: Path) -> dict[str, Any]:
     ``keys_match``: the same key blocks, bit for bit; None when the recording has no result to
     compare with. ``sent_match``: the same bytes to the peer. ``warnings`` names damage.
     """
-    described = _read_json(folder / "session.json")
+    described = _described(folder)
     with tempfile.TemporaryDirectory(prefix="photonlink-replay-") as name:
         work = Path(name) / "initial"
         shutil.copytree(folder / "initial", work)
@@ -79,7 +80,7 @@ def replay_session(folder: Path) -> dict[str, Any]:
 
 def session_yield(folder: Path) -> RunYield:
     """Where the asymptotic key of a recorded session went."""
-    described = _read_json(folder / "session.json")
+    described = _described(folder)
     with tempfile.TemporaryDirectory(prefix="photonlink-yield-") as name:
         work = Path(name) / "initial"
         shutil.copytree(folder / "initial", work)
@@ -202,6 +203,19 @@ def _same_bytes(digest: Any, path: Path, length: int) -> bool:
     """What this run sent is what was recorded, as far as this run went."""
     recorded = path.read_bytes()[:length]
     return len(recorded) == length and digest.digest() == hashlib.sha256(recorded).digest()
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """RecordingError for a session of another wire version: its peer would be refused."""
+    described = _read_json(folder / "session.json")
+    wire = described.get("wire", 2)
+    if wire != PROTOCOL_VERSION:
+        raise RecordingError(
+            f"this session speaks wire version {wire}, this program {PROTOCOL_VERSION}",
+            where=str(folder),
+            hint="Replay it with the version of photonlink that recorded it.",
+        )
+    return described
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _LESS = 1e-3  # of the asymptotic key: not worth a hint
 
 
 @dataclass(frozen=True, slots=True)
-class YieldRow:
+class CostRow:
     """cost_bits, share: of the asymptotic key. hint: the next best setting; empty: none."""
 
     name: str
@@ -52,7 +52,7 @@ class RunYield:
     errors were known; their coincidences are in no figure. end: whose reports these are."""
 
     asymptotic_bits: float
-    rows: tuple[YieldRow, ...]
+    rows: tuple[CostRow, ...]
     net_bits: float
     blocks: int
     uncounted: int
@@ -78,7 +78,7 @@ def run_yield(
     for name in COSTS:
         share = costs[name] / whole if whole > 0 else 0.0
         hint = hints.get(name, "") if share > _LESS else ""
-        rows.append(YieldRow(name, costs[name], share, hint))
+        rows.append(CostRow(name, costs[name], share, hint))
     net = float(sum(r.net_bits for r in counted))
     return RunYield(whole, tuple(rows), net, len(counted), len(reports) - len(counted), end)
 

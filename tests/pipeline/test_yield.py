@@ -13,6 +13,7 @@ from link import BENCH, SMALL, Node, narrow_clock_search, run_link
 from typer.testing import CliRunner
 
 from photonlink.drivers.recordings import write_ptu
+from photonlink.hal.errors import RecordingError
 from photonlink.pipeline.cli.main import app
 from photonlink.pipeline.protocol.setup import Role
 from photonlink.pipeline.recordings.yields import NAMES, run_yield
@@ -128,3 +129,11 @@ def test_the_command_shows_where_the_key_of_two_files_went(tmp_path: Path) -> No
     shown = CliRunner().invoke(app, asked[:-1])
     assert "coincidence window" in shown.stdout
     assert "next best setting" in shown.stdout
+
+
+def test_a_session_of_another_wire_version_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "session.json").write_text(json.dumps({"wire": 2, "role": "alice"}))
+    for command in ("replay", "yield"):
+        result = CliRunner().invoke(app, [command, str(tmp_path)])
+        assert isinstance(result.exception, RecordingError)
+        assert "wire version 2" in str(result.exception)
