@@ -56,6 +56,7 @@ BENCHMARKS: dict[str, Entry] = {
     "hash": Entry("hashing", "hashes"),
     "distil": Entry("distil", "distil"),
     "memory": Entry("distil", "memory"),
+    "yield": Entry("yield_share", "share"),
 }
 HEADER = ("ratio", "benchmark", "figure", "baseline", "goal", "met")
 

@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--bases", default="both")
     parser.add_argument("--block", type=int, default=10_000_000)
     parser.add_argument("--first", type=int, default=25_000)
-    parser.add_argument("--abort-probability", type=float, default=0.005, help="0: q_tol for all")
+    parser.add_argument("--abort-probability", type=float, default=0.001, help="0: q_tol for all")
     parser.add_argument("--rate", type=float, default=20_000.0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

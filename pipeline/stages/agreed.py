@@ -67,7 +67,7 @@ class AgreedParameters:
     block_max_s: float = 600.0
     bases: Bases = "both"
     q_tol: float = 0.08
-    abort_probability: float = 0.005
+    abort_probability: float = 0.001
     eps_sec: float = 1e-10
     eps_cor: float = 1e-15
     eps_auth: float = 1e-12

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from photonlink.pipeline.top.instruments import instrument_lines, instruments_in_short
 from photonlink.pipeline.top.marks import NONE, SIGNS, STYLES, bar, percent, quantity, span, spark
-from photonlink.pipeline.top.model import Model, Recent, first, worst_qber
+from photonlink.pipeline.top.model import Model, Recent, first
 from photonlink.pipeline.watch.board import WatchedNode, live, tile, words
 from photonlink.pipeline.watch.intake import Flat, number, text
 
