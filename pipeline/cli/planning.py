@@ -186,7 +186,7 @@ def _plan_text(p: "Plan") -> str:
         f"  {'key rate':<28}{readable(then.bits_per_s)} bit/s (as described: {readable(now)})",
         f"  {'asymptotic':<28}{readable(then.asymptotic_bits_per_s)} bit/s",
         f"  {'as described, one basis':<28}{p.bases.one_bits_per_s:,.4g} bit/s, both "
-        f"{p.bases.two_bits_per_s:,.4g}: {p.bases.better} gives more",
+        f'{p.bases.two_bits_per_s:,.4g}: bases = "{p.bases.better}" gives more',
         f"  {'at best, one basis':<28}{p.bases.best_one_bits_per_s:,.4g} bit/s, both "
         f"{p.bases.best_two_bits_per_s:,.4g}",
         f"  {'block':<28}{duration(then.block_s)}, {_expected(p)}",

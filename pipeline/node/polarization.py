@@ -121,7 +121,7 @@ class PolarizationHold:
 
     async def block(self, report: BlockReport) -> None:
         """A block was distilled: learn, and turn the controllers."""
-        if report.qber_hv is None or not report.test_bits or not self._follow:
+        if report.qber_hv is None or report.qber_da is None or not self._follow:
             return
         from photonlink.pipeline.stages.alignment.hold import BlockRates
 
@@ -131,7 +131,7 @@ class PolarizationHold:
         text = f"QBER {report.qber_hv:.1%} / {report.qber_da:.1%}, expected {expected:.1%}"
         self.why_lost = text if self._bad >= self.PATIENCE else ""
         rates = BlockRates(
-            report.qber_hv, report.key_bits_in, report.qber_da, report.test_bits,
+            report.qber_hv, report.sifted_bits_hv, report.qber_da, report.sifted_bits_da,
             report.duration_s, self._during(report.duration_s),
         )  # fmt: skip
         await asyncio.to_thread(self._hold.block, rates)
