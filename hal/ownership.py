@@ -86,11 +86,17 @@ def process_begun(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+_PTS = "/dev/pts/"
+
+
 def device_key(address: str) -> str:
     """What two addresses of one device have in common: no options of the link."""
     found = Address.parse(address)
     if found.scheme == "serial":
-        return f"serial:{os.path.realpath(found.path)}"
+        port = os.path.realpath(found.path)
+        # the kernel gives a pseudo-terminal's number to the next one: the name that leads there is
+        # the device, not the number that it had
+        return f"serial:{os.path.abspath(found.path) if port.startswith(_PTS) else port}"
     device = ",".join(found.options[k] for k in ("serial", "index") if k in found.options)
     return f"{found.scheme}:{found.host}:{found.port or ''}:{found.path}:{device}"
 

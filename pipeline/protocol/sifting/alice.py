@@ -168,8 +168,9 @@ class AliceSifting(Sifting):
             first, n = self.buffer.indices(min(self._done_ps, end), end)
             self.keep(found.own_index, -found.residual_ps, first, n)
             seconds = (slot.end_ps - slot.start_ps) / PS
-            self.figures.slot(seconds, found, self.times.window_ps / reach[0])
-            self.counts.slot(seconds, n, found)
+            window_share = self.times.window_ps / reach[0]
+            self.figures.slot(seconds, found, window_share)
+            self.counts.slot(seconds, n, found, window_share)
             self.clock.follow(slot, found, track_ps=reach[0], bin_ps=1 << reach[1])
             self._drop_own(end)
         self.view.say(Paired(request.slot, announced, pack_bitmap(announced, kept)))

@@ -19,15 +19,18 @@ class PairCounts:
     beyond: float = 0.0
     quiet: float = 0.0
 
-    def slot(self, seconds: float, own_events: int, found: AnnouncedPairs) -> None:
-        """Residuals reach three windows to either side: the outer part of that is chance alone,
-        what the inner part holds beyond it are true pairs outside of the window."""
+    def slot(
+        self, seconds: float, own_events: int, found: AnnouncedPairs, window_share: float
+    ) -> None:
+        """Residuals reach at least three windows to either side (``window_share``: of the reach):
+        what lies beyond two windows is chance alone, what the second one holds beyond that are
+        true pairs outside of the window."""
         histogram = found.histogram.astype(np.float64)
         bins = len(histogram)
         if not bins or seconds <= 0:
             return
         scale = found.announced / max(min(found.announced, COUNTED), 1)
-        at = np.abs(np.arange(bins) + 0.5 - bins / 2) / (bins / 6)  # in windows
+        at = np.abs(np.arange(bins) + 0.5 - bins / 2) / (bins / 2) / window_share  # in windows
         floor = float(histogram[at > 2].mean())
         near = (at > 1) & (at <= 2)
         chance = floor * scale * float((at <= 1).sum())
