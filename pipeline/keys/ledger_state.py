@@ -217,6 +217,17 @@ class LedgerState:
     def unfinished(self) -> list[BlockEntry]:
         return [b for b in self.blocks.values() if b.status == "open"]
 
+    def erasable(self) -> dict[str, int]:
+        """By pool, the bytes that nobody needs any more: spent, and of no block in doubt, whose
+        tags may still have to be checked after a restart."""
+        ends = dict(self.pads)
+        for entry in self.blocks.values():
+            if entry.status in ("open", "prepared"):
+                for direction, position in entry.reserved.items():
+                    pool = f"{direction}/block"
+                    ends[pool] = min(ends[pool], position)
+        return ends
+
     def has_key(self, number: int) -> bool:
         """A key file of this block may lie in the store."""
         entry = self.blocks.get(number)
@@ -239,7 +250,8 @@ class LedgerState:
     # ---- the short form ----
     def fold(self) -> None:
         """Forget what nothing depends on any more: spent refills, finished blocks but the last."""
-        while self.released and self._spent(*self.refilled[:2]):
+        erasable = self.erasable()
+        while self.released and self._spent(*self.refilled[:2], erasable):
             self.burnt_refill.discard(self.released.pop(0))
             self.refilled.pop(0)
         kept = set(self.released) | {b for b in self.blocks if b > self.next_block - RECENT_BLOCKS}
@@ -249,14 +261,16 @@ class LedgerState:
                 del self.blocks[number]
                 self.delivered.discard(number)
 
-    def _spent(self, start: tuple[int, int], ends: tuple[int, int]) -> bool:
+    def _spent(
+        self, start: tuple[int, int], ends: tuple[int, int], erasable: dict[str, int]
+    ) -> bool:
         if start == ends:
             return True  # it put nothing back
         if not self.pools:
             return False
         pairs = zip(("handshake", "block"), self.pools, ends, strict=True)
         return all(
-            self.pads.get(f"{direction}/{pool}", 0) >= own + end
+            erasable.get(f"{direction}/{pool}", 0) >= own + end
             for pool, own, end in pairs
             for direction in ("alice", "bob")
         )

@@ -123,7 +123,7 @@ class NodeStore:
                     where=str(self.place.folder),
                     hint="The ledger was restored from a backup: exchange a new pre-shared key.",
                 )
-            psk.write_sealed(self._psk_path, self.seal, state.pads)
+            psk.write_sealed(self._psk_path, self.seal, state.erasable())
         return psk
 
     def _first_psk(self, psk: PreSharedKey, carrier: Path) -> None:
@@ -187,7 +187,7 @@ class NodeStore:
                     with self.keys.get_pads(entry.block, entry.refill_bits, entry.pad_seal) as bits:
                         entry.pad_seal = copy.keys.put_pads(entry.block, bits)
             copy.ledger.compact()
-            psk.write_sealed(copy._psk_path, copy.seal, state.pads)
+            psk.write_sealed(copy._psk_path, copy.seal, state.erasable())
 
     # ---- damage ----
     def check(self) -> list[str]:

@@ -113,11 +113,14 @@ class BlockPads:
     def burn(self) -> None:
         """Erase in memory and in the store what is spent. Raises StoreError.
 
-        Call it when a block's two tags were made and checked, or the block has burnt.
+        Call it when a block's two tags were made and checked, or the block has burnt. Pads of a
+        block in doubt stay.
         """
-        self._psk.burn({f"{d}/block": self.spent(d) for d in DIRECTIONS})
+        erasable = self._ledger.state.erasable()
+        ends = [erasable.get(f"{d}/block", 0) for d in DIRECTIONS]
+        self._psk.burn({f"{d}/block": end for d, end in zip(DIRECTIONS, ends, strict=True)})
         for _, end, block in self._refills():
-            if all(self.spent(d) >= end for d in DIRECTIONS) and self._only_block_pool(block):
+            if min(ends) >= end and self._only_block_pool(block):
                 self._store.remove_pads(block)
 
     def spent(self, direction: str) -> int:

@@ -53,6 +53,7 @@ class PreSharedKey:
             raise PskError(f"a pre-shared key has {MIN_BYTES} to {MAX_BYTES} bytes, not {n_bytes}")
         self.key_id = key_id
         self._secret = secret
+        self._erased: dict[str, int] = {}
         pads = (n_bytes - _FIXED_BYTES) // PAD_BYTES  # in all four pools
         self._handshake_bytes = PAD_BYTES * (pads // 8)  # an eighth per direction
         self._block_bytes = PAD_BYTES * ((pads - 2 * (pads // 8)) // 2)
@@ -66,7 +67,9 @@ class PreSharedKey:
 
     def copy(self) -> PreSharedKey:
         """The peer's copy, for two sessions in one process."""
-        return PreSharedKey(self.key_id, self._secret.slice(0, len(self._secret)))
+        other = PreSharedKey(self.key_id, self._secret.slice(0, len(self._secret)))
+        other._erased = dict(self._erased)
+        return other
 
     def prove(self, transcript: bytes) -> bytes:
         """HMAC-SHA256 over public bytes: 32 bytes. Computational; spends nothing."""
@@ -89,8 +92,11 @@ class PreSharedKey:
         return self._handshake_bytes if handshake else self._block_bytes
 
     def pad(self, direction: str, handshake: bool, position: int, n_bytes: int) -> SecretBits:
-        """``n_bytes`` of one pool from byte ``position`` on."""
-        start, size = self._pool(f"{direction}/{'handshake' if handshake else 'block'}")
+        """``n_bytes`` of one pool from byte ``position`` on. Raises PskError: erased."""
+        pool = f"{direction}/{'handshake' if handshake else 'block'}"
+        start, size = self._pool(pool)
+        if 0 <= position < self._erased.get(pool, 0):
+            raise PskError(f"the pad at byte {position} of {pool} was spent and is erased")
         if not 0 <= position <= size - n_bytes:
             raise IndexError(f"{n_bytes} bytes at {position} in a pool of {size}")
         start += position
@@ -111,6 +117,7 @@ class PreSharedKey:
             if pool in POOLS:
                 start, size = self._pool(pool)
                 self._secret.wipe_range(8 * start, 8 * (start + min(end, size)))
+                self._erased[pool] = max(end, self._erased.get(pool, 0))
 
     def _pool(self, name: str) -> tuple[int, int]:
         """Where a pool lies in the secret, and its size, in bytes."""
@@ -240,4 +247,6 @@ def load_sealed_psk(path: Path, seal: StoreSeal) -> tuple[PreSharedKey, dict[str
             where=str(path),
             hint="Nothing of it is used. Exchange a new one: 'photonlink psk replace'.",
         ) from error
-    return PreSharedKey(key_id.hex(), secret), dict(zip(POOLS, ends, strict=True))
+    psk, spent = PreSharedKey(key_id.hex(), secret), dict(zip(POOLS, ends, strict=True))
+    psk.burn(spent)
+    return psk, spent

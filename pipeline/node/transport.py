@@ -24,7 +24,8 @@ CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 WAITING = 64  # accepted and not yet handed over; more are closed
-BACKOFF_S = (0.2, 5.0)
+BACKOFF_S = (0.2, 5.0)  # after a peer that hangs up at once
+ABSENT_S = 0.6  # the longest pause while nobody answers: the peer's node is being started
 READ_BYTES = 1 << 18
 WRITE_BUFFER_BYTES = 1 << 22
 
@@ -106,12 +107,16 @@ async def connections(
 ) -> AsyncGenerator[PeerStream, None]:
     """Connect to a listening peer, again after each loss. Never gives up.
 
-    The pause grows with each failure, and likewise when the peer hangs up at once: it will refuse
-    us the next time too. unreachable: is told why there is no connection.
+    The pause grows each time that the peer speaks and hangs up at once: it will refuse us the next
+    time too. Nobody who answers, or somebody who says nothing (a tunnel whose end is not there), is
+    asked again soon. unreachable: is told why there is no connection.
     """
-    pause = BACKOFF_S[0]
+    pauses, longest = (
+        {True: BACKOFF_S[0], False: BACKOFF_S[0]},
+        {True: BACKOFF_S[1], False: ABSENT_S},
+    )
     while True:
-        since = machine.monotonic_s()
+        since, spoke = machine.monotonic_s(), False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -123,10 +128,11 @@ async def connections(
                 yield stream
             finally:
                 await stream.close()
-            if machine.monotonic_s() - since > BACKOFF_S[1]:
-                pause = BACKOFF_S[0]
-        await asyncio.sleep(pause * machine.jitter())
-        pause = min(2 * pause, BACKOFF_S[1])
+            spoke = stream.received_bytes > 0
+            if spoke and machine.monotonic_s() - since > BACKOFF_S[1]:
+                pauses = {True: BACKOFF_S[0], False: BACKOFF_S[0]}
+        await asyncio.sleep(pauses[spoke] * machine.jitter())
+        pauses[spoke] = min(2 * pauses[spoke], longest[spoke])
 
 
 class Listener:

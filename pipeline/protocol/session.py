@@ -18,7 +18,6 @@ from photonlink.hal.tags import AcquisitionStart, Provenance, TagBlock, TaggerCa
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.policy import is_marked
 from photonlink.pipeline.keys.store import KeyStore, StoreError
-from photonlink.pipeline.native.base import NativeError
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.channel.handshake import refusal
 from photonlink.pipeline.protocol.commitment import Commitment
@@ -165,7 +164,7 @@ class Session:
             self._after()
         except ProtocolError as error:
             self._fail(error)
-        except (LedgerError, StoreError, NativeError) as error:
+        except PhotonlinkError as error:  # of ledger, store, pads or core
             fault = ProtocolError(own_fault(error), error.what, where=error.where, hint=error.hint)
             self._fail(fault)
         effects = [*self._effects, *self._publisher.take()]

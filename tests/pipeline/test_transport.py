@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from photonlink.pipeline.node import transport
 from photonlink.pipeline.node.transport import BACKOFF_S, Listener, PeerAddress, connections
+
+Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -28,21 +31,40 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 GROWING = [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+SOON = [0.2, 0.4, 0.6, 0.6, 0.6, 0.6, 0.6]
+
+
+async def speak_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"!")
+    await writer.drain()
+    writer.close()
+
+
+async def fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
 
 
 async def test_a_peer_that_hangs_up_at_once_is_asked_ever_more_rarely(
     pauses: list[float],
 ) -> None:
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    assert await _pauses_at(speak_and_close, b"!", pauses) == pytest.approx(GROWING)
+
+
+async def test_a_tunnel_whose_end_is_not_there_is_asked_again_soon(pauses: list[float]) -> None:
+    assert await _pauses_at(fall_silent, b"", pauses) == pytest.approx(SOON)
+
+
+async def _pauses_at(manner: Manner, said: bytes, pauses: list[float]) -> list[float]:
+    server = await asyncio.start_server(manner, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     met = 0
     async for stream in connections(PeerAddress("127.0.0.1", port)):
-        assert await stream.read() == b""
+        assert await stream.read() == said
         met += 1
         if met == 8:
             break
     server.close()
-    assert pauses == pytest.approx(GROWING)
+    return pauses
 
 
 async def test_a_peer_that_is_not_there_is_told_with_the_reason(pauses: list[float]) -> None:
@@ -59,7 +81,7 @@ async def test_a_peer_that_is_not_there_is_told_with_the_reason(pauses: list[flo
     with pytest.raises(EOFError):
         await anext(connections(PeerAddress("127.0.0.1", listener.port), unreachable))
     assert set(told) == {"Connection refused"}
-    assert pauses == pytest.approx(GROWING)
+    assert pauses == pytest.approx(SOON)
 
 
 async def test_a_link_that_was_up_is_taken_up_again_at_once(
@@ -67,10 +89,11 @@ async def test_a_link_that_was_up_is_taken_up_again_at_once(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(transport.machine, "monotonic_s", lambda: now[0])
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    server = await asyncio.start_server(speak_and_close, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     met = 0
-    async for _ in connections(PeerAddress("127.0.0.1", port)):
+    async for stream in connections(PeerAddress("127.0.0.1", port)):
+        assert await stream.read() == b"!"
         met += 1
         if met == 4:
             now[0] += BACKOFF_S[1] + 1  # this one lasted

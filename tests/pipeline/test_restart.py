@@ -1,0 +1,97 @@
+"""Row M5: a block whose tags were under way when both nodes died is finished after the restart, from
+what lies in the stores; its pads are not erased before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from link import BENCH, SMALL, Node, Wire, feed, keys, message_of, narrow_clock_search
+from stores import place
+
+from photonlink.pipeline.keys.node_store import NodeStore
+from photonlink.pipeline.keys.psk import PskError, create_psk, load_psk
+from photonlink.pipeline.protocol.messages import Amplify, Commit, Message, Prepared
+from photonlink.pipeline.protocol.setup import Role
+
+SHORT = replace(BENCH, duration_s=1.2)
+ONE_BLOCK = replace(SMALL, block_sifted_bits=4_000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_clock() -> Iterator[None]:
+    with narrow_clock_search():
+        yield
+
+
+@contextlib.contextmanager
+def both(folder: Path, life: int) -> Iterator[dict[Role, Node]]:
+    """Both nodes on their stores, as processes that have just started."""
+    with contextlib.ExitStack() as stack:
+        nodes = {}
+        for role in Role:
+            store = stack.enter_context(NodeStore.open(place(folder / role, role)))
+            psk = stack.enter_context(contextlib.closing(store.psk(folder / "link.psk")))
+            nodes[role] = Node(
+                role, psk, ONE_BLOCK, ledger=store.ledger, store=store.keys, seed=life
+            )
+        yield nodes
+
+
+def run(nodes: dict[Role, Node], lost: type[Message] | None = None, seed: int = 1) -> list[bytes]:
+    """One conversation; with ``lost``, everybody dies when that message is under way."""
+    seen: list[bytes] = []
+
+    def hook(n: int, sender: Role, data: bytes) -> list[bytes] | None:
+        if seen and lost:
+            return []
+        if isinstance(message_of(data), lost or Amplify):
+            seen.append(data)
+            return [] if lost else [data]
+        return [data]
+
+    wire = Wire(nodes[Role.ALICE], nodes[Role.BOB], hook)
+    wire.connect()
+    feed(wire, replace(SHORT, seed=seed), end=not lost, until=lambda: bool(seen and lost))
+    return seen
+
+
+@pytest.mark.parametrize("lost", [Amplify, Prepared, Commit])
+def test_m5_a_block_in_doubt_is_finished_or_burnt_quietly_after_both_were_killed(
+    tmp_path: Path, lost: type[Message]
+) -> None:
+    create_psk(tmp_path / "link.psk", 4096)
+    with both(tmp_path, 1) as nodes:
+        assert run(nodes, lost)
+    with both(tmp_path, 2) as nodes:
+        run(nodes, seed=5)
+        alice, bob = nodes[Role.ALICE], nodes[Role.BOB]
+        assert keys(alice) == keys(bob) != {}
+        assert alice.ledger.state.pads == bob.ledger.state.pads
+        first = alice.ledger.state.blocks[1]
+        # Bob's half of a block that he had not yet stored died with him
+        assert first.status == ("burnt" if lost is Amplify else "released")
+        assert "authentication_failed" not in alice.codes() | bob.codes()
+
+
+def test_m5_pads_of_a_block_in_doubt_are_kept_and_then_erased(tmp_path: Path) -> None:
+    create_psk(tmp_path / "link.psk", 4096)
+    with (
+        contextlib.closing(load_psk(tmp_path / "link.psk")) as psk,
+        psk.pad("bob", False, 0, 16) as p,
+    ):
+        wanted = p.disclose()
+    with both(tmp_path, 1) as nodes:
+        run(nodes, Prepared)
+    with both(tmp_path, 2) as nodes:
+        psk = nodes[Role.ALICE].psk
+        with psk.pad("bob", False, 0, 16) as pad:
+            assert pad.disclose() == wanted
+        run(nodes, seed=5)
+        with pytest.raises(PskError, match="erased"):
+            psk.pad("bob", False, 0, 16)
+    with both(tmp_path, 3) as nodes, pytest.raises(PskError, match="erased"):
+        nodes[Role.ALICE].psk.pad("bob", False, 0, 16)
