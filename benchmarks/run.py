@@ -54,6 +54,7 @@ BENCHMARKS: dict[str, Entry] = {
     "toeplitz-2.6e8-0.5": Entry("hashing", "toeplitz_large"),
     "toeplitz-1e9-0.5": Entry("hashing", "toeplitz_large"),
     "hash": Entry("hashing", "hashes"),
+    "sealing": Entry("sealing", "sealing"),
     "distil": Entry("distil", "distil"),
     "memory": Entry("distil", "memory"),
     "yield": Entry("yield_share", "share"),

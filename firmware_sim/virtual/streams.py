@@ -93,7 +93,7 @@ class MemoryTransport(asyncio.Transport):
             piece = self._inbox.popleft()
             self._waiting -= len(piece)
             if not self._closing:
-                self._protocol.data_received(piece)
+                self._hand_over(piece)
         writer = self.other
         if writer._held_back and self._waiting <= writer._low and not writer._lost:
             writer._held_back = False
@@ -103,6 +103,21 @@ class MemoryTransport(asyncio.Transport):
             if not self._closing:
                 self._protocol.eof_received()
             self._end(None)
+
+    def _hand_over(self, piece: bytes) -> None:
+        protocol = self._protocol
+        if not isinstance(protocol, asyncio.BufferedProtocol):
+            protocol.data_received(piece)
+            return
+        while piece and self._reading and not self._closing:
+            space = memoryview(protocol.get_buffer(len(piece)))  # type: ignore[arg-type]
+            n = min(len(space), len(piece))
+            space[:n] = piece[:n]
+            protocol.buffer_updated(n)
+            piece = piece[n:]
+        if piece and not self._closing:
+            self._inbox.appendleft(piece)
+            self._waiting += len(piece)
 
     # ---- the end -------------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator
 from photonlink.hal import machine
 from photonlink.hal.errors import LinkError, PhotonlinkError
 from photonlink.pipeline.calibration.files import Prover
+from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.station import NodeStation
-from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
+from photonlink.pipeline.node.transport import Listener, PeerAddress, connections
 
 PEER_WAIT_S = 20.0
 STEP_TIMEOUT_S = 60.0
@@ -138,7 +139,9 @@ async def peer_of(
         peer = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PEER_WAIT_S):
-                peer = CheckPeer(await anext(streams), station.node.role, psk)
+                stream = await anext(streams)
+                stream.admit()
+                peer = CheckPeer(stream, station.node.role, psk)
         yield peer
     finally:
         await streams.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -29,10 +30,13 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def replace(path: Path, data: bytes, *, wipe_old: bool = False) -> None:
+def replace(
+    path: Path, data: bytes, *, then: Callable[[int], None] | None = None, wipe_old: bool = False
+) -> None:
     """``path`` holds ``data`` (mode 0600) or what it held before, whatever happens.
 
-    wipe_old: the bytes that lay there before are overwritten. Raises OSError.
+    then: writes the rest at the descriptor's place. wipe_old: the bytes that lay there before are
+    overwritten. Raises OSError.
     """
     new = path.with_name(path.name + ".new")
     old = None
@@ -42,6 +46,9 @@ def replace(path: Path, data: bytes, *, wipe_old: bool = False) -> None:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
         try:
             write_all(descriptor, data, 0)
+            if then is not None:
+                os.lseek(descriptor, len(data), os.SEEK_SET)
+                then(descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -211,7 +211,7 @@ class Ledger:
                 self._rewrite()
 
     def _compact_after(self) -> int:
-        return max(COMPACT_RECORDS, 2 * len(self.state.blocks))
+        return max(COMPACT_RECORDS, len(self.state.blocks) // 8)
 
     def _repair(self) -> None:
         """What failed before is done first. Raises LedgerError."""
@@ -242,15 +242,16 @@ class Ledger:
             self._since_snapshot += 1
             self._end += _LENGTH.size + len(sealed)
             if record["t"] not in _FREE:
-                self._write_head()
+                self._write_head(sync=False)  # the next record's sync, or the kernel, brings it
         except OSError as error:
             self.sequence, self._end, self._tag, self._since_snapshot = before
             self._broken = True
             raise _unusable(str(self._path), error) from error
 
-    def _write_head(self) -> None:
+    def _write_head(self, *, sync: bool = True) -> None:
         write_all(self._descriptor, self._slot(self._first), SLOTS[self._turn])
-        os.fsync(self._descriptor)
+        if sync:
+            os.fsync(self._descriptor)
         self._turn = 1 - self._turn
 
     @property

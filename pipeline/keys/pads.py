@@ -93,6 +93,8 @@ class BlockPads:
         return self._read(direction, entry.reserved[direction])
 
     def _read(self, direction: str, position: int) -> SecretBits:
+        if position < self._psk.erased(direction):
+            raise PadReused(f"the pad at byte {position} of {direction} was spent and is erased")
         if position < self._own:
             return self._psk.pad(direction, False, position, PAD_BYTES)
         state, offset = self._ledger.state, position - self._own

@@ -92,11 +92,8 @@ class PreSharedKey:
         return self._handshake_bytes if handshake else self._block_bytes
 
     def pad(self, direction: str, handshake: bool, position: int, n_bytes: int) -> SecretBits:
-        """``n_bytes`` of one pool from byte ``position`` on. Raises PskError: erased."""
-        pool = f"{direction}/{'handshake' if handshake else 'block'}"
-        start, size = self._pool(pool)
-        if 0 <= position < self._erased.get(pool, 0):
-            raise PskError(f"the pad at byte {position} of {pool} was spent and is erased")
+        """``n_bytes`` of one pool from byte ``position`` on: zeros below ``erased``."""
+        start, size = self._pool(f"{direction}/{'handshake' if handshake else 'block'}")
         if not 0 <= position <= size - n_bytes:
             raise IndexError(f"{n_bytes} bytes at {position} in a pool of {size}")
         start += position
@@ -110,6 +107,10 @@ class PreSharedKey:
             return root.derive(f"photonlink psk {purpose}".encode())
         finally:
             root.close()
+
+    def erased(self, direction: str) -> int:
+        """Bytes at the start of the block pool that are no pads any more."""
+        return self._erased.get(f"{direction}/block", 0)
 
     def burn(self, spent: Mapping[str, int]) -> None:
         """Spent pads, given by the end of each pool ("alice/block": bytes), become zero."""

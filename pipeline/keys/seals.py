@@ -34,6 +34,10 @@ class StoreSeal:
     def seal(self, kind: str, bits: SecretBits, **place: str | int) -> bytes:
         return self._key(kind).seal(self._context(kind, place), bits)
 
+    def seal_to(self, kind: str, descriptor: int, bits: SecretBits, **place: str | int) -> bytes:
+        """The record written to a descriptor; its tag. Raises OSError."""
+        return self._key(kind).seal_to(descriptor, self._context(kind, place), bits)
+
     def unseal(self, kind: str, record: bytes, n_bits: int, **place: str | int) -> SecretBits:
         """Raises SealBroken."""
         return self._key(kind).unseal(self._context(kind, place), record, n_bits)

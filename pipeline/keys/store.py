@@ -178,12 +178,17 @@ class DirectoryStore(KeyStore):
         path = self._path(block, kind)
         for left in sorted(self._unwiped - {path}):
             self.wipe_file(left)
-        record = self._seal.seal(kind, bits, block=block, length=len(bits))
+        tag = b""
+
+        def sealed(descriptor: int) -> None:
+            nonlocal tag
+            tag = self._seal.seal_to(kind, descriptor, bits, block=block, length=len(bits))
+
         try:
-            replace(path, MAGIC + record)
+            replace(path, MAGIC, then=sealed)
         except OSError as error:
             raise _failed("written", path, error) from error
-        return record[-TAG_BYTES:].hex()
+        return tag.hex()
 
     def _get(self, block: int, kind: str, n_bits: int, seal: str) -> SecretBits:
         path = self._path(block, kind)

@@ -7,6 +7,8 @@ its context is authenticated with it and not stored, so it opens only where it b
 
 from __future__ import annotations
 
+import os
+
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline._core import ffi, lib
 from photonlink.pipeline.native.base import (
@@ -84,6 +86,20 @@ class SealingKey(Uncopied):
             )
         check(status)
         return bytes(out)
+
+    def seal_to(self, descriptor: int, context: bytes, bits: SecretBits) -> bytes:
+        """The same record written to a file at its present place; its tag. Raises OSError."""
+        tag = bytearray(TAG_BYTES)
+        target = ffi.from_buffer(_BYTES, tag, require_writable=True)
+        with held(self._key._handle, bits._handle):
+            status = lib.pl_seal_fd(
+                self._key.handle, context, len(context), bits.handle, descriptor, target
+            )
+            reason = ffi.errno
+        if status == lib.PL_E_STATE and reason:
+            raise OSError(reason, os.strerror(reason))
+        check(status)
+        return bytes(tag)
 
     def unseal(self, context: bytes, record: bytes, n_bits: int) -> SecretBits:
         """The bits of a record. Raises SealBroken."""

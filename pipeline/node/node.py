@@ -42,11 +42,12 @@ from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.node.calibrated import calibrated, summary, with_time_left
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.open_store import open_store
+from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
-from photonlink.pipeline.node.transport import Listener, PeerAddress, PeerStream, connections
+from photonlink.pipeline.node.transport import Listener, PeerAddress, connections
 from photonlink.pipeline.node.upkeep import Upkeep
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.recordings.write import SessionRecorder
@@ -335,6 +336,8 @@ class Node:
             while number in self._streams and (data := await stream.read()):
                 receive = functools.partial(session.receive, number, data)
                 await self._feed("receive", receive)
+                if session.line == number:
+                    stream.admit()
             self._streams.pop(number, None)
             await self._feed("disconnected", functools.partial(session.disconnected, number))
         finally:

@@ -154,6 +154,11 @@ class NodeSession:
         self._session.close(now_s)
         self._setup.psk.close()
 
+    @property
+    def line(self) -> int | None:
+        """The stream to the peer; None while nobody has proved to be it."""
+        return self._session.line
+
     def key_check(self, nonce: bytes) -> bytes:
         """HMAC over all key blocks; refused (PhotonlinkError) for key from real light."""
         return self._session.key_check(nonce)

@@ -17,17 +17,14 @@ from dataclasses import dataclass
 
 from photonlink.hal import machine
 from photonlink.hal.errors import LinkError, PhotonlinkError
+from photonlink.pipeline.node.peer_stream import PeerStream
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-WRITE_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 1.0
 WAITING = 64  # accepted and not yet handed over; more are closed
 BACKOFF_S = (0.2, 5.0)  # after a peer that hangs up at once
 ABSENT_S = 0.6  # the longest pause while nobody answers: the peer's node is being started
-READ_BYTES = 1 << 18
-WRITE_BUFFER_BYTES = 1 << 22
 
 
 def _listen_hint(error: OSError) -> str:
@@ -59,49 +56,6 @@ class PeerAddress:
         return cls(host, int(port))
 
 
-class PeerStream:
-    """One connection to the peer."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self.sent_bytes = 0
-        self.received_bytes = 0
-        raw = writer.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-
-    async def read(self) -> bytes:
-        """The next bytes; empty when the peer closed."""
-        try:
-            data = await self._reader.read(READ_BYTES)
-        except OSError:
-            return b""
-        self.received_bytes += len(data)
-        return data
-
-    async def write(self, data: bytes) -> None:
-        """Send all of it or raise LinkError: the peer gone, or not reading for ten seconds."""
-        try:
-            self._writer.write(data)
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await self._writer.drain()
-        except (OSError, TimeoutError) as error:
-            raise LinkError(
-                "the peer does not take our bytes", where="peer", seen=str(error)
-            ) from error
-        self.sent_bytes += len(data)
-
-    async def close(self) -> None:
-        """What was written leaves within a second, or never; a reader that waits comes back."""
-        self._writer.close()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
-            self._writer.transport.abort()
-
-
 async def connections(
     address: PeerAddress, unreachable: Callable[[str], None] = log.debug
 ) -> AsyncGenerator[PeerStream, None]:
@@ -115,15 +69,15 @@ async def connections(
         {True: BACKOFF_S[0], False: BACKOFF_S[0]},
         {True: BACKOFF_S[1], False: ABSENT_S},
     )
+    loop = asyncio.get_running_loop()
     while True:
         since, spoke = machine.monotonic_s(), False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                reader, writer = await asyncio.open_connection(address.host, address.port)
+                _, stream = await loop.create_connection(PeerStream, address.host, address.port)
         except (OSError, TimeoutError) as error:
             unreachable(os.strerror(error.errno) if error.errno else str(error) or "no answer")
         else:
-            stream = PeerStream(reader, writer)
             try:
                 yield stream
             finally:
@@ -142,12 +96,13 @@ class Listener:
         self._address = address
         self._arrived: asyncio.Queue[PeerStream] = asyncio.Queue(maxsize=WAITING)
         self._server: asyncio.Server | None = None
+        self.turned_away = 0  # because too many waited
         self.port = address.port
 
     async def start(self) -> None:
         try:
-            self._server = await asyncio.start_server(
-                self._accept, self._address.host, self._address.port
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: PeerStream(self._accept), self._address.host, self._address.port
             )
         except OSError as error:
             raise LinkError(
@@ -158,11 +113,10 @@ class Listener:
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        stream = PeerStream(reader, writer)
+    def _accept(self, stream: PeerStream) -> None:
         if self._arrived.full():
-            log.warning("a connection was closed: too many wait")
-            await stream.close()
+            self.turned_away += 1
+            stream.abort()
             return
         self._arrived.put_nowait(stream)
 

@@ -8,7 +8,7 @@ from photonlink.pipeline.protocol.channel.authentication import LineHashes
 from photonlink.pipeline.protocol.channel.claims import LedgerClaim, LedgerResolution
 from photonlink.pipeline.protocol.channel.frame_mac import FrameMac
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, FrameReader
-from photonlink.pipeline.protocol.channel.handshake import Handshake
+from photonlink.pipeline.protocol.channel.handshake import Handshake, Step
 from photonlink.pipeline.protocol.messages import (
     PROVED_LIMITS,
     STRANGER_LIMITS,
@@ -71,6 +71,11 @@ class Connection:
         for received in found.received:
             transcript.received.absorb(received)
         return True
+
+    @property
+    def hello_fits(self) -> bool:
+        """Whoever is there has said a Hello that the peer could have said."""
+        return self._handshake.step is not Step.HELLO
 
     # ---- after it ----
 

@@ -73,7 +73,7 @@ class Session:
         self._effects: list[Effect] = []
         self._phase = Phase.CONNECTING
         self._finished = self._peer_finished = self._said_bye = False
-        self._last_received_s = 0.0
+        self._last_received_s = self._ended_s = 0.0
         self._status_s = float("-inf")
         self._backoff_s, self._not_before_s = 0.0, float("-inf")
         self._clock_at_start: tuple[float, float] | None = None
@@ -116,7 +116,7 @@ class Session:
 
     def end_of_input(self, now_s: float) -> list[Effect]:
         """No more tags will come: what is there is distilled, then Finished."""
-        return self._run(now_s, lambda: setattr(self._tags, "ended", True))
+        return self._run(now_s, self._on_end)
 
     def close(self, now_s: float) -> list[Effect]:
         """Stop now: say goodbye, wipe, Finished."""
@@ -137,6 +137,11 @@ class Session:
         """Alice only: Bob's clock minus hers (s) at her time 0, and how much faster it ran (ppm),
         from the first lock; None without one."""
         return self._clock_at_start
+
+    @property
+    def line(self) -> int | None:
+        """The stream to the peer; None while nobody has proved to be it."""
+        return self._line.stream if self._line is not None else None
 
     @property
     def provenance(self) -> Provenance:
@@ -215,10 +220,9 @@ class Session:
         if self._line is None:  # a store that failed may have healed
             self._lasting.burn_unfinished(self._commitment.expected_block)
         while len(self._doors) >= self._setup.limits.doors:
-            self._shut(min(self._doors), "others knock")
+            self._shut(min(self._doors, key=self._rank), "others knock")
         if self._line is None:
             self._phase = Phase.HANDSHAKE
-            self._last_received_s = self._now_s
         self._doors[stream] = Connection(
             self._setup,
             self._commitment.claim(is_alice=self._setup.is_alice),
@@ -227,6 +231,10 @@ class Session:
             self._now_s,
             stream,
         )
+
+    def _rank(self, stream: int) -> tuple[bool, int]:
+        """Who goes first when too many knock: who has said nothing that fits, then the oldest."""
+        return self._doors[stream].hello_fits, stream
 
     def _shut(self, stream: int, reason: str) -> None:
         """Whoever is there has not proved anything: nothing of it stays."""
@@ -291,7 +299,6 @@ class Session:
             self._publisher.alarm(error.code, str(error))
         if error.code in _REFUSED and self._line is None:
             self._phase = Phase.REFUSED
-        self._publish()
 
     def _on_frame(self, line: Connection, frame: bytes) -> None:
         assert line.role is not None  # noqa: S101 - it is the line
@@ -370,9 +377,9 @@ class Session:
                 late = ProtocolError("handshake_timeout", "the handshake was not completed")
                 self._turn_away(door, late)
         if line is None:
-            lonely = self._now_s - self._last_received_s > limits.silence_s
-            refused = self._phase is Phase.REFUSED
-            if self._tags.ended and (self._peer_finished or lonely or refused):
+            # whoever else knocks meanwhile neither shortens nor prolongs it
+            waited = self._now_s - max(self._last_received_s, self._ended_s)
+            if self._tags.ended and (self._peer_finished or waited > limits.silence_s):
                 self._finish("finished")
             return
         assert line.role is not None  # noqa: S101 - it is the line
@@ -437,6 +444,9 @@ class Session:
         else:
             self._hang_up("the peer has finished", "connection_lost", orderly=True)
             self._effects.append(Disconnect("the peer has finished", line.stream))
+
+    def _on_end(self) -> None:
+        self._tags.ended, self._ended_s = True, self._now_s
 
     def _on_close(self) -> None:
         if self._line is not None and self._line.role is not None and not self._said_bye:

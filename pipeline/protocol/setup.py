@@ -38,7 +38,8 @@ class Limits:
     answer_s: longest wait for the answer to a request, whatever else arrives.
     backoff_s: after a wrong one-time tag no connection is taken for the first, doubling each time
     to the second.
-    doors: most streams whose other end has not proved itself; the oldest goes first.
+    doors: most streams whose other end has not proved itself; the oldest goes first, of those that
+    have said no fitting Hello.
     outstanding: most requests Alice leaves unanswered.
     status_period_s: LinkState at most this often.
     """
@@ -50,7 +51,7 @@ class Limits:
     answer_s: float = 8.0
     backoff_s: tuple[float, float] = (1.0, 60.0)
     outstanding: int = 6
-    doors: int = 128
+    doors: int = 64
     status_period_s: float = 0.5
 
 

@@ -1,5 +1,5 @@
-"""Row M5: a block whose tags were under way when both nodes died is finished after the restart, from
-what lies in the stores; its pads are not erased before."""
+"""Row M5: a block whose tags were under way when both nodes died is finished after the restart,
+from what lies in the stores; its pads are not erased before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from link import BENCH, SMALL, Node, Wire, feed, keys, message_of, narrow_clock_
 from stores import place
 
 from photonlink.pipeline.keys.node_store import NodeStore
-from photonlink.pipeline.keys.psk import PskError, create_psk, load_psk
+from photonlink.pipeline.keys.pads import BlockPads, PadReused
+from photonlink.pipeline.keys.psk import PreSharedKey, create_psk, load_psk
 from photonlink.pipeline.protocol.messages import Amplify, Commit, Message, Prepared
 from photonlink.pipeline.protocol.setup import Role
 
@@ -79,19 +80,21 @@ def test_m5_a_block_in_doubt_is_finished_or_burnt_quietly_after_both_were_killed
 
 def test_m5_pads_of_a_block_in_doubt_are_kept_and_then_erased(tmp_path: Path) -> None:
     create_psk(tmp_path / "link.psk", 4096)
-    with (
-        contextlib.closing(load_psk(tmp_path / "link.psk")) as psk,
-        psk.pad("bob", False, 0, 16) as p,
-    ):
-        wanted = p.disclose()
+    with contextlib.closing(load_psk(tmp_path / "link.psk")) as psk:
+        wanted = first_pad(psk)
     with both(tmp_path, 1) as nodes:
         run(nodes, Prepared)
     with both(tmp_path, 2) as nodes:
-        psk = nodes[Role.ALICE].psk
-        with psk.pad("bob", False, 0, 16) as pad:
-            assert pad.disclose() == wanted
+        alice = nodes[Role.ALICE]
+        assert first_pad(alice.psk) == wanted != bytes(16)
         run(nodes, seed=5)
-        with pytest.raises(PskError, match="erased"):
-            psk.pad("bob", False, 0, 16)
-    with both(tmp_path, 3) as nodes, pytest.raises(PskError, match="erased"):
-        nodes[Role.ALICE].psk.pad("bob", False, 0, 16)
+        assert first_pad(alice.psk) == bytes(16)
+        with pytest.raises(PadReused, match="erased"):
+            BlockPads(alice.psk, alice.ledger, alice.store).take(1, "bob")
+    with both(tmp_path, 3) as nodes:
+        assert first_pad(nodes[Role.ALICE].psk) == bytes(16)
+
+
+def first_pad(psk: PreSharedKey) -> bytes:
+    with psk.pad("bob", False, 0, 16) as pad:
+        return pad.disclose()

@@ -14,6 +14,10 @@ enum { PL_SEAL_KEY_BITS = 256, PL_SEAL_NONCE = 24, PL_SEAL_TAG = 16, PL_SEAL_OVE
 /* `out`: exactly the bytes of `plain` and PL_SEAL_OVERHEAD, else PL_E_CAPACITY. */
 PL_MUST_CHECK int pl_seal(const pl_secret *key, const uint8_t *context, size_t n_context, const pl_secret *plain,
             uint8_t *out, size_t n_out);
+/* The same record into a file, at its present place, without a copy of it in memory. `tag`: 16 bytes,
+ * the record's last. PL_E_STATE with errno: it cannot be written. */
+PL_MUST_CHECK int pl_seal_fd(const pl_secret *key, const uint8_t *context, size_t n_context,
+               const pl_secret *plain, int fd, uint8_t *tag);
 /* PL_E_DATA: not sealed with this key in this context, or changed since; `plain` is then zero. */
 PL_MUST_CHECK int pl_unseal(const pl_secret *key, const uint8_t *context, size_t n_context,
               const uint8_t *sealed, size_t n_sealed, pl_secret *plain);
