@@ -59,6 +59,7 @@ from photonlink.pipeline.status.run_summary import account
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
+MOST_STREAMS = 64  # open to whoever connects; more wait at the listener
 PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
@@ -265,7 +266,7 @@ class Node:
                     await stream.write(effect.data)
                 except PhotonlinkError as error:
                     log.info("%s", error)
-                    await self._drop_stream(effect.stream)
+                    self._drop_stream(effect.stream)
         elif isinstance(effect, Publish):
             self._record(effect.record)
         elif isinstance(effect, Disconnect):
@@ -274,7 +275,7 @@ class Node:
                     self._hung_up.clear()
                 self._hung_up.add(effect.reason)
                 self._report.event("disconnect", reason=effect.reason)
-            await self._drop_stream(effect.stream)
+            self._drop_stream(effect.stream)
         elif isinstance(effect, Finished):
             self._finished.set()
 
@@ -297,10 +298,11 @@ class Node:
             self._fatal = record
             self._finished.set()
 
-    async def _drop_stream(self, number: int) -> None:
+    def _drop_stream(self, number: int) -> None:
+        """Nobody waits for whoever is there to take the last bytes."""
         stream = self._streams.pop(number, None)
         if stream is not None:
-            await stream.close()
+            stream.shut()
 
     @property
     def _open_session(self) -> NodeSession:
@@ -321,8 +323,11 @@ class Node:
         await listener.start()
         try:
             async with asyncio.TaskGroup() as tasks:
+                room = asyncio.Semaphore(MOST_STREAMS)
                 async for stream in listener.connections():
-                    tasks.create_task(self._serve(stream, next(numbers)))
+                    await room.acquire()
+                    guest = tasks.create_task(self._serve(stream, next(numbers)))
+                    guest.add_done_callback(lambda _: room.release())
         finally:
             await listener.close()
 
@@ -338,9 +343,10 @@ class Node:
                 await self._feed("receive", receive)
                 if session.line == number:
                     stream.admit()
-            self._streams.pop(number, None)
-            await self._feed("disconnected", functools.partial(session.disconnected, number))
+            if self._streams.pop(number, None) is not None:  # else the session has ended it
+                await self._feed("disconnected", functools.partial(session.disconnected, number))
         finally:
+            self._streams.pop(number, None)
             await stream.close()
 
     def _not_reached(self, reason: str) -> None:
@@ -470,8 +476,7 @@ class Node:
             transport.close()
 
     async def _close(self, mqtt: asyncio.Task[None] | None, account: dict[str, Any]) -> None:
-        for number in list(self._streams):
-            await self._drop_stream(number)
+        await asyncio.gather(*(stream.close() for stream in self._streams.values()))
         if self._session is not None:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._session.close)
         self._worker.shutdown(wait=True)

@@ -1,7 +1,8 @@
 """One TCP connection to the peer, or to somebody who may be: bytes in, bytes out, nothing believed.
 
 What waits to be read is bounded by one buffer: small until whoever is there has proved to be the
-peer (``admit``), so that strangers who pour out bytes fill their own buffers, not this process.
+peer (``admit``), so that strangers who pour out bytes fill their own buffers, not this process; and
+until then it is handed on when a frame is whole, so that single bytes cost nobody a turn.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from photonlink.hal.errors import LinkError
 
 WRITE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
-STRANGER_BYTES = 4096
+HEADER_BYTES, LONGEST_FRAME = 4, 4096 + 4  # before the proof (docs/protocol.md)
+STRANGER_BYTES = 1024
 READ_BYTES = 1 << 18
 WRITE_BUFFER_BYTES = 1 << 22
 
@@ -26,11 +28,11 @@ class PeerStream(asyncio.BufferedProtocol):
         self._made = made
         self._space = bytearray(STRANGER_BYTES)
         self._filled = 0
-        self._ended = self._paused = False
-        self._something = asyncio.Event()  # to read, or the end
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._gone = asyncio.Event()
+        self._admitted = self._paused = False
+        self._ended = self._gone = False  # nothing more comes; nor leaves
+        self._full = False  # what waits to be sent
+        self._waiters: list[asyncio.Future[None]] = []
+        self._last_call: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self.sent_bytes = self.received_bytes = 0
 
@@ -54,30 +56,59 @@ class PeerStream(asyncio.BufferedProtocol):
         if self._filled == len(self._space):
             self._paused = True
             self._transport.pause_reading()
-        self._something.set()
+        self._wake()
 
     def eof_received(self) -> bool:
         self._ended = True
-        self._something.set()
+        self._wake()
         return True  # what was said last may still leave
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
-        for event in (self._something, self._writable, self._gone):
-            event.set()
+        self._ended = self._gone = True
+        if self._last_call is not None:
+            self._last_call.cancel()
+        self._wake()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._full = True
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._full = False
+        self._wake()
+
+    # ---- waiting for it ----
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+
+    def _enough(self) -> bool:
+        """To be handed on: anything from the peer; from others a whole frame, or what is none."""
+        if self._ended or self._filled == len(self._space):
+            return True
+        if self._admitted:
+            return self._filled > 0
+        size = HEADER_BYTES + int.from_bytes(self._space[1:HEADER_BYTES], "big")
+        return self._filled >= HEADER_BYTES and (size > LONGEST_FRAME or self._filled >= size)
 
     # ---- what the node calls ----
 
     def admit(self) -> None:
         """This is the peer: from now on it may send fast."""
-        if len(self._space) < READ_BYTES:
+        if not self._admitted:
+            self._admitted = True
             self._space = self._space[: self._filled].ljust(READ_BYTES, b"\0")
+            self._wake()
             self._resume()
 
     def _resume(self) -> None:
@@ -87,13 +118,11 @@ class PeerStream(asyncio.BufferedProtocol):
 
     async def read(self) -> bytes:
         """The next bytes; empty when the peer closed."""
-        await self._something.wait()
+        await self._until(self._enough)
         n, self._filled = self._filled, 0
         data = bytes(memoryview(self._space)[:n])
         self._space[:n] = bytes(n)
-        if not self._ended:
-            self._something.clear()
-            self._resume()
+        self._resume()
         self.received_bytes += n
         return data
 
@@ -101,14 +130,14 @@ class PeerStream(asyncio.BufferedProtocol):
         """Send all of it or raise LinkError: the peer gone, or not reading for ten seconds."""
         seen = "the connection is gone"
         try:
-            if not self._gone.is_set():
+            if not self._gone:
                 self._transport.write(data)
                 async with asyncio.timeout(WRITE_TIMEOUT_S):
-                    await self._writable.wait()
-        except (OSError, TimeoutError) as error:
-            seen = str(error) or f"nothing was taken for {WRITE_TIMEOUT_S:g} s"
+                    await self._until(lambda: self._gone or not self._full)
+        except TimeoutError:
+            seen = f"nothing was taken for {WRITE_TIMEOUT_S:g} s"
         else:
-            if not self._gone.is_set():
+            if not self._gone:
                 self.sent_bytes += len(data)
                 return
         raise LinkError("the peer does not take our bytes", where="peer", seen=seen)
@@ -117,13 +146,16 @@ class PeerStream(asyncio.BufferedProtocol):
         """At once; nothing more leaves."""
         self._transport.abort()
 
-    async def close(self) -> None:
+    def shut(self) -> None:
         """What was written leaves within a second, or never; a reader that waits comes back."""
         self._ended = True
-        self._something.set()
+        self._wake()
         self._transport.close()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._gone.wait()
-        except TimeoutError:
-            self._transport.abort()
+        if self._last_call is None and not self._gone:
+            loop = asyncio.get_running_loop()
+            self._last_call = loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    async def close(self) -> None:
+        """Shut, and wait for it."""
+        self.shut()
+        await self._until(lambda: self._gone)

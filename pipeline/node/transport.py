@@ -22,7 +22,7 @@ from photonlink.pipeline.node.peer_stream import PeerStream
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-WAITING = 64  # accepted and not yet handed over; more are closed
+WAITING = 16  # accepted and not yet handed over; the oldest goes first
 BACKOFF_S = (0.2, 5.0)  # after a peer that hangs up at once
 ABSENT_S = 0.6  # the longest pause while nobody answers: the peer's node is being started
 
@@ -116,8 +116,7 @@ class Listener:
     def _accept(self, stream: PeerStream) -> None:
         if self._arrived.full():
             self.turned_away += 1
-            stream.abort()
-            return
+            self._arrived.get_nowait().abort()
         self._arrived.put_nowait(stream)
 
     async def connections(self) -> AsyncGenerator[PeerStream, None]:
