@@ -227,6 +227,7 @@ def node(
 ) -> None:
     """Run one node of a link: Alice or Bob, as its station file says. Without key: status 3."""
     import asyncio
+    import gc
 
     from photonlink.pipeline.node.emulators import emulators
     from photonlink.pipeline.node.node import Node, NodeOptions
@@ -237,6 +238,7 @@ def node(
     loaded = load_node_station(station)
     options = NodeOptions(duration, record, control)
     lines = json_lines or plain or control or not on_terminal()  # control: stdin has no keys
+    gc.freeze()  # what was imported stays: sweeps need not look at it
     with emulators(loaded, start=sim):
         if lines:
             report = Reporter(loaded.name, json_lines=json_lines)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import gc
 import itertools
 import json
 import logging
@@ -59,7 +60,8 @@ from photonlink.pipeline.status.run_summary import account
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-MOST_STREAMS = 64  # open to whoever connects; more wait at the listener
+GUESTS_PER_SWEEP = 64
+MOST_STREAMS = 48  # open to whoever connects; more wait at the listener
 PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
@@ -109,6 +111,7 @@ class Node:
         self._acquiring = asyncio.Event()
         self._failure = ""
         self._met_peer = False
+        self._guests = 0  # who came and went
         self._unreachable = ""  # why the peer could not be connected to, last
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
@@ -343,11 +346,17 @@ class Node:
                 await self._feed("receive", receive)
                 if session.line == number:
                     stream.admit()
-            if self._streams.pop(number, None) is not None:  # else the session has ended it
+            stream.refused = self._streams.pop(number, None) is None
+            if not stream.refused:
                 await self._feed("disconnected", functools.partial(session.disconnected, number))
         finally:
             self._streams.pop(number, None)
             await stream.close()
+            self._guests += 1
+            if (
+                self._guests % GUESTS_PER_SWEEP == 0
+            ):  # asyncio leaves a closed connection in a circle
+                gc.collect()
 
     def _not_reached(self, reason: str) -> None:
         self._unreachable = f" ({reason})"

@@ -8,6 +8,7 @@ until then it is handed on when a frame is whole, so that single bytes cost nobo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ class PeerStream(asyncio.BufferedProtocol):
         self._last_call: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self.sent_bytes = self.received_bytes = 0
+        self.refused = False  # the session gave it up
 
     # ---- what the event loop calls ----
 
@@ -43,7 +45,8 @@ class PeerStream(asyncio.BufferedProtocol):
         self._transport = transport
         raw = transport.get_extra_info("socket")
         if raw is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # it is gone already
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if self._made is not None:
             self._made(self)

@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 WAITING = 16  # accepted and not yet handed over; the oldest goes first
-BACKOFF_S = (0.2, 5.0)  # after a peer that hangs up at once
-ABSENT_S = 0.6  # the longest pause while nobody answers: the peer's node is being started
+BACKOFF_S = (0.2, 5.0)  # after a peer that refuses us
+AGAIN_S = (
+    0.8  # the longest pause while nobody answers or keeps us: the peer is being started, or busy
+)
 
 
 def _listen_hint(error: OSError) -> str:
@@ -61,17 +63,15 @@ async def connections(
 ) -> AsyncGenerator[PeerStream, None]:
     """Connect to a listening peer, again after each loss. Never gives up.
 
-    The pause grows each time that the peer speaks and hangs up at once: it will refuse us the next
-    time too. Nobody who answers, or somebody who says nothing (a tunnel whose end is not there), is
+    The pause grows each time that the session gave the peer up (``refused``): it will refuse us the
+    next time too. Nobody who answers, a tunnel whose end is not there, a door too many at the peer:
     asked again soon. unreachable: is told why there is no connection.
     """
-    pauses, longest = (
-        {True: BACKOFF_S[0], False: BACKOFF_S[0]},
-        {True: BACKOFF_S[1], False: ABSENT_S},
-    )
+    first, longest = BACKOFF_S[0], {True: BACKOFF_S[1], False: AGAIN_S}
+    pauses = {True: first, False: first}
     loop = asyncio.get_running_loop()
     while True:
-        since, spoke = machine.monotonic_s(), False
+        since, refused = machine.monotonic_s(), False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, stream = await loop.create_connection(PeerStream, address.host, address.port)
@@ -82,11 +82,11 @@ async def connections(
                 yield stream
             finally:
                 await stream.close()
-            spoke = stream.received_bytes > 0
-            if spoke and machine.monotonic_s() - since > BACKOFF_S[1]:
-                pauses = {True: BACKOFF_S[0], False: BACKOFF_S[0]}
-        await asyncio.sleep(pauses[spoke] * machine.jitter())
-        pauses[spoke] = min(2 * pauses[spoke], longest[spoke])
+            refused = stream.refused
+            if stream.received_bytes and machine.monotonic_s() - since > BACKOFF_S[1]:
+                pauses = {True: first, False: first}
+        await asyncio.sleep(pauses[refused] * machine.jitter())
+        pauses[refused] = min(2 * pauses[refused], longest[refused])
 
 
 class Listener:

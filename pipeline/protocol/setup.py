@@ -51,7 +51,7 @@ class Limits:
     answer_s: float = 8.0
     backoff_s: tuple[float, float] = (1.0, 60.0)
     outstanding: int = 6
-    doors: int = 48
+    doors: int = 32
     status_period_s: float = 0.5
 
 

@@ -31,7 +31,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 GROWING = [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-SOON = [0.2, 0.4, 0.6, 0.6, 0.6, 0.6, 0.6]
+SOON = [0.2, 0.4, 0.8, 0.8, 0.8, 0.8, 0.8]
 
 
 async def speak_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,22 +44,30 @@ async def fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     writer.close()
 
 
-async def test_a_peer_that_hangs_up_at_once_is_asked_ever_more_rarely(
+async def test_a_peer_that_refuses_us_is_asked_ever_more_rarely(
     pauses: list[float],
 ) -> None:
-    assert await _pauses_at(speak_and_close, b"!", pauses) == pytest.approx(GROWING)
+    found = await _pauses_at(speak_and_close, b"!", pauses, refused=True)
+    assert found == pytest.approx(GROWING)
+
+
+async def test_a_peer_that_has_no_room_is_asked_again_soon(pauses: list[float]) -> None:
+    assert await _pauses_at(speak_and_close, b"!", pauses) == pytest.approx(SOON)
 
 
 async def test_a_tunnel_whose_end_is_not_there_is_asked_again_soon(pauses: list[float]) -> None:
     assert await _pauses_at(fall_silent, b"", pauses) == pytest.approx(SOON)
 
 
-async def _pauses_at(manner: Manner, said: bytes, pauses: list[float]) -> list[float]:
+async def _pauses_at(
+    manner: Manner, said: bytes, pauses: list[float], *, refused: bool = False
+) -> list[float]:
     server = await asyncio.start_server(manner, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     met = 0
     async for stream in connections(PeerAddress("127.0.0.1", port)):
         assert await stream.read() == said
+        stream.refused = refused
         met += 1
         if met == 8:
             break

@@ -138,6 +138,15 @@ def resident(process: Running) -> int:
     return 1024 * int(text.partition("Private_Dirty:")[2].split()[0])
 
 
+def settled(process: Running) -> int:
+    """What it takes once its own buffers have reached their size."""
+    last, now = 0, resident(process)
+    while now - last > MIB // 20:
+        time.sleep(4.0)
+        last, now = now, resident(process)
+    return now
+
+
 def wait_until_up(nodes: dict[str, Running], since: float) -> float:
     """When both have said that the link is up, on their clock."""
     return max(
@@ -169,8 +178,7 @@ def _at_the_door(link: Link, seconds: float, rate: float, seed: int) -> Outcome:
     link.start("alice")
     alice: Running = link.nodes["alice"]
     alice.wait_for(event="state")
-    time.sleep(2.0)
-    quiet = resident(alice)
+    quiet = settled(alice)
     with Strangers(link.port, rate, seed) as strangers:
         time.sleep(seconds / 2)
         found.grown_bytes = resident(alice) - quiet
