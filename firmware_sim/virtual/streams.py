@@ -110,7 +110,7 @@ class MemoryTransport(asyncio.Transport):
             protocol.data_received(piece)
             return
         while piece and self._reading and not self._closing:
-            space = memoryview(protocol.get_buffer(len(piece)))  # type: ignore[arg-type]
+            space = memoryview(protocol.get_buffer(len(piece)))
             n = min(len(space), len(piece))
             space[:n] = piece[:n]
             protocol.buffer_updated(n)

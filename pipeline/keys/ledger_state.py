@@ -251,7 +251,7 @@ class LedgerState:
     def fold(self) -> None:
         """Forget what nothing depends on any more: spent refills, finished blocks but the last."""
         erasable = self.erasable()
-        while self.released and self._spent(*self.refilled[:2], erasable):
+        while self.released and self._spent(self.refilled[0], self.refilled[1], erasable):
             self.burnt_refill.discard(self.released.pop(0))
             self.refilled.pop(0)
         kept = set(self.released) | {b for b in self.blocks if b > self.next_block - RECENT_BLOCKS}

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import gc
 import itertools
 import json
 import logging
@@ -60,8 +59,6 @@ from photonlink.pipeline.status.run_summary import account
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-GUESTS_PER_SWEEP = 64
-MOST_STREAMS = 48  # open to whoever connects; more wait at the listener
 PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
@@ -111,7 +108,6 @@ class Node:
         self._acquiring = asyncio.Event()
         self._failure = ""
         self._met_peer = False
-        self._guests = 0  # who came and went
         self._unreachable = ""  # why the peer could not be connected to, last
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
@@ -325,12 +321,7 @@ class Node:
         listener = Listener(PeerAddress.parse(peer.listen))
         await listener.start()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                room = asyncio.Semaphore(MOST_STREAMS)
-                async for stream in listener.connections():
-                    await room.acquire()
-                    guest = tasks.create_task(self._serve(stream, next(numbers)))
-                    guest.add_done_callback(lambda _: room.release())
+            await listener.serve(lambda stream: self._serve(stream, next(numbers)))
         finally:
             await listener.close()
 
@@ -352,11 +343,6 @@ class Node:
         finally:
             self._streams.pop(number, None)
             await stream.close()
-            self._guests += 1
-            if (
-                self._guests % GUESTS_PER_SWEEP == 0
-            ):  # asyncio leaves a closed connection in a circle
-                gc.collect()
 
     def _not_reached(self, reason: str) -> None:
         self._unreachable = f" ({reason})"

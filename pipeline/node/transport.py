@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 
 from photonlink.hal import machine
@@ -22,6 +23,7 @@ from photonlink.pipeline.node.peer_stream import PeerStream
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
+MOST_STREAMS, STREAMS_PER_SWEEP = 48, 64
 WAITING = 16  # accepted and not yet handed over; the oldest goes first
 BACKOFF_S = (0.2, 5.0)  # after a peer that refuses us
 AGAIN_S = (
@@ -118,6 +120,25 @@ class Listener:
             self.turned_away += 1
             self._arrived.get_nowait().abort()
         self._arrived.put_nowait(stream)
+
+    async def serve(self, handle: Callable[[PeerStream], Coroutine[None, None, None]]) -> None:
+        """Everybody who connects, side by side; more than MOST_STREAMS wait, or go."""
+        room, gone = asyncio.Semaphore(MOST_STREAMS), 0
+
+        async def one(stream: PeerStream) -> None:
+            nonlocal gone
+            try:
+                await handle(stream)
+            finally:
+                room.release()
+                gone += 1
+                if gone % STREAMS_PER_SWEEP == 0:  # asyncio leaves what is closed in a circle
+                    gc.collect()
+
+        async with asyncio.TaskGroup() as tasks:
+            async for stream in self.connections():
+                await room.acquire()
+                tasks.create_task(one(stream))
 
     async def connections(self) -> AsyncGenerator[PeerStream, None]:
         """Everybody who connects, as they come; the caller closes them."""
