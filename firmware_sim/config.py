@@ -48,7 +48,7 @@ class Part(BaseModel):
     )
 
 
-class Source(Part):
+class SourceTable(Part):
     """Continuous-wave type-0/II SPDC source of polarization-entangled pairs in the state Φ+."""
 
     pump_power_mw: Annotated[float, Field(ge=0, le=1e4)] = 0.0
@@ -113,7 +113,7 @@ class Detector(Part):
         return self
 
 
-class Detectors(Part):
+class DetectorsTable(Part):
     """The four diodes behind a passive analyser."""
 
     h: Detector = Field(default_factory=Detector)
@@ -122,7 +122,7 @@ class Detectors(Part):
     a: Detector = Field(default_factory=Detector)
 
 
-class Clock(Part):
+class ClockTable(Part):
     """The oscillator of one tagger and the host stamp of its start."""
 
     frequency_ppm: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
@@ -178,8 +178,8 @@ class Arm(Part):
     hv_fraction: Fraction = 0.5
     extinction_db: Annotated[float, Field(ge=0, le=100)] = 30.0
     background_hz: Annotated[float, Field(ge=0, le=1e7)] = 0.0
-    detectors: Detectors = Field(default_factory=Detectors)
-    clock: Clock = Field(default_factory=Clock)
+    detectors: DetectorsTable = Field(default_factory=DetectorsTable)
+    clock: ClockTable = Field(default_factory=ClockTable)
     tagger: Tagger = Field(default_factory=Tagger)
 
 
@@ -245,7 +245,7 @@ class BenchConfig(Part):
     slice_ms: Annotated[float, Field(ge=1, le=1000)] = 20.0
     max_lag_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """Further behind the host's clock than this, the bench drops time, as a declared loss."""
-    source: Source = Field(default_factory=Source)
+    source: SourceTable = Field(default_factory=SourceTable)
     alice: Arm = Field(default_factory=Arm)
     bob: Arm = Field(default_factory=Arm)
     eve: Eve = Field(default_factory=Eve)

@@ -39,7 +39,7 @@ def answer(line: bytes, handler: Handler) -> dict[str, Any]:
     return {**reply, **tag}
 
 
-class ControlServer:
+class TableControlServer:
     """Listens on a Unix socket that only this user may open."""
 
     def __init__(self, path: Path, handler: Handler) -> None:

@@ -37,7 +37,7 @@ MAX_PAIR_RATE_HZ, MAX_BACKGROUND_HZ = 5e7, 1e7
 SETTABLE = ("source", "alice", "bob", "eve")
 
 
-class ParameterError(ValueError):
+class TableParameterError(ValueError):
     """A path that does not exist or a value that is not allowed; nothing was changed."""
 
 
@@ -102,12 +102,12 @@ class OpticalTable:
                 continue
             parent, leaf = self._find(path, trial)
             if isinstance(getattr(parent, leaf), BaseModel):
-                raise ParameterError(f"{path}: a branch cannot be set, only its parameters")
+                raise TableParameterError(f"{path}: a branch cannot be set, only its parameters")
             try:
                 type(parent).model_validate({**parent.model_dump(), leaf: value})
                 setattr(parent, leaf, value)
             except ValidationError as error:
-                raise ParameterError(f"{path}: {explain(error)}") from None
+                raise TableParameterError(f"{path}: {explain(error)}") from None
         before = {path: element.get(name) for path, (element, name) in quantities.items()}
         try:
             for path, (element, name) in quantities.items():
@@ -115,7 +115,7 @@ class OpticalTable:
         except (ValueError, TypeError) as error:
             for path in before:
                 quantities[path][0].put(quantities[path][1], before[path])
-            raise ParameterError(str(error)) from None
+            raise TableParameterError(str(error)) from None
         self.config = trial
         self._dirty = True
         self._apply_taggers()  # a start command that follows at once finds its clock's figures
@@ -131,13 +131,13 @@ class OpticalTable:
         node: Any = root or self.config
         names = path.split(".")
         if names[0] not in SETTABLE:
-            raise ParameterError(f"{path}: not a parameter; branches: {', '.join(SETTABLE)}")
+            raise TableParameterError(f"{path}: not a parameter; branches: {', '.join(SETTABLE)}")
         for depth, name in enumerate(names):
             fields = type(node).model_fields if isinstance(node, BaseModel) else {}
             if name not in fields:
                 known = ", ".join(sorted(fields)) or "none, it is a value"
                 where = ".".join(names[:depth])
-                raise ParameterError(f"{path}: {where} has no {name!r}; it has: {known}")
+                raise TableParameterError(f"{path}: {where} has no {name!r}; it has: {known}")
             if depth < len(names) - 1:
                 node = getattr(node, name)
         return node, names[-1]
@@ -164,7 +164,7 @@ class OpticalTable:
         try:
             setattr(part, leaf, value)
         except ValidationError as error:
-            raise ParameterError(f"{leaf}: {explain(error)}") from None
+            raise TableParameterError(f"{leaf}: {explain(error)}") from None
         self._dirty = True
 
     def clicks_total(self, name: str) -> int:

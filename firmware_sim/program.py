@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from photonlink.firmware_sim.config import BenchConfig
-from photonlink.firmware_sim.control import ControlServer
+from photonlink.firmware_sim.control import TableControlServer
 from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.kit.registration import catalogue, models
 from photonlink.firmware_sim.optical_table import (
     PS_PER_S,
     OpticalTable,
-    ParameterError,
+    TableParameterError,
     beside_the_table,
 )
 from photonlink.firmware_sim.physics.engine import component_seed
@@ -60,7 +60,7 @@ class Program:
         self.stopping = asyncio.Event()
         self.failure = ""
         self._schedule = Schedule(config.faults)
-        self._control = ControlServer(self._socket_path(), self.handle)
+        self._control = TableControlServer(self._socket_path(), self.handle)
         self._follower: asyncio.Task[None] | None = None
         self._started = 0.0
 
@@ -231,12 +231,12 @@ class Program:
     def _get(self, what: Any) -> dict[str, Any]:
         paths = [what] if isinstance(what, str) else what
         if not isinstance(paths, list) or not all(isinstance(p, str) for p in paths):
-            raise ParameterError("get takes a path or a list of paths")
+            raise TableParameterError("get takes a path or a list of paths")
         return {path: self.bench.get(path) for path in paths}
 
     def _set(self, what: Any) -> dict[str, Any]:
         if not isinstance(what, dict):
-            raise ParameterError("set takes an object {path: value}")
+            raise TableParameterError("set takes an object {path: value}")
         return self.bench.set(what)
 
     def _status(self) -> dict[str, Any]:

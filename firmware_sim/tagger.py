@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from photonlink.firmware_sim.config import LETTERS, Clock, Tagger
-from photonlink.firmware_sim.physics.clock import ClockModel, Segment
+from photonlink.firmware_sim.config import LETTERS, ClockTable, Tagger
+from photonlink.firmware_sim.physics.clock import EmulatedClock, Segment
 from photonlink.firmware_sim.physics.engine import (
     NOT_CONNECTED,
     Engine,
@@ -121,9 +121,9 @@ class TaggerUnit:
         self, side: int, name: str, engine: Engine, seed: int, now_ps: Callable[[], int]
     ) -> None:
         self._side, self._name, self._engine, self._now_ps = side, name, engine, now_ps
-        self._clock = ClockModel(component_seed(seed, f"{name}.clock"))
+        self._clock = EmulatedClock(component_seed(seed, f"{name}.clock"))
         self._start_rng = np.random.default_rng(component_seed(seed, f"{name}.start"))
-        self._config, self._clock_config = Tagger(), Clock()
+        self._config, self._clock_config = Tagger(), ClockTable()
         self._inputs, self._resolution_ps = 4, 1.0
         self._dead_ps, self._jitter_ps, self._fifo_tags = 0.0, 0.0, 1 << 20
         self._enabled: set[int] = set(range(self._inputs))
@@ -208,7 +208,7 @@ class TaggerUnit:
 
     # ---- the bench's side -------------------------------------------------------------------
 
-    def set_config(self, tagger: Tagger, clock: Clock) -> None:
+    def set_config(self, tagger: Tagger, clock: ClockTable) -> None:
         """Cables, overrides and clock figures from the next slice on."""
         self._config, self._clock_config = tagger, clock
         self._memory.capacity = tagger.fifo_tags or self._fifo_tags

@@ -17,7 +17,7 @@ DecofValue = Scalar | list["DecofValue"]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class DecofRefusal:
     """The controller's ``Error: code text``: a whole reply, and a clear one."""
 
     code: str
@@ -40,11 +40,11 @@ def render(value: bool | int | float | str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def parse(text: str, where: str = "") -> DecofValue | Refusal:
+def parse(text: str, where: str = "") -> DecofValue | DecofRefusal:
     """One value or refusal. LinkDesync for anything that is neither."""
     failure = _ERROR.match(text)
     if failure:
-        return Refusal(failure.group(1) or "", failure.group(2) or "error")
+        return DecofRefusal(failure.group(1) or "", failure.group(2) or "error")
     tokens = _tokens(text, where)
     value, used = _value(tokens, 0, text, where)
     if used != len(tokens):

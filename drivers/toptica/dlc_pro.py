@@ -110,14 +110,14 @@ class DlcPro(Driver, Emits, HasTemperature):
 
     async def _ask(self, question: str, what: str, *, last: bool = False) -> decof.DecofValue:
         reply = await self.codec.ask(question, partial(self._parse, last=last))
-        if isinstance(reply, decof.Refusal):
+        if isinstance(reply, decof.DecofRefusal):
             raise InstrumentError(
                 f"{what} was refused: {reply.words}", where=self.name, seen=reply.code
             )
         answer: decof.DecofValue = reply
         return answer
 
-    def _parse(self, text: str, *, last: bool) -> decof.DecofValue | decof.Refusal:
+    def _parse(self, text: str, *, last: bool) -> decof.DecofValue | decof.DecofRefusal:
         """The whole reply or, where lines may stand before it, its last line."""
         lines = [line for line in text.splitlines() if line.strip()]
         with contextlib.suppress(LinkDesync):

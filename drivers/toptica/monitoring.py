@@ -55,4 +55,4 @@ def _read(line: str, where: str) -> tuple[str, decof.DecofValue] | None:
         value = decof.parse(push.group(3), where)
     except LinkDesync:
         return None  # one garbled line; the value comes again with its next change
-    return None if isinstance(value, decof.Refusal) else (push.group(2), value)
+    return None if isinstance(value, decof.DecofRefusal) else (push.group(2), value)

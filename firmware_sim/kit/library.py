@@ -69,7 +69,7 @@ class LibraryDevice(EmulatedDevice):
 
     # ---- for a model ---------------------------------------------------------------------------
 
-    def check(self, function: prototypes.Function, arguments: list[Any]) -> None:
+    def check(self, function: prototypes.PrototypeFunction, arguments: list[Any]) -> None:
         """Raise CallError when the call is not allowed now (mode, not initialised, …)."""
 
     def opened(self) -> None:
@@ -78,7 +78,7 @@ class LibraryDevice(EmulatedDevice):
     def closed(self) -> None:
         """The program that had it open has closed it, or is gone."""
 
-    async def pace(self, function: prototypes.Function) -> None:
+    async def pace(self, function: prototypes.PrototypeFunction) -> None:
         """How long the real library takes for this call."""
 
     # ---- engine --------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class LibraryDevice(EmulatedDevice):
             self.broken(error)
             return REPLY.pack(codes["failed"], 0)
 
-    def _own(self, function: prototypes.Function, session: Session) -> None:
+    def _own(self, function: prototypes.PrototypeFunction, session: Session) -> None:
         if function.name == self.library.connect:
             if self.owner is not None and self.owner is not session:
                 raise CallError(self.library.codes["busy"])
@@ -137,7 +137,7 @@ class LibraryDevice(EmulatedDevice):
             self.closed()
 
 
-def unpack(function: prototypes.Function, payload: bytes) -> list[Any]:
+def unpack(function: prototypes.PrototypeFunction, payload: bytes) -> list[Any]:
     """In-arguments (without the device index's meaning) as Python values."""
     values: list[Any] = []
     at = 0
@@ -157,7 +157,7 @@ def unpack(function: prototypes.Function, payload: bytes) -> list[Any]:
     return values
 
 
-def pack(function: prototypes.Function, result: Any, given: list[Any]) -> bytes:
+def pack(function: prototypes.PrototypeFunction, result: Any, given: list[Any]) -> bytes:
     """The reply of a call that went well: its results, each cut to the caller's memory.
 
     given: the call's in-arguments, which may say how large that memory is.

@@ -26,7 +26,7 @@ class Segment:
     rate: float
 
 
-class ClockModel:
+class EmulatedClock:
     """Seeded clock: call :meth:`step` for consecutive stretches of bench time."""
 
     def __init__(self, seed: int) -> None:

@@ -34,7 +34,7 @@ FAKED_PHOTONS = 3.9e7
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class EntangledPairs:
     """Honest pairs: bench times (n,) at which they reach Alice, and the outcome of each receiver's
     analyser, letters (n,)."""
 
@@ -95,14 +95,14 @@ def emitted(rng: Draws, rate_hz: float, start_ps: int, end_ps: int) -> Times:
     return np.sort(rng.integers(start_ps, end_ps, n))
 
 
-def entangled(rng: Draws, time_ps: Times, visibility: float) -> Pairs:
+def entangled(rng: Draws, time_ps: Times, visibility: float) -> EntangledPairs:
     """Outcomes at passive analysers of a state Φ+ with white noise."""
     n = len(time_ps)
     basis_a, basis_b = rng.integers(0, 2, (2, n))
     bit_a, other = rng.integers(0, 2, (2, n))
     agree = rng.random(n) < 0.5 * (1.0 + visibility)
     bit_b = np.where(basis_a == basis_b, np.where(agree, bit_a, 1 - bit_a), other)
-    return Pairs(
+    return EntangledPairs(
         time_ps, (2 * basis_a + bit_a).astype(np.uint8), (2 * basis_b + bit_b).astype(np.uint8)
     )
 
@@ -151,16 +151,16 @@ def _nobody(n: int) -> Letters:
     return np.full(n, NOBODY, np.uint8)
 
 
-def none(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def none(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """Honest light."""
     return _scene(singles(pairs.time_ps, pairs.alice), singles(pairs.time_ps, pairs.bob))
 
 
-def _touched(rng: Draws, pairs: Pairs, s: Strategy) -> npt.NDArray[np.bool_]:
+def _touched(rng: Draws, pairs: EntangledPairs, s: Strategy) -> npt.NDArray[np.bool_]:
     return rng.random(len(pairs.time_ps)) < s.share
 
 
-def intercept(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def intercept(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """She measures Bob's photon of a share of the pairs in one of the bases and sends it on: both
     receive the product state of her outcome. ``basis``: 0 HV, 1 DA, 2 a coin."""
     hit = _touched(rng, pairs, s)
@@ -176,7 +176,7 @@ def intercept(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
     )  # fmt: skip
 
 
-def by_basis(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def by_basis(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """C2: product states, Bob's photon ``hv_ps`` late in HV and ``da_ps`` in DA; the share that she
     does not touch stays at zero and satisfies the statistics of different bases."""
     hit = _touched(rng, pairs, s)
@@ -190,7 +190,7 @@ def by_basis(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
     return _scene(singles(pairs.time_ps, alice), singles(at, bob), (at[hit], letter, letter))
 
 
-def time_shift(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def time_shift(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """Bob's photon arrives ``shift_ps`` early or late, by a coin; nothing is measured. With
     ``late`` = 1 always late: the edge of the coincidence window."""
     hit = _touched(rng, pairs, s)
@@ -202,7 +202,7 @@ def time_shift(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
     )
 
 
-def dead_time(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def dead_time(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """A pulse before each pair of hers makes every diode of Bob's dead but the one that is opposite
     to its polarization; the pair that follows is that letter. It comes at random, a quarter of
     ``lead_ps`` to all of it before: at a fixed distance the clocks would find a second peak."""
@@ -221,7 +221,7 @@ def dead_time(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
     )  # fmt: skip
 
 
-def echo(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def echo(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """After each pair of hers, untouched itself: an H pulse kills H, D and A, a V pulse
     then clicks only if V is alive, and a probe follows ``veto_ps`` after the first. Whether Bob
     announces the probe tells whether the pair was V, where later clicks prolong a veto."""
@@ -247,7 +247,7 @@ def held_hz(s: Strategy) -> float:
     return s.get("bright_hz", 2e15)
 
 
-def blinding(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def blinding(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """Bob's diodes are held in linear mode, by continuous light or (``period_ps``) by pulses; she
     measures all that comes and sends bright pulses that click in her basis or not at all."""
     n = len(pairs.time_ps)
@@ -265,12 +265,12 @@ def blinding(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
     )
 
 
-def sparse(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def sparse(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """C4: entangled light so thin that public counts of single detectors would tell its outcomes:
     one pair in ``gap_ps``. She measures nothing."""
     gap = round(s.get("gap_ps", 10**10))
     _, few = np.unique(pairs.time_ps // gap, return_index=True)
-    thin = Pairs(pairs.time_ps[few], pairs.alice[few], pairs.bob[few])
+    thin = EntangledPairs(pairs.time_ps[few], pairs.alice[few], pairs.bob[few])
     unknown = _nobody(len(few))
     return _scene(
         singles(thin.time_ps, thin.alice), singles(thin.time_ps, thin.bob),
@@ -278,7 +278,7 @@ def sparse(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
     )  # fmt: skip
 
 
-STRATEGIES: dict[str, Callable[[Draws, Pairs, Strategy], Scene]] = {
+STRATEGIES: dict[str, Callable[[Draws, EntangledPairs, Strategy], Scene]] = {
     "none": none,
     "intercept": intercept,
     "by_basis": by_basis,

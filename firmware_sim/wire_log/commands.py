@@ -15,8 +15,8 @@ from photonlink.firmware_sim.program import Program
 from photonlink.firmware_sim.single import bench_of
 from photonlink.firmware_sim.wire_log import compare as comparing
 from photonlink.firmware_sim.wire_log.cassette import Cassette, CassetteError, load
-from photonlink.firmware_sim.wire_log.record import Recorder
-from photonlink.firmware_sim.wire_log.serve import Player
+from photonlink.firmware_sim.wire_log.record import WireRecorder
+from photonlink.firmware_sim.wire_log.serve import CassettePlayer
 
 
 def record(words: list[str]) -> int:
@@ -34,7 +34,7 @@ def record(words: list[str]) -> int:
     about.noise_pattern([])
     link = Path(tempfile.mkdtemp(prefix="photonlink-wire-")) / "device"
     with args.cassette.open("x", encoding="utf-8") as out:
-        recorder = Recorder(args.device, out, about, args.listen or scheme, link)
+        recorder = WireRecorder(args.device, out, about, args.listen or scheme, link)
         asyncio.run(_record(recorder))
     print(f"{recorder.events} events in {args.cassette}")
     for failure in recorder.failures:
@@ -42,7 +42,7 @@ def record(words: list[str]) -> int:
     return 1 if recorder.failures else 0
 
 
-async def _record(recorder: Recorder) -> None:
+async def _record(recorder: WireRecorder) -> None:
     async with recorder:
         print(recorder.address, flush=True)
         await _until_told()
@@ -70,12 +70,12 @@ def serve(words: list[str]) -> int:
         complaints.append(text)
         print(f"{args.cassette}: {text}", file=sys.stderr, flush=True)
 
-    player = Player(cassette, complain, args.address, link)
+    player = CassettePlayer(cassette, complain, args.address, link)
     asyncio.run(_serve(player))
     return 1 if complaints else 0
 
 
-async def _serve(player: Player) -> None:
+async def _serve(player: CassettePlayer) -> None:
     await player.wire.plug()
     try:
         print(player.wire.address, flush=True)
@@ -124,7 +124,7 @@ def _same_device(cassette: Cassette, model: str, path: Path, other: bool) -> Non
 
 async def against_emulator(
     cassette: Cassette, model: str, settings: dict[str, object], seed: int, noise: list[str]
-) -> tuple[int, list[comparing.Difference]]:
+) -> tuple[int, list[comparing.AnswerDifference]]:
     """Start the emulator, compare, stop it."""
     settings = {"address": cassette.wire, **settings}
     config = bench_of(models()[model], "", settings, seed)

@@ -7,14 +7,14 @@ import re
 from dataclasses import dataclass
 
 from photonlink.firmware_sim.wire_log.cassette import Cassette, Exchange
-from photonlink.firmware_sim.wire_log.host import Host, connect
+from photonlink.firmware_sim.wire_log.host import WireHost, connect
 
 QUIET_S = 0.15  # so long without a byte: the answer has ended
 PATIENCE_S = 2.0  # beyond the time that the recorded device took
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AnswerDifference:
     """One question that is answered otherwise. line: of the cassette."""
 
     line: int
@@ -38,9 +38,9 @@ def alike(a: bytes, b: bytes, noise: re.Pattern[bytes] | None) -> bool:
 
 async def compare(
     cassette: Cassette, address: str, noise: re.Pattern[bytes] | None
-) -> tuple[int, list[Difference]]:
+) -> tuple[int, list[AnswerDifference]]:
     """(questions asked, differences). OSError when nobody is at ``address``."""
-    found: list[Difference] = []
+    found: list[AnswerDifference] = []
     asked = 0
     for exchanges in cassette.sessions():
         host = await connect(address)
@@ -52,14 +52,16 @@ async def compare(
                 asked += 1
                 if not alike(exchange.answer, answered, noise):
                     found.append(
-                        Difference(exchange.line, exchange.question, exchange.answer, answered)
+                        AnswerDifference(
+                            exchange.line, exchange.question, exchange.answer, answered
+                        )
                     )
         finally:
             await host.close()
     return asked, found
 
 
-async def _answer(host: Host, exchange: Exchange) -> bytes:
+async def _answer(host: WireHost, exchange: Exchange) -> bytes:
     """What comes, until it is as long as the recorded answer and nothing follows."""
     loop = asyncio.get_running_loop()
     answered = b""

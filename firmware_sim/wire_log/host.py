@@ -15,7 +15,7 @@ CONNECT_S = 5.0
 READ_BYTES = 1 << 16
 
 
-class Host(Protocol):
+class WireHost(Protocol):
     """One connection to a device."""
 
     async def read(self) -> bytes | None:
@@ -121,7 +121,7 @@ def _done(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def connect(address: str) -> Host:
+async def connect(address: str) -> WireHost:
     """Reach a device. OSError when it is not there, ValueError for an address of another kind."""
     parts = urlsplit(address)
     if parts.scheme in ("tcp", "zmq") and not parts.port:

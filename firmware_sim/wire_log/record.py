@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 from photonlink.firmware_sim.wire_log.cassette import Cassette, Event, header, render
-from photonlink.firmware_sim.wire_log.host import Host, connect
+from photonlink.firmware_sim.wire_log.host import WireHost, connect
 from photonlink.firmware_sim.wires.factory import make_wire
 from photonlink.firmware_sim.wires.session import Session, Wire
 
 
-class Recorder:
+class WireRecorder:
     """``async with Recorder(...)``; clients connect to ``address``.
 
     Every event is flushed at once: what a crash leaves is whole up to its last line.
@@ -37,7 +37,7 @@ class Recorder:
         """Where clients find the device now."""
         return self._wire.address
 
-    async def __aenter__(self) -> Recorder:
+    async def __aenter__(self) -> WireRecorder:
         await self._wire.plug()
         return self
 
@@ -75,12 +75,12 @@ class Recorder:
             await device.close()
             self._event(number, "close")
 
-    async def _to_device(self, number: int, client: Session, device: Host) -> None:
+    async def _to_device(self, number: int, client: Session, device: WireHost) -> None:
         while (data := await client.read()) is not None:
             self._event(number, ">", data)
             await device.write(data)
 
-    async def _to_client(self, number: int, client: Session, device: Host) -> None:
+    async def _to_client(self, number: int, client: Session, device: WireHost) -> None:
         while (data := await device.read()) is not None:
             self._event(number, "<", data)
             await client.write(data)

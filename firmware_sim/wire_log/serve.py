@@ -13,7 +13,7 @@ from photonlink.firmware_sim.wires.session import Session, Wire
 PIECE_S = 0.2  # how long a question may take to arrive in full
 
 
-class Player:
+class CassettePlayer:
     """Answers each question as the device did; the same question twice gets its answers in turn.
 
     A question the cassette never heard is not answered: ``complain`` is told, with the nearest

@@ -28,7 +28,7 @@ Q_TOL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class BlockSchedule:
     """slots of ``pairs`` same-basis pairs each; a block may close from slot ``first`` on."""
 
     slots: int = 24
@@ -38,10 +38,10 @@ class Schedule:
 
 def check_closing(
     rule: Rule, bound: Bound, eps: float, runs: int, rng: np.random.Generator,
-    schedule: Schedule | None = None,
+    schedule: BlockSchedule | None = None,
 ) -> SoundnessVerdict:  # fmt: skip
     """Share of runs in which an accepted block holds more phase errors than charged at ``eps``."""
-    plan = schedule or Schedule()
+    plan = schedule or BlockSchedule()
     charged = _charged(bound, eps, plan)
     marks = _marks(charged, plan)
     violated = np.zeros(runs, dtype=bool)
@@ -60,7 +60,7 @@ def check_closing(
     )  # fmt: skip
 
 
-def _charged(bound: Bound, eps: float, plan: Schedule) -> Callable[[int, int], float]:
+def _charged(bound: Bound, eps: float, plan: BlockSchedule) -> Callable[[int, int], float]:
     """Phase errors charged to n key bits with k test bits."""
     log_eps = math.log(eps)
     if bound == "sampling":
@@ -70,7 +70,7 @@ def _charged(bound: Bound, eps: float, plan: Schedule) -> Callable[[int, int], f
     return lambda n, k: test.max_phase_errors(n, math.floor(Q_TOL * k), log_eps)
 
 
-def _marks(charged: Callable[[int, int], float], plan: Schedule) -> np.ndarray:
+def _marks(charged: Callable[[int, int], float], plan: BlockSchedule) -> np.ndarray:
     """Marks so far after each slot: one more than an accepted block of even halves is charged."""
     wanted = [0]
     for slot in range(1, plan.slots + 1):

@@ -49,7 +49,7 @@ class DemoError(PhotonlinkError):
 
 
 @dataclass
-class Program:
+class StartedProgram:
     """A child process that speaks JSON lines on its standard output."""
 
     name: str
@@ -57,7 +57,7 @@ class Program:
     errors: list[str] = field(default_factory=list)
 
     @classmethod
-    async def start(cls, name: str, *arguments: str) -> Program:
+    async def start(cls, name: str, *arguments: str) -> StartedProgram:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
@@ -200,10 +200,10 @@ class Demo:
         files = write_demo_files(
             folder, broker.port, free_port(), seed=self._seed, block_bits=self._block_bits
         )
-        emulators = await Program.start("emulators", *files.emulator_arguments)
+        emulators = await StartedProgram.start("emulators", *files.emulator_arguments)
         watchdog = await _Watchdog.start(folder if temporary else None, emulators)
-        nodes: list[Program] = []
-        page: Program | None = None
+        nodes: list[StartedProgram] = []
+        page: StartedProgram | None = None
         try:
             await self._or_stopped(self._ready(emulators))
             await asyncio.to_thread(broker.start)
@@ -214,7 +214,7 @@ class Demo:
             for name, station in files.stations.items():
                 if self._stopping.is_set():
                     break
-                nodes.append(await Program.start(name, *self._node_arguments(station)))
+                nodes.append(await StartedProgram.start(name, *self._node_arguments(station)))
                 await watchdog.watch(nodes[-1].process.pid)
             await self._or_stopped(self._follow(nodes))
         finally:
@@ -228,9 +228,9 @@ class Demo:
                 await self._end_emulators(emulators)
                 await watchdog.done()
 
-    async def _open_page(self, broker_port: int) -> Program:
+    async def _open_page(self, broker_port: int) -> StartedProgram:
         """``photonlink watch`` on this demo's broker."""
-        page = await Program.start(
+        page = await StartedProgram.start(
             "watch", "-m", "photonlink.pipeline.cli", "watch", "--broker",
             f"mqtt://127.0.0.1:{broker_port}", "--listen", "127.0.0.1:0", "--history", ":memory:",
         )  # fmt: skip
@@ -261,7 +261,7 @@ class Demo:
                     with contextlib.suppress(asyncio.CancelledError):
                         await pending
 
-    async def _ready(self, emulators: Program) -> None:
+    async def _ready(self, emulators: StartedProgram) -> None:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 first = await emulators.read()
@@ -273,7 +273,7 @@ class Demo:
     async def _calibrate(self, stations: list[Path], watchdog: _Watchdog) -> None:
         """What an operator does before key is made; the demo vouches for its emulated light."""
         self._take({"event": "calibrating", "node": "both", "seconds": CALIBRATE_S})
-        check = await Program.start(
+        check = await StartedProgram.start(
             "check", "-m", "photonlink.pipeline.cli", "check", *map(str, stations), "--calibrate",
             "--operator", "demo", "--seconds", str(CALIBRATE_S), "--json",
         )  # fmt: skip
@@ -288,7 +288,7 @@ class Demo:
             raise check.failure("the emulated bench could not be calibrated")
         self._take({"event": "calibrated", "node": "both", "calibration": found})
 
-    async def _follow(self, nodes: list[Program]) -> None:
+    async def _follow(self, nodes: list[StartedProgram]) -> None:
         """Read both nodes until each has given its account, then compare their keys."""
         async with asyncio.timeout(self._duration_s + NODE_GRACE_S):
             await together(*(self._until_summary(node) for node in nodes))
@@ -298,14 +298,14 @@ class Demo:
                     await node.write({"key_check": nonce})
                 await together(*(self._until_check(node) for node in nodes))
 
-    async def _until_summary(self, node: Program) -> None:
+    async def _until_summary(self, node: StartedProgram) -> None:
         while event := await node.read():
             self._take(event)
             if event.get("event") == "summary":
                 return
         raise node.failure("the node ended without an account of its session")
 
-    async def _until_check(self, node: Program) -> None:
+    async def _until_check(self, node: StartedProgram) -> None:
         while event := await node.read():
             self._take(event)
             if event.get("event") == "key_check":
@@ -317,7 +317,7 @@ class Demo:
             self.outcome.summaries[str(event.get("node"))] = event
         self._show(event)
 
-    async def _end(self, node: Program) -> None:
+    async def _end(self, node: StartedProgram) -> None:
         """Stop a node, reading what it says of its light meanwhile."""
 
         async def read_rest() -> None:
@@ -331,7 +331,7 @@ class Demo:
             said = node.errors[-1] if node.errors else f"it ended with {node.process.returncode}"
             self.outcome.failures.append(f"{node.name} failed: {said}")
 
-    async def _end_emulators(self, emulators: Program) -> None:
+    async def _end_emulators(self, emulators: StartedProgram) -> None:
         async def read_rest() -> None:
             while event := await emulators.read():
                 if "lasers" in event:
@@ -351,7 +351,7 @@ class _Watchdog:
         self._process = process
 
     @classmethod
-    async def start(cls, folder: Path | None, emulators: Program) -> _Watchdog:
+    async def start(cls, folder: Path | None, emulators: StartedProgram) -> _Watchdog:
         assert emulators.process.stdin is not None  # noqa: S101 - a pipe was asked for
         held: int = emulators.process.stdin.get_extra_info("pipe").fileno()
         process = await asyncio.create_subprocess_exec(

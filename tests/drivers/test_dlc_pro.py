@@ -249,7 +249,7 @@ def test_unreadable_values(text: str) -> None:
 
 def test_errors_in_either_case() -> None:
     for text in ("Error: -14 unknown", "error: -14 unknown"):
-        assert decof.parse(text) == decof.Refusal("-14", "unknown")
+        assert decof.parse(text) == decof.DecofRefusal("-14", "unknown")
 
 
 @pytest.mark.parametrize(

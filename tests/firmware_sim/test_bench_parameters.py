@@ -17,7 +17,7 @@ from photonlink.firmware_sim.config import (
     default_bench,
     parse_bench,
 )
-from photonlink.firmware_sim.optical_table import SETTABLE, OpticalTable, ParameterError
+from photonlink.firmware_sim.optical_table import SETTABLE, OpticalTable, TableParameterError
 from photonlink.firmware_sim.places import DetectorPlace, PumpPlace, TaggerPlace
 from photonlink.firmware_sim.schedule import Schedule
 
@@ -141,7 +141,7 @@ def test_get_and_set_by_path() -> None:
 def test_bad_values_are_named_and_change_nothing(path: str, value: Any, says: str) -> None:
     bench = lit()
     before = bench.config.model_dump()
-    with pytest.raises(ParameterError, match=says):
+    with pytest.raises(TableParameterError, match=says):
         bench.set({"alice.loss_db": 9.0, path: value})
     assert bench.config.model_dump() == before
 
@@ -271,7 +271,7 @@ def test_no_allowed_value_breaks_the_bench(seed: int) -> None:
     assert len(every) > 150
     for path, low, high in rng.sample(every, 40):
         value = rng.choice([low, high, low + (high - low) * 10 ** rng.uniform(-8, 0)])
-        with contextlib.suppress(ParameterError):  # an exclusive bound
+        with contextlib.suppress(TableParameterError):  # an exclusive bound
             bench.set({path: type(bench.get(path) or 0.0)(value)})
     for tagger in bench.taggers.values():
         tagger.start()

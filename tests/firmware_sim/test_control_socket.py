@@ -16,7 +16,7 @@ from photonlink.firmware_sim.config import BenchConfig
 from photonlink.firmware_sim.control import (
     MAX_CLIENTS,
     MAX_LINE,
-    ControlServer,
+    TableControlServer,
     answer,
     ask,
     parse_words,
@@ -127,7 +127,7 @@ async def test_stop_ends_the_program(program: Program) -> None:
 
 
 async def test_the_socket_is_private_and_removed(tmp_path: Path) -> None:
-    server = ControlServer(tmp_path / "c.sock", lambda _: {})
+    server = TableControlServer(tmp_path / "c.sock", lambda _: {})
     await server.start()
     assert server.path.stat().st_mode & 0o777 == 0o600
     reply = await asyncio.to_thread(ask, server.path, {"x": 1})

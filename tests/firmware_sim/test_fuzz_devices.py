@@ -12,7 +12,7 @@ from photonlink.firmware_sim.kit.registers import marked
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.program import Program
 from photonlink.firmware_sim.single import bench_of
-from photonlink.firmware_sim.wire_log.host import Host, TcpHost, connect
+from photonlink.firmware_sim.wire_log.host import TcpHost, WireHost, connect
 
 WORDS = {
     "sfifteen-irspd1": b"hvolt threshvolt loop pvolt time settemp delay help save *idn? temp? ;",
@@ -37,7 +37,7 @@ def noise(rng: random.Random, words: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
-async def _drain(host: Host) -> None:
+async def _drain(host: WireHost) -> None:
     while await host.read() is not None:
         pass
 
@@ -98,7 +98,7 @@ class UdpHost(asyncio.DatagramProtocol):
             self._transport.close()
 
 
-async def _connect(address: str) -> Host:
+async def _connect(address: str) -> WireHost:
     """To where a client's bytes arrive, whatever the wire."""
     scheme, _, rest = address.partition("://")
     if scheme in ("lib", "package"):  # the socket beside the library: what a library may send

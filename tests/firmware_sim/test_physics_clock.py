@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from photonlink.firmware_sim.physics.clock import ClockModel
+from photonlink.firmware_sim.physics.clock import EmulatedClock
 
 STEP = 20_000_000_000  # 20 ms
 PERFECT = {"frequency": 0.0, "drift_per_s": 0.0, "white_fm": 0.0, "random_walk_fm": 0.0}
@@ -14,7 +14,7 @@ PERFECT = {"frequency": 0.0, "drift_per_s": 0.0, "white_fm": 0.0, "random_walk_f
 
 def readings(seed: int, steps: int, step_ps: int = STEP, **kw: float) -> npt.NDArray[np.float64]:
     """Clock minus bench time in ps after each step."""
-    clock = ClockModel(seed)
+    clock = EmulatedClock(seed)
     values = {**PERFECT, **kw}
     out = np.empty(steps)
     for k in range(steps):
@@ -60,7 +60,7 @@ def test_clocks_are_repeatable_and_differ_by_seed() -> None:
 
 
 def test_segments_join_without_a_step() -> None:
-    clock = ClockModel(4)
+    clock = EmulatedClock(4)
     values = {**PERFECT, "frequency": 1e-5, "white_fm": 1e-8}
     before = clock.step(0, STEP, **values)
     after = clock.step(STEP, 2 * STEP, **values)
@@ -69,7 +69,7 @@ def test_segments_join_without_a_step() -> None:
 
 
 def test_a_jump_stays() -> None:
-    clock = ClockModel(1)
+    clock = EmulatedClock(1)
     clock.step(0, STEP, **PERFECT)
     clock.step(STEP, 2 * STEP, **PERFECT, jump_ps=5000)
     clock.step(2 * STEP, 3 * STEP, **PERFECT)

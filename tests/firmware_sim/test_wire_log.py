@@ -21,8 +21,8 @@ from photonlink.firmware_sim.single import bench_of
 from photonlink.firmware_sim.wire_log.cassette import Cassette, CassetteError, load
 from photonlink.firmware_sim.wire_log.commands import against_emulator, compare
 from photonlink.firmware_sim.wire_log.host import connect
-from photonlink.firmware_sim.wire_log.record import Recorder
-from photonlink.firmware_sim.wire_log.serve import Player
+from photonlink.firmware_sim.wire_log.record import WireRecorder
+from photonlink.firmware_sim.wire_log.serve import CassettePlayer
 from photonlink.firmware_sim.wires.session import Session
 
 QUESTIONS = [
@@ -56,7 +56,7 @@ async def _record(tmp_path: Path, path: Path, **settings: Any) -> list[bytes]:
     async with Program(config, tmp_path / "run") as program:
         with path.open("w", encoding="utf-8") as out:
             target = program.devices["unit"].address
-            async with Recorder(target, out, about, "tcp", tmp_path / "link") as recorder:
+            async with WireRecorder(target, out, about, "tcp", tmp_path / "link") as recorder:
                 said = await asyncio.to_thread(_converse, recorder.address, QUESTIONS)
                 await asyncio.sleep(0.1)
     return said
@@ -88,7 +88,7 @@ async def test_the_same_emulator_answers_alike_and_another_does_not(
 async def test_a_cassette_stands_in_for_the_device(tape: tuple[Path, list[bytes]]) -> None:
     path, said = tape
     complaints: list[str] = []
-    player = Player(load(path), complaints.append, "", path.with_suffix(".link"))
+    player = CassettePlayer(load(path), complaints.append, "", path.with_suffix(".link"))
     await player.wire.plug()
     try:
         assert await asyncio.to_thread(_converse, player.wire.address, QUESTIONS) == said
@@ -117,7 +117,7 @@ async def test_a_serial_line_is_recorded_too(tmp_path: Path) -> None:
     async with Program(config, tmp_path / "run") as program:
         target = program.devices["unit"].address
         about = Cassette("serial", "sfifteen-irspd1")
-        async with Recorder(target, out, about, "serial", tmp_path / "link") as recorder:
+        async with WireRecorder(target, out, about, "serial", tmp_path / "link") as recorder:
 
             def converse() -> bytes:
                 path = recorder.address.removeprefix("serial://")
@@ -217,7 +217,7 @@ async def test_zmq_is_recorded_served_and_compared(tmp_path: Path) -> None:
     out = io.StringIO()
     try:
         about = Cassette("zmq")
-        async with Recorder(device.address, out, about, "zmq", tmp_path / "x") as recorder:
+        async with WireRecorder(device.address, out, about, "zmq", tmp_path / "x") as recorder:
             host = await connect(recorder.address)
             for asked, reply in ((b"abc", b"ABC"), (b"", b"")):
                 await host.write(asked)
@@ -225,7 +225,7 @@ async def test_zmq_is_recorded_served_and_compared(tmp_path: Path) -> None:
             await host.close()
         path = tmp_path / "zmq.jsonl"
         path.write_text(out.getvalue())
-        player = Player(load(path), pytest.fail, "", tmp_path / "y")
+        player = CassettePlayer(load(path), pytest.fail, "", tmp_path / "y")
         await player.wire.plug()
         for address in (device.address, player.wire.address):
             host = await connect(address)

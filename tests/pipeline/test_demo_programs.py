@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from photonlink.pipeline.demo.demo import Demo, Program
+from photonlink.pipeline.demo.demo import Demo, StartedProgram
 
 READY = "print('{\"ready\": true}', flush=True)"
 BROKEN = "signal.signal(signal.SIGINT, lambda *_: sys.exit('broken'))"
@@ -24,7 +24,7 @@ async def test_a_program_that_was_asked_to_end_has_not_failed(
 ) -> None:
     demo = Demo(duration_s=1, seed=None, show=lambda view: None)
     code = f"import signal, sys, time; {handler}; {READY}; time.sleep(60)"
-    program = await Program.start("bob", "-c", code)
+    program = await StartedProgram.start("bob", "-c", code)
     assert await program.read() == {"ready": True}
     await demo._end(program)
     assert demo.outcome.failures == failures

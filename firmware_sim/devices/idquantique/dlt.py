@@ -189,7 +189,7 @@ def _options(words: list[str]) -> dict[str, str]:
     return options
 
 
-class Recording:
+class DltRecording:
     """The acquisitions of one recording, one after the other, handed to the service."""
 
     MOST_AT_ONCE = 100  # shorter ones fall behind

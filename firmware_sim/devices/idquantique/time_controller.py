@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from photonlink.firmware_sim.devices.idquantique.dlt import DEAD_PS, Recording, Service
+from photonlink.firmware_sim.devices.idquantique.dlt import DEAD_PS, DltRecording, Service
 from photonlink.firmware_sim.kit.clicks import LosesEvents, sees
 from photonlink.firmware_sim.kit.registers import Refusal, Register, command, reading
 from photonlink.firmware_sim.kit.registration import Registration
@@ -90,7 +90,7 @@ class TimeController(LosesEvents, ScpiDevice):
     def setup(self) -> None:
         super().setup()
         self.pulse_v, self.service = self.config.pulse_v, Service()
-        self.recording = Recording(self.service)
+        self.recording = DltRecording(self.service)
         self._errors = dict.fromkeys(INPUTS, 0)
         self.place.configure(inputs=len(INPUTS), resolution_ps=1.0, fifo_tags=1 << 22)
         self.applied("")

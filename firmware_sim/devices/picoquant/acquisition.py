@@ -37,7 +37,7 @@ class Recorder(Protocol):
     ) -> npt.NDArray[np.uint32]: ...
 
 
-class Acquisition:
+class HarpAcquisition:
     """Start, read, stop; knows about full memory and lost events."""
 
     def __init__(self, place: TaggerPlace, clock: Clock) -> None:

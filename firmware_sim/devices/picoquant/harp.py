@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from photonlink.firmware_sim.devices.picoquant.acquisition import (
-    Acquisition,
+    HarpAcquisition,
     InputSettings,
     Recorder,
 )
@@ -24,14 +24,14 @@ from photonlink.firmware_sim.devices.picoquant.records import (
     GENERIC_T3,
     T2,
     T3,
-    Histograms,
-    Layout,
+    HistogramMemory,
+    RecordLayout,
 )
 from photonlink.firmware_sim.kit.faults import fault
 from photonlink.firmware_sim.kit.library import CallError, LibraryDevice
 from photonlink.firmware_sim.kit.registers import command
 from photonlink.firmware_sim.kit.settings import DeviceSettings
-from photonlink.firmware_sim.wires.vendor_library.prototypes import Function
+from photonlink.firmware_sim.wires.vendor_library.prototypes import PrototypeFunction
 
 RUNNING, ARGUMENT, MODE, OPTION, NOT_INITIALIZED = -16, -17, -18, -19, -22
 COMMAND_FAIL = -36
@@ -81,7 +81,7 @@ class Harp(LibraryDevice):
     """Dead time of the inputs and depth of the memory."""
     READ_MAX: ClassVar[int] = 131_072
     FLAGS: ClassVar[Flags] = Flags()
-    LAYOUTS: ClassVar[dict[int, Layout]] = {MODE_T2: GENERIC_T2, MODE_T3: GENERIC_T3}
+    LAYOUTS: ClassVar[dict[int, RecordLayout]] = {MODE_T2: GENERIC_T2, MODE_T3: GENERIC_T3}
     WARNINGS: ClassVar[Mapping[int, str]] = {}
     DIVIDERS: ClassVar[tuple[int, ...]] = (1, 2, 4, 8, 16)
     FEATURES: ClassVar[int] = 0x02 | 0x04
@@ -96,7 +96,7 @@ class Harp(LibraryDevice):
         self._error = COMMAND_FAIL
         self._mode = -1  # not initialised
         self._next_start: int | None = None
-        self._acquisition = Acquisition(self.place, self.clock)
+        self._acquisition = HarpAcquisition(self.place, self.clock)
         self._defaults()
 
     def method(self, word: str) -> Callable[..., Any] | None:
@@ -108,7 +108,7 @@ class Harp(LibraryDevice):
     def _defaults(self) -> None:
         self._inputs = [InputSettings() for _ in range(self.config.inputs + 1)]
         self._sync_div, self._control, self._binning = 1, 0, 0
-        self._histograms = Histograms(self.config.inputs)
+        self._histograms = HistogramMemory(self.config.inputs)
         self._acquisition.reset()
         for channel in range(self.config.inputs + 1):
             self._apply(channel)
@@ -191,7 +191,7 @@ class Harp(LibraryDevice):
 
     # ---- which call is allowed when ------------------------------------------------------------
 
-    def check(self, function: Function, arguments: list[Any]) -> None:
+    def check(self, function: PrototypeFunction, arguments: list[Any]) -> None:
         if self.faults.use("error"):
             raise CallError(self._error)
         if "any" in function.modes:
@@ -201,7 +201,7 @@ class Harp(LibraryDevice):
         if "init" not in function.modes and MODE_NAMES[self._mode] not in function.modes:
             raise CallError(MODE)
 
-    async def pace(self, function: Function) -> None:
+    async def pace(self, function: PrototypeFunction) -> None:
         if function.name.endswith("_ReadFiFo"):
             await self.clock.sleep(READ_FIFO_S)
 

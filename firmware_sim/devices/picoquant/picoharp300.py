@@ -24,7 +24,7 @@ from photonlink.firmware_sim.devices.picoquant.harp import (
     HarpSettings,
     within,
 )
-from photonlink.firmware_sim.devices.picoquant.records import PH300_T2, PH300_T3, Layout
+from photonlink.firmware_sim.devices.picoquant.records import PH300_T2, PH300_T3, RecordLayout
 from photonlink.firmware_sim.kit.library import CallError
 from photonlink.firmware_sim.kit.registers import command
 from photonlink.firmware_sim.kit.registration import Registration
@@ -83,7 +83,7 @@ class PicoHarp300(Harp):
     Settings = PicoHarpSettings
     HARDWARE: ClassVar[Mapping[str, Any]] = {"dead_time_ps": 90_000.0, "fifo_tags": 1 << 18}
     FLAGS = Flags(0x0040, 0x0003, 0, 0, 0x0100, 0, 0)
-    LAYOUTS: ClassVar[dict[int, Layout]] = {MODE_T2: PH300_T2, MODE_T3: PH300_T3}
+    LAYOUTS: ClassVar[dict[int, RecordLayout]] = {MODE_T2: PH300_T2, MODE_T3: PH300_T3}
     DIVIDERS = (1, 2, 4, 8)
     WARNINGS: ClassVar[Mapping[int, str]] = {
         0x1: "no sync",

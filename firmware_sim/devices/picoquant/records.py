@@ -19,7 +19,7 @@ MAX_HISTOGRAM = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RecordLayout:
     """One family's words. wrap: units until the time field starts again; overflow: the word that
     says so, with the number of wraps in its low bits if ``counted``.  channel_bit, dtime_bit: where
     these fields begin; dtimes: values of the second.  sync_head: of a sync event in T2.
@@ -35,10 +35,10 @@ class Layout:
     first_input: int = 0
 
 
-GENERIC_T2 = Layout(1 << 25, SPECIAL | 63 << 25, True, 25, SPECIAL)
-GENERIC_T3 = Layout(1 << 10, SPECIAL | 63 << 25, True, 25, SPECIAL, 10, 1 << 15)
-PH300_T2 = Layout(210_698_240, 15 << 28, False, 28, 0, first_input=1)
-PH300_T3 = Layout(1 << 16, 15 << 28, False, 28, 0, 16, 1 << 12, first_input=1)
+GENERIC_T2 = RecordLayout(1 << 25, SPECIAL | 63 << 25, True, 25, SPECIAL)
+GENERIC_T3 = RecordLayout(1 << 10, SPECIAL | 63 << 25, True, 25, SPECIAL, 10, 1 << 15)
+PH300_T2 = RecordLayout(210_698_240, 15 << 28, False, 28, 0, first_input=1)
+PH300_T3 = RecordLayout(1 << 16, 15 << 28, False, 28, 0, 16, 1 << 12, first_input=1)
 
 
 class Wraps:
@@ -47,7 +47,7 @@ class Wraps:
     start: reading of the counter when the measurement begins.
     """
 
-    def __init__(self, layout: Layout, start: int = 0) -> None:
+    def __init__(self, layout: RecordLayout, start: int = 0) -> None:
         self._layout = layout
         self._origin = start % layout.wrap
         self._wraps = 0
@@ -73,7 +73,7 @@ class Wraps:
 class T2:
     """Every event with its time."""
 
-    def __init__(self, layout: Layout, sync: int, start: int = 0) -> None:
+    def __init__(self, layout: RecordLayout, sync: int, start: int = 0) -> None:
         self._wraps = Wraps(layout, start)
         self._heads = np.arange(sync + 1, dtype=np.int64) + layout.first_input
         self._heads <<= layout.channel_bit
@@ -104,7 +104,7 @@ class T3:
     """Every event with the number of its sync and the time since it, in bins of 2^binning units;
     an event that comes later than the field can say is not recorded."""
 
-    def __init__(self, layout: Layout, sync: int, binning: int, start: int = 0) -> None:
+    def __init__(self, layout: RecordLayout, sync: int, binning: int, start: int = 0) -> None:
         self._layout, self._binning = layout, binning
         self._synced, self._wraps = Synced(sync), Wraps(layout, start)
 
@@ -117,7 +117,7 @@ class T3:
         return self._wraps.encode(number[keep], head, max(self._synced.syncs - 1, 0))
 
 
-class Histograms:
+class HistogramMemory:
     """Counts per input and bin. stop_at: a bin that has so many ends the measurement."""
 
     def __init__(self, sync: int) -> None:

@@ -21,7 +21,7 @@ from photonlink.firmware_sim.kit.faults import fault
 from photonlink.firmware_sim.kit.library import CallError, LibraryDevice
 from photonlink.firmware_sim.kit.registers import command
 from photonlink.firmware_sim.kit.settings import DeviceSettings
-from photonlink.firmware_sim.wires.vendor_library.prototypes import Function
+from photonlink.firmware_sim.wires.vendor_library.prototypes import PrototypeFunction
 
 NOT_CONNECTED, NO_DEVICE, OUT_OF_RANGE, CANT_OPEN, NOT_AVAILABLE = 2, 9, 10, 11, 14
 DELAY_MAX_PS = 100_000
@@ -86,7 +86,7 @@ class TdcBase(LibraryDevice):
 
     # ---- life ----------------------------------------------------------------------------------
 
-    def check(self, function: Function, arguments: list[Any]) -> None:
+    def check(self, function: PrototypeFunction, arguments: list[Any]) -> None:
         if self.faults.use("error"):
             raise CallError(self._error)
 

@@ -49,7 +49,7 @@ _ARGUMENT = re.compile(r"(in|out|inout)(\??)\s+(\w+)(?:\[(\w+)\])?\s+(\w+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class PrototypeArgument:
     """direction: in, out or inout.  length: elements of an array or text; 0: one value.  count:
     the argument that says the length instead.  optional: NULL is allowed."""
 
@@ -87,25 +87,25 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class PrototypeFunction:
     """number: on the socket.  modes: in which it is allowed (the emulator's business).  returns:
     type of its value, "" for a status.  failure: what it returns instead of an error number."""
 
     number: int
     name: str
     modes: tuple[str, ...]
-    arguments: tuple[Argument, ...]
+    arguments: tuple[PrototypeArgument, ...]
     returns: str = ""
     failure: str = ""
 
     @property
-    def results(self) -> tuple[Argument, ...]:
+    def results(self) -> tuple[PrototypeArgument, ...]:
         """What the reply carries: the value, then the out-arguments."""
         outs = tuple(a for a in self.arguments if a.direction != "in")
         if self.returns in ("", "void"):
             return outs
         length = TEXT_VALUE_BYTES if self.returns == "text" else 0
-        return (Argument("out", self.returns, length, "result"), *outs)
+        return (PrototypeArgument("out", self.returns, length, "result"), *outs)
 
     def c(self) -> str:
         kind = {"": "int", "void": "void", "text": "char *"}.get(self.returns)
@@ -123,7 +123,7 @@ class Library:
     type and value. file_name: the vendor's."""
 
     name: str
-    functions: dict[str, Function]
+    functions: dict[str, PrototypeFunction]
     errors: dict[int, str]
     codes: dict[str, int]
     version: str
@@ -163,7 +163,7 @@ def load(path: Path) -> Library:
         found = _FUNCTION.match(head.strip())
         if found is None or (found[2] and found[2] not in (*TYPES, "void")):
             raise ValueError(f"{name}: cannot read {head!r}")
-        functions[name] = Function(
+        functions[name] = PrototypeFunction(
             number,
             name,
             tuple(found[1].split()),
@@ -204,13 +204,13 @@ def _table(path: Path) -> dict[str, Any]:
     return base
 
 
-def _argument(function: str, text: str) -> Argument:
+def _argument(function: str, text: str) -> PrototypeArgument:
     found = _ARGUMENT.match(text)
     if found is None or found[3] not in TYPES:
         raise ValueError(f"{function}: cannot read the argument {text!r}")
     length = found[4] or "0"
     number, count = (int(length), "") if length.isdigit() else (0, length)
-    return Argument(found[1], found[3], number, found[5], count, found[2] == "?")
+    return PrototypeArgument(found[1], found[3], number, found[5], count, found[2] == "?")
 
 
 def c_source(library: Library) -> str:
@@ -257,7 +257,7 @@ def _error_texts(library: Library) -> str:
     )
 
 
-def _returning(function: Function, code: str) -> str:
+def _returning(function: PrototypeFunction, code: str) -> str:
     """The C expression for a failed call."""
     if function.returns == "void":
         return ""
@@ -267,7 +267,7 @@ def _returning(function: Function, code: str) -> str:
     return f"({kind}){function.failure or code}"
 
 
-def _body(library: Library, function: Function) -> str:
+def _body(library: Library, function: PrototypeFunction) -> str:
     lines = [f"{function.c()};", f"{function.c()} {{"]
     pointers = [a.name for a in function.arguments if a.pointer and not a.optional]
     if pointers:
@@ -293,7 +293,7 @@ def _body(library: Library, function: Function) -> str:
     return "\n".join([*lines, "}\n"])
 
 
-def _puts(function: Function) -> list[str]:
+def _puts(function: PrototypeFunction) -> list[str]:
     """The lines that put the in-arguments into the request."""
     lines = []
     for a in function.arguments:
@@ -311,7 +311,7 @@ def _puts(function: Function) -> list[str]:
     return lines
 
 
-def _value(function: Function) -> list[str]:
+def _value(function: PrototypeFunction) -> list[str]:
     """The memory of what the function returns."""
     if function.returns in ("", "void"):
         return []
@@ -320,7 +320,7 @@ def _value(function: Function) -> list[str]:
     return [f"    {TYPES[function.returns][0]} result = 0;"]
 
 
-def _row(function: Function, a: Argument) -> str:
+def _row(function: PrototypeFunction, a: PrototypeArgument) -> str:
     """One initialiser of ``out_t``."""
     data = "&result" if a.name == "result" and not a.array else a.name
     kind = "TEXT" if a.type == "text" else "ARRAY" if a.array else "VALUE"

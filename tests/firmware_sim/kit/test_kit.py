@@ -27,7 +27,7 @@ from photonlink.firmware_sim.kit.registers import Refusal, Register, command, re
 from photonlink.firmware_sim.kit.registration import Catalogue, Registration, catalogue, models
 from photonlink.firmware_sim.kit.scpi import ScpiDevice, block, number, pattern
 from photonlink.firmware_sim.kit.sweep import Sweep
-from photonlink.firmware_sim.optical_table import OpticalTable, ParameterError
+from photonlink.firmware_sim.optical_table import OpticalTable, TableParameterError
 from photonlink.firmware_sim.wires.session import Session
 
 ROOT = Path(sim.__file__).parent
@@ -391,7 +391,7 @@ def test_elements_act_on_the_light() -> None:
     assert np.allclose(turned[0], -np.asarray(before.correlation)[0], atol=1e-9)
     table.set({"alice.attenuator.attenuation_db": 0.0, "bob.loss_db": 4.0})
     assert table.get("alice.attenuator.attenuation_db") == 0.0
-    with pytest.raises(ParameterError, match="lies outside"):
+    with pytest.raises(TableParameterError, match="lies outside"):
         table.set({"bob.loss_db": 5.0, "alice.attenuator.attenuation_db": 1e9})
     assert table.get("bob.loss_db") == 4.0
     with pytest.raises(ValueError, match=r"no place 'alice\.nowhere'"):
