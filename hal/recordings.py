@@ -70,6 +70,8 @@ class Recording(Instrument, StreamsTags):
     """What was assumed, and where the header contradicts itself."""
     numbers: Mapping[int, int] = MappingProxyType({})
     """Channel of the blocks → its number in the recording, where the two differ."""
+    letters: Mapping[str, int] = MappingProxyType({})
+    """Channel per detector letter, where the recording says so; else empty."""
     damage_at: int | None = None
     """Byte of the first damaged record, once reading has come there."""
 

@@ -435,7 +435,9 @@ def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -
     if inputs is not None and wire_format is None:
         layout = _with_header(inputs, session.read_header(inputs))
         layout.session, layout.description = True, f"a session's {layout.wire_format.name}"
-        return FileRecording(inputs, layout)
+        recording = FileRecording(inputs, layout)
+        recording.letters = session.read_letters(inputs)
+        return recording
     head = _head(path)
     if wire_format is not None:
         return FileRecording(path, _told_layout(path, wire_format))

@@ -8,6 +8,7 @@ little-endian (docs/recordings.md). The input ``acquisition_started`` says what 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import zlib
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 
 from photonlink.drivers.recordings.container import Header
 from photonlink.hal.errors import RecordingError
+from photonlink.hal.regular_file import FileError, read_text
 from photonlink.hal.tags import LostInterval, WireChunk
 
 INPUTS, ABOUT = "inputs.bin", "session.json"
@@ -44,6 +46,14 @@ def read_header(path: Path) -> Header:
                         f"this makes no sense ({error!r})", position, str(path)
                     ) from error
     raise RecordingError("no acquisition was started in this session", where=str(path))
+
+
+def read_letters(path: Path) -> dict[str, int]:
+    """Channel per detector letter, as the session was built; none when that is not readable."""
+    with contextlib.suppress(FileError, ValueError, KeyError, TypeError, AttributeError):
+        about = json.loads(read_text(path.parent / ABOUT, at_most=1 << 20))
+        return {str(letter): int(number) for letter, number in about["channels"].items()}
+    return {}
 
 
 def read_chunks(file: BinaryIO, where: str) -> Iterator[tuple[int, WireChunk]]:

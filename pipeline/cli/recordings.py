@@ -125,8 +125,12 @@ def replay(
     alice: Annotated[Path | None, typer.Option(help="Alice's recording.")] = None,
     bob: Annotated[Path | None, typer.Option(help="Bob's recording.")] = None,
     channel_map: Annotated[
-        str, typer.Option("--map", help="Channels as 'analyze' prints them.")
-    ] = DEFAULT_MAP,
+        str | None,
+        typer.Option(
+            "--map",
+            help=f"Channels as 'analyze' prints them; none: the session's own, or {DEFAULT_MAP}.",
+        ),
+    ] = None,
     map_bob: Annotated[str | None, typer.Option(help="Bob's channels, if others.")] = None,
     q_tol: Annotated[float | None, typer.Option(help="Acceptance threshold of the QBER.")] = None,
     block_bits: Annotated[int | None, typer.Option(help="Sifted bits per block.", min=100)] = None,
@@ -145,8 +149,9 @@ def replay(
     else:
         assert alice is not None  # noqa: S101 - checked above
         assert bob is not None  # noqa: S101 - checked above
+        map_alice = _map_of(alice, channel_map)
         result = _replay_files(
-            alice, bob, parse_map(channel_map), parse_map(map_bob or channel_map), q_tol, block_bits
+            alice, bob, map_alice, _map_of(bob, map_bob or channel_map), q_tol, block_bits
         )
     if as_json:
         print(json.dumps(result), flush=True)
@@ -158,6 +163,14 @@ def replay(
         raise typer.Exit(ExitStatus.FAILURE)
     if not result["secret_bits"]:
         raise typer.Exit(ExitStatus.NO_KEY)
+
+
+def _map_of(path: Path, told: str | None) -> dict[str, int]:
+    """Channels as told, else as the recording says, else the default."""
+    from photonlink.hal.recordings import open_recording
+
+    known = dict(open_recording(path).letters) if told is None else {}
+    return known or parse_map(told or DEFAULT_MAP)
 
 
 def _replay_files(

@@ -286,6 +286,8 @@ class Node:
         elif isinstance(record, LinkState):
             if record.phase in _UP:
                 self._hung_up.clear()
+                if self._report.mqtt is not None:
+                    self._report.mqtt.meet(self._open_session.peer_node)
             record = with_time_left(record, self._calibration)
         self._report.record(record)
         if isinstance(record, BlockReport):

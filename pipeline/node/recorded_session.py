@@ -33,6 +33,7 @@ from photonlink.pipeline.recordings.write import SessionRecorder, recorded_as
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.status.model import BlockReport
 from photonlink.pipeline.status.run_summary import account
+from photonlink.pipeline.status.topics import default_node
 
 RECORDING_NONCE_BYTES = 32
 
@@ -83,6 +84,7 @@ class NodeSession:
             detector_map=detector_map(station, bench),
             bench=constants_of_calibration(calibration, parameters.noise_ps),
             parameters=parameters,
+            node=node.name or default_node(node.link, node.role),
             randomness_provenance=recorded_as(provenance) if recorder else provenance,
         )
         if recorder is not None:
@@ -91,6 +93,7 @@ class NodeSession:
                     "wire": PROTOCOL_VERSION,
                     "role": node.role,
                     "link": node.link,
+                    "node": setup.node,
                     "channels": dict(setup.detector_map.channels),
                     "parameters": setup.parameters.as_dict(),
                     "bench": setup.bench.as_dict(),
@@ -98,6 +101,10 @@ class NodeSession:
                 }
             )
         return cls(setup, store, recorder, provenance)
+
+    @property
+    def peer_node(self) -> str:
+        return self._session.peer_node
 
     # ---- inputs, each recorded before it is given ----
     def connected(self, stream: int, now_s: float) -> list[Effect]:

@@ -90,6 +90,11 @@ class Connection:
         return self._handshake.established.peer
 
     @property
+    def peer_node(self) -> str:
+        assert self._handshake.established is not None  # noqa: S101 - asked for after it
+        return self._handshake.established.peer_node
+
+    @property
     def session_id(self) -> bytes:
         return self.transcript.session_id
 

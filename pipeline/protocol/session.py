@@ -152,6 +152,11 @@ class Session:
         return self._finished
 
     @property
+    def peer_node(self) -> str:
+        """How the peer that proved itself is called where its status is published; or ""."""
+        return self._line.peer_node if self._line is not None else ""
+
+    @property
     def phase(self) -> Phase:
         return self._phase
 

@@ -72,6 +72,7 @@ class SessionSetup:
     limits: Limits = field(default_factory=Limits)
     randomness_provenance: Provenance = Provenance.REAL
     description: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""  # how this end is called where its status is published; told to the peer
 
     @property
     def is_alice(self) -> bool:

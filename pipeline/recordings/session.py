@@ -106,6 +106,7 @@ class _Run:
             bench=BenchConstants.from_dict(described["bench"]),
             parameters=AgreedParameters(**described["parameters"]),
             randomness_provenance=recorded_as(self._provenance),
+            node=described.get("node", ""),
         )
         self._session = Session(
             setup,

@@ -82,6 +82,7 @@ class MqttPublisher:
         self._readiness: Readiness | None = None  # to be published
         self._stale: dict[str, None] = {}  # topics retained by an earlier life of this node
         self._emulated: bool | None = None
+        self._peer_node: str | None = None
         self._announce = True  # status and meta have to be published
         self._wake = asyncio.Event()
         self._stop = False
@@ -121,6 +122,12 @@ class MqttPublisher:
         """What is known once the bench is open."""
         self._emulated, self._announce = emulated, True
         self._wake.set()
+
+    def meet(self, peer_node: str) -> None:
+        """The node at the other end of the link, once it has proved itself."""
+        if peer_node and peer_node != self._peer_node:
+            self._peer_node, self._announce = peer_node, True
+            self._wake.set()
 
     async def run(self) -> None:
         """Connect, publish, and connect again with growing pauses; ends after ``close``."""
@@ -307,7 +314,11 @@ class MqttPublisher:
     def _meta(self) -> bytes:
         software = f"photonlink {metadata.version('photonlink')}"
         return encode_meta(
-            self._speaker, time.time(), peer_node=None, software=software, emulated=self._emulated
+            self._speaker,
+            time.time(),
+            peer_node=self._peer_node,
+            software=software,
+            emulated=self._emulated,
         )
 
 

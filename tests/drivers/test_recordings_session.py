@@ -25,7 +25,7 @@ def _session(folder: Path, *, restarted: bool = False, acquisition: bool = True)
     }  # fmt: skip
     gap = dataclasses.asdict(LostInterval(5, 6, 1, "a test"))
     recorder = SessionRecorder(folder)
-    recorder.describe({"role": "alice"})
+    recorder.describe({"role": "alice", "channels": {"H": 1, "V": 2}})
     recorder.input("tick", 0.5, {})
     if acquisition:
         recorder.input("acquisition_started", 1.0, meta)
@@ -48,6 +48,7 @@ def test_folder_and_file_are_the_same_recording(tmp_path: Path, name: str) -> No
     assert found.lost[0].reason == "a test"
     assert recording.capabilities.channels == (1, 2, 3, 4)
     assert recording.error is None
+    assert recording.letters == {"H": 1, "V": 2}
 
 
 def test_a_cut_session_gives_what_is_whole_and_the_byte(tmp_path: Path) -> None:

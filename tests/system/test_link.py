@@ -96,6 +96,12 @@ def test_every_payload_fits_its_schema(link: dict[str, Any]) -> None:
     assert kinds >= {"status", "meta", "state", "block", "instrument"}
 
 
+def test_each_end_names_the_node_at_the_other(link: dict[str, Any]) -> None:
+    last = {t: json.loads(p) for t, p in link["messages"] if t.endswith("/meta") and p}
+    met = {about["node"]: about["peer_node"] for about in last.values()}
+    assert met == {"demo-alice": "demo-bob", "demo-bob": "demo-alice"}
+
+
 def test_state_is_published_at_a_human_pace(link: dict[str, Any]) -> None:
     states = [json.loads(p) for t, p in link["messages"] if t.endswith("alice/link/demo/state")]
     times = [s["ts"] for s in states]

@@ -7,6 +7,7 @@ Hellos; nothing a Hello says is believed before it. The handshake spends no pad.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,13 +40,15 @@ class Step(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """What a completed handshake leaves. transcript_own, transcript_peer: the frames so far."""
+    """What a completed handshake leaves. sent, received: the frames so far. peer_node: how the
+    peer is called where its status is published; "" when it has no such name."""
 
     session_id: bytes
     resolution: LedgerResolution
     peer: LedgerClaim
     sent: tuple[bytes, ...]
     received: tuple[bytes, ...]
+    peer_node: str
 
 
 class Handshake:
@@ -74,6 +77,7 @@ class Handshake:
     def _fields(self) -> dict[str, Any]:
         return {
             "software": "photonlink",
+            "node": self._setup.node,
             "protocol": PROTOCOL_VERSION,
             "role": str(self._setup.role),
             "psk": self._psk.key_id,
@@ -168,6 +172,7 @@ class Handshake:
             claim,
             (self._own.encode(), own_proof),
             (self._peer.encode(), frame),
+            _node_name(fields.get("node")),
         )
         self.step = Step.DONE
 
@@ -192,6 +197,11 @@ class Handshake:
                 f"peer)",
                 hint="Calibrate both ends together: photonlink check --calibrate",
             )
+
+
+def _node_name(name: Any) -> str:
+    """A name that a topic can hold, or ""."""
+    return name if isinstance(name, str) and re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""
 
 
 def refusal(error: ProtocolError) -> Refuse:
