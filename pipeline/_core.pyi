@@ -36,6 +36,8 @@ class _Lib:
     PL_SEAL_NONCE: int
     PL_SEAL_TAG: int
     PL_SEAL_OVERHEAD: int
+    PL_SALT_BYTES: int
+    PL_KEYED_DIGEST_BYTES: int
     PL_TAG_BYTES: int
     PL_PAD_BYTES: int
     PL_POINT_BYTES: int

@@ -65,12 +65,12 @@ def replace(
 
 
 def _of_file(path: Path) -> dict[str, Any]:
-    from photonlink.pipeline.keys.psk import load_psk
+    from photonlink.pipeline.keys.psk import PAD_BYTES, load_psk
     from photonlink.pipeline.node.locked_memory import keep_out_of_core_files
 
     keep_out_of_core_files()
     with contextlib.closing(load_psk(path)) as psk:
-        per_direction = psk.pool_bytes(False) // 16
+        per_direction = psk.pool_bytes(False) // PAD_BYTES
         return {
             "id": psk.key_id,
             "pads_per_direction": per_direction,
@@ -80,6 +80,7 @@ def _of_file(path: Path) -> dict[str, Any]:
 
 def _of_station(path: Path) -> dict[str, Any]:
     from photonlink.pipeline.keys.pads import DIRECTIONS, BlockPads
+    from photonlink.pipeline.keys.psk import PAD_BYTES
     from photonlink.pipeline.node.open_store import open_store
     from photonlink.pipeline.node.station import load_node_station
 
@@ -89,11 +90,11 @@ def _of_station(path: Path) -> dict[str, Any]:
         contextlib.closing(store.psk(loaded.node.psk)) as psk,
     ):
         pads = BlockPads(psk, store.ledger, store.keys)
-        left = {d: pads.left(d) // 16 for d in DIRECTIONS}
+        left = {d: pads.left(d) // PAD_BYTES for d in DIRECTIONS}
         return {
             "id": psk.key_id,
-            "pads_per_direction": psk.pool_bytes(False) // 16,
-            "pads_spent": {d: pads.spent(d) // 16 for d in DIRECTIONS},
+            "pads_per_direction": psk.pool_bytes(False) // PAD_BYTES,
+            "pads_spent": {d: pads.spent(d) // PAD_BYTES for d in DIRECTIONS},
             "pads_left_with_refills": left,
             "blocks_without_any_refill": min(left.values()),
             "sessions": store.ledger.state.epoch,

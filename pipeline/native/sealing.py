@@ -23,7 +23,8 @@ from photonlink.pipeline.native.secret import SecretBits, held
 KEY_BITS = lib.PL_SEAL_KEY_BITS
 OVERHEAD_BYTES = lib.PL_SEAL_OVERHEAD
 TAG_BYTES = lib.PL_SEAL_TAG
-SALT_BYTES = 16
+SALT_BYTES: int = lib.PL_SALT_BYTES
+KEYED_DIGEST_BYTES: int = lib.PL_KEYED_DIGEST_BYTES
 _BYTES = ffi.typeof("uint8_t[]")
 
 
@@ -71,7 +72,7 @@ class SealingKey(Uncopied):
 
     def digest(self, data: bytes) -> bytes:
         """Keyed BLAKE2b, 32 bytes, over public data."""
-        out = bytearray(32)
+        out = bytearray(KEYED_DIGEST_BYTES)
         target = ffi.from_buffer(_BYTES, out, require_writable=True)
         self._key._handle.call(lib.pl_keyed_digest, data, len(data), target)
         return bytes(out)

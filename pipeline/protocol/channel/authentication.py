@@ -25,10 +25,11 @@ import struct
 
 from photonlink.pipeline.keys.ledger import PAD_BYTES
 from photonlink.pipeline.keys.psk import PreSharedKey
+from photonlink.pipeline.native import sizes
 from photonlink.pipeline.native.hashing import PolyMac
 from photonlink.pipeline.native.secret import SecretBits
 
-TAG_BITS = 128
+TAG_BITS = 8 * sizes.TAG_BYTES
 MAX_TAGS_PER_KEY = 1 << 20
 ROLES = ("alice", "bob")
 STATEMENT_BYTES = 256  # of Bob's tag, at most: what its epsilon is charged for
@@ -39,7 +40,7 @@ _MASK = struct.Struct("<16sQ")
 
 def tag_epsilon(covered_bytes: int) -> float:
     """What one tag over so many bytes may let pass."""
-    return float((math.ceil(covered_bytes / 16) + 1) * 2.0**-TAG_BITS)
+    return float((math.ceil(covered_bytes / sizes.POINT_BYTES) + 1) * 2.0**-TAG_BITS)
 
 
 class _Direction:
