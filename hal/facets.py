@@ -103,7 +103,7 @@ class Instrument(Mapped, abc.ABC):
     async def open(self) -> Identity: ...
 
     async def look(self) -> Identity:
-        """As ``open``, for whoever only reads: where the driver can, nothing is switched off."""
+        """As ``open``, for reading only: where the driver can, it switches nothing off."""
         return await self.open()
 
     async def leave(self) -> None:

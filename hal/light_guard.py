@@ -170,13 +170,13 @@ class LightGuard:
             else:
                 self._on_event(event)
         await process.wait()
-        self._heard.set()  # nobody waits for an answer any more
+        self._heard.set()  # release callers that wait for an answer
         if process is self._process:  # not stopped by us
             self._on_event({"ended": f"the light guard ended with {process.returncode}"})
 
 
 class InsideGuard(LightGuard):
-    """For light that ends with this process: there is nobody whom another process could survive."""
+    """For emulated light in this process: it ends with the process, so no second one watches."""
 
     _watches = False
 

@@ -48,7 +48,7 @@ def jitter() -> float:
 
 
 def any_of(values: Sequence[T]) -> T:
-    """One of them, which nobody foresees."""
+    """One of them, chosen at random."""
     return values[int.from_bytes(random_bytes(8), "big") % len(values)]
 
 

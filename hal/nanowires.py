@@ -107,7 +107,7 @@ class NanowireDriver(Driver, Biased):
             recent.popleft()
         recent.append(now)
         bias_a = await self.params.get_float(f"bias_{channel}_a")
-        self._given_up.add(channel)  # until its bias is back: whatever ends this, it is told
+        self._given_up.add(channel)  # until its bias is back, so that any error below is reported
         await self.set_channel_bias(channel, 0.0)
         if len(recent) > settings.unlatch_most:
             return

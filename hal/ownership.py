@@ -163,7 +163,7 @@ def _locked(descriptor: int, kind: int) -> bool:
 
 
 def owner_of(address: str) -> Owner | None:
-    """Who holds this address now; None when nobody of us does."""
+    """The process of ours that holds this address now, or None."""
     return _owner(_lock_file(address)) if fcntl is not None else None
 
 

@@ -263,7 +263,7 @@ def load_driver(name: str) -> DriverClass:
         raise StationError(f"no driver is called {name!r}", hint=str(own[0]) if own else hint)
     try:
         return cast(DriverClass, getattr(importlib.import_module(entry.module), entry.driver))
-    except Exception as error:  # a driver's module is foreign code: whatever it raises is told
+    except Exception as error:  # a driver's module may be foreign code and raise anything
         raise StationError(
             f"driver {name!r} cannot be loaded: {type(error).__name__}: {error}"
         ) from error

@@ -26,7 +26,7 @@ class Provenance(enum.StrEnum):
     EMULATED = "emulated"
     REPLAYED = "replayed"
     SEEDED = "seeded"
-    """Of a virtual run: whoever knows its seed knows every random bit of it."""
+    """Of a virtual run: its seed determines every random bit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,8 @@ class Channel:
     def place(self, acquisitions: int, tags: int, where: str) -> Batch:
         """Messages up to ``tags`` belong to the acquisitions up to ``acquisitions``.
 
-        One message for each, or none at all, is certain. Otherwise some were empty and nobody
-        says which: then these tags have no time and are lost.
+        One message for each, or none at all, is certain. Otherwise some acquisitions were
+        empty and the instrument does not say which: their tags have no time and count as lost.
         """
         blocks: list[Times] = []
         while self.waiting and self.tags < tags:

@@ -91,7 +91,7 @@ class Irspd1(Driver, Biased, Cools, CountsPhotons):
         """Clicks within ``gate_s`` (1 ms to 65 s), counted by the detector itself."""
         gate_ms = self.params["gate_ms"].whole(gate_s * 1000, where=self.name)
         self.params.wanted["gate_ms"] = gate_ms
-        # One write: nobody else's gate comes between the two.
+        # One write, so that no other question can change the gate time before the count.
         counts = await self.codec.ask(
             f"time {gate_ms};counts?",
             lambda text: int(_COUNTS.parse(text, self.name)),

@@ -42,7 +42,7 @@ TICK_S = 2e-9
 ROLLOVER_S = 2**27 * TICK_S
 """The counter's turn, 0.268 s. The device sends a dummy event at least once per turn."""
 
-CHUNK_BYTES = 8 << 20  # all that may have come: the link holds 4 MB and one read more
+CHUNK_BYTES = 8 << 20  # more than the link can hold (4 MB and one read)
 CHUNK_EVERY_S = 0.05
 SILENCE_S = 4 * ROLLOVER_S
 """Without any event, dummies included, for this long the tagger has stopped."""
@@ -110,7 +110,7 @@ class Tdc1(TaggerDriver, CountsPhotons):
         await super().write(param, value)
 
     async def connect(self) -> None:
-        # An earlier owner may have died with the stream on: those bytes are nobody's reply.
+        # The stream of a program that was killed may still be on; its bytes are discarded.
         self.codec.link.private = True
         await super().connect()
 

@@ -147,7 +147,7 @@ class PackageDevice(EmulatedDevice):
             method = self._answer(self.ANSWERS[name])
         if method is None:
             raise PackageError(*self.UNBUILT)
-        for gone in request.get("gone", ()):  # the client has let go of them
+        for gone in request.get("gone", ()):  # the client has released them
             objects.made.pop(gone, None)
         args = [_decode(a, objects) for a in request.get("args", [])]
         kwargs = {k: _decode(v, objects) for k, v in request.get("kwargs", {}).items()}

@@ -120,7 +120,7 @@ async def _serve(serve: Serve, session: Session) -> None:
 
 
 class ZmqSession:
-    """One REQ client: it asks, and hears exactly what is written, also an empty message."""
+    """One REQ client. Each write is one reply, also an empty one."""
 
     boundaries = True
 

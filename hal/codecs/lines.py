@@ -204,7 +204,7 @@ class LineCodec(Codec):
 
     async def _answers(self, deadline: float) -> bool:
         link, loop = self.link, asyncio.get_running_loop()
-        while link.pending:  # what is here already is no answer to what is asked now
+        while link.pending:  # bytes that arrived before the question cannot be its reply
             await link.read_some(65_536, self.timeout_s)
         if isinstance(self._resync, Nonce):
             # Every line before the number belonged to an earlier question: they answer in order.

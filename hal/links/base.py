@@ -59,7 +59,7 @@ class Link(abc.ABC):
     @property
     @abc.abstractmethod
     def pending(self) -> int:
-        """Bytes or messages that came and were not read yet. Before a question: nobody's reply."""
+        """Bytes or messages that arrived and were not read yet. They answer no later question."""
 
     @abc.abstractmethod
     async def open(self, timeout_s: float) -> None:

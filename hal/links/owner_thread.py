@@ -87,7 +87,7 @@ class OwnerThread:
             finally:
                 self._running -= 1
             if future is None or loop is None:
-                continue  # nobody waits
+                continue  # the caller does not wait for the result
             with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
                 loop.call_soon_threadsafe(_resolve, future, result, error)
 

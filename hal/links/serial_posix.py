@@ -97,7 +97,7 @@ class SerialPosixLink(ByteLink):
                 loop.remove_writer(self._fd)
 
     def send_blocking(self, data: bytes) -> None:
-        """On the open descriptor: the port is locked, nobody could open it a second time."""
+        """On the open descriptor, since the locked port cannot be opened a second time."""
         os.write(self._fd, data)
 
     def _pause(self) -> None:

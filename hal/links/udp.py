@@ -21,8 +21,8 @@ class UdpLink(MessageLink):
     """``udp://host:port?local=port``. Datagrams from other hosts or ports are not taken.
 
     lost: datagrams that came and were dropped: by the kernel, whose buffer was full (Linux
-    tells), or here, because nobody read. What never came only a number inside the datagrams can
-    tell: that is the driver's to count.
+    reports), or here, because the queue was full. Datagrams that never arrived can only be counted
+    by a number inside the datagrams: the driver does that.
     """
 
     QUEUE = 4096

@@ -97,7 +97,7 @@ class VisaLink(MessageLink):
         resource = self._manager.open_resource(
             self.address.path, open_timeout=round(timeout_s * 1000)
         )
-        # Terminators belong to the codec; pyvisa's default (none in, CR LF out) fits nobody.
+        # Terminators belong to the codec; pyvisa's default (none in, CR LF out) would add to them.
         resource.read_termination = resource.write_termination = None
         self._resource = resource
 

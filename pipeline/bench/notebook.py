@@ -98,7 +98,7 @@ class NotebookBench:
         """Everything off and read back, then the instruments are given back."""
         atexit.unregister(self.close)
         if self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # it ends by itself just now
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
@@ -258,7 +258,7 @@ class NotebookBench:
             if not self._opened.done():
                 self._opened.set_exception(error)
         finally:
-            if not self._loop.is_closed():  # it never ran
+            if not self._loop.is_closed():  # the runner did not get as far as closing it
                 self._loop.close()
 
     async def _open_until_stopped(self, station: Any) -> None:

@@ -1,7 +1,7 @@
 """Reading and setting one instrument that may belong to a process that runs.
 
-Whoever only reads switches nothing: the instrument is identified and asked. When a process of this
-project owns it, that process is asked instead. Setting needs the instrument for itself.
+Reading switches nothing: the instrument is identified and queried. When a process of this project
+owns it, the query goes to that process. Setting needs exclusive access to the instrument.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def tasks_file(station: SimulatedStation, path: Path) -> Path:
 
 
 async def standing(station: SimulatedStation, path: Path, tell: Tell) -> list[Standing]:
-    """Every task now. While a node runs, what it holds locked is asked of it: see its status."""
+    """The state of every task now. What a running node keeps locked is in its status instead."""
     tasks = all_tasks(station.task, station.own_tasks)
     done = load_done(tasks_file(station, path))
     if isinstance(station, NodeStation):

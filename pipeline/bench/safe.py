@@ -1,8 +1,8 @@
-"""Everything off, at once, with a report, whoever owns the instruments.
+"""Switches all instruments off at once and reports, also those that other processes own.
 
-1. Processes that own them are asked through their control sockets: they switch off and end.
-2. One that has not let go a second after the light guard's lease is ended.
-3. What is not yet known to be off is opened here, which switches it off, and read back.
+1. It asks the owning processes, through their control sockets, to switch off and end.
+2. It ends an owner that still holds its instrument a second after the light guard's lease.
+3. It opens what is not yet known to be off, which switches it off, and reads it back.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def make_safe(
 async def _owner_off(
     owner: Owner, tell: Callable[[str], None], report: SafeReport, patience_s: float
 ) -> bool:
-    """True when the owner itself switched everything off and has let go."""
+    """True when the owner switched everything off and closed its instruments."""
     tell(f"{owner} owns {owner.instrument}: asking it to switch off")
     deadline = time.monotonic() + patience_s
     answered = False

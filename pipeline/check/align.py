@@ -132,7 +132,7 @@ async def _one_setting(
 async def _look_on(
     station: NodeStation, bench: Bench, peer: CheckPeer, options: AlignOptions
 ) -> Aligned:
-    """The end without controllers: counts, as often as it is asked to."""
+    """The end without controllers: counts each time the other end requests it."""
     while True:
         await _one_setting(station, bench, peer, options)
         meta, _ = await peer.receive("turned")

@@ -1,4 +1,4 @@
-"""Published links by formula: what others reported beside what this house computes.
+"""Published links by formula: reported figures beside those that this project computes.
 
 ``from_memory`` names the parameters nobody has checked against the paper; ``fitted`` those set so
 that one published figure comes out. A link that is not met, or not reproduced, says why.

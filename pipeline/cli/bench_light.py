@@ -1,4 +1,4 @@
-"""``light``: on under a lease. ``safe``: everything off, whoever has it."""
+"""``light``: light on under a lease. ``safe``: everything off, whichever process owns it."""
 
 import json
 import sys

@@ -151,7 +151,7 @@ def write_demo_files(
     emulators = ["-m", "photonlink.firmware_sim", "--run-dir", str(folder / "run")]
     # a tagger of 2 ns, as the default bench has it, would hide no difference of its detectors
     emulators += ["--model", "alice-tagger=picoquant-multiharp150"]
-    emulators += ["--until-stdin-closes"]  # they end, dark, with whoever started them
+    emulators += ["--until-stdin-closes"]  # they end, dark, when their parent ends
     if seed is not None:
         emulators += ["--seed", str(seed)]
     return DemoFiles(stations, tuple(emulators))
@@ -195,7 +195,7 @@ def write_virtual_files(
 ) -> dict[str, Path]:
     """The files of a virtual run, node → station file; ``psk`` is written and closed.
 
-    All instruments speak in bytes without boundaries, and nobody asks for status.
+    All instruments have byte streams as wires; the virtual loop has no others.
     """
     psk.write(folder / "link.psk")
     psk.close()

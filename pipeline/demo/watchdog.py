@@ -53,7 +53,7 @@ def tell(pid: int, number: int) -> None:
 
 
 def runs(pid: int) -> bool:
-    """False when it has ended, also when nobody has asked for its exit status yet."""
+    """False when it has ended, also while it is a zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")

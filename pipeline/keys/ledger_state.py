@@ -162,7 +162,7 @@ class LedgerState:
         if entry is None:
             entry = self.blocks[number] = BlockEntry(**fields)
         if entry.status == "released" and number not in self.delivered:
-            self.secret_bits -= entry.net_bits  # it was counted, and nobody has it
+            self.secret_bits -= entry.net_bits  # counted when released, never delivered
         for name, value in fields.items():
             if name not in _FIELDS:
                 raise ValueError(f"a block has no {name}")

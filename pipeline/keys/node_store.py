@@ -38,7 +38,7 @@ class StorePlace:
 
 
 class NodeStore:
-    """Ledger, keys and pre-shared key of one node; nobody else has them while it is open.
+    """Ledger, keys and pre-shared key of one node, locked against other processes while open.
 
     findings: what was found odd and put right at the opening, for the operator.
     """

@@ -18,7 +18,7 @@ def is_marked(provenance: Provenance | str) -> bool:
 
 
 def is_emulated(provenance: Provenance | str) -> bool:
-    """For display: some of it never was light."""
+    """For display: at least one instrument, or the randomness, is emulated."""
     return Provenance(provenance) in (Provenance.EMULATED, Provenance.SEEDED)
 
 

@@ -41,7 +41,7 @@ PAD_BYTES: int = sizes.PAD_BYTES
 
 
 class PskError(PhotonlinkError, ValueError):
-    """The pre-shared key file is absent, damaged, readable by others or in the way."""
+    """The pre-shared key file is absent, damaged or readable by others, or exists already."""
 
 
 class PreSharedKey:

@@ -34,7 +34,7 @@ class CascadeAlices(Uncopied):
     ) -> None:
         """Begin with bits ``at`` to ``at + n_bits - 1`` of ``key``, which are copied.
 
-        Both are multiples of 8, unless the key ends there. What was in the slot is forgotten.
+        Both are multiples of 8, unless the key ends there. This overwrites what was in the slot.
         """
         self._handle.call(
             lib.pl_cascade_alices_start,

@@ -66,7 +66,7 @@ class Emission:
         await self._bias_new()
 
     async def _bias_new(self) -> None:
-        """Those that nobody has biased yet; what one refuses is raised once, after the others."""
+        """Bias detectors that have none yet; errors are raised once, after all were tried."""
         if self._biased is None:
             return
         found = self._bench.having(Biased)

@@ -99,7 +99,7 @@ class Node:
         self._report = report
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._turn = asyncio.Lock()
-        self._streams: dict[int, PeerStream] = {}  # to whoever is connected
+        self._streams: dict[int, PeerStream] = {}  # open connections, by number
         self._finished = asyncio.Event()
         self._recorder = SessionRecorder(options.record) if options.record else None
         self._session: NodeSession | None = None
@@ -224,7 +224,7 @@ class Node:
                 for task in running:
                     task.cancel()
         except ExceptionGroup as group:
-            # one fault ends the run; it is told as itself, not as a tree of tasks
+            # one fault ends the run; it is reported alone, not as a group of tasks
             raise first_fault(group) from group
         if self._fatal is not None:
             raise NodeError(self._fatal.text, where=self._fatal.code)
@@ -245,7 +245,7 @@ class Node:
         else:
             self._report.event("notice", instrument=event.name, text=event.text)
 
-    # ---- the session's one door ----
+    # ---- inputs of the session, and the effects it answers with ----
     async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
         """Give the session one input and carry out what it answers."""
         async with self._turn:

@@ -49,7 +49,7 @@ class Reporter:
         self.mqtt: MqttPublisher | None = None
 
     def record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
-        """A status record of the session: to MQTT and to whoever watches here."""
+        """A status record of the session: to MQTT and to the terminal."""
         if self.mqtt is not None:
             self.mqtt.offer(record)
         self.event(_EVENT_OF[type(record)], **flatten(record))
@@ -80,7 +80,7 @@ class Reporter:
         try:
             print(text, file=self._out, flush=True)
         except (OSError, ValueError):  # a closed pipe, a closed terminal, a full disk
-            self._json = False  # nobody reads us; the key goes on
+            self._json = False  # the output has no reader any more; key making goes on
 
 
 def _plain(kind: str, fields: Mapping[str, Any]) -> Iterator[str]:

@@ -63,11 +63,11 @@ class PeerAddress:
 async def connections(
     address: PeerAddress, unreachable: Callable[[str], None] = log.debug
 ) -> AsyncGenerator[PeerStream, None]:
-    """Connect to a listening peer, again after each loss. Never gives up.
+    """Connect to a listening peer, again after each loss. Runs until it is cancelled.
 
-    The pause grows each time that the session gave the peer up (``refused``): it will refuse us the
-    next time too. Nobody who answers, a tunnel whose end is not there, a door too many at the peer:
-    asked again soon. unreachable: is told why there is no connection.
+    The pause grows each time that the session gave the peer up (``refused``), since it will refuse us
+    the next time too. Other failures (no answer, a tunnel without its end, too many connections at the
+    peer) are tried again soon. unreachable: called with the reason when there is no connection.
     """
     first, longest = BACKOFF_S[0], {True: BACKOFF_S[1], False: AGAIN_S}
     pauses = {True: first, False: first}

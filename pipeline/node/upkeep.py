@@ -66,7 +66,7 @@ class Upkeep:
         self._said_s = float("-inf")
 
     def block(self, report: BlockReport) -> None:
-        """Never waits; of more than a few that nobody has looked at, the oldest are forgotten."""
+        """Does not wait; when the queue is full, its oldest report is dropped."""
         self._blocks.append(report)
         self._came.set()
 

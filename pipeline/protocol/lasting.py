@@ -1,9 +1,9 @@
-"""What outlives a connection, and the only door to it.
+"""State that outlives a connection; the only module through which it changes.
 
 The session and its commitment hold a ``Lasting``; message handlers hold a ``Tentative`` and cannot
 reach it. Two kinds of change exist: what is *written ahead* (an attempt, a reservation, an offer,
-a high-water mark), which gives nobody key, and what needs a ``Verified``: the proof, made by
-a one-time tag that was right, that everything behind the change was said by the peer.
+a high-water mark), which releases no key, and what needs a ``Verified``: the proof, by a valid
+one-time tag, that every message behind the change came from the peer.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Lasting:
     def least_left(self) -> int:
         return min(self.pads.left(direction) for direction in DIRECTIONS)
 
-    # ---- damaged records: burnt at both ends, whoever found them ----
+    # ---- damaged records: burnt at both ends, also when one end found them ----
     def damage_to_tell(self) -> dict[int, bool]:
         """Blocks whose stored record did not open; True: the key, False: the refill."""
         return damage.damage_to_tell(self._ledger)

@@ -68,7 +68,7 @@ class Session:
         self._publisher = Publisher(setup, self._lasting)
         self._deeds = Deeds(self._lasting, self._commitment, self._publisher, self._say)
         self._line: Connection | None = None  # to the peer, who has proved itself
-        self._doors: dict[int, Connection] = {}  # to whoever connects, by stream
+        self._doors: dict[int, Connection] = {}  # connections without a proof yet, by stream
         self._now_s = 0.0
         self._effects: list[Effect] = []
         self._phase = Phase.CONNECTING
@@ -296,7 +296,7 @@ class Session:
         self._established(door)
 
     def _turn_away(self, door: Connection, error: ProtocolError) -> None:
-        """Named where a name helps; before the proof it sends nobody to work."""
+        """Refuse and close a connection. Before its proof it raises at most an alarm."""
         self._effects.append(Send(refusal(error).encode(), door.stream))
         if door.stream in self._doors:
             self._shut(door.stream, str(error))

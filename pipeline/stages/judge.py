@@ -156,7 +156,7 @@ def _shares(
                     continue
                 exponent, seen, n = worst
                 if seen / n > share[1]:
-                    continue  # the other one of the basis has too few: it is named
+                    continue  # the other detector of the basis has too few, and is reported instead
                 dead = seen < DEAD_SHARE * n * share[0]
                 yield exponent, _too_few_of(side, k, seen, n, share, dead=dead)
     yield from _between_bases(bench, counts, limit)

@@ -192,7 +192,7 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Use its key switch NOW",
             ),
         ),
-        *_kinds(  # what anybody can say who connects: shown, and nobody needs to act on it alone
+        *_kinds(  # raised by unauthenticated connections: shown only
             Severity.MINOR,
             Clears.HANDSHAKE,
             ("psk_mismatch", "the nodes hold different pre-shared keys", "Copy one file to both"),

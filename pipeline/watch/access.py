@@ -1,4 +1,4 @@
-"""Who may look and who may acknowledge: nobody needs a login on loopback, everybody elsewhere.
+"""Who may look and acknowledge. On loopback no login is needed, elsewhere one is.
 
 The password file has one ``name:argon2-hash`` a line (``photonlink watch --add-user NAME FILE``).
 """

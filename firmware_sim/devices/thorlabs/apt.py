@@ -143,7 +143,7 @@ class AptMotors(FrameDevice):
         return 0.0
 
     def safe_off(self) -> None:
-        """A motor harms nobody; it stops where it is."""
+        """A motor is not dangerous; it stops where it is."""
         for bit in self.axes:
             self._halt(bit)
 

@@ -179,7 +179,7 @@ class DlcPro(LineDevice):
         self.lines["monitoring"] = monitoring
 
     def greeting(self, session: Session) -> bytes:
-        """A client on TCP is greeted; on a serial line nobody knows when one comes."""
+        """The banner that a TCP client gets. A serial line has no connection to greet."""
         session.state = Client(self)
         return BANNER + self.prompt if isinstance(self._command, TcpWire) else b""
 

@@ -1,4 +1,4 @@
-"""What each end says of its ledger, and what both conclude: who forgot, and what is in doubt.
+"""What each end claims about its ledger, and what follows: a rollback, or blocks in doubt.
 
 Compared only after the Proof. Alice writes a block before she closes it, Bob before he tells bases;
 so each end's numbers bound the other's, and an end that claims less has been rolled back. A claim
@@ -78,8 +78,8 @@ class LedgerResolution:
 
 
 def compare(own: LedgerClaim, peer: LedgerClaim, *, is_alice: bool) -> LedgerResolution:
-    """Raises ProtocolError ``ledger_rolled_back`` when one side has forgotten what the other
-    remembers: an old backup, a second copy of the store, or a lost ledger."""
+    """Raises ProtocolError ``ledger_rolled_back`` when one side's ledger is behind what the
+    other has recorded of it: an old backup, a second copy of the store, or a lost ledger."""
     alice, bob = (own, peer) if is_alice else (peer, own)
     _check_stores(own, peer)
     if alice.next_block < bob.next_block:

@@ -1,7 +1,7 @@
-"""The first phase: who are you, do we agree, do our ledgers fit.
+"""The first phase: identity, agreed parameters, and consistent ledgers.
 
 Hello and Proof go both ways at once. The Proof is an HMAC under the pre-shared key over both
-Hellos; nothing a Hello says is believed before it. The handshake spends no pad.
+Hellos; no field of a Hello is used before it is checked. The handshake spends no pad.
 """
 
 from __future__ import annotations

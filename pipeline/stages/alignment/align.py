@@ -17,9 +17,9 @@ from photonlink.pipeline.stages.alignment.model import Controller, Floats, error
 from photonlink.pipeline.stages.alignment.search import best_setting, most_different
 
 PROBES = 4
-"""Settings that are looked at before the model is asked, the first included."""
+"""Settings that are measured before the first fit of the model, the first included."""
 MISFIT = 5.0
-"""Per setting, of four correlations: above, the model is not believed."""
+"""Misfit per setting, of four correlations, above which the fit is rejected."""
 LEAST_PAIRS = 400
 MAX_MOVES = 10
 TOLERANCE = 0.003
