@@ -65,9 +65,9 @@ async def connections(
 ) -> AsyncGenerator[PeerStream, None]:
     """Connect to a listening peer, again after each loss. Runs until it is cancelled.
 
-    The pause grows each time that the session gave the peer up (``refused``), since it will refuse us
-    the next time too. Other failures (no answer, a tunnel without its end, too many connections at the
-    peer) are tried again soon. unreachable: called with the reason when there is no connection.
+    The pause grows each time that the session gave the peer up (``refused``), since it will refuse
+    us the next time too. Other failures (no answer, a tunnel without its end, too many connections
+    at the peer) are tried again soon. unreachable: called with the reason when there is none.
     """
     first, longest = BACKOFF_S[0], {True: BACKOFF_S[1], False: AGAIN_S}
     pauses = {True: first, False: first}
