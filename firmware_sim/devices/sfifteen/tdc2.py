@@ -50,7 +50,7 @@ class Tdc2Settings(DeviceSettings):
 
 
 @dataclass
-class Options:
+class Tdc2Options:
     """One command line."""
 
     format: int = 0
@@ -86,7 +86,7 @@ def _each(text: str, low: int, high: int, name: str) -> list[int]:
     return values * (INPUTS // len(values))
 
 
-def parse(arguments: list[str]) -> Options:
+def parse(arguments: list[str]) -> Tdc2Options:
     """The program's options. ProgramError for what it does not take."""
     try:
         given, rest = getopt.getopt(arguments, "a:q:t:D:U:AXsfc:rRj")
@@ -94,7 +94,7 @@ def parse(arguments: list[str]) -> Options:
         raise ProgramError(str(error)) from None
     if rest:
         raise ProgramError(f"unexpected argument {rest[0]}")
-    found = Options()
+    found = Tdc2Options()
     for name, value in given:
         match name:
             case "-a":
@@ -138,7 +138,7 @@ class Tdc2(LosesEvents, ProgramDevice):
 
     def setup(self) -> None:
         self.pulse_v = self.config.pulse_v
-        self._options = Options()
+        self._options = Tdc2Options()
         self._busy = self._running = False
         self._slip = 0
         self.events_sent = self.events_lost = 0
@@ -195,10 +195,10 @@ class Tdc2(LosesEvents, ProgramDevice):
         while (number := await run.signal()) is not None:
             self._running = number == 1 or (self._running and number != 2)
 
-    async def _stream(self, options: Options, run: Run, gone: asyncio.Task[None]) -> None:
+    async def _stream(self, options: Tdc2Options, run: Run, gone: asyncio.Task[None]) -> None:
         """Events as long as the program lives, or the number that was asked for."""
         start_s = self.clock.now_s() if options.absolute else self.config.counter_s
-        packer = Packer(round(start_s * 1e9) * TICKS_PER_NS, options)
+        packer = Tdc2Packer(round(start_s * 1e9) * TICKS_PER_NS, options)
         wanted, budget, last_s = options.stop_after, 0.0, self.clock.now_s()
         while not gone.done():
             now_s = self.clock.now_s()
@@ -232,10 +232,10 @@ class Tdc2(LosesEvents, ProgramDevice):
             self.events_lost += events
 
 
-class Packer:
+class Tdc2Packer:
     """Event times and inputs as words, with dummies where nothing else shows that time goes on."""
 
-    def __init__(self, origin: int, options: Options) -> None:
+    def __init__(self, origin: int, options: Tdc2Options) -> None:
         self.options, self.shown = options, 0
         self._origin = origin
         self._half = (origin - PHASE) // HALF + 1
