@@ -177,6 +177,14 @@ def test_a_recorded_session_gives_the_same_key_again(link: dict[str, Any], side:
     assert result["warnings"] == []
 
 
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_recorded_session_tells_where_its_key_went(link: dict[str, Any], side: str) -> None:
+    result = _photonlink_json("yield", str(link["folder"] / f"rec-{side}"), "--json")
+    assert result["net_bits"] == link["alice"]["secret_bits"]
+    left = result["asymptotic_bits"] - sum(row["cost_bits"] for row in result["rows"])
+    assert left == pytest.approx(result["net_bits"], abs=1e-3)
+
+
 @pytest.mark.row("files of node --record cannot be analysed")
 def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, Any]) -> None:
     """Files of ``node --record`` can be analysed and replayed as any others."""
@@ -185,7 +193,8 @@ def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, An
     assert found["error"] is None
     assert len(found["rate_hz"]) >= 4
     assert found["duration_s"] > 10
-    both = _photonlink_json("replay", "--alice", str(alice), "--bob", str(bob), "--json")
+    inputs = ("--map", "H=0,V=1,D=2,A=3")
+    both = _photonlink_json("replay", "--alice", str(alice), "--bob", str(bob), *inputs, "--json")
     assert both["keys_match"] is True
     assert both["sifted_bits"] > 0
 
