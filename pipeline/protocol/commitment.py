@@ -142,8 +142,7 @@ class Commitment:
             return "authentication_too_weak: the tags exceed the agreed epsilon"
         if self._lasting.least_left() < PAD_BYTES:
             return "pads_exhausted: exchange a new pre-shared key"
-        worn = max(pads.next(d) for d in DIRECTIONS)
-        if not authentication.key_is_fresh(worn):
+        if not authentication.blocks_left(max(pads.next(d) for d in DIRECTIONS)):
             return "pads_exhausted: the hash keys are worn, exchange a new pre-shared key"
         return None
 

@@ -40,7 +40,7 @@ def agreed_times(parameters: AgreedParameters, bench: BenchConstants) -> AgreedT
     delta, scale = SHARE * p.eps_sec, p.noise_ps
     best = max(best_window_ps(bare.sigma_ps, scale), math.ceil(alice_ps), math.ceil(bob_ps))
     window = round(p.window_ps / 2) or best
-    finest = max(scale / 2, bare.bin_ps, _COARSEST_PS)
+    finest = max(scale, bare.bin_ps, _COARSEST_PS)
     grid_bits = min(math.floor(math.log2(finest)), MAX_GRID_BITS)
     bound = min(noise_bound_ps(scale, EVENTS, delta), MAX_TAILS * scale) if scale else 0
     no_second_candidate = math.ceil((2 * window + (1 << grid_bits)) * (1 + 1e-4)) + 1

@@ -58,3 +58,10 @@ def test_the_limits_of_clocks_and_fibre_are_those_agreed() -> None:
     ).limits
     assert (limits.rate, limits.drift_per_s, limits.step_ps_per_s) == (2.1e-6, 1e-9, 50)
     assert limits.slew_ps(2.0) == pytest.approx(50 * 2 + 0.5 * 1e3 * 4)
+
+
+def test_announced_times_are_no_finer_than_the_noise_is_wide() -> None:
+    """A finer grid costs bits on the channel and tells nothing that pairing needs."""
+    for noise in (500, 1000, 4000):
+        rule = agreed_times(AgreedParameters(noise_ps=noise), BENCH).rule
+        assert noise / 2 < 1 << rule.grid_bits <= noise

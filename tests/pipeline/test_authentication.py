@@ -15,8 +15,8 @@ from photonlink.pipeline.protocol.channel import authentication
 from photonlink.pipeline.protocol.channel.authentication import (
     Covered,
     LineHashes,
+    blocks_left,
     bob_tag,
-    key_is_fresh,
     statement,
     tag_epsilon,
 )
@@ -189,8 +189,9 @@ def test_the_epsilon_is_that_of_the_formula() -> None:
 
 def test_worn_hash_keys_make_no_more_tags() -> None:
     last = authentication.MAX_TAGS_PER_KEY // 2 - 1
-    assert key_is_fresh(PAD_BYTES * last)
-    assert not key_is_fresh(PAD_BYTES * (last + 1))
+    assert blocks_left(0) == last + 1
+    assert blocks_left(PAD_BYTES * last) == 1
+    assert blocks_left(PAD_BYTES * (last + 1)) == blocks_left(PAD_BYTES * (last + 9)) == 0
 
 
 # ---- frames ----

@@ -9,6 +9,7 @@ import pytest
 from link import BENCH, SMALL, Wire, clicks_of, keys, narrow_clock_search, pair, run_link
 
 from photonlink.pipeline.protocol import roles
+from photonlink.pipeline.protocol.channel import authentication
 from photonlink.pipeline.protocol.setup import Role
 from photonlink.pipeline.protocol.sifting.blockrule import rest_pays
 from photonlink.pipeline.stages.agreed import AgreedParameters
@@ -128,3 +129,16 @@ def test_a_rest_is_tried_only_if_it_pays_also_with_more_errors_than_before(rate:
     assert not pays(least // 2)
     assert pays(least, None)
     assert not pays(0, None)
+
+
+def test_hash_keys_that_wear_are_named_before_they_stop_the_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(authentication, "BLOCKS_PER_KEY", 2)
+    wire = run_link()
+    for node in wire.nodes.values():
+        said = [a.text for a in node.alarms if a.code == "pads_low"]
+        assert any("hash keys serve" in text for text in said)
+        assert node.ledger.state.released_count == 2
+    ends = {r.abort for r in wire.nodes[Role.ALICE].reports if r.abort}
+    assert any("hash keys are worn" in abort for abort in ends)

@@ -194,10 +194,12 @@ def bob_tag(psk: PreSharedKey, said: bytes, pad: SecretBits, position: int) -> b
     return _xor(tag, psk.tag_mask(head + hashlib.sha256(said).digest()))
 
 
-def key_is_fresh(position: int) -> bool:
-    """Whether the pre-shared hash keys may make the tags of one more block. Bob's key makes two
-    tags a block (his own, and his half of hers), and each block takes a pad."""
-    return 2 * (position // PAD_BYTES) + 2 <= MAX_TAGS_PER_KEY
+BLOCKS_PER_KEY = MAX_TAGS_PER_KEY // 2  # Bob's key makes two tags a block: his, half of hers
+
+
+def blocks_left(position: int) -> int:
+    """How many blocks the pre-shared hash keys still serve; each block takes a pad."""
+    return max(BLOCKS_PER_KEY - position // PAD_BYTES, 0)
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
