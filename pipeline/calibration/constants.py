@@ -8,6 +8,9 @@ from photonlink.pipeline.stages.finite_key import Jitter, StationMismatch, link_
 from photonlink.pipeline.stages.finite_key.inputs import ParameterError
 from photonlink.pipeline.stages.finite_key.mismatch import MAX_RATIO
 
+BLUR = 2.0
+"""On M - 1: the partners' jitter hides 1 - 1/sqrt(1 + (sigma_p / sigma)^2) of what two Gaussian
+jitters differ by; twice covers partners up to sqrt 3 times as wide as the detector itself."""
 NOISE_GRID_PS = 1.0  # noise is whole picoseconds, added to the tagger's ticks
 
 
@@ -49,6 +52,7 @@ def _mismatch(station: StationCalibration, noise_ps: int) -> StationMismatch:
         noise_ps,
         tuple(jitter),
         tuple((d.efficiency.low, d.efficiency.high) for d in detectors),
+        BLUR,
     )
 
 

@@ -83,7 +83,7 @@ def test_a_slot_is_placed_by_earlier_slots_only() -> None:
 
 
 @pytest.mark.parametrize("ahead", [0.3, 0.9])
-def test_row_C2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
+def test_c2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
     """Whoever sends the light leads it on, slot after slot, as far as goes unnoticed: in any time
     the clock moves by what was agreed for it and one second more, for all detectors alike."""
     follower = fresh()
@@ -106,7 +106,7 @@ def test_row_C2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> Non
 
 
 @pytest.mark.parametrize("jump_ps", [-2000.0, 3000.0, 7000.0])
-def test_row_C2_a_step_beyond_the_limits_stops_key_and_says_by_how_much(jump_ps: float) -> None:
+def test_c2_a_step_beyond_the_limits_stops_key_and_says_by_how_much(jump_ps: float) -> None:
     """One that follows what it sees would jump with the light. This one does not move."""
     follower = fresh()
     follow(follower, np.zeros(100))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.signal import fftconvolve
 
+from photonlink.pipeline.calibration.constants import BLUR
 from photonlink.pipeline.stages import finite_key as fk
 
 STEP = 5  # ps, of the simulated time axis
@@ -210,3 +211,36 @@ def test_calibrations_without_a_bound_are_named(change: dict[str, object], named
     with pytest.raises(fk.ParameterError) as caught:
         fk.StationMismatch(**(legal | change)).ratio()  # type: ignore[arg-type]
     assert caught.value.parameter == named
+
+
+def _blurred(jitter: fk.Jitter, partner: fk.Jitter) -> fk.Jitter:
+    """As coincidences show it, about its mean."""
+    table = np.convolve(jitter.counts, partner.counts)
+    start = jitter.times_ps[0] + partner.times_ps[0]
+    times = start + TICK * np.arange(table.size)
+    mean = float((times * table).sum() / table.sum())
+    return fk.Jitter(tuple((times - mean).tolist()), tuple(table.tolist()))
+
+
+def _centred(spread: float) -> fk.Jitter:
+    times = np.arange(-1400, 1401, TICK)
+    counts = np.exp(-(times**2) / (2 * spread**2))
+    return fk.Jitter(tuple(times.tolist()), tuple(counts.tolist()))
+
+
+@pytest.mark.parametrize("partner", [60.0, 130.0, 200.0])
+@pytest.mark.parametrize("spreads", [(120.0, 130.0), (110.0, 150.0), (125.0, 126.0)])
+def test_twice_what_blurred_histograms_tell_covers_the_detectors_own(
+    spreads: tuple[float, float], partner: float
+) -> None:
+    """A histogram of coincidences is blurred by the partner: as it is, it tells too little."""
+    first, second = (_centred(spread) for spread in spreads)
+    blurred = [_blurred(one, _centred(partner)) for one in (first, second)]
+    for noise in (500.0, 1000.0):
+        own = max(fk.jitter_ratio(first, second, noise), fk.jitter_ratio(second, first, noise))
+        seen = max(fk.jitter_ratio(*blurred, noise), fk.jitter_ratio(*blurred[::-1], noise))
+        assert seen < own
+        assert 1 + BLUR * (seen - 1) >= own
+        equal = ((1.0, 1.0),) * 2
+        station = fk.StationMismatch(0.0, 0.0, 0.0, noise, tuple(blurred), equal, BLUR)
+        assert station.ratio().jitter == pytest.approx(1 + BLUR * (seen - 1))

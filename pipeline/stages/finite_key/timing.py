@@ -146,6 +146,7 @@ class StationMismatch:
     delay_uncertainty_ps: d, each detector's residual delay. tick_ps: of the tagger; grid_ps: of the
     noised times; noise_ps: Laplace scale b. jitter and efficiency: one entry per detector, all
     bases; efficiency: relative interval (low, high), with the splitter's share of the light.
+    blur: factor on M - 1 where the histograms are of coincidences (1: each detector's own).
     """
 
     delay_uncertainty_ps: float
@@ -154,11 +155,15 @@ class StationMismatch:
     noise_ps: float
     jitter: tuple[Jitter, ...]
     efficiency: tuple[tuple[float, float], ...]
+    blur: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("delay_uncertainty_ps", "tick_ps", "grid_ps"):
             object.__setattr__(self, name, inputs.not_negative(name, getattr(self, name)))
         object.__setattr__(self, "noise_ps", inputs.positive("noise_ps", self.noise_ps))
+        blur = inputs.positive("blur", self.blur)
+        if blur < 1:
+            raise inputs.ParameterError("blur", "must be at least 1", self.blur)
         jitter = self.jitter
         if not isinstance(jitter, tuple | list) or not all(isinstance(j, Jitter) for j in jitter):
             raise inputs.ParameterError("jitter", "needs one Jitter per detector", type(jitter))
@@ -195,6 +200,7 @@ class StationMismatch:
         worst = StationRatio(shift, 1.0, 1.0, 0.0)
         for i, j in itertools.permutations(range(len(self.jitter)), 2):
             m = jitter_ratio(self.jitter[i], self.jitter[j], self.noise_ps)
+            m = 1 + self.blur * (m - 1)
             efficiency = max(1.0, self.efficiency[i][1] / self.efficiency[j][0])
             if shift * m * efficiency > worst.total:
                 worst = StationRatio(shift, m, efficiency, shift * m * efficiency)
