@@ -96,15 +96,17 @@ def judge(
     cell = 4 * disclosed.alice.astype(np.int64) + disclosed.bob
     sigma = max(float(disclosed.residual_ps.std()), 1.0)
     found: list[tuple[float, Drift]] = []
-    for level in range(levels):
-        parts = 1 << level
-        number = np.arange(n, dtype=np.int64) * parts // n
-        index = 16 * number + cell
-        counts = np.bincount(index, minlength=16 * parts).reshape(parts, 4, 4)
-        times = disclosed.residual_ps.astype(np.float64)
-        sums = np.bincount(index, times, minlength=16 * parts).astype(np.float64)
+    parts = 1 << (levels - 1)  # the shortest intervals; two of them make one of the next level
+    index = 16 * (np.arange(n, dtype=np.int64) * parts // n) + cell
+    counts = np.bincount(index, minlength=16 * parts).reshape(parts, 4, 4)
+    times = np.bincount(index, disclosed.residual_ps, minlength=16 * parts)
+    sums = times.astype(np.float64).reshape(parts, 4, 4)
+    for _ in range(levels):
         found += _shares(bench, counts, per_test)
-        found += _delays(bench, counts, sums.reshape(parts, 4, 4), sigma, per_test)
+        found += _delays(bench, counts, sums, sigma, per_test)
+        counts, sums = (
+            a[: len(a) // 2 * 2].reshape(-1, 2, 4, 4).sum(axis=1) for a in (counts, sums)
+        )
     found.sort(key=lambda pair: -pair[0])
     once: dict[tuple[str, str], Drift] = {}
     for _, drift in found:

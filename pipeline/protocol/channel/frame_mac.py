@@ -1,13 +1,15 @@
 """Early refusal: a MAC on every frame that follows the handshake's proofs.
 
 HMAC-SHA256 under the pre-shared key's proof key over both nonces, the sender's role, the frame's
-number in its direction and the frame, cut to 16 bytes. It is computational and protects nothing
+number in its direction and the SHA-256 of the frame, cut to 16 bytes: the frame is public, so the
+machine's fast SHA-256 may see it, and the key's own sees a few bytes. It is computational and protects nothing
 that lasts: a frame that fails it ends the connection before its content is looked at. What lasts
 waits for the one-time tags (authentication.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import struct
 
@@ -35,7 +37,8 @@ class FrameMac:
     def _mac(self, covered: bytes) -> bytes:
         number = _NUMBER.pack(self._direction, self._number)
         self._number += 1
-        return self._psk.prove(self._prefix + number + covered)[:MAC_BYTES]
+        digest = hashlib.sha256(covered).digest()
+        return self._psk.prove(self._prefix + number + digest)[:MAC_BYTES]
 
     def close_frame(self, message: Message) -> bytes:
         """The message as it goes on the wire, its MAC at the end."""
