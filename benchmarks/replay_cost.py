@@ -90,7 +90,7 @@ def cpu(pythons: list[str], pairs_hz: float, seconds: float, turns: int) -> dict
     """ns per tag of one node, least of the turns, per interpreter."""
     with tempfile.TemporaryDirectory(prefix="photonlink-replay-") as name:
         files, tags = {}, {}
-        for length in (seconds / 2, seconds):
+        for length in (0.6 * seconds, seconds):  # beyond what the start learns from
             sides = clicks(pairs_hz, pairs_hz / 4, length)
             tags[length] = sum(len(side[0]) for side in sides)
             pair = [Path(name) / f"{who}-{length}.a1" for who in ("alice", "bob")]
@@ -185,15 +185,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--against", help="interpreter of another checkout")
     parser.add_argument("--pairs-hz", type=float, default=1e6)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--turns", type=int, default=2)
     args = parser.parse_args()
     pythons = [sys.executable, *([args.against] if args.against else [])]
     found = {
         "machine": machine(),
         "channel": [
             channel(20_000.0, 80_000.0, 12.0),
-            channel(args.pairs_hz, args.pairs_hz / 4, 1.0),
+            channel(args.pairs_hz, args.pairs_hz / 4, 2.0),
         ],
         "cpu": cpu(pythons, args.pairs_hz, args.seconds, args.turns),
     }

@@ -2,9 +2,9 @@
 
 HMAC-SHA256 under the pre-shared key's proof key over both nonces, the sender's role, the frame's
 number in its direction and the SHA-256 of the frame, cut to 16 bytes: the frame is public, so the
-machine's fast SHA-256 may see it, and the key's own sees a few bytes. It is computational and protects nothing
-that lasts: a frame that fails it ends the connection before its content is looked at. What lasts
-waits for the one-time tags (authentication.py).
+machine's fast SHA-256 may see it, and the key's own sees a few bytes. It is computational and
+protects nothing that lasts: a frame that fails it ends the connection before its content is looked
+at. What lasts waits for the one-time tags (authentication.py).
 """
 
 from __future__ import annotations
