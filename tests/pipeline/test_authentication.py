@@ -203,21 +203,21 @@ def frames(psk: PreSharedKey, *messages: Message, role: str = "alice") -> list[b
 
 
 def test_frames_open_in_their_order_only(psk: PreSharedKey) -> None:
-    first, second = frames(psk, CloseBlock(1, 2), CloseBlock(2, 2))
+    first, second = frames(psk, CloseBlock(1, 2, 30, 30), CloseBlock(2, 2, 30, 30))
     inn = FrameMac(psk, SESSION, "alice")
-    assert inn.open_frame(first) == CloseBlock(1, 2).encode()[4:]
+    assert inn.open_frame(first) == CloseBlock(1, 2, 30, 30).encode()[4:]
     with pytest.raises(ProtocolError):
         FrameMac(psk, SESSION, "alice").open_frame(second)
     for other in (FrameMac(psk, SESSION, "bob"), FrameMac(psk, bytes(32), "alice")):
         with pytest.raises(ProtocolError):
             other.open_frame(first)
-    assert inn.open_frame(second) == CloseBlock(2, 2).encode()[4:]
+    assert inn.open_frame(second) == CloseBlock(2, 2, 30, 30).encode()[4:]
     with pytest.raises(ProtocolError):
         inn.open_frame(second)
 
 
 def test_every_bit_of_a_frame_is_bound(psk: PreSharedKey) -> None:
-    (frame,) = frames(psk, CloseBlock(1, 2))
+    (frame,) = frames(psk, CloseBlock(1, 2, 30, 30))
     for bit in range(8 * len(frame)):
         changed = bytearray(frame)
         changed[bit // 8] ^= 1 << bit % 8
