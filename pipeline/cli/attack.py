@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.failure import writing
 from photonlink.pipeline.cli.terminal import console
 
 
@@ -62,6 +63,7 @@ def attack(
     if page_path is not None:
         from photonlink.pipeline.attacks.page import page
 
-        page_path.write_text(page(outcomes, seed), encoding="utf-8")
+        with writing(page_path):
+            page_path.write_text(page(outcomes, seed), encoding="utf-8")
     if not all(o.ok for o in outcomes):
         raise typer.Exit(ExitStatus.FAILURE)

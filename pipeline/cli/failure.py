@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from photonlink.hal.errors import PhotonlinkError
@@ -59,6 +62,17 @@ def _sentence(error: BaseException) -> str:
 def say(text: str, before: str = "photonlink: ") -> None:
     """A line on stderr."""
     print(before + printable(text), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An error of the system names the file that is being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def printable(text: str) -> str:

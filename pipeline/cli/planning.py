@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.failure import writing
 from photonlink.pipeline.cli.options import JsonListOption, JsonOption
 from photonlink.pipeline.cli.terminal import console, readable
 
@@ -70,9 +71,11 @@ def keyrate(
     blocks += [curve.BlockLength.of(seconds=s) for s in block_s or ()]
     found = [p for link in loaded for p in curve.curve(link, axis, xs, blocks, optimise=optimise)]
     if csv is not None:
-        curve.write_csv(found, csv)
+        with writing(csv):
+            curve.write_csv(found, csv)
     if png is not None:
-        curve.write_png(found, png, [curve.own_point(link, axis) for link in loaded])
+        with writing(png):
+            curve.write_png(found, png, [curve.own_point(link, axis) for link in loaded])
     if as_json:
         print(json.dumps([asdict(p) for p in found]), flush=True)
     elif csv is None and png is None:
@@ -141,7 +144,8 @@ def claim(
 
     page, failed = document.claim_page(vectors, runs, seed)
     if write is not None:
-        write.write_text(page, encoding="utf-8")
+        with writing(write):
+            write.write_text(page, encoding="utf-8")
     else:
         print(page)
     for each in failed:

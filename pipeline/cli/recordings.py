@@ -8,6 +8,7 @@ import typer
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli.exit_status import ExitStatus
+from photonlink.pipeline.cli.failure import writing
 from photonlink.pipeline.cli.options import JsonOption
 from photonlink.pipeline.cli.terminal import console, finite
 
@@ -80,9 +81,11 @@ def analyze(
         wire_format=_told_format(form), told=told,
     )  # fmt: skip
     if csv is not None:
-        analysis.write_csv(result, csv)
+        with writing(csv):
+            analysis.write_csv(result, csv)
     if png is not None:
-        analysis.write_png(result, png)
+        with writing(png):
+            analysis.write_png(result, png)
     print(json.dumps(result.to_json()) if as_json else analysis.render_text(result), flush=True)
     if result.summary.error is not None:
         raise result.summary.error

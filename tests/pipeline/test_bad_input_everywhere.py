@@ -38,7 +38,8 @@ OTHERS = (
     "keyrate @ --points 2", "plan @", "claim --vectors @ --runs 100",
     "watch --history :memory: --passwords @", "history --history @",
     "watch --history :memory: --broker mqtts://127.0.0.1:1 --ca @",
-    "watch --history :memory: --certificate @ --key @",
+    "watch --history :memory: --certificate @ --key @", "top --plain --password-file @",
+    "watch --history :memory: --password-file @",
 )  # fmt: skip
 STARTED = ("serve-wire @", "compare-wire @ toptica-dlc-pro")  # programs of their own: slower
 
@@ -141,6 +142,27 @@ def test_a_name_that_no_terminal_should_see_is_spelled_out(
 ) -> None:
     path = f"{tmp_path}/" + HOSTILE.decode("utf-8", "surrogateescape")
     _check(ask([path if word == FILE else word for word in command.split()]), command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["keyrate gys2004 --points 2 --csv @", "keyrate gys2004 --points 2 --png @", "psk new @",
+     "key new-store-key @", "station new @", "station from-scan @", "key take alice.toml 1 @"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["folder", "circle", "full", "below a file"])
+def test_what_cannot_be_written_is_named(
+    command: str, kind: str, ask: Callable[[list[str]], dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    if kind == "below a file":
+        path.write_text("")
+        path = path / "y"
+    elif kind == "full":
+        path.symlink_to("/dev/full")
+    else:
+        KINDS[kind](path)
+    done = ask([str(path) if word == FILE else word for word in command.split()])
+    _check(done, f"{command}: {kind}")
 
 
 @pytest.mark.parametrize("command", STARTED)
