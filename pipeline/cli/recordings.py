@@ -33,7 +33,8 @@ def parse_map(text: str) -> dict[str, int]:
     channels: dict[str, int] = {}
     for part in text.split(","):
         letter, _, number = (p.strip() for p in part.partition("="))
-        if letter not in LETTERS or not number.isdigit() or letter in channels:
+        known = letter in tuple(LETTERS) and letter not in channels
+        if not known or not (number.isascii() and number.isdigit()):
             raise MapError(
                 "not a channel map", where="--map", seen=text, hint=f"Write it as {DEFAULT_MAP}"
             )

@@ -28,7 +28,14 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_any_encoding() -> None:
-    """A letter that the terminal's encoding lacks becomes ``?``; it never ends a command."""
+    """A letter that the terminal's encoding lacks becomes ``?``; it never ends a command.
+
+    A standard stream that the parent has closed is replaced by the null device: otherwise the next
+    file that is opened would take its number, and Python has no object to print to.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError, OSError):

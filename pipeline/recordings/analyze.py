@@ -20,6 +20,7 @@ from photonlink.hal.tags import WireFormat
 from photonlink.pipeline.native.correlate import StreamCorrelator
 
 MAX_BINS = 10_000_000
+MAX_EDGE_NS = 1e9
 LEAST_BIN_PS = 100  # default bins are at least so wide
 MOSTLY = 0.1  # of the records damaged: what is read is not the recording
 _LOST_SHOWN = 5
@@ -247,8 +248,10 @@ def analyze_file(
     a file that cannot be read at all (damage further on is in ``summary.error``) and
     AnalyzeError for a channel without events or an impossible range.
     """
-    if not (math.isfinite(low_ns) and math.isfinite(high_ns)):
-        raise AnalyzeError("the range of the histogram must be finite")
+    if not all(abs(edge) <= MAX_EDGE_NS for edge in (low_ns, high_ns)):  # nan neither
+        raise AnalyzeError(
+            f"the range of the histogram must be finite, within {MAX_EDGE_NS:.0e} ns"
+        )
     recording = open_recording(path, wire_format=wire_format).told(told or {})
     summary = recording.scan()
     a, b = (None if x is None else recording.channel(x) for x in (a, b))

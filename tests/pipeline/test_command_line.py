@@ -162,3 +162,36 @@ def test_ctrl_c_while_importing_is_quiet() -> None:
     )
     assert done.returncode in (ExitStatus.INTERRUPTED, -signal.SIGINT)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0,1,2"])
+def test_streams_that_the_parent_has_closed_are_no_fault(closed: str) -> None:
+    program = (
+        f"import os, sys\n[os.close(n) for n in ({closed},)]\n"
+        f"os.execv(sys.executable, [{', '.join(map(repr, PHOTONLINK))}, 'keyrate', '--presets'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == ExitStatus.SUCCESS, done.stderr
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_disk_that_is_full_is_named() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*PHOTONLINK, "keyrate", "--presets"],
+            stdout=full, stderr=subprocess.PIPE, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == ExitStatus.FAILURE
+    assert done.stderr == b"photonlink: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["H=0,V=1,D=\u00b2,A=3", "H=0", "H=0,V=1,D=2,A=", "H=0,H=1,D=2,A=3", "H=0,V=1,D=2,A=3,HV=4"],
+)
+def test_a_channel_map_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(recordings.MapError):
+        recordings.parse_map(text)
