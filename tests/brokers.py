@@ -18,12 +18,16 @@ class Mosquitto:
     def __init__(self, folder: Path, *, anonymous: bool = True) -> None:
         """anonymous: everybody is let in; else nobody is."""
         self.port = free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
+        self._config = folder / f"mosquitto-{self.port}.conf"
+        self.configure(
             f"listener {self.port} 127.0.0.1\nallow_anonymous {str(anonymous).lower()}\n"
-            "persistence false\n"
+            "persistence false"
         )
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, text: str) -> None:
+        """Another configuration, for the next start."""
+        self._config.write_text(text + "\n")
 
     def start(self) -> None:
         found = shutil.which("mosquitto") or "/usr/sbin/mosquitto"

@@ -26,10 +26,11 @@ def top(
     import asyncio
     import sys
 
+    from photonlink.pipeline.status.connection import BrokerAddress
     from photonlink.pipeline.top.lines import Lines, on_terminal
     from photonlink.pipeline.top.model import Model
     from photonlink.pipeline.top.watching import in_lines
-    from photonlink.pipeline.watch.listener import BrokerAddress, BrokerListener
+    from photonlink.pipeline.watch.listener import BrokerListener
 
     address = BrokerAddress.parse(
         broker, password_file=password_file, ca=ca, certificate=client_certificate, key=client_key

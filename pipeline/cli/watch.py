@@ -42,8 +42,8 @@ def watch(
     """Watch any number of links on a web page: state, figures, alarms, history."""
     import asyncio
 
+    from photonlink.pipeline.status.connection import BrokerAddress
     from photonlink.pipeline.watch.access import hash_password
-    from photonlink.pipeline.watch.listener import BrokerAddress
     from photonlink.pipeline.watch.run import Options, run
 
     if add_user is not None:

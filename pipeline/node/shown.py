@@ -17,10 +17,7 @@ def mqtt_address(station: NodeStation) -> MqttAddress | None:
     s, mqtt = station, station.mqtt
     if mqtt is None:
         return None
-    password = mqtt.password()
-    return MqttAddress(
-        mqtt.host, mqtt.port, s.site, s.node.role, s.node.link, mqtt.username, password, s.node.name
-    )
+    return MqttAddress(mqtt.address(), s.site, s.node.role, s.node.link, s.node.name)
 
 
 def instrument_states(bench: Bench, supervisor: Supervisor) -> Iterator[InstrumentState]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -17,7 +17,7 @@ from photonlink.pipeline.node.transport import PeerAddress
 from photonlink.pipeline.readiness.tasks import ALIGNMENT, CALIBRATION, CalibrationTask
 from photonlink.pipeline.readiness.tasks import problems as task_problems
 from photonlink.pipeline.stages.agreed import AgreedParameters, Bases, ParametersError
-from photonlink.pipeline.status.password import read_password
+from photonlink.pipeline.status.connection import BrokerAddress, BrokerAddressError, default_port
 
 ALIGNMENT_FILE = "alignment.json"
 TopicLevel = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -139,18 +139,35 @@ class AlignmentSection(Section):
 
 
 class MqttSection(Section):
-    """The broker status goes to; without this table nothing is published."""
+    """The broker status goes to; without this table nothing is published.
+
+    tls: encrypted, and the broker's certificate checked against ca (none: the system's). The files
+    are relative to the station file; password_file and key must be the owner's alone.
+    """
 
     host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    port: Annotated[int | None, Field(ge=1, le=65535)] = None
     username: str | None = None
     password_file: Path | None = None
+    tls: bool = False
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
-    def password(self) -> str | None:
-        """The first line of the password file. StationError: missing, not UTF-8, open to others."""
-        if self.password_file is None:
-            return None
-        return read_password(self.password_file)
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.tls and (self.ca or self.certificate or self.key):
+            raise ValueError("[mqtt] ca, certificate and key need tls = true")
+        if self.key is not None and self.certificate is None:
+            raise ValueError("[mqtt] key belongs to a certificate")
+        return self
+
+    def address(self) -> BrokerAddress:
+        """The broker. BrokerAddressError when it is used and a file is missing or wrong."""
+        return BrokerAddress(
+            self.host, self.port or default_port(tls=self.tls), self.tls, self.username,
+            self.password_file, self.ca, self.certificate, self.key,
+        )  # fmt: skip
 
 
 class SimSection(Section):
@@ -296,11 +313,15 @@ def load_node_station(path: Path) -> NodeStation:
             "anchor": folder / station.node.anchor if station.node.anchor else None,
         }
     )
-    update: dict[str, object] = {"node": node}
-    if station.mqtt is not None and station.mqtt.password_file is not None:
-        file = folder / station.mqtt.password_file
-        update["mqtt"] = station.mqtt.model_copy(update={"password_file": file})
-        read_password(file)
+    update: dict[str, Any] = {"node": node}
+    if station.mqtt is not None:
+        files = ("password_file", "ca", "certificate", "key")
+        given = {n: folder / p for n in files if (p := getattr(station.mqtt, n)) is not None}
+        mqtt = update["mqtt"] = station.mqtt.model_copy(update=given)
+        try:
+            mqtt.address().check()
+        except BrokerAddressError as error:
+            raise StationError(error.what, where=error.where, hint=error.hint) from error
     return with_sim_paths(station.model_copy(update=update), folder)
 
 

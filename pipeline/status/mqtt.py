@@ -1,4 +1,4 @@
-"""Publishes the status of a node over MQTT 5. The only module that knows aiomqtt.
+"""Publishes the status of a node over MQTT 5.
 
 Status only: what a broker says never reaches the key. The node hands records over without waiting;
 newest state replaces older, blocks queue up to a bound, and a broker that is gone costs nothing but
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import secrets
 import time
 from collections import deque
@@ -25,6 +24,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.status.connection import (
+    BrokerAddress,
+    SaidByClient,
+    jittered,
+    plain,
+)
 from photonlink.pipeline.status.model import (
     Alarm,
     BlockReport,
@@ -49,15 +55,12 @@ BACKOFF_S = (0.5, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class MqttAddress:
-    """Where the broker is and under which names this node publishes."""
+    """The broker and the names under which this node publishes there."""
 
-    host: str
-    port: int
+    broker: BrokerAddress
     site: str
     role: str
     link: str
-    username: str | None = None
-    password: str | None = None
     node: str | None = None  # none: LINK-ROLE
 
     @property
@@ -89,6 +92,9 @@ class MqttPublisher:
         self._seq = 0
         self.dropped = 0
         self.connected = False
+        self.trouble = ""  # why there is no broker
+        self._lost_s = 0.0
+        self._said = SaidByClient()
 
     def offer(self, record: Record) -> None:
         """Take a record to be published when there is a broker; never waits, never fails."""
@@ -135,24 +141,39 @@ class MqttPublisher:
         while not self._stop:
             try:
                 async with self._client() as client:
-                    self.connected, pause = True, BACKOFF_S[0]
-                    log.info("MQTT broker %s:%d connected", self._address.host, self._address.port)
+                    self._found()
+                    pause = BACKOFF_S[0]
                     try:
                         await self._serve(client)
                     except asyncio.CancelledError:  # a clean DISCONNECT fires no will
                         await self._farewell(client)
                         raise
                     await self._farewell(client)
-            except (aiomqtt.MqttError, OSError) as error:
-                if self.connected or pause == BACKOFF_S[0]:
-                    log.warning("%s, key making goes on", _lost(self._address, error))
-                self.connected = False
+            except (aiomqtt.MqttError, OSError, PhotonlinkError) as error:
+                self._lost(plain(error, self._said.last))
                 with contextlib.suppress(TimeoutError):
-                    # jitter, so that many nodes do not come back in one instant
-                    async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):  # noqa: S311
+                    async with asyncio.timeout(jittered(pause)):
                         await self._closing()
                 pause = min(2 * pause, BACKOFF_S[1])
         self.connected = False
+
+    def _lost(self, why: str) -> None:
+        """Named when it is lost, and again when the reason is another; never every try."""
+        if self.trouble != why:
+            log.warning("MQTT broker %s: %s; key making goes on", self._address.broker.where, why)
+        if self.connected or not self._lost_s:
+            self._lost_s = time.monotonic()
+        self.connected, self.trouble = False, why
+
+    def _found(self) -> None:
+        if self.trouble:
+            away_s = time.monotonic() - self._lost_s
+            where = self._address.broker.where
+            log.warning(
+                "MQTT broker %s is back after %.0f s; blocks that did not reach it: %d",
+                where, away_s, self.dropped,
+            )  # fmt: skip
+        self.connected, self.trouble, self._lost_s = True, "", 0.0
 
     async def close(self) -> None:
         """Let ``run`` publish what waits, empty every alarm, say ``offline``, then end."""
@@ -165,19 +186,14 @@ class MqttPublisher:
             self._wake.clear()
 
     def _client(self) -> aiomqtt.Client:
-        a = self._address
         will = encode_status(self._speaker, "offline", time.time())
-        client = aiomqtt.Client(
-            a.host,
-            a.port,
-            identifier=self._client_id,
-            username=a.username,
-            password=a.password,
-            protocol=aiomqtt.ProtocolVersion.V5,
+        client = self._address.broker.client(
+            self._client_id,
+            self._said,
+            keepalive_s=KEEPALIVE_S,
+            timeout_s=TIMEOUT_S,
             will=aiomqtt.Will(self._speaker.status, will, qos=1, retain=True),
-            timeout=TIMEOUT_S,
-            keepalive=KEEPALIVE_S,
-            max_queued_outgoing_messages=QUEUE_BOUND,
+            most_out=QUEUE_BOUND,
         )
         client.pending_calls_threshold = QUEUE_BOUND
         return client
@@ -320,13 +336,6 @@ class MqttPublisher:
             software=software,
             emulated=self._emulated,
         )
-
-
-def _lost(address: MqttAddress, error: Exception) -> str:
-    where = f"MQTT broker {address.host}:{address.port}"
-    if any(word in str(error) for word in ("Not authorized", "Bad user name", "[code:13")):
-        return f"{where} refuses user {address.username!r}: check username and password_file"
-    return f"{where} is not reached: {error}"
 
 
 def _properties(expiry_s: int | None) -> Properties:

@@ -10,15 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from photonlink.pipeline.status.connection import BrokerAddress, require_tls_files, tls_reason
 from photonlink.pipeline.watch.access import Access, AccessError, is_loopback, split_listen
 from photonlink.pipeline.watch.history import History
-from photonlink.pipeline.watch.listener import (
-    BrokerAddress,
-    BrokerListener,
-    require_tls_files,
-    stop,
-    tls_reason,
-)
+from photonlink.pipeline.watch.listener import BrokerListener, stop
 from photonlink.pipeline.watch.server import serving
 from photonlink.pipeline.watch.service import Watch
 

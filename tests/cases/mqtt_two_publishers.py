@@ -15,6 +15,7 @@ import tempfile
 import aiomqtt
 
 from photonlink.pipeline.status.broker import free_port
+from photonlink.pipeline.status.connection import BrokerAddress
 from photonlink.pipeline.status.model import Alarm, LinkState, Phase, Severity
 from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
 
@@ -43,7 +44,7 @@ async def messages(topic, seconds):
 
 async def main():
     def node(site, role, link):
-        p = MqttPublisher(MqttAddress("127.0.0.1", PORT, site, role, link))
+        p = MqttPublisher(MqttAddress(BrokerAddress("127.0.0.1", PORT), site, role, link))
         return p, asyncio.create_task(p.run())
 
     a, ta = node("lab-1", "alice", "link0")

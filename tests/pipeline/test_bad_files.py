@@ -207,7 +207,7 @@ def test_the_broker_password_is_beside_the_station_and_nobody_elses(
     secret.chmod(0o600)
     loaded = load_node_station(station)
     assert loaded.mqtt is not None
-    assert loaded.mqtt.password() == "geheim"
+    assert loaded.mqtt.address().password() == "geheim"
     secret.write_bytes(b"\xff\xfe\x00")
     assert "UTF-8" in _refused(load_node_station, station)
 

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 from brokers import Mosquitto, find_mosquitto
 
+from photonlink.pipeline.status.connection import BrokerAddress
 from photonlink.pipeline.status.model import (
     Alarm,
     InstrumentState,
@@ -44,7 +45,9 @@ def test_both_ends_of_a_link_and_two_links_of_a_site_are_told_apart(mosquitto: M
 
 
 def _publisher(broker: Mosquitto) -> MqttPublisher:
-    return MqttPublisher(MqttAddress("127.0.0.1", broker.port, "lab-1", "alice", "l0"))
+    return MqttPublisher(
+        MqttAddress(BrokerAddress("127.0.0.1", broker.port), "lab-1", "alice", "l0")
+    )
 
 
 @contextlib.asynccontextmanager
@@ -98,8 +101,9 @@ async def test_no_alarm_outlives_a_clean_stop(mosquitto: Mosquitto) -> None:
 KILLED = """
 import asyncio, sys
 from photonlink.pipeline.status.model import Alarm, Severity
+from photonlink.pipeline.status.connection import BrokerAddress
 from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
-p = MqttPublisher(MqttAddress("127.0.0.1", int(sys.argv[1]), "lab-1", "alice", "l0"))
+p = MqttPublisher(MqttAddress(BrokerAddress("127.0.0.1", int(sys.argv[1])), "lab-1", "alice", "l0"))
 p.offer(Alarm("peer_absent", Severity.MAJOR, "nobody has connected"))
 asyncio.run(p.run())
 """

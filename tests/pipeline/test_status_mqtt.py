@@ -19,6 +19,7 @@ import pytest
 from brokers import Mosquitto
 
 from photonlink.pipeline.status.broker import EmbeddedBroker
+from photonlink.pipeline.status.connection import BrokerAddress
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Severity
 from photonlink.pipeline.status.mqtt import QUEUE_BOUND, MqttAddress, MqttPublisher
 from photonlink.pipeline.status.payload import encode, flatten, schema
@@ -45,7 +46,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def _publisher(port: int) -> MqttPublisher:
-    return MqttPublisher(MqttAddress("127.0.0.1", port, "lab-1", "alice", "l0"))
+    return MqttPublisher(MqttAddress(BrokerAddress("127.0.0.1", port), "lab-1", "alice", "l0"))
 
 
 @contextlib.asynccontextmanager
@@ -134,8 +135,10 @@ async def test_state_is_retained_for_who_comes_later(port: int) -> None:
 
 NODE = """
 import asyncio, sys
+from photonlink.pipeline.status.connection import BrokerAddress
 from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
-asyncio.run(MqttPublisher(MqttAddress("127.0.0.1", int(sys.argv[1]), "lab-1", "alice", "l0")).run())
+where = BrokerAddress("127.0.0.1", int(sys.argv[1]))
+asyncio.run(MqttPublisher(MqttAddress(where, "lab-1", "alice", "l0")).run())
 """
 
 
