@@ -18,6 +18,7 @@ from photonlink.pipeline.cli import bench_light as cli_bench_light
 from photonlink.pipeline.cli import bench_snapshot as cli_bench_snapshot
 from photonlink.pipeline.cli import bench_station as cli_bench_station
 from photonlink.pipeline.cli import bench_tagger as cli_bench_tagger
+from photonlink.pipeline.cli import broker as cli_broker
 from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import key as cli_key
@@ -67,6 +68,7 @@ app.command()(cli_keyrate.claim)
 app.command()(cli_top.top)
 app.command()(cli_watch.watch)
 app.command()(cli_watch.history)
+app.command()(cli_broker.broker_config)
 
 
 def _version(wanted: bool) -> None:
