@@ -76,6 +76,7 @@ class Board:
         self.refused = 0
         self.refused_elsewhere: str = ""
         self.changed: set[str] = set()
+        self._grouped: dict[str, list[WatchedNode]] | None = None
 
     def refuse(self, why: Refused, now_s: float) -> None:
         """Count a message that was not accepted, against the node whose topic it came by."""
@@ -99,11 +100,15 @@ class Board:
                 raise Refused(f"more than {MAX_NODES} nodes", message.site, message.node)
             node = self.nodes[key] = WatchedNode(message.site, message.node)
         node.seen_s = now_s
+        place = node.link, node.role
         ts = number(message.body, "ts")
         if ts is not None and message.kind in ("state", "block"):
             node.skew_s = ts - now_s
         self.changed.add(key)
-        return list(getattr(self, f"_on_{message.kind}")(node, message, now_s))
+        changes = list(getattr(self, f"_on_{message.kind}")(node, message, now_s))
+        if (node.link, node.role) != place:
+            self._grouped = None
+        return changes
 
     def _on_status(self, node: WatchedNode, message: NodeMessage, now_s: float) -> Iterable[Change]:
         before, node.status = node.status, text(message.body, "status") or "offline"
@@ -173,6 +178,11 @@ class Board:
 
     def links(self) -> dict[str, list[WatchedNode]]:
         """Link key → its nodes. Two links of one name (same role twice) are told apart by site."""
+        if self._grouped is None:
+            self._grouped = self._group()
+        return self._grouped
+
+    def _group(self) -> dict[str, list[WatchedNode]]:
         by_name: dict[str, list[WatchedNode]] = {}
         for node in self.nodes.values():
             if node.link:

@@ -7,6 +7,7 @@ flush (full rate) or of one minute or hour. Events (alarms, blocks) are rows of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sqlite3
@@ -15,24 +16,21 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from photonlink.hal.errors import PhotonlinkError
+from photonlink.pipeline.watch.figures import (
+    FIGURES,
+    KEEP_S,
+    STEP_S,
+    HistoryError,
+    Series,
+    minutes,
+    read_series,
+)
 from photonlink.pipeline.watch.intake import Flat, number
 
-FIGURES = (
-    "skr_bps", "qber_hv", "qber_da", "sifted_bps", "coincidences_hz", "accidentals_hz",
-    "rate_h_hz", "rate_v_hz", "rate_d_hz", "rate_a_hz", "clock_offset_s", "clock_frequency_ppm",
-    "channel_bps", "key_stored_bits", "pads_left_bits", "epsilon", "multi_click_fraction",
-)  # fmt: skip
-"""Figures of a state that are kept, in the order of a packed row. Appending is allowed."""
-
-DAY_S, MONTH_S, TEN_YEARS_S = 86_400, 31 * 86_400, 3_653 * 86_400
-STEP_S = {"minute": 60, "hour": 3600}
-KEEP_S = {"raw": DAY_S, "minute": MONTH_S, "hour": TEN_YEARS_S}
 MAX_PENDING = 50_000
 MAX_EVENTS = 200_000
-Level = Literal["raw", "minute", "hour"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (version INTEGER, figures TEXT);
@@ -50,10 +48,6 @@ CREATE INDEX IF NOT EXISTS events_by_time ON events (t);
 CREATE TABLE IF NOT EXISTS notes (alarm TEXT PRIMARY KEY, t REAL, who TEXT, what TEXT, until REAL);
 """
 _VERSION = 1
-
-
-class HistoryError(PhotonlinkError):
-    """The history file cannot be used; nothing that is in it was changed."""
 
 
 @dataclass
@@ -94,6 +88,7 @@ class History:
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
+        self.on_disk = self.path != ":memory:"
         self.failure = ""
         self.dropped = 0
         self._ids: dict[tuple[str, str], int] = {}
@@ -223,8 +218,13 @@ class History:
             yield number_of, first, len(points).to_bytes(4, "little") + times.tobytes() + figures
 
     def _thin(self, now_s: float) -> None:
+        nodes = [row[0] for row in self._db.execute("SELECT id FROM nodes")]
         for level, keep in KEEP_S.items():
-            self._db.execute(f"DELETE FROM {level} WHERE t < ?", (now_s - keep,))  # noqa: S608 - a name of ours
+            # by node: the key of the tables begins with it, so only what goes is touched
+            self._db.executemany(
+                f"DELETE FROM {level} WHERE node = ? AND t < ?",  # noqa: S608 - a name of ours
+                [(node, now_s - keep) for node in nodes],
+            )
         self._db.execute(
             "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (MAX_EVENTS,)
         )
@@ -241,61 +241,34 @@ class History:
         return list(self._db.execute("SELECT site, node, link FROM nodes ORDER BY site, node"))
 
     def series(self, site: str, node: str, names: list[str], since: float, until: float,
-               points: int = 2_000) -> dict[str, list[float | None]]:  # fmt: skip
+               points: int = 2_000) -> Series:  # fmt: skip
         """Figures of a node over a time, at the finest level that gives at most ``points``.
 
         Returns ``t`` (UNIX s) and per name its means; where the level is thinned, also
         ``NAME.min`` and ``NAME.max``. Unknown names give HistoryError.
         """
-        unknown = [name for name in names if name not in FIGURES]
-        if unknown:
-            raise HistoryError(f"no figure is called {unknown[0]!r}", hint=", ".join(FIGURES))
-        level = level_for(since, until, time.time(), points)
-        row = self._db.execute(
-            "SELECT id FROM nodes WHERE site = ? AND node = ?", (site, node)
-        ).fetchone()
-        if row is None:
-            return {"t": []}
-        if level == "raw":
-            return self._raw(int(row[0]), names, since, until, points)
-        return self._thinned(int(row[0]), names, since, until, level)
-
-    def _raw(
-        self, node: int, names: list[str], since: float, until: float, points: int
-    ) -> dict[str, list[float | None]]:
-        found: dict[str, list[float | None]] = {"t": [], **{name: [] for name in names}}
-        rows = self._db.execute(
-            "SELECT t, points FROM raw WHERE node = ? AND t >= ? AND t <= ? ORDER BY t",
-            (node, since - 60.0, until),
+        return read_series(
+            self._db, self.waiting(site, node), site, node, names, since, until, points
         )
-        flat = [item for t, blob in rows for item in unpack(t, blob)]
-        flat += [(t, row) for t, row in self._pending.get(node, [])]
-        flat = [item for item in flat if since <= item[0] <= until]
-        for t, row in flat[:: max(1, -(-len(flat) // points))]:
-            found["t"].append(t)
-            for name in names:
-                value = row[FIGURES.index(name)]
-                found[name].append(None if math.isnan(value) else value)
-        return found
 
-    def _thinned(
-        self, node: int, names: list[str], since: float, until: float, level: str
-    ) -> dict[str, list[float | None]]:
-        found: dict[str, list[float | None]] = {"t": []}
-        for name in names:
-            found |= {name: [], f"{name}.min": [], f"{name}.max": []}
-        for t, blob in self._db.execute(
-            f"SELECT t, points FROM {level} WHERE node = ? AND t >= ? AND t <= ? ORDER BY t",  # noqa: S608 - a name of ours
-            (node, since, until),
-        ):
-            row = array("f", blob)
-            found["t"].append(t)
-            for name in names:
-                at = 3 * FIGURES.index(name)
-                part = row[at : at + 3] if at + 3 <= len(row) else (math.nan,) * 3
-                for suffix, value in zip(("", ".min", ".max"), part, strict=True):
-                    found[name + suffix].append(None if math.isnan(value) else value)
-        return found
+    def last_hour(self, site: str, node: str, name: str, now_s: float) -> dict[int, float]:
+        """Minute (UNIX time / 60) → mean, of what is written."""
+        return minutes(self._db, site, node, name, now_s - 3600.0)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Another connection, for any thread; without a file this one's own, for its thread."""
+        if not self.on_disk:
+            yield self._db
+            return
+        with contextlib.closing(
+            sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        ) as db:
+            yield db
+
+    def waiting(self, site: str, node: str) -> list[tuple[float, array[float]]]:
+        """Points of a node that are not written yet."""
+        return list(self._pending.get(self._ids.get((site, node), -1), []))
 
     def events(self, since: float, until: float, most: int = 500) -> list[dict[str, Any]]:
         """Events in a time, newest first."""
@@ -324,22 +297,3 @@ class History:
     def notes(self) -> dict[str, dict[str, Any]]:
         rows = self._db.execute("SELECT alarm, t, who, what, until FROM notes")
         return {a: {"t": t, "who": who, "what": what, "until": u} for a, t, who, what, u in rows}
-
-
-def unpack(first: float, blob: bytes) -> list[tuple[float, array[float]]]:
-    """A packed full-rate row → (UNIX s, figures) per point."""
-    count = int.from_bytes(blob[:4], "little")
-    times = array("f", blob[4 : 4 + 4 * count])
-    figures = array("f", blob[4 + 4 * count :])
-    width = len(figures) // count if count else 0
-    return [(first + times[i], figures[i * width : (i + 1) * width]) for i in range(count)]
-
-
-def level_for(since: float, until: float, now_s: float, points: int) -> Level:
-    """The finest level that still covers ``since`` and is not much finer than asked for."""
-    span = until - since
-    if since >= now_s - DAY_S and span <= 6 * 3600:
-        return "raw"
-    if since >= now_s - MONTH_S and span / 60 <= 20 * points:
-        return "minute"
-    return "hour"

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from photonlink.pipeline.watch.board import Board, Change, detail, tile
+from photonlink.pipeline.watch.board import Board, Change, WatchedNode, detail, tile
 from photonlink.pipeline.watch.history import History
 from photonlink.pipeline.watch.intake import Refused, number, parse, text
+from photonlink.pipeline.watch.sparks import Sparks
 
 PUSH_S = 0.1
 FLUSH_S = 2.0
-SPARK_S, SPARK_POINTS = 3600.0, 60
+DETAIL_S = 0.5  # between two pictures of an opened link
 VIEWER_QUEUE = 64
 MAX_VIEWERS = 256
 
@@ -43,8 +44,8 @@ class Watch:
         self.viewers: set[Viewer] = set()
         self.clock = clock
         self.messages = 0
-        self._sparks: dict[str, list[float | None]] = {}
-        self._spark_s = 0.0
+        self._sparks = Sparks(history)
+        self._detail_s: dict[str, float] = {}
         self._levels: dict[str, tuple[str, float]] = {}
         self.trouble: Callable[[], str] = lambda: ""
 
@@ -67,6 +68,9 @@ class Watch:
         node = change.node
         if change.kind == "state":
             self.history.state(node.site, node.node, node.link, now, change.body)
+            rate = number(change.body, "skr_bps")
+            if rate is not None:
+                self._sparks.of(node.site, node.node, now).add(now, rate)
             return
         code = change.code
         kind = change.kind
@@ -83,23 +87,32 @@ class Watch:
         """Everything the first screen needs."""
         now = self.clock()
         links = self.board.links()
-        self._refresh_sparks(now)
         return {
             "now": now,
             "trouble": self.trouble(),
             "history": self.history.failure,
             "refused": self.board.refused,
             "refused_elsewhere": self.board.refused_elsewhere,
-            "links": [self._tile(key, nodes, now) for key, nodes in sorted(links.items())],
+            "links": [
+                self._tile(key, nodes, now, whole=True) for key, nodes in sorted(links.items())
+            ],
         }
 
-    def _tile(self, key: str, nodes: list[Any], now: float) -> dict[str, Any]:
+    def _tile(
+        self, key: str, nodes: list[WatchedNode], now: float, *, whole: bool = False
+    ) -> dict[str, Any]:
+        """A tile; with its spark only where that is new or ``whole`` is asked for."""
         found = tile(key, nodes, now)
         held = self._levels.get(key)
         if held is None or held[0] != found["words"]:
             held = self._levels[key] = (found["words"], now)
         found["since"] = found["since"] or held[1]
-        found["spark"] = self._sparks.get(key, [])
+        shown = next((n for n in nodes if n.role == "alice"), nodes[0])
+        spark = self._sparks.of(shown.site, shown.node, now)
+        minute = int(now // 60)
+        if whole or spark.sent != minute:
+            found["spark"] = spark.points(now)
+            spark.sent = spark.sent if whole else minute
         return found
 
     def detail(self, key: str) -> dict[str, Any] | None:
@@ -171,11 +184,16 @@ class Watch:
     def _push(self, changed: set[str]) -> None:
         now = self.clock()
         tiles, details = [], {}
-        wanted = {viewer.link for viewer in self.viewers if viewer.link}
+        wanted = {
+            viewer.link
+            for viewer in self.viewers
+            if viewer.link and now - self._detail_s.get(viewer.link, 0.0) >= DETAIL_S
+        }
         for key, nodes in self.board.links().items():
             if not changed.isdisjoint(n.id for n in nodes):
                 tiles.append(self._tile(key, nodes, now))
                 if key in wanted:
+                    self._detail_s[key] = now
                     details[key] = _event("detail", detail(key, nodes, now))
         head = {"now": now, "trouble": self.trouble(), "history": self.history.failure,
                 "refused": self.board.refused,
@@ -198,17 +216,6 @@ class Watch:
                 self.history.flush(self.clock())
         finally:
             self.history.close(self.clock())
-
-    def _refresh_sparks(self, now: float) -> None:
-        """Key rate of the last hour, a point a minute, for each link; at most every 30 s."""
-        if now - self._spark_s < 30.0:
-            return
-        self._spark_s = now
-        for key, nodes in self.board.links().items():
-            node = next((n for n in nodes if n.role == "alice"), nodes[0])
-            series = self.history.series(node.site, node.node, ["skr_bps"], now - SPARK_S, now,
-                                         points=SPARK_POINTS)  # fmt: skip
-            self._sparks[key] = series.get("skr_bps", [])[-2 * SPARK_POINTS :]
 
 
 def _event(kind: str, body: dict[str, Any]) -> bytes:

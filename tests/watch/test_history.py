@@ -8,17 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from watch import figures as f
 
-from photonlink.pipeline.watch.history import (
-    DAY_S,
-    MAX_PENDING,
-    MONTH_S,
-    History,
-    HistoryError,
-    level_for,
-)
+from photonlink.pipeline.watch.figures import DAY_S, MONTH_S, HistoryError, coarser, level_for
+from photonlink.pipeline.watch.history import MAX_PENDING, History
 
 
 @pytest.fixture
@@ -142,6 +137,16 @@ def test_figures_that_are_missing_are_gaps(store: History) -> None:
     store.state("lab", "n", "l0", now, {"skr_bps": None, "qber_hv": math.inf})
     store.flush(now)
     assert store.series("lab", "n", ["skr_bps", "qber_hv"], now - 1, now + 1)["qber_hv"] == [None]
+
+
+def test_a_year_is_thinned_to_what_a_screen_shows() -> None:
+    values = np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan, 7.0])
+    assert coarser(values, 4, "mean").tolist()[:2] == [2.0, 5.0]
+    assert np.isnan(coarser(values, 4, "mean")[2])
+    assert coarser(values, 4, "max").tolist()[:2] == [3.0, 5.0]
+    assert coarser(values, 4, "min")[3] == 7.0
+    assert coarser(values, 4, "first")[1] != coarser(values, 4, "first")[1]
+    assert coarser(values, 7, "mean") is values
 
 
 def test_levels() -> None:

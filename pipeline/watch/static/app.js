@@ -28,7 +28,10 @@ function listen(link) {
 function take(message) {
   state.now = message.now;
   state.skew = Date.now() / 1000 - message.now;
-  for (const link of message.links) state.links.set(link.key, link);
+  for (const link of message.links) {
+    link.spark ??= state.links.get(link.key)?.spark ?? [];
+    state.links.set(link.key, link);
+  }
   const trouble = [];
   if (message.trouble) trouble.push(`Broker: ${message.trouble}. What is shown is what was last heard.`);
   if (message.history) trouble.push(`History is not written: ${message.history}.`);
@@ -77,42 +80,63 @@ class LinksView {
 
   update() {
     const links = [...state.links.values()];
-    const wanted = links.filter((link) => `${link.key} ${link.sites.join(" ")} ${link.words}`.toLowerCase().includes(state.filter));
-    wanted.sort((a, b) => RANK[a.level] - RANK[b.level] || a.key.localeCompare(b.key));
+    const wanted = state.filter ? links.filter((link) => `${link.key} ${link.sites.join(" ")} ${link.words}`.toLowerCase().includes(state.filter)) : links.slice();
+    wanted.sort((a, b) => RANK[a.level] - RANK[b.level] || (a.key < b.key ? -1 : 1));
     const making = links.filter((link) => link.level === "ok").length;
     const summary = links.length ? `${making} of ${links.length} links make key` : "";
     if (this.summary.textContent !== summary) this.summary.textContent = summary;
     this.empty.hidden = links.length > 0;
-    const order = [];
-    for (const link of wanted) {
+    const order = wanted.map((link) => {
       let tile = this.tiles.get(link.key);
-      if (!tile || tile.link !== link) {
-        const fresh = { link, node: this.tile(link) };
-        if (tile && tile.node.contains(document.activeElement)) requestAnimationFrame(() => fresh.node.firstChild.focus());
-        if (tile) tile.node.replaceWith(fresh.node);
-        this.tiles.set(link.key, fresh);
-        tile = fresh;
-      }
-      order.push(tile.node);
-    }
+      if (!tile) this.tiles.set(link.key, (tile = new Tile(link.key)));
+      tile.show(link);
+      return tile.node;
+    });
     order.forEach((node, i) => {
       if (this.list.children[i] !== node) this.list.insertBefore(node, this.list.children[i] ?? null);
     });
     while (this.list.children.length > order.length) this.list.lastChild.remove();
   }
+}
 
-  tile(link) {
-    const off = link.clock_off_s ? el("p", { class: "soft" }, `clock of a node is off by ${ago(Math.abs(link.clock_off_s))}`) : null;
-    const hostile = link.refused ? el("p", { class: "soft" }, `${link.refused} messages refused`) : null;
-    const since = link.since ? ` since ${since_words(link.since)}` : "";
-    return el("li", {}, el("a", { class: `tile ${link.level}`, href: `#/link/${encodeURIComponent(link.key)}` },
-      el("div", { class: "top" }, el("span", { class: "level", "aria-hidden": "true" }, SIGNS[link.level]), el("span", { class: "name" }, link.key), badge(link.emulated)),
-      el("div", { class: "words" }, link.words + since),
-      el("dl", { class: "figures" }, ...figure("key rate", quantity(link.skr_bps, "bit/s")), ...figure("QBER", percent(link.qber)),
-        ...figure("key in store", quantity(link.buffer_bits, "bit"))),
-      link.alarms ? el("p", { class: "soft" }, `▲ ${link.alarms} alarm${link.alarms > 1 ? "s" : ""}`) : null,
-      off, hostile, spark(link.spark, "key rate of the last hour")));
+// One link of the first screen. Made once; only what has changed is written.
+class Tile {
+  constructor(key) {
+    this.level = el("span", { class: "level", "aria-hidden": "true" });
+    this.badge = el("span", { class: "badge" });
+    this.words = el("div", { class: "words" });
+    this.figures = ["key rate", "QBER", "key in store"].map((name) => [name, el("dd", {})]);
+    this.notes = el("div", { class: "soft" });
+    this.spark = el("div", {});
+    this.link = el("a", { class: "tile", href: `#/link/${encodeURIComponent(key)}` },
+      el("div", { class: "top" }, this.level, el("span", { class: "name" }, key), this.badge), this.words,
+      el("dl", { class: "figures" }, ...this.figures.map(([name, dd]) => el("div", {}, el("dt", {}, name), dd))), this.notes, this.spark);
+    this.node = el("li", {}, this.link);
+    this.shown = null;
   }
+
+  show(link) {
+    if (this.shown === link) return;
+    const sparked = this.shown?.spark;
+    this.shown = link;
+    write(this.level, SIGNS[link.level]);
+    if (this.link.className !== `tile ${link.level}`) this.link.className = `tile ${link.level}`;
+    write(this.badge, link.emulated ? "EMULATED" : "real");
+    this.badge.className = `badge ${link.emulated ? "emulated" : "real"}`;
+    write(this.words, link.words + (link.since ? ` since ${since_words(link.since)}` : ""));
+    const values = [quantity(link.skr_bps, "bit/s"), percent(link.qber), quantity(link.buffer_bits, "bit")];
+    this.figures.forEach(([, dd], i) => write(dd, values[i]));
+    const notes = [];
+    if (link.alarms) notes.push(`▲ ${link.alarms} alarm${link.alarms > 1 ? "s" : ""}`);
+    if (link.clock_off_s) notes.push(`clock of a node is off by ${ago(Math.abs(link.clock_off_s))}`);
+    if (link.refused) notes.push(`${link.refused} messages refused`);
+    write(this.notes, notes.join(" · "));
+    if (sparked !== link.spark) this.spark.replaceChildren(spark(link.spark, "key rate of the last hour"));
+  }
+}
+
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 const since_words = (seconds) => (state.now - seconds < 86400 ? clock(seconds) : moment(seconds));

@@ -23,8 +23,11 @@ export function quantity(value, unit, digits = 3) {
 }
 
 export const percent = (value) => (Number.isFinite(value) && value !== null ? `${(100 * value).toFixed(1)} %` : "–");
-export const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-export const moment = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+// One formatter each: making one costs more than a whole tile.
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const MOMENT = new Intl.DateTimeFormat([], { dateStyle: "short", timeStyle: "medium" });
+export const clock = (seconds) => CLOCK.format(1000 * seconds);
+export const moment = (seconds) => MOMENT.format(1000 * seconds);
 
 export function ago(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
