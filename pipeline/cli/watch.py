@@ -35,6 +35,9 @@ def watch(
     client_ca: Annotated[
         Path | None, typer.Option(help="Only clients with a certificate of this CA may look.")
     ] = None,
+    system_log: Annotated[
+        bool, typer.Option("--system-log", help="Alarms also to the journal or syslog.")
+    ] = False,
     add_user: Annotated[
         str | None, typer.Option(help="Add this name to --passwords (asks for the password).")
     ] = None,
@@ -59,7 +62,8 @@ def watch(
     address = BrokerAddress.parse(
         broker, password_file=password_file, ca=ca, certificate=client_certificate, key=client_key
     )
-    options = Options(address, listen, history, passwords, certificate, key, client_ca)
+    options = Options(address, listen, history, passwords, certificate, key, client_ca,
+                      system_log)  # fmt: skip
     try:
         asyncio.run(run(options, lambda url: print(f"watching {broker}: open {url}", flush=True)))
     except OSError as error:

@@ -41,6 +41,7 @@ from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.node.calibrated import calibrated, summary, with_time_left
 from photonlink.pipeline.node.emission import Emission
+from photonlink.pipeline.node.health import LOOK_S, Health
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.recorded_session import NodeSession
@@ -55,6 +56,7 @@ from photonlink.pipeline.status.alarms import FATAL, KeyWatch, alarm, instrument
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Readiness
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.run_summary import account
+from photonlink.pipeline.status.system_log import SystemLog
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,9 @@ class Node:
         self._calibration: Calibration | None = None
         self._key_watch = KeyWatch()
         self._upkeep: Upkeep | None = None
+        self._health = Health(
+            station.node.state_dir, station.protocol.parameters().block_max_s, self._record
+        )
         self._hung_up: set[str] = set()  # reasons told since the link was last up
         self._commands: asyncio.Queue[str] = options.commands or asyncio.Queue(maxsize=4)
 
@@ -121,6 +126,8 @@ class Node:
     async def run(self) -> dict[str, Any]:
         """Open, distil, close; light and bias are off and read back when this returns."""
         mqtt = self._start_mqtt()
+        if self._station.node.system_log:
+            self._report.system_log = SystemLog()
         on_stdin = self._options.control and self._options.commands is None
         listening = asyncio.create_task(self._listen()) if on_stdin else None
         account: dict[str, Any] = {}
@@ -211,6 +218,7 @@ class Node:
             self._tick_loop(),
             supervisor.run(),
             self._publish_instruments(bench, supervisor),
+            self._look_after(supervisor),
             emission.run(),
             self._light_up(emission),
             upkeep.run(supervisor.readings),
@@ -280,7 +288,7 @@ class Node:
 
     def _record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
         if isinstance(record, Alarm) and record.active:
-            self._alarms[record.code] = record
+            record = self._alarms[record.code] = self._health.told(record)
         elif isinstance(record, Alarm):
             self._alarms.pop(record.code, None)
         elif isinstance(record, LinkState):
@@ -288,11 +296,13 @@ class Node:
                 self._hung_up.clear()
                 if self._report.mqtt is not None:
                     self._report.mqtt.meet(self._open_session.peer_node)
+            record = self._health.state(record, machine.monotonic_s())
             record = with_time_left(record, self._calibration)
         self._report.record(record)
         if isinstance(record, BlockReport):
             if self._upkeep is not None:
                 self._upkeep.block(record)
+            self._health.block(record, machine.monotonic_s())
             for change in self._key_watch.block(record):
                 self._record(change)
         if isinstance(record, Alarm) and record.active and record.code in FATAL:
@@ -415,6 +425,11 @@ class Node:
             return None
         self._report.mqtt = MqttPublisher(address)
         return asyncio.create_task(self._report.mqtt.run())
+
+    async def _look_after(self, supervisor: Supervisor) -> None:
+        while True:
+            self._health.look(supervisor.readings, machine.monotonic_s())
+            await asyncio.sleep(LOOK_S)
 
     async def _publish_instruments(self, bench: Bench, supervisor: Supervisor) -> None:
         while True:

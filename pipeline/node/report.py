@@ -18,6 +18,7 @@ from photonlink.pipeline.status.model import (
 )
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.payload import flatten
+from photonlink.pipeline.status.system_log import SystemLog
 
 _EVENT_OF = {
     LinkState: "state",
@@ -47,11 +48,14 @@ class Reporter:
         self._out = out or sys.stdout
         self._show = show
         self.mqtt: MqttPublisher | None = None
+        self.system_log: SystemLog | None = None
 
     def record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
         """A status record of the session: to MQTT and to the terminal."""
         if self.mqtt is not None:
             self.mqtt.offer(record)
+        if self.system_log is not None and isinstance(record, Alarm):
+            self.system_log.alarm(self._node, record)
         self.event(_EVENT_OF[type(record)], **flatten(record))
 
     def instrument(self, state: InstrumentState) -> None:

@@ -35,7 +35,8 @@ class NodeSection(Section):
     how far the store was, best on another file system (docs/ledger.md). calibration: file of the
     link's calibration; none: ``calibration.json`` in state_dir. allow_emulated_keys: deliver key
     that came from emulated or recorded light; for tests only, and written into the key's account.
-    name: of this node on MQTT, unique in its site; none: LINK-ROLE.
+    name: of this node on MQTT, unique in its site; none: LINK-ROLE. system_log: alarms go to the
+    system's journal or syslog, too.
     """
 
     role: Literal["alice", "bob"]
@@ -49,6 +50,7 @@ class NodeSection(Section):
     store_passphrase: bool = False
     anchor: Path | None = None
     allow_emulated_keys: bool = False
+    system_log: bool = False
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:

@@ -168,6 +168,11 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Look at source and detectors; it may be an eavesdropper",
             ),
             (
+                "key_overdue",
+                "no block has given key for longer than three may take, and ten minutes at least",
+                "Look at rates and QBER; `photonlink check` at both ends",
+            ),
+            (
                 "no_key",
                 "several blocks in a row gave no key",
                 "Read the reason of the blocks; `photonlink plan` says which length they need",
@@ -214,6 +219,16 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Use longer blocks, which refill them, or exchange a new pre-shared key",
             ),
             (
+                "disk_low",
+                "the disk of the ledger is nearly full; when it is, the node ends",
+                "Make room on the disk",
+            ),
+            (
+                "detector_silent",
+                "a detector hardly clicks while the others do",
+                "Look at its bias, its fibre and its cable",
+            ),
+            (
                 "calibration_ends",
                 "the calibration of the link runs out within an hour; then there is no key",
                 "Calibrate again: photonlink check --calibrate",
@@ -240,15 +255,45 @@ CATALOGUE: dict[str, AlarmKind] = {
 
 OF_INSTRUMENTS: dict[str, AlarmKind] = {
     kind.code: kind
-    for kind in _kinds(
-        Severity.MAJOR,
-        Clears.CONDITION,
-        ("lost", "an instrument does not answer; it is looked for", "Plug it in; `light on`"),
-        ("interlock_open", "an interlock circuit is open", "Close it, then ask for light"),
-        ("key_locked", "a key switch is locked", "Turn it, then ask for light"),
-        ("emission_ended", "a laser went dark by itself", "Find out why, then ask for light"),
+    for kind in (
+        *_kinds(
+            Severity.MINOR,
+            Clears.CONDITION,
+            (
+                "hot",
+                "a detector is warmer than asked for: it has more dark counts",
+                "Look at its cooler and at the air around it",
+            ),
+        ),
+        *_kinds(
+            Severity.MAJOR,
+            Clears.CONDITION,
+            ("lost", "an instrument does not answer; it is looked for", "Plug it in; `light on`"),
+            ("interlock_open", "an interlock circuit is open", "Close it, then ask for light"),
+            ("key_locked", "a key switch is locked", "Turn it, then ask for light"),
+            ("emission_ended", "a laser went dark by itself", "Find out why, then ask for light"),
+        ),
     )
 }
+
+OF_WATCHERS: dict[str, AlarmKind] = {
+    kind.code: kind
+    for kind in _kinds(
+        Severity.MINOR,
+        Clears.CONDITION,
+        (
+            "host_clock_off",
+            "the clock of the node's host differs from the one of watch's host",
+            "Set both clocks (chrony, systemd-timesyncd)",
+        ),
+        (
+            "node_silent",
+            "the broker holds the node as online, and nothing is heard of it",
+            "Look at its log; it may stand still, or its network may be gone",
+        ),
+    )
+}
+"""What ``photonlink watch`` notices; no node can say it of itself."""
 
 CLEARED_BY_HANDSHAKE = tuple(k.code for k in CATALOGUE.values() if k.clears is Clears.HANDSHAKE)
 FATAL = frozenset({"ledger_failed"})
@@ -257,8 +302,9 @@ FATAL = frozenset({"ledger_failed"})
 
 def kind_of(code: str) -> AlarmKind | None:
     """The entry of an alarm, also of one that is named after its instrument."""
-    if code in CATALOGUE:
-        return CATALOGUE[code]
+    for known in (CATALOGUE, OF_WATCHERS):
+        if code in known:
+            return known[code]
     for suffix, kind in OF_INSTRUMENTS.items():
         if code.endswith(f"_{suffix}"):
             return kind

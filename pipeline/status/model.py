@@ -50,6 +50,7 @@ class LinkState:
     leak_bits: int = 0
     epsilon: float = 0.0  # summed over blocks
     pads_left_bits: int = 0
+    pads_days: float | None = None  # that they last at the last hour's net consumption
     key_stored_bits: int = 0
     blocks: int = 0
     block_fill: float = 0.0  # 0..1 of the block now being sifted

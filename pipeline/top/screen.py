@@ -11,7 +11,7 @@ from rich.text import Text
 from photonlink.pipeline.top.instruments import instrument_lines, instruments_in_short
 from photonlink.pipeline.top.marks import NONE, SIGNS, STYLES, bar, percent, quantity, span, spark
 from photonlink.pipeline.top.model import Model, Recent, first
-from photonlink.pipeline.watch.board import WatchedNode, live, tile, words
+from photonlink.pipeline.watch.board import WatchedNode, noticed, tile, words
 from photonlink.pipeline.watch.intake import Flat, number, text
 
 PANES = ("link", "instruments", "alarms", "log")
@@ -122,9 +122,8 @@ def folded_alarms(model: Model) -> list[tuple[str, str, str, str, str, Flat]]:
     now = model.clock()
     found: dict[tuple[str, str], list[tuple[str, Flat]]] = {}
     for node in model.board.nodes.values():
-        if live(node, now) or node.status == "online":
-            for code, body in node.alarms.items():
-                found.setdefault((code, text(body, "severity")), []).append((node.node, body))
+        for code, body in {**node.holding, **noticed(node, now)}.items():
+            found.setdefault((code, text(body, "severity")), []).append((node.node, body))
     rows = []
     for (code, severity), held in found.items():
         names = [name for name, _ in held]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from photonlink.pipeline.status.alarms import OF_WATCHERS
 from photonlink.pipeline.watch.intake import Flat, NodeMessage, Refused, number, text
 
 MAX_NODES = 2_000
@@ -51,6 +52,11 @@ class WatchedNode:
     @property
     def role(self) -> str:
         return text(self.meta, "role") or text(self.state, "role")
+
+    @property
+    def holding(self) -> dict[str, Flat]:
+        """The alarms that hold: none of a node that is not there."""
+        return {} if self.status == "offline" else self.alarms
 
     @property
     def emulated(self) -> bool:
@@ -114,6 +120,9 @@ class Board:
         before, node.status = node.status, text(message.body, "status") or "offline"
         if before != node.status:
             yield Change(node, "node", {"status": node.status})
+        if node.status == "offline":  # what it said before holds no more
+            for code in list(node.alarms):
+                yield Change(node, "alarm", node.alarms.pop(code), code, raised=False)
 
     def _on_meta(self, node: WatchedNode, message: NodeMessage, now_s: float) -> Iterable[Change]:
         node.meta = message.body or {}
@@ -141,14 +150,14 @@ class Board:
         code = message.name
         if message.body is None or message.body.get("active") is False:
             gone = node.alarms.pop(code, None)
-            if gone is not None:
+            if gone is not None and node.status != "offline":
                 yield Change(node, "alarm", gone, code, raised=False)
             return
         if code not in node.alarms and len(node.alarms) >= MAX_ALARMS:
             raise Refused(f"more than {MAX_ALARMS} alarms", node.site, node.node)
         new = code not in node.alarms
         node.alarms[code] = message.body
-        if new:
+        if new and node.status != "offline":  # else retained in a life that has ended
             yield Change(node, "alarm", message.body, code, raised=True)
 
     def _on_instrument(
@@ -226,6 +235,25 @@ def words(nodes: list[WatchedNode], now_s: float) -> tuple[str, str, float | Non
     return "busy", "starting", None
 
 
+def noticed(node: WatchedNode, now_s: float) -> dict[str, Flat]:
+    """Alarms that watch itself raises of a node, as a node would publish them."""
+    found = {}
+    if live(node, now_s) and abs(node.skew_s) > CLOCK_OFF_S:
+        where = "ahead of" if node.skew_s > 0 else "behind"
+        found["host_clock_off"] = f"its clock is {abs(node.skew_s):.0f} s {where} ours"
+    if node.status == "online" and node.state_s and now_s - node.state_s > STALE_S:
+        found["node_silent"] = f"nothing for {now_s - node.state_s:.0f} s"
+    return {code: _body(code, text) for code, text in found.items()}
+
+
+def _body(code: str, text: str) -> Flat:
+    kind = OF_WATCHERS[code]
+    return {
+        "code": code, "severity": kind.severity.value, "text": text, "cause": kind.cause,
+        "action": kind.action,
+    }  # fmt: skip
+
+
 _SIFTING = ("busy", "collecting photons for the next block", None)
 _PHASES = {
     "refused": "refused by the peer",
@@ -237,7 +265,7 @@ _PHASES = {
 
 
 def _worst_alarm(nodes: list[WatchedNode]) -> Flat | None:
-    alarms = [alarm for node in nodes for alarm in node.alarms.values()]
+    alarms = [alarm for node in nodes for alarm in node.holding.values()]
     alarms.sort(key=lambda a: (text(a, "severity") != "major", number(a, "ts") or 0.0))
     return alarms[0] if alarms else None
 
@@ -264,7 +292,7 @@ def tile(key: str, nodes: list[WatchedNode], now_s: float) -> dict[str, Any]:
         "qber": max(rates) if rates else None,
         "buffer_bits": number(state, "key_stored_bits"),
         "emulated": any(n.emulated for n in nodes),
-        "alarms": sum(len(n.alarms) for n in nodes),
+        "alarms": sum(len(n.holding) for n in nodes),
         "seen_s": max(n.seen_s for n in nodes),
         "clock_off_s": next((n.skew_s for n in nodes if abs(n.skew_s) > CLOCK_OFF_S), None),
         "refused": sum(n.refused for n in nodes),
@@ -279,7 +307,7 @@ def detail(key: str, nodes: list[WatchedNode], now_s: float) -> dict[str, Any]:
             {
                 "id": n.id, "site": n.site, "node": n.node, "role": n.role, "status": n.status,
                 "live": live(n, now_s), "state": n.state, "meta": n.meta, "skew_s": n.skew_s,
-                "alarms": [{"code": c, **a} for c, a in n.alarms.items()],
+                "alarms": [{"code": c, **a} for c, a in n.holding.items()],
                 "instruments": [{"name": i, **b} for i, b in n.instruments.items()],
                 "readiness": n.readiness, "histogram": n.histogram,
                 "blocks": list(n.blocks)[-20:], "refused": n.refused,

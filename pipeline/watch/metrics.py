@@ -40,7 +40,7 @@ class _Collector:
         )
         for node, labels in rows:
             up.add_metric(labels, float(live(node, now)))
-            for code, body in node.alarms.items():
+            for code, body in node.holding.items():
                 alarms.add_metric([*labels, code, str(body.get("severity", ""))], 1.0)
         yield up
         yield alarms

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photonlink.pipeline.status.connection import BrokerAddress, require_tls_files, tls_reason
+from photonlink.pipeline.status.system_log import SystemLog
 from photonlink.pipeline.watch.access import Access, AccessError, is_loopback, split_listen
 from photonlink.pipeline.watch.history import History
 from photonlink.pipeline.watch.listener import BrokerListener, stop
@@ -29,6 +30,7 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    system_log: bool = False
 
 
 def server_tls(options: Options) -> ssl.SSLContext | None:
@@ -66,6 +68,7 @@ async def run(options: Options, said: Callable[[str], None]) -> None:
         )
     watch = Watch(History(options.history))
     listener = BrokerListener(options.broker, watch.feed)
+    watch.system_log = SystemLog() if options.system_log else None
     watch.trouble = lambda: listener.trouble
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from photonlink.pipeline.watch.board import Board, Change, WatchedNode, detail, tile
+from photonlink.pipeline.status.model import Alarm, Severity
+from photonlink.pipeline.status.system_log import SystemLog
+from photonlink.pipeline.watch.board import Board, Change, WatchedNode, detail, live, noticed, tile
 from photonlink.pipeline.watch.history import History
-from photonlink.pipeline.watch.intake import Refused, number, parse, text
+from photonlink.pipeline.watch.intake import Flat, Refused, number, parse, text
 from photonlink.pipeline.watch.sparks import Sparks
 
 PUSH_S = 0.1
 FLUSH_S = 2.0
 DETAIL_S = 0.5  # between two pictures of an opened link
+MAX_FLAPS, MAX_COUNTED = 100, 10_000
 VIEWER_QUEUE = 64
 MAX_VIEWERS = 256
 
@@ -48,6 +52,9 @@ class Watch:
         self._detail_s: dict[str, float] = {}
         self._levels: dict[str, tuple[str, float]] = {}
         self.trouble: Callable[[], str] = lambda: ""
+        self.system_log: SystemLog | None = None
+        self._noticed: dict[tuple[str, str], Flat] = {}
+        self._raised: dict[tuple[str, str], deque[float]] = {}
 
     # ---- from the broker ----
 
@@ -76,10 +83,46 @@ class Watch:
         kind = change.kind
         if kind == "alarm":
             kind = "raised" if change.raised else "cleared"
+            self._count(change, now)
         self.history.event(
             node.site, node.node, now, kind, change.body,
             code=code, severity=text(change.body, "severity"),
         )  # fmt: skip
+
+    def _count(self, change: Change, now: float) -> None:
+        """Flapping is counted; the system's log hears of it."""
+        node, body = change.node, change.body
+        if change.raised:
+            if len(self._raised) > MAX_COUNTED:
+                self._raised.clear()
+            times = self._raised.setdefault((node.id, change.code), deque(maxlen=MAX_FLAPS))
+            times.append(now)
+        if self.system_log is not None:
+            severity = Severity.MAJOR if text(body, "severity") == "major" else Severity.MINOR
+            alarm = Alarm(change.code, severity, text(body, "text"), active=bool(change.raised))
+            self.system_log.alarm(node.id, alarm)
+
+    def flaps(self, node: str, code: str, now: float) -> int:
+        """How often an alarm was raised in the last day, as far as watch has heard."""
+        return sum(now - t < 86_400 for t in self._raised.get((node, code), ()))
+
+    def look(self) -> None:
+        """What no node can say of itself: raised once, cleared once."""
+        now = self.clock()
+        holds = {
+            (node.id, code): (node, body)
+            for node in self.board.nodes.values()
+            for code, body in noticed(node, now).items()
+        }
+        for key, (node, body) in holds.items():
+            if key not in self._noticed:
+                self._noticed[key] = body | {"since_ts": now, "ts": now}
+                self._keep(Change(node, "alarm", body, key[1], raised=True), now)
+        for key in [k for k in self._noticed if k not in holds]:
+            body = self._noticed.pop(key)
+            held = self.board.nodes.get(key[0])
+            if held is not None:
+                self._keep(Change(held, "alarm", body, key[1], raised=False), now)
 
     # ---- to viewers ----
 
@@ -125,13 +168,15 @@ class Watch:
         found = []
         for key, nodes in self.board.links().items():
             for node in nodes:
-                for code, body in node.alarms.items():
+                noticed = {c: b for (n, c), b in self._noticed.items() if n == node.id}
+                for code, body in {**node.holding, **noticed}.items():
                     name = f"{node.id}/{code}"
                     note = notes.get(name)
                     shelved = note is not None and note["what"] == "shelve" and note["until"] > now
                     found.append(
                         {"id": name, "link": key, "node": node.id, "code": code, **body,
-                         "note": note, "shelved": shelved}
+                         "note": note, "shelved": shelved, "live": live(node, now),
+                         "raised_in_a_day": self.flaps(node.id, code, now)}
                     )  # fmt: skip
         found.sort(
             key=lambda a: (a["shelved"], text(a, "severity") != "major", number(a, "ts") or 0.0)
@@ -213,6 +258,7 @@ class Watch:
         try:
             while True:
                 await asyncio.sleep(FLUSH_S)
+                self.look()
                 self.history.flush(self.clock())
         finally:
             self.history.close(self.clock())

@@ -306,7 +306,7 @@ class AlarmsView {
     if (!alarms.length) return this.box.replaceChildren(el("p", { class: "empty" }, "No alarm holds."));
     this.box.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...["since", "severity", "link", "node", "alarm", "what it is", "what to do", "note", "actions"].map((h) => el("th", { scope: "col" }, h)))),
       el("tbody", {}, ...alarms.map((a) => el("tr", {}, el("td", {}, moment(a.since_ts ?? a.ts)), el("td", { class: a.severity === "major" ? "bad" : "busy" }, el("span", { class: "level" }, `${a.severity === "major" ? "▲" : "◐"} ${a.severity ?? ""}`)),
-        el("td", {}, el("a", { href: `#/link/${encodeURIComponent(a.link)}` }, a.link)), el("td", {}, a.node), el("td", {}, a.code), el("td", {}, a.text ?? ""), el("td", {}, a.action ?? ""),
+        el("td", {}, el("a", { href: `#/link/${encodeURIComponent(a.link)}` }, a.link)), el("td", {}, a.node), el("td", {}, a.code), el("td", {}, `${a.text ?? ""}${a.raised_in_a_day > 1 ? ` (raised ${a.raised_in_a_day} times in a day)` : ""}`), el("td", {}, a.action ?? ""),
         el("td", {}, a.note ? `${a.note.what === "ack" ? "acknowledged" : `shelved until ${moment(a.note.until)}`} by ${a.note.who}` : ""),
         el("td", {}, a.note ? el("button", { type: "button", onclick: () => this.note(a.id, "undo") }, "Take back") : el("span", {},
           el("button", { type: "button", onclick: () => this.note(a.id, "ack") }, "Acknowledge"), " ", el("button", { type: "button", onclick: () => this.note(a.id, "shelve", 8) }, "Shelve 8 h"))))))));

@@ -1,0 +1,98 @@
+"""Alarms at the watcher: none outlives its node, flapping is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from watch import figures as f
+
+from photonlink.pipeline.watch.history import History
+from photonlink.pipeline.watch.service import Watch
+
+NOW = 1_700_000_000.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(clock: Clock) -> Any:
+    made = Watch(History(":memory:"), clock=clock)
+    for topic, payload, _ in f.whole_link("lab", "l0", NOW):
+        made.feed(topic, payload)
+    yield made
+    made.history.close(NOW)
+
+
+def raise_(watch: Watch, code: str = "no_key") -> str:
+    topic = f.topic("lab", "l0", "alice", "alarm", code)
+    watch.feed(topic, f.dump(f.alarm("lab", "l0", "alice", NOW, code)))
+    return topic
+
+
+def kinds(watch: Watch) -> list[str]:
+    watch.history.flush(watch.clock())
+    found = watch.history.events(0, 2 * NOW)
+    return [
+        f"{e['kind']} {e['code']}" for e in reversed(found) if e["kind"] in ("raised", "cleared")
+    ]
+
+
+def test_an_alarm_is_raised_once_and_cleared_once(watch: Watch) -> None:
+    topic = raise_(watch)
+    raise_(watch)
+    watch.feed(topic, b"")
+    watch.feed(topic, b"")
+    assert kinds(watch) == ["raised no_key", "cleared no_key"]
+    assert watch.alarms() == []
+
+
+def test_no_alarm_outlives_a_node_that_goes(watch: Watch) -> None:
+    raise_(watch)
+    gone = f.head("lab", "l0", "alice", NOW) | {"status": "offline"}
+    watch.feed(f.topic("lab", "l0", "alice", "status"), f.dump(gone))
+    assert watch.alarms() == []
+    assert watch.snapshot()["links"][0]["alarms"] == 0
+    assert kinds(watch) == ["raised no_key", "cleared no_key"]
+    raise_(watch)  # retained by the life that ended: told to a watch that starts later
+    assert watch.alarms() == []
+
+
+def test_flapping_is_counted_for_a_day(watch: Watch, clock: Clock) -> None:
+    for _ in range(5):
+        watch.feed(raise_(watch), b"")
+    raise_(watch)
+    assert watch.alarms()[0]["raised_in_a_day"] == 6
+    clock.now += 90_000
+    assert watch.flaps("lab/l0-alice", "no_key", clock.now) == 0
+
+
+def test_a_clock_that_is_off_is_an_alarm_until_it_is_right(watch: Watch, clock: Clock) -> None:
+    for ahead in (86_400.0, 86_400.0, 0.0):
+        state = f.state("lab", "l0", "alice", clock.now + ahead)
+        watch.feed(f.topic("lab", "l0", "alice", "link", "l0", "state"), f.dump(state))
+        watch.look()
+    assert kinds(watch) == ["raised host_clock_off", "cleared host_clock_off"]
+
+
+def test_a_node_that_is_online_and_silent_is_an_alarm(watch: Watch, clock: Clock) -> None:
+    clock.now += 31
+    watch.look()
+    watch.look()
+    assert {a["code"] for a in watch.alarms()} == {"node_silent"}
+    assert all(a["action"] for a in watch.alarms())
+    for topic, payload, _ in f.whole_link("lab", "l0", clock.now):
+        watch.feed(topic, payload)
+    watch.look()
+    assert watch.alarms() == []
