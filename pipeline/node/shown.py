@@ -17,7 +17,9 @@ def mqtt_address(station: NodeStation) -> MqttAddress | None:
     s, mqtt = station, station.mqtt
     if mqtt is None:
         return None
-    return MqttAddress(mqtt.address(), s.site, s.node.role, s.node.link, s.node.name)
+    return MqttAddress(
+        mqtt.address(), s.site, s.node.role, s.node.link, s.node.name, mqtt.home_assistant
+    )
 
 
 def instrument_states(bench: Bench, supervisor: Supervisor) -> Iterator[InstrumentState]:

@@ -145,6 +145,7 @@ class MqttSection(Section):
 
     tls: encrypted, and the broker's certificate checked against ca (none: the system's). The files
     are relative to the station file; password_file and key must be the owner's alone.
+    home_assistant: Home Assistant on the same broker finds the node by itself.
     """
 
     host: str
@@ -155,6 +156,7 @@ class MqttSection(Section):
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    home_assistant: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -31,6 +31,7 @@ from photonlink.pipeline.status.connection import (
     jittered,
     plain,
 )
+from photonlink.pipeline.status.home_assistant import discovery, discovery_topic
 from photonlink.pipeline.status.model import (
     Alarm,
     BlockReport,
@@ -62,6 +63,7 @@ class MqttAddress:
     role: str
     link: str
     node: str | None = None  # none: LINK-ROLE
+    home_assistant: bool = False  # tell it of this node
 
     @property
     def speaker(self) -> Speaker:
@@ -234,6 +236,9 @@ class MqttPublisher:
             self._announce = False
             await self._retain(client, self._speaker.status, self._status("online"), pace)
             await self._retain(client, self._speaker.meta, self._meta(), pace)
+            if self._address.home_assistant:
+                found = discovery(self._speaker, _software(), emulated=self._emulated)
+                await self._retain(client, discovery_topic(self._speaker), found, pace)
         while self._changed:
             code = next(iter(self._changed))
             held = self._alarms.get(code)
@@ -328,14 +333,18 @@ class MqttPublisher:
         return encode_status(self._speaker, status, time.time())
 
     def _meta(self) -> bytes:
-        software = f"photonlink {metadata.version('photonlink')}"
+        now = time.time()
         return encode_meta(
             self._speaker,
-            time.time(),
+            now,
             peer_node=self._peer_node,
-            software=software,
+            software=_software(),
             emulated=self._emulated,
         )
+
+
+def _software() -> str:
+    return f"photonlink {metadata.version('photonlink')}"
 
 
 def _properties(expiry_s: int | None) -> Properties:

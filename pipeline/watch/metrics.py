@@ -12,19 +12,22 @@ from photonlink.pipeline.watch.intake import number
 from photonlink.pipeline.watch.service import Watch
 
 LABELS = ("site", "node", "link", "role", "emulated")
-FIGURES = {
-    "skr_bps": ("secret_key_bits_per_second", "Secret key rate, net of authentication"),
-    "sifted_bps": ("sifted_key_bits_per_second", "Sifted key rate"),
-    "qber_hv": ("qber_hv_ratio", "Error ratio of the HV basis"),
-    "qber_da": ("qber_da_ratio", "Error ratio of the DA basis"),
-    "coincidences_hz": ("coincidences_per_second", "Coincidences per second"),
-    "accidentals_hz": ("accidentals_per_second", "Accidental coincidences per second"),
-    "key_stored_bits": ("key_stored_bits", "Secret bits in the key store"),
-    "pads_left_bits": ("pads_left_bits", "Bits of one-time pads left for authentication"),
-    "clock_offset_s": ("clock_offset_seconds", "Bob's clock minus Alice's"),
-    "channel_bps": ("classical_channel_bits_per_second", "Classical channel, both directions"),
-    "epsilon": ("epsilon_ratio", "Failure probability, summed over attempts"),
-}
+BYTE = 1 / 8  # Prometheus counts data in bytes
+FIGURES: dict[str, tuple[str, str, float]] = {
+    "skr_bps": ("secret_key_bytes_per_second", "Secret key rate, net of authentication", BYTE),
+    "sifted_bps": ("sifted_key_bytes_per_second", "Sifted key rate", BYTE),
+    "qber_hv": ("qber_hv_ratio", "Error ratio of the HV basis", 1.0),
+    "qber_da": ("qber_da_ratio", "Error ratio of the DA basis", 1.0),
+    "coincidences_hz": ("coincidences_per_second", "Coincidences per second", 1.0),
+    "accidentals_hz": ("accidentals_per_second", "Accidental coincidences per second", 1.0),
+    "key_stored_bits": ("key_stored_bytes", "Secret key in the key store", BYTE),
+    "pads_left_bits": ("pads_left_bytes", "One-time pads left for authentication", BYTE),
+    "clock_offset_s": ("clock_offset_seconds", "Bob's clock minus Alice's", 1.0),
+    "channel_bps": (
+        "classical_channel_bytes_per_second", "Classical channel, both directions", BYTE,
+    ),
+    "epsilon": ("epsilon_ratio", "Failure probability, summed over attempts", 1.0),
+}  # fmt: skip
 
 
 class _Collector:
@@ -44,12 +47,12 @@ class _Collector:
                 alarms.add_metric([*labels, code, str(body.get("severity", ""))], 1.0)
         yield up
         yield alarms
-        for name, (metric, help_text) in FIGURES.items():
+        for name, (metric, help_text, scale) in FIGURES.items():
             family = GaugeMetricFamily(f"photonlink_{metric}", help_text, labels=LABELS)
             for node, labels in rows:
                 value = number(node.state, name)
                 if value is not None and live(node, now):
-                    family.add_metric(labels, value)
+                    family.add_metric(labels, scale * value)
             yield family
         counted = GaugeMetricFamily(
             "photonlink_watch_refused_messages", "Messages of the broker that were not accepted"
