@@ -12,6 +12,9 @@ def top(
     broker: Annotated[
         str, typer.Option(help="mqtt://[USER@]HOST[:PORT], or mqtts:// with TLS.")
     ] = "mqtt://127.0.0.1:1883",
+    node: Annotated[
+        str | None, typer.Option(help="Instead: http://HOST:PORT of one node ([status] listen).")
+    ] = None,
     password_file: Annotated[
         Path | None, typer.Option(help="The broker user's password, one line.")
     ] = None,
@@ -31,12 +34,15 @@ def top(
     from photonlink.pipeline.top.model import Model
     from photonlink.pipeline.top.watching import in_lines
     from photonlink.pipeline.watch.listener import BrokerListener
+    from photonlink.pipeline.watch.node_listener import NodeListener
 
     address = BrokerAddress.parse(
         broker, password_file=password_file, ca=ca, certificate=client_certificate, key=client_key
     )
-    model = Model(f"photonlink top {broker}")
-    listener = BrokerListener(address, model.message)
+    model = Model(f"photonlink top {node or broker}")
+    listener: BrokerListener | NodeListener = (
+        NodeListener(node, model.message) if node else BrokerListener(address, model.message)
+    )
     model.trouble = lambda: listener.trouble
     if not plain and on_terminal():
         from photonlink.pipeline.top.run import while_open

@@ -17,6 +17,9 @@ def watch(
     broker: Annotated[
         str, typer.Option(help="mqtt://[USER@]HOST[:PORT], or mqtts:// with TLS.")
     ] = "mqtt://127.0.0.1:1883",
+    node: Annotated[
+        str | None, typer.Option(help="Instead: http://HOST:PORT of one node ([status] listen).")
+    ] = None,
     listen: Annotated[str, typer.Option(help="Where the page is served.")] = "127.0.0.1:8080",
     history: History = DEFAULT_HISTORY,
     password_file: Annotated[
@@ -62,10 +65,12 @@ def watch(
     address = BrokerAddress.parse(
         broker, password_file=password_file, ca=ca, certificate=client_certificate, key=client_key
     )
-    options = Options(address, listen, history, passwords, certificate, key, client_ca,
+    options = Options(node or address, listen, history, passwords, certificate, key, client_ca,
                       system_log)  # fmt: skip
     try:
-        asyncio.run(run(options, lambda url: print(f"watching {broker}: open {url}", flush=True)))
+        asyncio.run(
+            run(options, lambda url: print(f"watching {node or broker}: open {url}", flush=True))
+        )
     except OSError as error:
         raise PhotonlinkError(
             f"cannot listen on {listen}: {error.strerror or error}",

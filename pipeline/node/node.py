@@ -46,7 +46,7 @@ from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
-from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened
+from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened, telling
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.node.transport import Listener, PeerAddress, connections
 from photonlink.pipeline.node.upkeep import Upkeep
@@ -56,7 +56,6 @@ from photonlink.pipeline.status.alarms import FATAL, KeyWatch, alarm, instrument
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Readiness
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.run_summary import account
-from photonlink.pipeline.status.system_log import SystemLog
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +124,11 @@ class Node:
     # ---- the run ----
     async def run(self) -> dict[str, Any]:
         """Open, distil, close; light and bias are off and read back when this returns."""
+        async with telling(self._station, self._report):
+            return await self._run()
+
+    async def _run(self) -> dict[str, Any]:
         mqtt = self._start_mqtt()
-        if self._station.node.system_log:
-            self._report.system_log = SystemLog()
         on_stdin = self._options.control and self._options.commands is None
         listening = asyncio.create_task(self._listen()) if on_stdin else None
         account: dict[str, Any] = {}
@@ -168,8 +169,7 @@ class Node:
             self._report.event(
                 "opened", link=own.link, role=own.role, instruments=opened(bench, self._station)
             )
-            if self._report.mqtt is not None:
-                self._report.mqtt.describe(emulated=bench.emulated)
+            self._report.describe(emulated=bench.emulated)
             calibration = self._calibration = calibrated(self._station, bench, psk)
             assumed = self._station.protocol.parameters().assumptions
             self._report.event("calibration", **summary(calibration), assumes=list(assumed))

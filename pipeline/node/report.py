@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from photonlink.hal import machine
 from photonlink.pipeline.status.model import (
@@ -19,6 +19,9 @@ from photonlink.pipeline.status.model import (
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.payload import flatten
 from photonlink.pipeline.status.system_log import SystemLog
+
+if TYPE_CHECKING:  # aiohttp takes time to import, and few nodes have a page of their own
+    from photonlink.pipeline.status.web import StatusPage
 
 _EVENT_OF = {
     LinkState: "state",
@@ -48,20 +51,31 @@ class Reporter:
         self._out = out or sys.stdout
         self._show = show
         self.mqtt: MqttPublisher | None = None
+        self.page: StatusPage | None = None
         self.system_log: SystemLog | None = None
 
     def record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
         """A status record of the session: to MQTT and to the terminal."""
         if self.mqtt is not None:
             self.mqtt.offer(record)
+        if self.page is not None:
+            self.page.offer(record)
         if self.system_log is not None and isinstance(record, Alarm):
             self.system_log.alarm(self._node, record)
         self.event(_EVENT_OF[type(record)], **flatten(record))
+
+    def describe(self, *, emulated: bool) -> None:
+        """What is known once the bench is open, for those who listen."""
+        for told in (self.mqtt, self.page):
+            if told is not None:
+                told.describe(emulated=emulated)
 
     def instrument(self, state: InstrumentState) -> None:
         """One instrument as it was last read: to MQTT and to a view; lines would be too many."""
         if self.mqtt is not None:
             self.mqtt.offer(state)
+        if self.page is not None:
+            self.page.offer(state)
         if self._show is not None:
             self._show({"event": "instrument", "node": self._node, **flatten(state)})
 

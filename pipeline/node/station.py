@@ -174,6 +174,20 @@ class MqttSection(Section):
         )  # fmt: skip
 
 
+class StatusSection(Section):
+    """The node's own page for Prometheus and for ``photonlink watch --node``. listen: HOST:PORT of
+    loopback; from elsewhere it is reached through a proxy with TLS, or ssh."""
+
+    listen: str = "127.0.0.1:9464"
+
+    @field_validator("listen")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        if PeerAddress.parse(value).host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("[status] listen is an address of loopback, as 127.0.0.1:9464")
+        return value
+
+
 class SimSection(Section):
     """Where ``node --sim`` starts emulators, and where ``emulator = "sim:NAME"`` finds them.
 
@@ -261,6 +275,7 @@ class NodeStation(SimulatedStation):
     peer: PeerSection
     mqtt: MqttSection | None = None
     alignment: AlignmentSection | None = None
+    status: StatusSection | None = None
     protocol: ProtocolSection = ProtocolSection()
 
     @property

@@ -194,6 +194,7 @@ _SIGNS = (
     ("bad user name", "the broker refuses this user: name, password or certificate"),
     ("client identifier not valid", "the broker refuses the client's name"),
     ("connection refused", "nothing listens at the broker's address"),
+    ("connect call failed", "nothing listens at the broker's address"),
     ("name or service not known", "the broker's host name is not known here"),
     ("temporary failure in name resolution", "the broker's host name cannot be looked up now"),
     ("timed out", "the broker does not answer"),

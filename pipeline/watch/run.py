@@ -15,15 +15,17 @@ from photonlink.pipeline.status.system_log import SystemLog
 from photonlink.pipeline.watch.access import Access, AccessError, is_loopback, split_listen
 from photonlink.pipeline.watch.history import History
 from photonlink.pipeline.watch.listener import BrokerListener, stop
+from photonlink.pipeline.watch.node_listener import NodeListener
 from photonlink.pipeline.watch.server import serving
 from photonlink.pipeline.watch.service import Watch
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``history`` may be ``:memory:``."""
+    """What the command line says. source: a broker, or the address of one node's own page.
+    ``history`` may be ``:memory:``."""
 
-    broker: BrokerAddress
+    source: BrokerAddress | str
     listen: str = "127.0.0.1:8080"
     history: str = "photonlink-history.sqlite"
     passwords: Path | None = None
@@ -67,7 +69,11 @@ async def run(options: Options, said: Callable[[str], None]) -> None:
             hint="--certificate and --key, or listen on 127.0.0.1 behind a proxy with TLS",
         )
     watch = Watch(History(options.history))
-    listener = BrokerListener(options.broker, watch.feed)
+    listener: BrokerListener | NodeListener
+    if isinstance(options.source, str):
+        listener = NodeListener(options.source, watch.feed)
+    else:
+        listener = BrokerListener(options.source, watch.feed)
     watch.system_log = SystemLog() if options.system_log else None
     watch.trouble = lambda: listener.trouble
     ended = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,37 @@ def test_narrow_screens_and_both_colour_schemes(
     context.close()
 
 
+AXE = Path(__file__).parents[2] / "build" / "web_peers" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_view(
+    browser: Any, watch: Any, link: Any, publish: Any, scheme: str
+) -> None:
+    if not AXE.is_file():
+        if os.environ.get("CI"):
+            pytest.fail("CI installs axe-core, but it is not here")
+        pytest.skip("needs axe-core (npm install in build/web_peers)")
+    link()
+    raise_alarm(publish)
+    context = browser.new_context(color_scheme=scheme)
+    looked = context.new_page()
+    found = []
+    for where in ("/", "/#/link/l0", "/#/alarms", "/#/network", "/#/log", "/login.html"):
+        looked.goto(watch.url + where)
+        looked.wait_for_timeout(500)
+        looked.evaluate(AXE.read_text())  # not a script of the page: the policy does not see it
+        result = looked.evaluate("axe.run()")
+        found += [
+            f"{where}: {v['id']} ({v['impact']}): {v['nodes'][0]['html']}"
+            for v in result["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+        looked.goto("about:blank")
+    context.close()
+    assert not found, "\n".join(found)
+
+
 def test_keys(page: Any, watch: Any, publish: Any) -> None:
     now = time.time()
     publish(*f.whole_link("lab", "l0", now), *f.whole_link("lab", "l1", now))
@@ -187,8 +219,6 @@ def test_no_request_leaves_the_machine_and_the_policy_holds(
 
 def test_pictures_for_the_documentation(page: Any, watch: Any, publish: Any) -> None:
     """Run with PHOTONLINK_PICTURES=1 to write docs/pictures."""
-    import os
-
     now = time.time()
     for i in range(8):
         publish(*f.whole_link(f"site-{i % 3}", f"link-{i}", now))
