@@ -38,8 +38,9 @@ def broker_config(
     plugins: Annotated[Path, typer.Option(help="Where 2.1 has its plugins.")] = Path("/usr/lib"),
 ) -> None:
     """Write a Mosquitto configuration: TLS, an account for each node and watcher, bridges."""
-    from photonlink.pipeline.status.connection import BrokerAddress, read_password
+    from photonlink.pipeline.status.connection import BrokerAddress
     from photonlink.pipeline.status.mosquitto import Bridge, BrokerConfigError, BrokerPlan, write
+    from photonlink.pipeline.status.password import read_password
     from photonlink.pipeline.watch.access import split_listen
 
     nodes = tuple(_node(text) for text in node or ())

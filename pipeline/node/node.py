@@ -46,7 +46,7 @@ from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
-from photonlink.pipeline.node.shown import instrument_states, mqtt_address, opened, telling
+from photonlink.pipeline.node.shown import instrument_states, opened, telling
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.node.transport import Listener, PeerAddress, connections
 from photonlink.pipeline.node.upkeep import Upkeep
@@ -54,7 +54,6 @@ from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Pub
 from photonlink.pipeline.recordings.write import SessionRecorder
 from photonlink.pipeline.status.alarms import FATAL, KeyWatch, alarm, instrument_code
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Readiness
-from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.run_summary import account
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,6 @@ TICK_S = 0.1
 PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
-MQTT_FAREWELL_S = 3.0
 INSTRUMENTS_S = 2.0  # between looks at what the supervisor last read
 _UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
 MAX_REASONS = 64  # of hanging up, told once each
@@ -128,7 +126,6 @@ class Node:
             return await self._run()
 
     async def _run(self) -> dict[str, Any]:
-        mqtt = self._start_mqtt()
         on_stdin = self._options.control and self._options.commands is None
         listening = asyncio.create_task(self._listen()) if on_stdin else None
         account: dict[str, Any] = {}
@@ -151,7 +148,7 @@ class Node:
             if listening is not None:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
-            await self._close(mqtt, account)
+            await self._close(account)
         return account
 
     async def _run_bench(self) -> str:
@@ -419,13 +416,6 @@ class Node:
         self._finished.set()
 
     # ---- what others see ----
-    def _start_mqtt(self) -> asyncio.Task[None] | None:
-        address = mqtt_address(self._station)
-        if address is None:
-            return None
-        self._report.mqtt = MqttPublisher(address)
-        return asyncio.create_task(self._report.mqtt.run())
-
     async def _look_after(self, supervisor: Supervisor) -> None:
         while True:
             self._health.look(supervisor.readings, machine.monotonic_s())
@@ -487,7 +477,7 @@ class Node:
         finally:
             transport.close()
 
-    async def _close(self, mqtt: asyncio.Task[None] | None, account: dict[str, Any]) -> None:
+    async def _close(self, account: dict[str, Any]) -> None:
         await asyncio.gather(*(stream.close() for stream in self._streams.values()))
         if self._session is not None:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._session.close)
@@ -496,14 +486,6 @@ class Node:
             self._store.close()
         if self._recorder is not None:
             self._recorder.close({**account, "key_check": self._recorded_check()})
-        if mqtt is not None and self._report.mqtt is not None:
-            await self._report.mqtt.close()
-            await asyncio.wait(
-                {mqtt}, timeout=MQTT_FAREWELL_S if self._report.mqtt.connected else 0
-            )
-            mqtt.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await mqtt
 
     def _recorded_check(self) -> dict[str, str] | None:
         return self._session.recorded_check if self._session is not None else None

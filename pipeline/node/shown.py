@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
 from typing import Any
@@ -14,9 +16,11 @@ from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.node.transport import PeerAddress
 from photonlink.pipeline.status.model import InstrumentState
-from photonlink.pipeline.status.mqtt import MqttAddress
+from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
 from photonlink.pipeline.status.system_log import SystemLog
 from photonlink.pipeline.status.topics import Speaker, default_node
+
+MQTT_FAREWELL_S = 3.0
 
 
 def mqtt_address(station: NodeStation) -> MqttAddress | None:
@@ -31,30 +35,49 @@ def mqtt_address(station: NodeStation) -> MqttAddress | None:
 
 @contextlib.asynccontextmanager
 async def telling(station: NodeStation, report: Reporter) -> AsyncIterator[None]:
-    """The node's own page and the system's log, for as long as the node runs."""
-    if station.node.system_log:
-        report.system_log = SystemLog()
+    """Broker, own page and the system's log, for as long as the node runs."""
     async with contextlib.AsyncExitStack() as stack:
+        if station.node.system_log:
+            report.system_log = SystemLog()
+            stack.callback(report.system_log.close)
         if station.status is not None:
-            from photonlink.pipeline.status.web import StatusPage
+            await stack.enter_async_context(_own_page(station, report, station.status.listen))
+        if (address := mqtt_address(station)) is not None:
+            report.mqtt = MqttPublisher(address)
+            await stack.enter_async_context(_publishing(report.mqtt))
+        yield
 
-            node = station.node
-            name = node.name or default_node(node.link, node.role)
-            speaker = Speaker(station.site, name, node.link, node.role)
-            report.page = StatusPage(speaker, f"photonlink {metadata.version('photonlink')}")
-            where = PeerAddress.parse(station.status.listen)
-            try:
-                await stack.enter_async_context(report.page.serving(where.host, where.port))
-            except OSError as error:
-                raise StationError(
-                    f"[status] cannot listen: {error.strerror or error}",
-                    where=station.status.listen,
-                ) from error
-        try:
+
+@contextlib.asynccontextmanager
+async def _publishing(mqtt: MqttPublisher) -> AsyncIterator[None]:
+    task = asyncio.create_task(mqtt.run())
+    try:
+        yield
+    finally:
+        await mqtt.close()
+        await asyncio.wait({task}, timeout=MQTT_FAREWELL_S if mqtt.connected else 0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def _own_page(station: NodeStation, report: Reporter, listen: str) -> AsyncIterator[None]:
+    from photonlink.pipeline.status.web import StatusPage
+
+    node, where = station.node, PeerAddress.parse(listen)
+    name = node.name or default_node(node.link, node.role)
+    speaker = Speaker(station.site, name, node.link, node.role)
+    report.page = StatusPage(speaker, f"photonlink {metadata.version('photonlink')}")
+    try:
+        async with report.page.serving(where.host, where.port):
             yield
-        finally:
-            if report.system_log is not None:
-                report.system_log.close()
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+            raise
+        raise StationError(
+            f"[status] cannot listen: {error.strerror or error}", where=listen
+        ) from error
 
 
 def instrument_states(bench: Bench, supervisor: Supervisor) -> Iterator[InstrumentState]:
