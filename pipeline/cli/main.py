@@ -21,6 +21,7 @@ from photonlink.pipeline.cli import bench_tagger as cli_bench_tagger
 from photonlink.pipeline.cli import broker as cli_broker
 from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import emulators as cli_emulators
+from photonlink.pipeline.cli import history as cli_history
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
@@ -67,7 +68,7 @@ app.command()(cli_keyrate.plan)
 app.command()(cli_keyrate.claim)
 app.command()(cli_top.top)
 app.command()(cli_watch.watch)
-app.command()(cli_watch.history)
+app.command()(cli_history.history)
 app.command()(cli_broker.broker_config)
 
 

@@ -1,4 +1,4 @@
-"""The commands that look at many links: ``watch`` (a web page) and ``history`` (what was)."""
+"""``photonlink watch``: a web page of all links of a broker."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,7 @@ from typing import Annotated
 import typer
 
 from photonlink.hal.errors import PhotonlinkError
-
-History = Annotated[
-    str, typer.Option("--history", help="History file (SQLite); ':memory:' keeps none.")
-]
-DEFAULT_HISTORY = "photonlink-history.sqlite"
+from photonlink.pipeline.cli.history import DEFAULT_HISTORY, History
 
 
 def watch(
@@ -49,18 +45,10 @@ def watch(
     import asyncio
 
     from photonlink.pipeline.status.connection import BrokerAddress
-    from photonlink.pipeline.watch.access import hash_password
     from photonlink.pipeline.watch.run import Options, run
 
     if add_user is not None:
-        if passwords is None:
-            raise PhotonlinkError("--add-user needs --passwords FILE")
-        secret = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        fresh = not passwords.exists()
-        with passwords.open("a", encoding="utf-8") as file:
-            if fresh:
-                passwords.chmod(0o600)
-            file.write(f"{add_user}:{hash_password(secret)}\n")
+        _add_user(passwords, add_user)
         return
     address = BrokerAddress.parse(
         broker, password_file=password_file, ca=ca, certificate=client_certificate, key=client_key
@@ -78,46 +66,14 @@ def watch(
         ) from error
 
 
-def history(
-    node: Annotated[str, typer.Argument(help="SITE/NODE; without one, the nodes are listed.")] = "",
-    since: Annotated[str, typer.Option(help="How far back: 90m, 24h, 30d.")] = "24h",
-    figures: Annotated[str, typer.Option(help="Figures, separated by commas.")] = (
-        "skr_bps,qber_hv,qber_da"
-    ),
-    file: History = DEFAULT_HISTORY,
-) -> None:
-    """Print what ``watch`` has kept of a node, as CSV."""
-    import csv
-    import sys
-    import time
+def _add_user(passwords: Path | None, name: str) -> None:
+    from photonlink.pipeline.watch.access import hash_password
 
-    from photonlink.pipeline.watch.history import History as Store
-
-    if not Path(file).is_file():
-        raise PhotonlinkError(f"no history file {file!r}", hint="`photonlink watch` makes one")
-    store = Store(file)
-    writer = csv.writer(sys.stdout)
-    try:
-        if not node:
-            writer.writerow(("node", "link"))
-            writer.writerows((f"{site}/{name}", link) for site, name, link in store.nodes())
-            return
-        now, span = time.time(), _span(since)
-        site, _, name = node.partition("/")
-        series = store.series(site, name, figures.split(","), now - span, now, points=100_000)
-        writer.writerow(series)
-        writer.writerows(zip(*series.values(), strict=True))
-    finally:
-        store.close()
-
-
-def _span(text: str) -> float:
-    """``90m``, ``24h`` or ``30d`` in seconds."""
-    units = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
-    try:
-        found = float(text[:-1]) * units[text[-1:]]
-    except (ValueError, KeyError):
-        raise PhotonlinkError(f"--since {text!r} is no time such as 90m, 24h or 30d") from None
-    if not 0 < found < 1e9:
-        raise PhotonlinkError(f"--since {text!r} is beyond what is kept (ten years)")
-    return found
+    if passwords is None:
+        raise PhotonlinkError("--add-user needs --passwords FILE")
+    secret = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    fresh = not passwords.exists()
+    with passwords.open("a", encoding="utf-8") as file:
+        if fresh:
+            passwords.chmod(0o600)
+        file.write(f"{name}:{hash_password(secret)}\n")

@@ -29,8 +29,9 @@ def mqtt_address(station: NodeStation) -> MqttAddress | None:
     if mqtt is None:
         return None
     return MqttAddress(
-        mqtt.address(), s.site, s.node.role, s.node.link, s.node.name, mqtt.home_assistant
-    )
+        mqtt.address(), s.site, s.node.role, s.node.link, s.node.name, mqtt.home_assistant,
+        s.node.position,
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +68,7 @@ async def _own_page(station: NodeStation, report: Reporter, listen: str) -> Asyn
 
     node, where = station.node, PeerAddress.parse(listen)
     name = node.name or default_node(node.link, node.role)
-    speaker = Speaker(station.site, name, node.link, node.role)
+    speaker = Speaker(station.site, name, node.link, node.role, node.position)
     report.page = StatusPage(speaker, f"photonlink {metadata.version('photonlink')}")
     try:
         async with report.page.serving(where.host, where.port):

@@ -36,7 +36,8 @@ class NodeSection(Section):
     link's calibration; none: ``calibration.json`` in state_dir. allow_emulated_keys: deliver key
     that came from emulated or recorded light; for tests only, and written into the key's account.
     name: of this node on MQTT, unique in its site; none: LINK-ROLE. system_log: alarms go to the
-    system's journal or syslog, too.
+    system's journal or syslog, too. latitude, longitude: degrees, both or none, for the map of
+    ``photonlink watch``; they are published.
     """
 
     role: Literal["alice", "bob"]
@@ -51,6 +52,20 @@ class NodeSection(Section):
     anchor: Path | None = None
     allow_emulated_keys: bool = False
     system_log: bool = False
+    latitude: Annotated[float | None, Field(ge=-90, le=90)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180)] = None
+
+    @model_validator(mode="after")
+    def _whole_position(self) -> Self:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("[node] latitude and longitude belong together")
+        return self
+
+    @property
+    def position(self) -> tuple[float, float] | None:
+        if self.latitude is None or self.longitude is None:
+            return None
+        return self.latitude, self.longitude
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:

@@ -120,6 +120,13 @@ class BrokerAddress:
             ) from None
         return context
 
+    def why(self, error: BaseException, before: str = "") -> str:
+        """Why there is no connection, with the account where it is refused."""
+        said = plain(error, before)
+        if said != REFUSED:
+            return said
+        return f"the broker refuses user {self.username!r}: check username and password_file"
+
     def client(self, identifier: str, said: SaidByClient, *, keepalive_s: int, timeout_s: float,
                will: aiomqtt.Will | None = None, most_in: int | None = None,
                most_out: int | None = None) -> aiomqtt.Client:  # fmt: skip
@@ -179,6 +186,7 @@ def require_tls_files(what: str, *files: Path | None) -> None:
             raise BrokerAddressError(f"{what}: {error}") from None
 
 
+REFUSED = "the broker refuses this user: name, password or certificate"
 _SIGNS = (
     ("certificate has expired", "the broker's certificate has expired"),
     ("certificate is not yet valid", "the broker's certificate is not valid yet: check our clock"),
@@ -190,8 +198,8 @@ _SIGNS = (
     ("unknown ca", "the broker does not know the CA of our certificate"),
     ("wrong version number", "the broker does not speak TLS on this port"),
     ("unsupported protocol version", "the broker speaks MQTT 3.1.1 only; MQTT 5 is needed"),
-    ("not authorized", "the broker refuses this user: name, password or certificate"),
-    ("bad user name", "the broker refuses this user: name, password or certificate"),
+    ("not authorized", REFUSED),
+    ("bad user name", REFUSED),
     ("client identifier not valid", "the broker refuses the client's name"),
     ("connection refused", "nothing listens at the broker's address"),
     ("connect call failed", "nothing listens at the broker's address"),

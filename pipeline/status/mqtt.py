@@ -29,7 +29,6 @@ from photonlink.pipeline.status.connection import (
     BrokerAddress,
     SaidByClient,
     jittered,
-    plain,
 )
 from photonlink.pipeline.status.home_assistant import discovery, discovery_topic
 from photonlink.pipeline.status.model import (
@@ -64,11 +63,12 @@ class MqttAddress:
     link: str
     node: str | None = None  # none: LINK-ROLE
     home_assistant: bool = False  # tell it of this node
+    position: tuple[float, float] | None = None  # latitude and longitude, degrees
 
     @property
     def speaker(self) -> Speaker:
         node = self.node or default_node(self.link, self.role)
-        return Speaker(self.site, node, self.link, self.role)
+        return Speaker(self.site, node, self.link, self.role, self.position)
 
 
 class MqttPublisher:
@@ -152,7 +152,7 @@ class MqttPublisher:
                         raise
                     await self._farewell(client)
             except (aiomqtt.MqttError, OSError, PhotonlinkError) as error:
-                self._lost(plain(error, self._said.last))
+                self._lost(self._address.broker.why(error, self._said.last))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(jittered(pause)):
                         await self._closing()

@@ -78,7 +78,9 @@ def encode_meta(
 ) -> bytes:
     """Who speaks, with what, in which schemas."""
     schemas = {f"{n}_schema": f"photonlink/v{VERSION}/{n}.schema.json" for n in RECORD_SCHEMAS}
-    about = {"peer_node": peer_node, "software": software, "emulated": emulated}
+    about: dict[str, Any] = {"peer_node": peer_node, "software": software, "emulated": emulated}
+    if speaker.position is not None:
+        about |= dict(zip(("latitude", "longitude"), speaker.position, strict=True))
     return _json(head(speaker, ts) | about | schemas)
 
 

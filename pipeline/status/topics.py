@@ -14,12 +14,16 @@ ROOT = f"photonlink/v{VERSION}"
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A node as others see it. ``node`` is unique within its site; each is [a-z0-9-], 1 to 64."""
+    """A node as others see it. ``node`` is unique within its site; each is [a-z0-9-], 1 to 64.
+
+    position: latitude and longitude in degrees (WGS 84), for a map; none: it is not told.
+    """
 
     site: str
     node: str
     link: str
     role: str
+    position: tuple[float, float] | None = None
 
     @property
     def base(self) -> str:

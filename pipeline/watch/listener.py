@@ -17,7 +17,6 @@ from photonlink.pipeline.status.connection import (
     BrokerAddress,
     SaidByClient,
     jittered,
-    plain,
 )
 from photonlink.pipeline.status.topics import ROOT
 
@@ -54,7 +53,7 @@ class BrokerListener:
                             str(message.topic), payload if isinstance(payload, bytes) else b""
                         )
             except (aiomqtt.MqttError, OSError, ssl.SSLError, PhotonlinkError) as error:
-                self._lost(plain(error, self._said.last))
+                self._lost(self._address.why(error, self._said.last))
             await asyncio.sleep(jittered(pause))
             pause = min(2 * pause, BACKOFF_S[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from photonlink.pipeline.watch.history import History
 from photonlink.pipeline.watch.intake import Flat, Refused, number, parse, text
 from photonlink.pipeline.watch.sparks import Sparks
 
+log = logging.getLogger(__name__)
+
 PUSH_S = 0.1
 FLUSH_S = 2.0
 DETAIL_S = 0.5  # between two pictures of an opened link
-MAX_FLAPS, MAX_COUNTED = 100, 10_000
+MAX_FLAPS, MAX_COUNTED, MAX_LOGGED = 100, 10_000, 1_000
 VIEWER_QUEUE = 64
 MAX_VIEWERS = 256
 
@@ -50,6 +53,7 @@ class Watch:
         self.messages = 0
         self._sparks = Sparks(history)
         self._detail_s: dict[str, float] = {}
+        self._logged: set[str] = set()
         self._levels: dict[str, tuple[str, float]] = {}
         self.trouble: Callable[[], str] = lambda: ""
         self.system_log: SystemLog | None = None
@@ -67,9 +71,16 @@ class Watch:
             changes = self.board.feed(message, now)
         except Refused as why:
             self.board.refuse(why, now)
+            self._log_once(f"{why.site}/{why.node}: message refused: {why.reason}")
             return
         for change in changes:
             self._keep(change, now)
+
+    def _log_once(self, said: str) -> None:
+        """A publisher that repeats itself fills no log."""
+        if said not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(said)
+            log.warning("%s", said)
 
     def _keep(self, change: Change, now: float) -> None:
         node = change.node
@@ -259,7 +270,12 @@ class Watch:
             while True:
                 await asyncio.sleep(FLUSH_S)
                 self.look()
+                before = self.history.failure
                 self.history.flush(self.clock())
+                if self.history.failure and not before:
+                    log.warning("history is not written: %s", self.history.failure)
+                elif before and not self.history.failure:
+                    log.warning("history is written again")
         finally:
             self.history.close(self.clock())
 

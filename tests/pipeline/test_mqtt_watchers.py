@@ -188,8 +188,8 @@ async def test_a_broker_that_refuses_the_user_is_not_called_lost(
 ) -> None:
     broker = find_mosquitto(tmp_path, anonymous=False)
     broker.start()
-    publisher = MqttPublisher(MqttAddress("127.0.0.1", broker.port, "lab-1", "alice", "l0",
-                                          username="nobody"))  # fmt: skip
+    where = BrokerAddress("127.0.0.1", broker.port, username="nobody")
+    publisher = MqttPublisher(MqttAddress(where, "lab-1", "alice", "l0"))
     running = asyncio.create_task(publisher.run())
     try:
         async with asyncio.timeout(DEADLINE_S):

@@ -186,7 +186,7 @@ async def test_a_user_that_is_refused_is_named(tmp_path: Path) -> None:
     broker.configure(f"listener {broker.port} 127.0.0.1\nallow_anonymous false\npersistence false")
     broker.start()
     try:
-        assert "refuses this user" in await trouble(BrokerAddress("127.0.0.1", broker.port))
+        assert "refuses user None" in await trouble(BrokerAddress("127.0.0.1", broker.port))
     finally:
         broker.kill()
 
@@ -199,13 +199,13 @@ def test_files_are_checked_before_anything_runs(authority: Authority, tmp_path: 
         with pytest.raises(BrokerAddressError, match=match):
             BrokerAddress.parse(url, **files)
 
-    refused("cannot be used", ca=tmp_path / "none.crt")
-    refused("No such file", certificate=pair.certificate, key=tmp_path / "none.key")
+    refused("no such file", ca=tmp_path / "none.crt")
+    refused("no such file", certificate=pair.certificate, key=tmp_path / "none.key")
     pair.key.chmod(0o644)
     refused("others can read the key", certificate=pair.certificate, key=pair.key)
     pair.key.chmod(0o600)
     pair.certificate.write_text("no certificate")
-    refused("cannot be used", certificate=pair.certificate, key=pair.key)
+    refused("no PEM files", certificate=pair.certificate, key=pair.key)
     secret = tmp_path / "password"
     secret.write_text("geheim")
     secret.chmod(0o644)

@@ -149,3 +149,20 @@ def test_no_payload_raises_anything_but_refused(payload: bytes, rest: str) -> No
             continue
     for key, nodes in board.links().items():
         json.dumps(detail(key, nodes, NOW))
+
+
+def test_a_node_tells_its_place_where_it_has_one() -> None:
+    import jsonschema
+
+    from photonlink.pipeline.status.payload import encode_meta, schema
+    from photonlink.pipeline.status.topics import Speaker
+
+    def meta(position: tuple[float, float] | None) -> dict[str, object]:
+        speaker = Speaker("lab", "n", "l0", "alice", position)
+        payload = encode_meta(speaker, 1.0, peer_node=None, software="x", emulated=True)
+        found: dict[str, object] = json.loads(payload)
+        jsonschema.validate(found, schema("meta"))
+        return found
+
+    assert "latitude" not in meta(None)
+    assert meta((48.2, 16.4))["longitude"] == 16.4

@@ -96,3 +96,28 @@ def test_a_node_that_is_online_and_silent_is_an_alarm(watch: Watch, clock: Clock
         watch.feed(topic, payload)
     watch.look()
     assert watch.alarms() == []
+
+
+def test_what_is_refused_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    topic = f.topic("lab", "l0", "alice", "link", "l0", "state")
+    for _ in range(3):
+        watch.feed(topic, b'{"v":3,"ts":1}')
+    assert [r.getMessage() for r in caplog.records] == [
+        "lab/l0-alice: message refused: schema version '3', not 2"
+    ]
+    assert watch.detail("l0")["ends"][0]["refused_why"] == "schema version '3', not 2"  # type: ignore[index]
+
+
+def test_ten_thousand_topics_and_a_mebibyte_harm_nothing(watch: Watch) -> None:
+    for i in range(10_000):
+        body = f.dump(f.state("lab", f"x{i}", "alice", NOW))
+        watch.feed(f.topic("lab", f"x{i}", "alice", "link", f"x{i}", "state"), body)
+    topic = f.topic("lab", "l0", "bob", "link", "l0", "state")
+    watch.feed(topic, b"x" * (1 << 20))
+    watch.feed(topic, b'{"a":' * 100_000)
+    assert len(watch.board.nodes) == 2_000
+    assert watch.board.refused == 8_004
+    shown = watch.snapshot()
+    assert "more than 2000 nodes" in shown["refused_elsewhere"]
+    link = next(t for t in shown["links"] if t["key"] == "l0")
+    assert (link["words"], link["refused"]) == ("making key", 2)

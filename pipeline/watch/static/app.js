@@ -228,6 +228,11 @@ class LinkView {
   }
 }
 
+function perDetection(s) {
+  const clicks = ["h", "v", "d", "a"].reduce((sum, d) => sum + (s[`rate_${d}_hz`] ?? 0), 0);
+  return s.channel_bps && clicks > 0 ? quantity(s.channel_bps / clicks, "bit") : "–";
+}
+
 function end(e) {
   const s = e.state;
   const rates = ["h", "v", "d", "a"].map((d) => figure(d.toUpperCase(), quantity(s[`rate_${d}_hz`], "1/s"))[0]);
@@ -235,7 +240,7 @@ function end(e) {
     ["phase", s.phase ?? "–"], ["coincidences", quantity(s.coincidences_hz, "1/s")], ["accidentals", quantity(s.accidentals_hz, "1/s")],
     ["QBER HV, DA", `${percent(s.qber_hv)}, ${percent(s.qber_da)}`], ["sifted", quantity(s.sifted_bps, "bit/s")],
     ["clock offset", Number.isFinite(s.clock_offset_s) && s.clock_offset_s !== null ? `${(1e6 * s.clock_offset_s).toFixed(3)} µs` : "–"], ["clock frequency", Number.isFinite(s.clock_frequency_ppm) && s.clock_frequency_ppm !== null ? `${s.clock_frequency_ppm.toFixed(4)} ppm` : "–"],
-    ["classical channel", quantity(s.channel_bps, "bit/s")], ["classical bits per sifted bit", s.channel_bps && s.sifted_bps ? Number((s.channel_bps / s.sifted_bps).toPrecision(3)).toString() : "–"],
+    ["classical channel", quantity(s.channel_bps, "bit/s")], ["classical bits per detection", perDetection(s)], ["classical bits per sifted bit", s.channel_bps && s.sifted_bps ? Number((s.channel_bps / s.sifted_bps).toPrecision(3)).toString() : "–"],
     ["epsilon spent", Number.isFinite(s.epsilon) ? Number(s.epsilon).toExponential(1) : "–"], ["pads left", `${quantity(s.pads_left_bits, "bit")}${Number.isFinite(s.pads_days) && s.pads_days !== null ? `, ${s.pads_days.toFixed(1)} days` : ""}`],
     ["calibration valid for", Number.isFinite(s.calibration_left_s) && s.calibration_left_s !== null ? ago(s.calibration_left_s) : "–"], ["assumptions of this link", s.assumptions || "none of its own"],
   ];
@@ -304,9 +309,9 @@ class AlarmsView {
     if (text === this.last) return;
     this.last = text;
     if (!alarms.length) return this.box.replaceChildren(el("p", { class: "empty" }, "No alarm holds."));
-    this.box.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...["since", "severity", "link", "node", "alarm", "what it is", "what to do", "note", "actions"].map((h) => el("th", { scope: "col" }, h)))),
+    this.box.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...["since", "severity", "link", "node", "alarm", "what it is", "cause", "what to do", "note", "actions"].map((h) => el("th", { scope: "col" }, h)))),
       el("tbody", {}, ...alarms.map((a) => el("tr", {}, el("td", {}, moment(a.since_ts ?? a.ts)), el("td", { class: a.severity === "major" ? "bad" : "busy" }, el("span", { class: "level" }, `${a.severity === "major" ? "▲" : "◐"} ${a.severity ?? ""}`)),
-        el("td", {}, el("a", { href: `#/link/${encodeURIComponent(a.link)}` }, a.link)), el("td", {}, a.node), el("td", {}, a.code), el("td", {}, `${a.text ?? ""}${a.raised_in_a_day > 1 ? ` (raised ${a.raised_in_a_day} times in a day)` : ""}`), el("td", {}, a.action ?? ""),
+        el("td", {}, el("a", { href: `#/link/${encodeURIComponent(a.link)}` }, a.link)), el("td", {}, a.node), el("td", {}, a.code), el("td", {}, `${a.text ?? ""}${a.raised_in_a_day > 1 ? ` (raised ${a.raised_in_a_day} times in a day)` : ""}`), el("td", {}, a.cause ?? ""), el("td", {}, a.action ?? ""),
         el("td", {}, a.note ? `${a.note.what === "ack" ? "acknowledged" : `shelved until ${moment(a.note.until)}`} by ${a.note.who}` : ""),
         el("td", {}, a.note ? el("button", { type: "button", onclick: () => this.note(a.id, "undo") }, "Take back") : el("span", {},
           el("button", { type: "button", onclick: () => this.note(a.id, "ack") }, "Acknowledge"), " ", el("button", { type: "button", onclick: () => this.note(a.id, "shelve", 8) }, "Shelve 8 h"))))))));
