@@ -13,7 +13,7 @@ import pytest
 from brokers import Mosquitto, find_mosquitto
 from status.certificates import Authority, Pair
 
-from photonlink.hal.errors import StationError
+from photonlink.hal.errors import PhotonlinkError, StationError
 from photonlink.pipeline.node.station import MqttSection
 from photonlink.pipeline.status.connection import BrokerAddress, BrokerAddressError, plain
 from photonlink.pipeline.status.model import LinkState, Phase
@@ -196,7 +196,7 @@ def test_files_are_checked_before_anything_runs(authority: Authority, tmp_path: 
     url = "mqtts://127.0.0.1"
 
     def refused(match: str, **files: Path) -> None:
-        with pytest.raises(BrokerAddressError, match=match):
+        with pytest.raises(PhotonlinkError, match=match):
             BrokerAddress.parse(url, **files)
 
     refused("no such file", ca=tmp_path / "none.crt")
