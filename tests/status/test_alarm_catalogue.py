@@ -100,7 +100,10 @@ def test_a_silent_detector_is_named_and_cleared(told: Told, tmp_path: Path) -> N
 
 
 def _block(net: int) -> BlockReport:
-    return BlockReport(1, 1, 1, 1, 0.0, 0.0, 1, 1.0, 64, net, 0, net, 0, 1e-10, 0.08, 1, 1.0, True)
+    return BlockReport(
+        4, 200_000, 100_000, 100_000, 200_000, 0, 0.02, 0.02, 15_000, 1.05, 64, net, 1024, net,
+        30_000, 1.1e-10, 0.08, 0.08, 40, 21.0, True,
+    )  # fmt: skip
 
 
 def test_key_that_is_overdue_is_named_until_the_next_block(told: Told, tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ from photonlink.pipeline.watch.service import Watch
 SPEAKER = Speaker("lab", "l0-alice", "l0", "alice")
 STATE = LinkState(Phase.SIFTING, skr_bps=800.0, qber_hv=0.02, emulated=True)
 ALARM = Alarm("no_key", Severity.MAJOR, "three blocks")
-BLOCK = BlockReport(1, 9, 4, 4, 0.02, 0.02, 1, 1.0, 64, 4, 0, 4, 0, 1e-10, 0.08, 1, 1.0, True)
+BLOCK = BlockReport(
+    4, 200_000, 100_000, 100_000, 200_000, 0, 0.02, 0.02, 15_000, 1.05, 64, 40_000, 1024, 38_976,
+    30_000, 1.1e-10, 0.08, 0.08, 40, 21.0, True,
+)  # fmt: skip
 
 
 @contextlib.asynccontextmanager
