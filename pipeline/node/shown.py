@@ -58,8 +58,7 @@ async def _publishing(mqtt: MqttPublisher) -> AsyncIterator[None]:
         await mqtt.close()
         await asyncio.wait({task}, timeout=MQTT_FAREWELL_S if mqtt.connected else 0)
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task}, timeout=MQTT_FAREWELL_S)  # a library that hangs holds no node
 
 
 @contextlib.asynccontextmanager

@@ -69,7 +69,8 @@ async def publishing(address: BrokerAddress) -> AsyncIterator[MqttPublisher]:
         yield publisher
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait({task}, timeout=DEADLINE_S)
+        assert task.done(), task.get_stack()
 
 
 async def until(condition: Callable[[], object], why: Callable[[], object] = lambda: "") -> None:
