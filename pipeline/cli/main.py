@@ -23,6 +23,7 @@ from photonlink.pipeline.cli import check as cli_check
 from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import history as cli_history
 from photonlink.pipeline.cli import key as cli_key
+from photonlink.pipeline.cli import mcp as cli_mcp
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
 from photonlink.pipeline.cli import ready as cli_ready
@@ -263,6 +264,7 @@ app.command()(cli_check.check)
 app.command()(cli_align.align)
 app.command()(cli_ready.ready)
 app.command("yield")(cli_yields.account_of_key)
+app.command()(cli_mcp.mcp)
 
 
 def main() -> None:

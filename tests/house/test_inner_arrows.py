@@ -42,11 +42,14 @@ INNER: dict[str, set[str]] = {
     "node": _SHELLS,
     "check": _SHELLS,
     "bench": _SHELLS | {"check"},
+    "agents": _SHELLS | {"bench"},
     "demo": _SHELLS | {"check"},
     "attacks": _SHELLS | {"check"},
     "watch": {"status"},
     "top": {"status", "watch"},
-    "cli": _SHELLS | {"bench", "check", "demo", "attacks", "planning", "claim", "watch", "top"},
+    "cli": _SHELLS
+    | {"bench", "check", "demo", "attacks", "planning", "claim", "watch", "top", "agents"},
+    | {"bench", "check", "demo", "attacks", "planning", "claim", "watch", "top", "agents"},
 }
 
 
