@@ -24,7 +24,13 @@ has not allowed is refused. Light, bias and outputs are never switched on here."
 
 def tools(desk: Desk, *, setting: bool) -> list[Callable[..., Awaitable[Any]]]:
     """What is offered; without anything allowed nothing that sets is even named."""
-    reading = [desk.instruments, desk.parameters, desk.identify, desk.read, desk.readiness]
+    reading: list[Callable[..., Awaitable[Any]]] = [
+        desk.instruments,
+        desk.parameters,
+        desk.identify,
+        desk.read,
+        desk.readiness,
+    ]
     return [*reading, desk.plan, desk.set] if setting else [*reading, desk.plan]
 
 

@@ -49,7 +49,6 @@ INNER: dict[str, set[str]] = {
     "top": {"status", "watch"},
     "cli": _SHELLS
     | {"bench", "check", "demo", "attacks", "planning", "claim", "watch", "top", "agents"},
-    | {"bench", "check", "demo", "attacks", "planning", "claim", "watch", "top", "agents"},
 }
 
 

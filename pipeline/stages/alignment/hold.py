@@ -24,6 +24,8 @@ ASIDE_RAD = 0.1
 """How far the controller stands beside the best setting: costs ASIDE² / 8 of mean error rate."""
 TOO_FAR = 0.01
 """When the best setting nearby is this much above the floor, one is searched everywhere."""
+JUMP_RAD = 0.15
+"""How wrong the model may be after such a jump."""
 _CONTRAST_PER_BLOCK = 3e-4
 _STEP_RAD = 1e-5
 _DIRECTIONS = np.array(
@@ -103,6 +105,8 @@ class Hold:
         found, rate = lowest_near(self._controller, self._model, self.best_deg)
         if rate <= self._model.floor + TOO_FAR:
             return found
+        # far away the model is less sure of what its own device does
+        self._covariance[:3, :3] += JUMP_RAD**2 * np.eye(3)
         return best_setting(self._controller, self._model, self.best_deg, self._rng)[0]
 
     def _beside(self) -> Floats:
@@ -118,5 +122,16 @@ class Hold:
             per_deg[:, k] = np.array([turn[2, 1], turn[0, 2], turn[1, 0]]) / 1e-3
         ridge = 1e-3 * float(np.trace(per_deg @ per_deg.T)) / 3.0
         step = per_deg.T @ np.linalg.solve(per_deg @ per_deg.T + ridge * np.eye(3), wanted)
-        found: Floats = np.clip(self.best_deg + step, self._controller.low, self._controller.high)
-        return found
+        return self._no_further(step)
+
+    def _no_further(self, step: Floats) -> Floats:
+        """Beside the best setting by at most what was meant: an axis at the end of its travel, or
+        one that hardly turns anything here, would make more of it."""
+        most = max(self.expected(self.best_deg)) + ASIDE_RAD**2 / 2.0
+        for share in (1.0, 0.5, 0.25, 0.125):
+            found: Floats = np.clip(
+                self.best_deg + share * step, self._controller.low, self._controller.high
+            )
+            if max(self.expected(found)) <= most:
+                return found
+        return self.best_deg

@@ -11,7 +11,10 @@ from photonlink.pipeline.stages.alignment.model import Controller, Floats, error
 CANDIDATES = 4096
 REFINED = 12
 AS_GOOD = 2e-4
-"""Settings this close to the best (QBER) are as good; the nearest of them is taken."""
+"""Settings this close to the best (QBER) are as good: taken is one with room to follow a drift, and
+the nearest of those."""
+ROOM = 0.12
+"""Share of an axis's travel that should be left on both sides."""
 
 
 def draw(controller: Controller, n: int, rng: np.random.Generator) -> Floats:
@@ -24,14 +27,20 @@ def draw(controller: Controller, n: int, rng: np.random.Generator) -> Floats:
 def best_setting(
     controller: Controller, model: LinkModel, now_deg: Floats, rng: np.random.Generator
 ) -> tuple[Floats, float]:
-    """(setting (axes,), predicted QBER): the least QBER; the nearest of equally good ones."""
+    """(setting (axes,), predicted QBER): the least QBER."""
     drawn = np.concatenate([now_deg[None], draw(controller, CANDIDATES, rng)])
     rates = error_rate(model.predict(drawn))
     first = np.unique(np.concatenate([[0], np.argsort(rates)[:REFINED]]))
     found = [lowest_near(controller, model, drawn[i]) for i in first]
     lowest = min(rate for _, rate in found)
     good = [each for each in found if each[1] <= lowest + AS_GOOD]
-    return min(good, key=lambda each: float(np.abs(each[0] - now_deg).sum()))
+
+    def cost(each: tuple[Floats, float]) -> tuple[float, float]:
+        travel = controller.high - controller.low
+        left = np.minimum(each[0] - controller.low, controller.high - each[0]) / travel
+        return -min(float(left.min()), ROOM), float(np.abs(each[0] - now_deg).sum())
+
+    return min(good, key=cost)
 
 
 def lowest_near(
