@@ -6,9 +6,14 @@ USB numbers for some ports and cannot be pointed at another tree for tests.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from photonlink.hal.registry import Registration
+
+_ATTRIBUTES = ("product", "manufacturer", "serial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +87,20 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def fits(device: PluggedIn, entry: Registration) -> bool:
+    """Whether a registration's ``usb`` describes this device."""
+    return any(_fits(device, usb) for usb in entry.usb)
+
+
+def _fits(device: PluggedIn, usb: str) -> bool:
+    if usb.startswith("name:"):
+        name = f"{device.manufacturer}_{device.product}_{device.serial}".replace(" ", "_")
+        return fnmatch.fnmatchcase(name, usb.removeprefix("name:"))
+    numbers, *more = usb.split(" ")
+    wanted = [part.partition("=") for part in more]
+    return numbers == device.usb_id and all(
+        key in _ATTRIBUTES and fnmatch.fnmatchcase(str(getattr(device, key)), value)
+        for key, _, value in wanted
+    )

@@ -50,6 +50,8 @@ class Registration:
     transports: schemes of addresses, the usual one first.
     usb:        ``vvvv:pppp``, with ``key=value`` attributes where the numbers are shared
                 (``0403:faf0 product=APT*``), or ``name:GLOB`` for the by-id name of a serial line.
+    network:    how it is found by a datagram: (UDP port, what is asked, regular expression of the
+                reply with a group ``serial``, the address with ``{host}``); () if it is not.
     evidence:   what it was proved against: ``manual``, ``transcript``, ``hardware``.
     emulator:   the emulator's model name. emulator_wire: its scheme, "" for the first transport.
     settings:   an example: what the contract suite and the page use.
@@ -67,6 +69,7 @@ class Registration:
     evidence: str
     emulator: str
     usb: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
     emulator_wire: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     case: Mapping[str, Any] = field(default_factory=dict)
@@ -87,6 +90,8 @@ class Registration:
         wrong = []
         if not _ID.fullmatch(self.id):
             wrong.append(f"id {self.id!r} is not vendor.model in small letters")
+        if self.network and not (len(self.network) == 4 and self.network[0].isdigit()):
+            wrong.append("network is not (port, question, reply, address)")
         if not self.facets:
             wrong.append("no facets: what can it do?")
         wrong += [f"unknown transport {t!r}" for t in self.transports if t not in SCHEMES]

@@ -24,6 +24,12 @@ INSTRUMENT = Registration(
     driver="PulseStreamer",
     facets=("GeneratesPatterns",),
     transports=("http",),
+    network=(
+        "12345",
+        "PS-DISCOVERY",
+        r'PS-DISCOVERY-REPLY.*"serial"\s*:\s*"(?P<serial>[^"]*)"',
+        "http://{host}",
+    ),
     evidence="manual",
     emulator="swabian-pulse-streamer",
     settings={"clock": "internal"},

@@ -31,6 +31,12 @@ INSTRUMENT = Registration(
     driver="DlcPro",
     facets=("Emits", "HasTemperature"),
     transports=("tcp", "serial"),
+    network=(
+        "60010",
+        "whoareyou?",
+        r'\s*\(\s*"(?P<serial>[^"]*)"\s+"(?P<model>[^"]*)"',
+        "tcp://{host}:1998",
+    ),
     evidence="manual",
     emulator="toptica-dlc-pro",
     accepted_by=("toptica-lasersdk",),

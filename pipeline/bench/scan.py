@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photonlink.hal.discovery import PluggedIn, plugged_in
+from photonlink.hal.discovery import PluggedIn, fits, plugged_in
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.facets import Identity
+from photonlink.hal.hotplug import plug_events
 from photonlink.hal.opening import look_at
 from photonlink.hal.ownership import Owner, owner_of, owners
-from photonlink.hal.registry import Registration, registry
+from photonlink.hal.registry import registry
 from photonlink.pipeline.bench.target import direct_entry
 
 PROBE_S = 3.0
-_ATTRIBUTES = ("product", "manufacturer", "serial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +52,6 @@ def scan(root: Path = Path("/")) -> Scan:
         owner = owner_of(device.address) if device.address else None
         seen.append(Seen(device, fitting, owner))
     return Scan(tuple(seen), tuple(owners()))
-
-
-def fits(device: PluggedIn, entry: Registration) -> bool:
-    """Whether a registration's ``usb`` describes this device."""
-    return any(_fits(device, usb) for usb in entry.usb)
-
-
-def _fits(device: PluggedIn, usb: str) -> bool:
-    if usb.startswith("name:"):
-        name = f"{device.manufacturer}_{device.product}_{device.serial}".replace(" ", "_")
-        return fnmatch.fnmatchcase(name, usb.removeprefix("name:"))
-    numbers, *more = usb.split(" ")
-    wanted = [part.partition("=") for part in more]
-    return numbers == device.usb_id and all(
-        key in _ATTRIBUTES and fnmatch.fnmatchcase(str(getattr(device, key)), value)
-        for key, _, value in wanted
-    )
 
 
 async def probe(found: Scan, about_to: Callable[[Seen, str], None]) -> Scan:
@@ -147,3 +130,21 @@ def lines(found: Scan) -> Iterable[str]:
             yield f"    open in {s.owner}"
     for owner in found.held:
         yield f"{owner.address}  {owner.instrument}, open in {owner}"
+
+
+async def follow(say: Callable[[str], None]) -> None:
+    """Until cancelled: each device that comes or goes, and what to do with one that comes."""
+    drivers = registry().drivers
+    async with contextlib.aclosing(plug_events()) as events:
+        async for event in events:
+            device = event.device
+            name = f"{device.manufacturer} {device.product} {device.serial}".strip()
+            where = device.address or f"usb {device.usb_id}"
+            fitting = [d.id for d in drivers.values() if fits(device, d)]
+            if not event.came:
+                say(f"gone: {where}  {name}")
+            elif fitting:
+                say(f"came: {where}  {name}: fits {', '.join(fitting)}")
+                say("    to use it: photonlink station from-scan FILE, or its address in yours")
+            else:
+                say(f"came: {where}  {name}: no driver names this device")

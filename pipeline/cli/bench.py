@@ -27,6 +27,15 @@ def scan(
     probe: Annotated[
         bool, typer.Option("--probe", help="Ask each serial device that a driver fits who it is.")
     ] = False,
+    network: Annotated[
+        bool, typer.Option("--network", help="Ask the network's instruments to name themselves.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Then say what comes and goes, until Ctrl-C.")
+    ] = False,
+    broadcast: Annotated[
+        str, typer.Option(help="With --network: the address that is asked.")
+    ] = "255.255.255.255",
     root: Annotated[
         Path,
         typer.Option(
@@ -40,9 +49,11 @@ def scan(
 ) -> None:
     """What is plugged in, which driver fits, and who has it open. Opens nothing but with --probe.
 
-    --probe sends to a device what its driver identifies with, and prints it.
+    --probe sends to a device what its driver identifies with, --network one datagram per kind of
+    instrument that answers them; both print what they send.
     """
     import asyncio
+    import dataclasses
 
     from photonlink.pipeline.bench import scan as scanning
 
@@ -57,10 +68,21 @@ def scan(
         for seen in found.devices:
             if seen.sent:
                 print(f"sent to {seen.device.address}: {b''.join(seen.sent)!r}", file=sys.stderr)
+    answers = []
+    if network:
+        from photonlink.pipeline.bench.network import ask_network, questions
+
+        for question in questions():
+            print(f"sending {question.data!r} to {broadcast}:{question.port} for {question.driver}",
+                  file=sys.stderr)  # fmt: skip
+        answers = asyncio.run(ask_network(questions(), broadcast))
     if as_json:
-        print(json.dumps(scanning.as_json(found)))
+        rows = [dataclasses.asdict(answer) for answer in answers]
+        print(json.dumps({**scanning.as_json(found), "network": rows}))
     else:
-        print("\n".join(scanning.lines(found)))
+        print("\n".join([*scanning.lines(found), *map(str, answers)]), flush=True)
+    if watch:
+        asyncio.run(scanning.follow(lambda line: print(line, flush=True)))
 
 
 def drivers(

@@ -44,6 +44,7 @@ from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.health import LOOK_S, Health
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.peer_stream import PeerStream
+from photonlink.pipeline.node.plugged import announce
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, opened, telling
@@ -219,6 +220,7 @@ class Node:
             emission.run(),
             self._light_up(emission),
             upkeep.run(supervisor.readings),
+            announce(bench, lambda text: self._report.event("notice", text=text)),
             self._end_after(self._options.duration_s),
             self._obey(emission),
         )
