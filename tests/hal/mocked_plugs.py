@@ -1,4 +1,4 @@
-"""A program for umockdev-wrapper: plugs a device into a mocked machine and out; prints what is seen.
+"""For umockdev-wrapper: a device is plugged into a mocked machine and out; what is seen is printed.
 
 The testbed is driven through libumockdev's C functions; python3-gi is not needed.
 """
