@@ -74,6 +74,14 @@ async def stream(watched: Watched, supervisor: Supervisor) -> None:
         watched.changed.set()
 
 
+async def what_is_wrong(instrument: Any) -> str:
+    """Of an instrument that was found again: not as the station asks, or not dark."""
+    lit = [step.param for step in instrument.OFF if await instrument.get(step.param) != step.value]
+    if lit:
+        return f"{', '.join(lit)}: on"
+    return str(instrument.deviation(await instrument.snapshot()))
+
+
 async def restart(watched: Watched, control: str, name: str, n: int) -> dict[str, Any]:
     """One instrument, n times."""
     healed, took = 0, []
@@ -88,13 +96,12 @@ async def restart(watched: Watched, control: str, name: str, n: int) -> dict[str
         assert reply["ok"], reply
         if not await watched.until(lambda before=before: watched.found[name] > before):
             return {"healed": healed, "stuck": order["fault"]}
-        if name == "tagger" and not await watched.until(lambda tags=tags: watched.tags > tags):
-            return {"healed": healed, "stuck": "no tags"}
-        wrong = instrument.deviation(await instrument.snapshot())
-        off = [(step.param, step.value) for step in getattr(instrument, "OFF", ())]
-        lit = [key for key, dark in off if await instrument.get(key) != dark]
-        if wrong or lit:
-            return {"healed": healed, "stuck": wrong or f"{lit} is on"}
+        if name == "tagger":
+            wrong = "" if await watched.until(lambda tags=tags: watched.tags > tags) else "no tags"
+        else:
+            wrong = await what_is_wrong(instrument)
+        if wrong:
+            return {"healed": healed, "stuck": wrong}
         took.append(time.monotonic() - begin)
         healed = i + 1
     took.sort()

@@ -17,6 +17,7 @@ from photonlink.hal import interlock
 from photonlink.hal.errors import LimitError, StationError
 from photonlink.hal.interlock import InterlockRule
 from photonlink.hal.links.address import Address
+from photonlink.hal.ownership import device_key
 from photonlink.hal.params import expand
 from photonlink.hal.registry import load_driver
 from photonlink.hal.regular_file import FileError
@@ -86,6 +87,25 @@ class BenchStation(StationModel):
     name: str
     instruments: dict[str, InstrumentEntry]
     interlock: tuple[InterlockRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_device_once(self) -> Self:
+        """Two names for one device: one would switch off what the other has switched on."""
+        seen: dict[str, str] = {}
+        for name, entry in self.instruments.items():
+            own = {
+                a if a.startswith(EMULATOR_NAME) else device_key(a)
+                for a in (entry.address, entry.emulator)
+                if a is not None
+            }
+            for key in sorted(own):
+                if key in seen:
+                    raise ValueError(
+                        f"{seen[key]} and {name} are one device ({key}): write it once, "
+                        "or correct one address"
+                    )
+                seen[key] = name
+        return self
 
 
 def load_station(path: Path, model: type[M]) -> M:

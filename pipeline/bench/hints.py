@@ -79,6 +79,8 @@ def hint_for(error: PhotonlinkError, driver: str, address: str) -> str:
         if not installed.is_file():
             return f"The rules are not installed: sudo sh udev/install.sh, then re-plug ({_RULES})"
         rule = udev_rule(driver, [installed])
+        if not rule:
+            return f"No rule of {installed} names this device: add it to its group by one of yours"
         return (
             f"The rule is {rule}; join its group: sudo usermod -aG photonlink $USER, log in again"
         )
