@@ -16,6 +16,9 @@ from photonlink.hal.foreign import ours
 from photonlink.hal.opening import Bench
 from photonlink.pipeline.node.emission import Emission
 
+SAID_S = 1.0
+"""How long the reason is waited for when a laser reads dark."""
+
 
 class LightWentOff(InstrumentError):
     """The light went off in the middle of what it was for."""
@@ -37,6 +40,20 @@ class GuardedLight:
             self.why = why
             if self._body is not None:
                 self.interrupted = self._body.cancel()
+
+    async def look(self, bench: Bench, emission: Emission) -> None:
+        """At the end of the body: does everything still emit? Who has switched it off says so
+        within a moment."""
+        dark = emission.dark
+        for name, laser in bench.having(Emits).items():
+            if not dark and not await laser.emission():
+                dark = f"{name} reads dark"
+        if dark:
+            for _ in range(round(SAID_S / 0.02)):
+                if self.why:
+                    return
+                await asyncio.sleep(0.02)
+            self.went_off(dark)
 
     async def over(self, *, told: bool) -> bool:
         """The body is done: nothing cancels it any more. told: by a cancellation.
@@ -88,8 +105,7 @@ async def emitting(
             await emission.bias()
             await emission.on()
             yield light
-            if emission.dark:
-                light.went_off(emission.dark)
+            await light.look(bench, emission)
             await light.over(told=False)
             light.require()
         except asyncio.CancelledError:

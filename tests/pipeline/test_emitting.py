@@ -218,3 +218,17 @@ async def test_a_detector_that_comes_late_gets_its_bias(monkeypatch: pytest.Monk
         assert all(step["ok"] for step in await emission.switch(on=True))
         assert first.on
         assert broken.on
+
+
+async def test_a_body_that_ends_right_after_its_light_learns_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("photonlink.pipeline.node.emitting.SAID_S", 0.04)
+    table, laser, _ = bench()
+
+    async def body() -> None:
+        async with emitting(table):
+            laser.on = False  # by its own key switch
+
+    with pytest.raises(LightWentOff, match="laser reads dark"):
+        await body()
