@@ -79,8 +79,8 @@ class ControllerStack:
 class PolarizationHold:
     """The controllers of a running link: at their alignment, then after the drift of the fibre.
 
-    follow: False: they stand where they were aligned. Both rates of a block are public: the test
-    basis is disclosed, and error correction counts the other.
+    follow: False: they stand where they were aligned. Both rates of a block are public: error
+    correction counts them, or a test basis is disclosed.
     """
 
     LOST = 0.03

@@ -1,10 +1,10 @@
 """Polarization held while key is made, by the error rates of finished blocks.
 
-Both error rates of a block are public once it is distilled: those of disclosed bits and those that
-error correction counted. At the best setting they do not move to first order with a small turn of
-the fibre, so the controller stands a little beside it, each block in another direction; an
-extended Kalman filter (drift of the fibre, contrast of both bases) reads the turn from how the
-rates differ.
+Both error rates of a block are public once it is distilled: error correction has counted them, or
+the bits of a test basis were disclosed. At the best setting they do not move to first order with a
+small turn of the fibre, so the controller stands a little beside it, each block in another
+direction; an extended Kalman filter (drift of the fibre, contrast of both bases) reads the turn
+from how the rates differ.
 """
 
 from __future__ import annotations
