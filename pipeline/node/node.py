@@ -272,7 +272,7 @@ class Node:
                     await stream.write(effect.data)
                 except PhotonlinkError as error:
                     log.info("%s", error)
-                    self._drop_stream(effect.stream)
+                    stream.abort()  # its reader comes back and tells the session
         elif isinstance(effect, Publish):
             self._record(effect.record)
         elif isinstance(effect, Disconnect):

@@ -1,6 +1,6 @@
 """kill -9 of real nodes at random moments: keys stay equal, nothing is given twice, key comes back.
 
-    python tests/reliability/kills.py [--kills 200] [--seed 1] [--block-bits 8000] [--json]
+    python tests/reliability/kills.py [--kills 200] [--seed 1] [--block-bits 16000] [--json]
 
 Two nodes on an emulated bench make small blocks. Again and again Alice, Bob or both are killed
 at a random moment and started again; now and then a block is taken from the dead node's store
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--block-bits", type=int, default=8_000)
+    parser.add_argument("--block-bits", type=int, default=16_000)
     parser.add_argument("--p95", type=float, default=8.0)
     options = parser.parse_args()
 

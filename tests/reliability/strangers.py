@@ -168,7 +168,7 @@ def loud(process: Running) -> list[str]:
 def run(seconds: float, rate: float, seed: int) -> Outcome:
     with (
         tempfile.TemporaryDirectory(prefix="photonlink-strangers-") as name,
-        small_link(Path(name), seed, 8_000) as link,
+        small_link(Path(name), seed, 16_000) as link,
     ):
         return _at_the_door(link, seconds, rate, seed)
 
