@@ -137,7 +137,11 @@ class Listener:
 
         async with asyncio.TaskGroup() as tasks:
             async for stream in self.connections():
-                await room.acquire()
+                try:
+                    await room.acquire()
+                except asyncio.CancelledError:
+                    stream.abort()
+                    raise
                 tasks.create_task(one(stream))
 
     async def connections(self) -> AsyncGenerator[PeerStream, None]:
@@ -148,6 +152,8 @@ class Listener:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+            while not self._arrived.empty():
+                self._arrived.get_nowait().abort()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._server.wait_closed()

@@ -78,6 +78,7 @@ class Session:
         self._last_received_s = self._ended_s = 0.0
         self._status_s = float("-inf")
         self._backoff_s, self._not_before_s = 0.0, float("-inf")
+        self._blocks_at_wrong_tag = 0
         self._clock_at_start: tuple[float, float] | None = None
 
     # ---- inputs ----
@@ -421,6 +422,9 @@ class Session:
             self._effects.append(Disconnect(str(error), line.stream))
         if error.code == "authentication_failed" and "one-time" in error.what:
             low, high = self._setup.limits.backoff_s
+            if self._publisher.blocks > self._blocks_at_wrong_tag:  # between them was no attack
+                self._backoff_s = 0.0
+            self._blocks_at_wrong_tag = self._publisher.blocks
             self._backoff_s = min(max(2 * self._backoff_s, low), high)
             self._not_before_s = self._now_s + self._backoff_s
         with contextlib.suppress(LedgerError, StoreError):  # then it burns at the next start

@@ -1,4 +1,4 @@
-"""A relay between the two nodes that shows every frame to an observer, and can break the line."""
+"""A relay between the two nodes that shows every frame to an observer, and can do harm to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ HEAD = 4  # one byte type, three bytes length (docs/protocol.md)
 
 class ObservedWire:
     """``port``: where the connecting node goes. ``frame(kind, payload)`` is called by one thread
-    at a time."""
+    at a time. ``harm``: what arrives instead of the next frame; None breaks the line."""
 
     def __init__(self, frame: Callable[[int, bytes], None]) -> None:
         self._frame, self._lock = frame, threading.Lock()
+        self.harm: Callable[[bytes], bytes | None] | None = None
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self._target = 0
@@ -75,12 +76,20 @@ class ObservedWire:
                     end = HEAD + int.from_bytes(waiting[1:HEAD], "big")
                     if len(waiting) < end:
                         break
-                    with self._lock:
-                        self._frame(waiting[0], bytes(waiting[HEAD:end]))
+                    arriving = self._take(bytes(waiting[:end]))
+                    if arriving is None:
+                        raise ConnectionResetError
+                    target.sendall(arriving)
                     del waiting[:end]
-                target.sendall(data)
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         self._open.discard(source)
         source.close()
+
+    def _take(self, frame: bytes) -> bytes | None:
+        with self._lock:
+            self._frame(frame[0], frame[HEAD:])
+            if self.harm is None:
+                return frame
+            return self.harm(frame)
