@@ -83,6 +83,8 @@ def cpu_of(python: str, alice: Path, bob: Path) -> tuple[float, dict[str, object
     after = os.times()
     used = after.children_user - before.children_user
     used += after.children_system - before.children_system
+    if done.returncode:
+        raise RuntimeError(f"{python} failed: {done.stderr[-600:]}")
     return used, json.loads(done.stdout.strip().splitlines()[-1])
 
 
