@@ -102,9 +102,10 @@ class VirtualBench:
     """
 
     def __init__(self, text: str, folder: Path, seed: int) -> None:
-        from photonlink.firmware_sim.config import default_bench, parse_bench
+        from photonlink.firmware_sim.config import parse_bench
+        from photonlink.firmware_sim.virtual.bench import demo_bench
 
-        self._config = parse_bench(text or default_bench())
+        self._config = parse_bench(text) if text else demo_bench()
         self._folder, self._seed = folder, seed
         self._program: Any = None
         self.addresses: dict[str, str] = {}

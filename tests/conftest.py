@@ -21,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "system"
 import brokers  # noqa: E402
 from leaks import _no_task_is_left, no_task_is_left, nothing_is_left_open  # noqa: E402
 
+from photonlink.hal.station import BenchStation, load_station  # noqa: E402
 from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed  # noqa: E402
 
 __all__ = ["_no_task_is_left", "no_task_is_left", "nothing_is_left_open"]
@@ -43,9 +44,26 @@ settings.register_profile(
 settings.load_profile(os.environ.get("PHOTONLINK_HYPOTHESIS", "fixed"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``-m hardware``: the contract against real instruments (``tests/contract``)."""
+    group = parser.getgroup("hardware", "the contract of instruments, against a station")
+    group.addoption("--station", type=Path, help="the station file whose instruments are tested")
+    group.addoption("--stream-s", type=float, default=10.0, help="how long a tagger streams")
+    group.addoption("--restarts", type=int, default=10, help="how often each is opened again")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test of the hardware suite for each instrument of the station."""
+    if "on_station" in metafunc.fixturenames:
+        file = metafunc.config.getoption("station")
+        names = list(load_station(file, BenchStation).instruments) if file else []
+        metafunc.parametrize("on_station", names or ["no station"])
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """``.ci/explore``: this many times as many examples as each property test asks for."""
+    _only_with_a_station(config, items)
     factor = int(os.environ.get("PHOTONLINK_EXAMPLES", "1"))
     for item in items:
         test = getattr(item, "obj", None)
@@ -53,6 +71,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if factor > 1 and asked is not None:
             more = settings(asked, max_examples=factor * asked.max_examples, derandomize=False)
             test._hypothesis_internal_use_settings = more  # type: ignore[union-attr]
+
+
+def _only_with_a_station(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hardware is met only by whoever names it; asked for without a station, it is an error."""
+    if config.getoption("station"):
+        return
+    if "hardware" in config.getoption("markexpr") and "not hardware" not in config.getoption(
+        "markexpr"
+    ):
+        raise pytest.UsageError("-m hardware needs --station FILE: which instruments?")
+    hardware = [item for item in items if item.get_closest_marker("hardware")]
+    items[:] = [item for item in items if item not in hardware]
+    config.hook.pytest_deselected(items=hardware)
 
 
 def pytest_report_header() -> list[str]:

@@ -15,7 +15,13 @@ from functools import partial
 from pydantic import Field
 
 from photonlink.hal.driver import Off
-from photonlink.hal.errors import IdentityError, InstrumentError, LinkClosed, LinkNotFound
+from photonlink.hal.errors import (
+    IdentityError,
+    InstrumentError,
+    LinkClosed,
+    LinkNotFound,
+    PhotonlinkError,
+)
 from photonlink.hal.facets import Identity
 from photonlink.hal.laser import LaserDriver
 from photonlink.hal.links import Address, Tap
@@ -121,9 +127,7 @@ class Tlb670x(LaserDriver):
                 "no such TLB-6700", where=self._place.uri, seen=info[:80],
                 hint="Is it plugged in, and its number in the address right?",
             )  # fmt: skip
-        with contextlib.suppress(InstrumentError):
-            for _ in range(_MOST_STALE):
-                self._receive()
+        self._drain()
         text = self._ask("*IDN?")
         if "67" not in text:
             raise IdentityError("another instrument answers here", where=self.name, seen=text[:80])
@@ -136,6 +140,12 @@ class Tlb670x(LaserDriver):
             raise InstrumentError("no reply", where=self.name, seen=str(status))
         return str(text)
 
+    def _drain(self) -> None:
+        """What an earlier question left behind is no reply to the next one."""
+        with contextlib.suppress(PhotonlinkError):
+            for _ in range(_MOST_STALE):
+                self._receive()
+
     def _ask(self, command: str) -> str:
         """One command, one reply of one line."""
         data = command + "\r\n"
@@ -146,6 +156,7 @@ class Tlb670x(LaserDriver):
             lines = [line.strip() for line in self._receive().splitlines() if line.strip()]
         except InstrumentError as error:
             self.codec.status("newp_usb_init_product", PRODUCT)
+            self._drain()
             raise LinkClosed(
                 f"{command!r} has no answer", where=self._place.uri, seen=error.seen
             ) from None

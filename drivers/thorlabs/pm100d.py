@@ -51,7 +51,7 @@ class Pm100d(Driver, MeasuresPower):
         Param("auto_range", bool, "the meter chooses its range", "SENS:POW:RANG:AUTO?",
               "SENS:POW:RANG:AUTO {}", trips=True, setting="auto_range"),
         Param("range_w", float, "full scale; setting it ends auto_range", "SENS:POW:RANG?",
-              "SENS:POW:RANG {}", "W", limits=(0.0, 1e4), family=_OWN, at_least=True),
+              "SENS:POW:RANG {}", "W", limits=(0.0, 1e4), family=_OWN, at_least=True, trips=True),
         Param("zeroing", bool, "dark adjustment runs", "SENS:CORR:COLL:ZERO:STAT?"),
         Param("zero_offset", float, "last dark adjustment, in the head's own unit",
               "SENS:CORR:COLL:ZERO:MAGN?"),

@@ -207,6 +207,24 @@ class EmulatedDevice:
             with contextlib.suppress(OSError):
                 print(f"firmware_sim: {self.name}: internal error {error!r}", file=sys.stderr)
 
+    async def send_reply(
+        self, session: Session, reply: bytes, request: bytes = b"", extra: bytes = b""
+    ) -> bool:
+        """A reply through the armed faults; False: nothing of it was sent.
+
+        request, extra: what the faults ``echo`` and ``extra`` put before it.
+        """
+        left = await self.faults.through(reply, request, extra)
+        if left is None:
+            return False
+        if not session.boundaries and self.faults.use("bytewise"):
+            for at in range(len(left)):
+                await session.write(left[at : at + 1])
+                await asyncio.sleep(0)  # a write of its own
+        else:
+            await session.write(left)
+        return True
+
     # ---- cable and power -----------------------------------------------------------------------
 
     def unplug(self) -> None:

@@ -19,7 +19,10 @@ COMMON = {
     "silent": "no reply",
     "late": "the reply comes after delay_s",
     "garbled": "one bit of the reply is flipped",
-    "truncated": "the second half of the reply (and its end) is missing",
+    "truncated": "the reply is cut in the middle, or after `at` bytes (-1: all but the last)",
+    "wrong-end": "the reply ends in another byte: CR for LF, LF for CR",
+    "twice": "the reply comes twice",
+    "bytewise": "the reply comes one byte at a time",
     "echo": "the command comes back before the reply",
     "extra": "a line that nobody asked for comes before the reply",
     "wrong-identity": "another unit's serial number is reported",
@@ -30,8 +33,11 @@ COMMON = {
     "replug": "the cable is in again",
     "none": "everything above heals",
 }
-REPLY = ("silent", "late", "garbled", "truncated", "echo", "extra")
-KEYS = {"fault", "count", "for_s", "delay_s", "per_s"}
+REPLY = ("silent", "late", "garbled", "truncated", "wrong-end", "twice", "echo", "extra")
+STREAM = ("garbled", "truncated", "wrong-end", "twice", "bytewise", "echo", "extra")
+"""What cannot happen to the calls of a vendor's library or package."""
+KEYS = {"fault", "count", "for_s", "delay_s", "per_s", "at"}
+_ENDS = {0x0A: 0x0D, 0x0D: 0x0A}
 
 
 def fault(name: str, doc: str, *keys: str) -> Callable[[F], F]:
@@ -69,6 +75,7 @@ class _Armed:
     heal: Callable[[], object] | None = None
     delay_s: float = 1.0
     per_s: float = 0.01
+    at: int | None = None
     since_s: float = 0.0
 
 
@@ -96,6 +103,7 @@ class Faults:
             heal,
             float(command.get("delay_s", 1.0)),
             float(command.get("per_s", 0.01)),
+            None if command.get("at") is None else int(command["at"]),
             self._clock.now_s(),
         )
         if for_s is not None:
@@ -140,7 +148,7 @@ class Faults:
         name = next((n for n in REPLY if n in self._armed), "")
         if not name:
             return reply
-        delay_s = self._armed[name].delay_s
+        delay_s, at = self._armed[name].delay_s, self._armed[name].at
         self.use(name)
         if name == "silent":
             return None
@@ -152,8 +160,10 @@ class Faults:
             spoilt = bytearray(reply)
             spoilt[self._random.randrange(len(spoilt))] ^= 1 << self._random.randrange(8)
             return bytes(spoilt)
-        elif name == "truncated":
-            return reply[: len(reply) // 2]
-        elif name in ("echo", "extra"):
-            return (request if name == "echo" else extra) + reply
-        return reply
+        return {
+            "truncated": reply[: len(reply) // 2 if at is None else at],
+            "wrong-end": reply[:-1] + bytes([_ENDS.get(reply[-1], reply[-1] ^ 0xFF)]),
+            "twice": reply + reply,
+            "echo": request + reply,
+            "extra": extra + reply,
+        }.get(name, reply)

@@ -155,9 +155,8 @@ class FrameDevice(EmulatedDevice):
             reply = self.guard(lambda: self.handle(frame, session))
         except Refusal as refusal:
             reply = self.refused(refusal, frame)
-        left = await self.faults.through(reply, frame, b"") if reply else None
-        if left:
-            await session.write(left)
+        if reply:
+            await self.send_reply(session, reply, frame)
 
     def state(self) -> dict[str, Any]:
         return {"skipped_bytes": self.skipped_bytes}

@@ -18,6 +18,7 @@ import numpy as np
 
 from photonlink.firmware_sim.kit.device import EmulatedDevice
 from photonlink.firmware_sim.wires.local import LocalWire
+from photonlink.firmware_sim.kit.faults import STREAM
 from photonlink.firmware_sim.wires.session import Session, Wire
 from photonlink.firmware_sim.wires.vendor_library import prototypes
 
@@ -55,7 +56,7 @@ class LibraryDevice(EmulatedDevice):
     UNBUILT: ClassVar[int] = -1
     """Error number of a function that exists and does nothing here."""
     WIRES = ("lib",)
-    NO_FAULTS = ("garbled", "truncated", "echo", "extra", "drift")
+    NO_FAULTS = (*STREAM, "drift")
 
     def setup(self) -> None:
         self.library = prototypes.load(FOLDER / f"{self.TABLE}.toml")
@@ -96,9 +97,7 @@ class LibraryDevice(EmulatedDevice):
                 number, size = HEAD.unpack_from(data)
                 request, data = data[: 8 + size], data[8 + size :]
                 reply = await self._call(number, request[8:], session)
-                left = await self.faults.through(reply, request, b"")
-                if left:
-                    await session.write(left)
+                await self.send_reply(session, reply, request)
         finally:
             if self.owner is session:
                 self.owner = None

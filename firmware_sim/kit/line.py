@@ -140,6 +140,4 @@ class LineDevice(EmulatedDevice):
 
     async def reply(self, session: Session, data: bytes, request: bytes = b"") -> None:
         """Send a reply through the armed faults."""
-        left = await self.faults.through(data, request, self.encode("# extra"))
-        if left is not None:
-            await session.write(left)
+        await self.send_reply(session, data, request, self.encode("# extra"))

@@ -37,10 +37,8 @@ class MessageDevice(EmulatedDevice):
                 reply = b""
             if reply is None:
                 continue
-            left = await self.faults.through(reply, message, b"")
-            if left is not None:
-                await session.write(left)
-            elif isinstance(session, HttpSession):
+            sent = await self.send_reply(session, reply, message)
+            if not sent and isinstance(session, HttpSession):
                 session.withhold()
 
 

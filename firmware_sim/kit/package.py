@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from photonlink.firmware_sim.kit.device import EmulatedDevice
+from photonlink.firmware_sim.kit.faults import STREAM
 from photonlink.firmware_sim.kit.registers import Refusal
 from photonlink.firmware_sim.wires.local import LocalWire
 from photonlink.firmware_sim.wires.session import Serve, Session, Wire
@@ -92,7 +93,7 @@ class PackageDevice(EmulatedDevice):
     """Functions and methods that only say something: a value, or what is made of the object."""
     UNBUILT: ClassVar[tuple[str, str]] = ("NotImplementedError", "not available on this unit")
     WIRES = ("package",)
-    NO_FAULTS = ("garbled", "truncated", "echo", "extra")
+    NO_FAULTS = STREAM
 
     def make_wires(self, run_dir: Path) -> dict[str, Wire]:
         address = self.config.address.partition("://")[2]
@@ -114,9 +115,7 @@ class PackageDevice(EmulatedDevice):
                     data += more
                 size = 4 + U32.unpack_from(data)[0]
                 request, data = data[4:size], data[size:]
-                reply = await self.faults.through(await self._call(request, objects), request, b"")
-                if reply:
-                    await session.write(reply)
+                await self.send_reply(session, await self._call(request, objects), request)
         finally:
             self.left(list(objects.made.values()))
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from photonlink.firmware_sim.config import BenchConfig
+from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
 from photonlink.firmware_sim.kit.clock import LoopClock
 from photonlink.firmware_sim.kit.registration import models
 from photonlink.firmware_sim.program import Program
@@ -15,6 +15,14 @@ from photonlink.firmware_sim.virtual.loop import VirtualLoop
 
 class NotVirtual(ValueError):
     """An instrument of the bench cannot run on virtual time."""
+
+
+def demo_bench(config: BenchConfig | None = None) -> BenchConfig:
+    """The demo's bench (or one like it) with two time taggers that can run on virtual time."""
+    config = (config or parse_bench(default_bench())).model_copy(deep=True)
+    bob = config.devices["bob-tagger"]
+    config.devices["bob-tagger"] = bob.model_copy(update={"model": "sfifteen-tdc1"})
+    return config
 
 
 def in_memory(config: BenchConfig) -> BenchConfig:

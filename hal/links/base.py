@@ -239,7 +239,9 @@ class ByteLink(StreamLink):
             async with asyncio.timeout_at(deadline):
                 await self._wake.wait()
         except TimeoutError:
-            raise self._error(LinkTimeout, f"no complete reply within {timeout_s:g} s") from None
+            if not self._wake.is_set():  # else it came while this program was busy elsewhere
+                text = f"no complete reply within {timeout_s:g} s"
+                raise self._error(LinkTimeout, text) from None
 
     async def read_exactly(self, count: int, timeout_s: float) -> bytes:
         deadline = asyncio.get_running_loop().time() + timeout_s

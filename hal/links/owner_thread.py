@@ -2,7 +2,8 @@
 
 Two threads on one VISA resource gave 386 wrong replies of 800 and not one exception (measured);
 vendor libraries promise no re-entrancy either. So each has exactly one thread. A call that hangs
-cannot be killed: its await ends at the deadline, later calls wait for it within their own.
+cannot be killed: its await ends at the deadline, and so do those of later calls. While calls come
+back, those that wait for their turn are not late.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class OwnerThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._previous: threading.Thread | None = None
-        self._running = 0
+        self._running = self._finished = 0
 
     @property
     def busy(self) -> bool:
@@ -49,20 +50,24 @@ class OwnerThread:
             self._thread.start()
 
     async def run(self, function: Callable[[], T], timeout_s: float) -> T:
-        """Call ``function`` in the thread. LinkTimeout at the deadline; exceptions pass."""
+        """Call ``function`` in the thread; exceptions pass. LinkTimeout when no call at all has
+        come back for ``timeout_s``."""
         self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((function, future, loop))
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            if not future.cancelled():
-                raise
-            raise LinkTimeout(
-                f"the call did not return within {timeout_s:g} s", where=self._name
-            ) from None
+            finished = -1
+            while not future.done():
+                if finished == self._finished:
+                    raise LinkTimeout(
+                        f"the call did not return within {timeout_s:g} s", where=self._name
+                    )
+                finished = self._finished
+                await asyncio.wait({future}, timeout=timeout_s)
+            return future.result()
+        finally:
+            future.cancel()
 
     def stop(self) -> None:
         """End the thread after what is queued. Does not wait for a call that hangs."""
@@ -86,6 +91,7 @@ class OwnerThread:
                 result, error = None, caught
             finally:
                 self._running -= 1
+                self._finished += 1
             if future is None or loop is None:
                 continue  # the caller does not wait for the result
             with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile

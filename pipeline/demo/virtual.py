@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from photonlink.firmware_sim.config import BenchConfig, default_bench, parse_bench
-from photonlink.firmware_sim.virtual.bench import running
+from photonlink.firmware_sim.config import BenchConfig
+from photonlink.firmware_sim.virtual.bench import demo_bench, running
 from photonlink.firmware_sim.virtual.loop import VirtualLoop, virtual_runner
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.check.calibrate import CalibrateOptions, calibrate_stations
@@ -142,9 +142,7 @@ class _Run:
         """Everything, on the virtual loop."""
         files = write_virtual_files(folder, block_bits=block_bits, psk=_seeded_psk(loop))
         (folder / "run").mkdir()
-        config = (bench or parse_bench(default_bench())).model_copy(deep=True)
-        bob = config.devices["bob-tagger"]
-        config.devices["bob-tagger"] = bob.model_copy(update={"model": "sfifteen-tdc1"})
+        config = demo_bench(bench)
         async with running(config, folder / "run", loop, seed=self.outcome.seed) as program:
             stations = [load_node_station(path) for path in files.values()]
             self._take({"event": "calibrating", "node": "both", "seconds": CALIBRATE_S})

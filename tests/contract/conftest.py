@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,10 @@ from photonlink.firmware_sim.control import ask
 from photonlink.hal.station import BenchStation, parse_station
 
 
-class EmulatorProgram:
-    """``python -m photonlink.firmware_sim`` with its addresses and its control socket."""
+class HostedBench:
+    """One bench of a running emulator program: its addresses and its control socket."""
 
-    def __init__(self, bench: Path, run_dir: Path) -> None:
-        self.run_dir = run_dir
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "photonlink.firmware_sim",
-                str(bench),
-                "--run-dir",
-                str(run_dir),
-                "--until-stdin-closes",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        ready = json.loads(self._process.stdout.readline())
+    def __init__(self, ready: dict[str, Any]) -> None:
         self.addresses: dict[str, str] = ready["addresses"]
         self.control_socket: str = ready["control"]
 
@@ -53,36 +36,65 @@ class EmulatorProgram:
         status: dict[str, Any] = self.ask(status=True)["status"]["devices"][device]
         return status
 
-    def kill(self) -> None:
-        self._process.kill()
-        self._finish()
-
-    def stop(self) -> dict[str, Any]:
-        """Ask it to end; its last words say what its lasers do."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        assert self._process.stdout is not None
-        words = self._process.stdout.read().strip().splitlines()
-        self._finish()
-        return dict(json.loads(words[-1]))
-
-    def _finish(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        self._process.wait(20)
-
-    def station(self, *names: str, **extra: str) -> BenchStation:
+    def station(
+        self, *names: str, deadline_s: float = 0.5, open_s: float = 3.0, **extra: str
+    ) -> BenchStation:
         """A station with these instruments, every one at its emulator's address."""
         text = 'schema = 2\nname = "contract"\n'
         for name in names:
+            settings = settings_text(name, deadline_s)
             text += (
                 f'[instruments.{name}]\ndriver = "{CASES[name].id}"\nbackend = "emulator"\n'
-                f'emulator = "{self.addresses[name]}"\nopen_timeout_s = 3.0\n'
-                f"[instruments.{name}.settings]\n{settings_text(name)}\n{extra.get(name, '')}\n"
+                f'emulator = "{self.addresses[name]}"\nopen_timeout_s = {open_s}\n'
+                f"[instruments.{name}.settings]\n{settings}\n{extra.get(name, '')}\n"
             )
         return parse_station(text, BenchStation)
+
+
+class EmulatorProgram(HostedBench):
+    """``python -m photonlink.firmware_sim`` with one bench, to be killed."""
+
+    def __init__(self, bench: Path, run_dir: Path) -> None:
+        self._process = _started("-m", "photonlink.firmware_sim", str(bench), "--run-dir",
+                                 str(run_dir), "--until-stdin-closes")  # fmt: skip
+        super().__init__(_ready(self._process))
+
+    def kill(self) -> None:
+        self._process.kill()
+        _finish(self._process)
+
+
+def _started(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _ready(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    process.wait(20)
+
+
+@contextlib.contextmanager
+def hosted(folder: Path, numbers: Iterable[int]) -> Iterator[dict[int, HostedBench]]:
+    """These benches, all in one program of their own."""
+    numbers = sorted(numbers)
+    for number in numbers:
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "bench.toml").write_text(bench_text(number))
+    process = _started(str(Path(__file__).parents[1] / "emulator_host.py"), str(folder))
+    try:
+        ready = _ready(process)
+        yield {n: HostedBench(one) for n, one in zip(numbers, ready, strict=True)}
+    finally:
+        _finish(process)
 
 
 def start_program(tmp: Path, bench: int = 0) -> EmulatorProgram:
@@ -100,21 +112,24 @@ def _bench_of(item: Any) -> int:
 @pytest.fixture(scope="module")
 def programs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[int, EmulatorProgram]]:
-    """One program for each bench that the module's tests use."""
+) -> Iterator[dict[int, HostedBench]]:
+    """The benches that the module's tests use."""
     items = [i for i in request.session.items if request.node in i.listchain()]
     wanted = {_bench_of(i) for i in items if "program" in getattr(i, "fixturenames", ())}
-    started = {i: start_program(tmp_path_factory.mktemp("emu"), i) for i in sorted(wanted)}
-    yield started
-    for program in started.values():
-        program.stop()
+    with hosted(tmp_path_factory.mktemp("emu"), wanted) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def all_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, HostedBench]]:
+    """Every bench: all instruments."""
+    with hosted(tmp_path_factory.mktemp("emu"), range(len(BENCHES))) as started:
+        yield started
 
 
 @pytest.fixture
-def program(
-    programs: dict[int, EmulatorProgram], request: pytest.FixtureRequest
-) -> EmulatorProgram:
-    """The program with the test's instrument, every fault healed and every cable in."""
+def program(programs: dict[int, HostedBench], request: pytest.FixtureRequest) -> HostedBench:
+    """The bench with the test's instrument, every fault healed and every cable in."""
     found = programs[_bench_of(request.node)]
     for name in found.addresses:
         found.fault(name, "none")

@@ -139,9 +139,7 @@ class Eos(EmulatedDevice):
             return
         data = b"".join(json.dumps(a).encode() + END for a in answers)
         extra = b'{"label": "Extra", "value": 0}' + END
-        left = await self.faults.through(data, json.dumps(message).encode(), extra)
-        if left is not None:
-            await session.write(left)
+        await self.send_reply(session, data, json.dumps(message).encode(), extra)
 
     # ---- objects -------------------------------------------------------------------------------
 

@@ -284,9 +284,7 @@ class PulseStreamer(JsonRpcDevice):
                 self.load(sequence)
         tail = struct.pack("<8i", *(0,) * 8) if what == UPLOAD else b""
         reply = struct.pack("<4I2Q", MAGIC, number, error, 0, len(tail), 0) + tail
-        left = await self.faults.through(reply, body[:32], b"")
-        if left is not None:
-            await session.write(left)
+        await self.send_reply(session, reply, body[:32])
 
 
 REGISTRATION = Registration(

@@ -218,9 +218,7 @@ class DlcPro(LineDevice):
         echo = f"{command}{end}" if client.echo else ""
         text = (echo + reply.replace("\n", end)).encode("utf-8", "replace")
         request = f"{command}{end}".encode("utf-8", "replace")
-        whole = await self.faults.through(text + self.prompt, request, f"note{end}".encode())
-        if whole:
-            await session.write(whole)
+        await self.send_reply(session, text + self.prompt, request, f"note{end}".encode())
 
     async def serve_monitor(self, session: Session) -> None:
         """The monitoring line: subscriptions of one client."""
