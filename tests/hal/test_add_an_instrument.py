@@ -15,12 +15,17 @@ from typing import Any
 import pytest
 
 from photonlink.hal import registry
+from photonlink.hal.errors import LimitError
 from photonlink.hal.facets import HasOutput
 from photonlink.hal.opening import open_bench
+from photonlink.hal.params import describe
 from photonlink.hal.registry import check_driver
 from photonlink.hal.station import BenchStation, parse_station
 from photonlink.hal.supervisor import Supervisor
 from photonlink.hal.testing import play
+from photonlink.pipeline.bench.reading import reading
+from photonlink.pipeline.node.shown import instrument_states
+from photonlink.pipeline.status.payload import flatten
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "add_an_instrument.md"
 DRIVER, TEST, EMULATOR = re.findall(
@@ -105,3 +110,37 @@ async def test_the_page_s_conversation_is_the_emulator_s_too(tmp_path: Path) -> 
         assert await play(names["OPENING"], device.address) == []
         other = names["OPENING"].replace("0042", "0043")
         assert len(await play(other, device.address, timeout_s=0.3)) == 1
+
+
+async def test_one_declaration_feeds_everything(ps1: types.ModuleType, tmp_path: Path) -> None:
+    """``level_v`` of the page: validation, settings, the station's limits, snapshot, command line,
+    docs page and MQTT, each from the one line in PARAMS."""
+    (param,) = (p for p in ps1.Ps1.PARAMS if p.name == "level_v")
+    field = ps1.Ps1.Settings.model_fields["level_v"]
+    assert (field.annotation, field.description) == (float | None, "voltage asked for")
+    assert "| `level_v` | V | read/set | 0…10 | `level_v` | voltage asked for |" in describe(
+        [param]
+    )
+    async with emulated(tmp_path) as device:
+        text = (
+            'schema = 2\nname = "t"\n[instruments.modulator]\ndriver = "acme.ps1"\n'
+            f'address = "{device.address}"\nlimits = {{ level_v = [0, 9] }}\n'
+            "settings = { level_v = 3.5 }\n"
+        )
+        bench = await open_bench(parse_station(text, BenchStation))
+        supply: Any = bench.instruments["modulator"]
+        for wrong, words in ((10.5, "outside 0…10"), (9.5, "outside 0…9"), ("x", "finite number")):
+            with pytest.raises(LimitError, match=words):
+                await supply.set("level_v", wrong)
+        supervisor = Supervisor(bench, lambda _: None, poll_s=0.01)
+        watching = asyncio.create_task(supervisor.run())
+        while "modulator" not in supervisor.readings:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        (state,) = instrument_states(bench, supervisor)
+        assert flatten(state)["level_v"] == 3.5, "MQTT's instrument/modulator"
+        await bench.close()
+        entry = parse_station(text, BenchStation).instruments["modulator"]
+        async with reading("modulator", entry) as reader:  # photonlink get
+            assert await reader.read(["level_v"]) == {"level_v": 3.5}

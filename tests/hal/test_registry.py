@@ -6,6 +6,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 from photonlink.hal import pages, registry
 from photonlink.hal.errors import LimitError, StationError
 from photonlink.hal.facets import Emits, Facet, Instrument, facets_of
+from photonlink.hal.opening import open_bench
 from photonlink.hal.params import UNITS, expand
 from photonlink.hal.registry import Registration, check_driver, declaration, load_driver
 from photonlink.hal.settings import DriverSettings
+from photonlink.hal.station import BenchStation, parse_station
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVERS = registry.registry().drivers
@@ -259,3 +262,64 @@ def test_a_facet_that_nobody_has_heard_of_is_walked_like_the_others() -> None:
 
     assert [facet.__name__ for facet in facets_of(Lamp)] == ["Emits", "Glows"]
     assert Lamp.safety_rank == 5, "the earliest of its facets"
+
+
+FACET = (
+    GOOD.replace(
+        "class One(Instrument, Emits):",
+        """class Glows(Facet):
+    safety_rank = 5
+    needs_off = True
+
+    @abc.abstractmethod
+    async def glow(self): ...
+
+
+class One(Instrument, Emits, Glows):
+    async def glow(self): ...
+    async def safe_state(self): return (SafetyStep(self.name, True, "dark"),)
+    def __init__(self, name, address, settings, **more): self.name = name
+    provenance = Provenance.REAL
+""",
+    )
+    .replace("    async def safe_state(self): return ()\n", "")
+    .replace('facets=("Emits",)', 'facets=("Emits", "Glows")')
+    .replace("import Emits, Identity, Instrument", "import Emits, Facet, Identity, Instrument")
+    .replace(
+        "\nINSTRUMENT",
+        """
+from photonlink.hal.facets import SafetyStep
+from photonlink.hal.settings import DriverSettings
+from photonlink.hal.station import BenchStation, parse_station
+from photonlink.hal.tags import Provenance
+import abc
+
+INSTRUMENT""",
+        1,
+    )
+    + "\n    Settings = DriverSettings\n"
+)
+
+
+async def test_a_facet_of_a_drivers_own_package_costs_no_change_anywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Registered, checked, opened by a station, found on the bench, made safe, listed."""
+    found = others(monkeypatch, tmp_path, glowing=FACET)
+    entry = found.drivers["acme.one"]
+    assert check_driver(entry) == []
+    assert check_driver(replace(entry, facets=("Emits",))) == [
+        "is Glows, which it does not declare"
+    ]
+    text = (
+        'schema = 2\nname = "t"\n[instruments.lamp]\ndriver = "acme.one"\naddress = "tcp://h:1"\n'
+    )
+    bench = await open_bench(parse_station(text, BenchStation))
+    try:
+        glows = sys.modules["glowing"].Glows
+        assert list(bench.having(glows)) == ["lamp"]
+        assert bench.instruments["lamp"].safety_rank == 5
+        assert [step.action for step in await bench.safe_state()] == ["lamp"]
+        assert "Glows" in pages.instrument_table([entry])
+    finally:
+        await bench.close()

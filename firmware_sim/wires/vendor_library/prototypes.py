@@ -136,6 +136,8 @@ class Library:
     reconnect: bool
     demo: bool
     deadline_ms: int
+    slow: str
+    slow_ms: int
     error_returns: bool
     constants: dict[str, str]
     file_name: str
@@ -187,6 +189,8 @@ def load(path: Path) -> Library:
         reconnect=table.get("reconnect", False),
         demo=table.get("demo", False),
         deadline_ms=table.get("deadline_ms", 2000),
+        slow=table.get("slow", ""),
+        slow_ms=table.get("slow_ms", 2000),
         error_returns=error_function.startswith("-> "),
         constants={n: text for n, text in table.get("constants", {}).items() if text},
         file_name=table.get("file_name", f"lib{path.stem}.so"),
@@ -215,6 +219,7 @@ def _argument(function: str, text: str) -> PrototypeArgument:
 
 def c_source(library: Library) -> str:
     """The stand-in, C11."""
+    functions = library.functions
     codes = "".join(f"#define E_{n.upper()} ({v})\n" for n, v in library.codes.items())
     parts = [
         "/* Generated from the table of prototypes: see prototypes.py. */\n",
@@ -222,6 +227,8 @@ def c_source(library: Library) -> str:
         f"#define AUTO_CONNECT {int(not library.connect)}\n",
         f"#define RECONNECT {int(library.reconnect)}\n#define DEMO {int(library.demo)}\n",
         f"#define DEVICES {library.devices}\n#define DEADLINE_MS {library.deadline_ms}\n",
+        f"#define SLOW_FUNCTION {functions[library.slow].number if library.slow else 0}\n"
+        f"#define SLOW_MS {library.slow_ms}\n",
         '#include "cable.h"\n',
         "int SIM_IsEmulator(void);\nint SIM_IsEmulator(void) { return 1; }\n",
     ]

@@ -1,0 +1,97 @@
+"""The far end of every instrument goes and comes back, again and again, without a manual step.
+
+``PHOTONLINK_RESTARTS=100 pytest tests/contract/test_contract_restarts.py`` is the long run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import Counter
+from typing import Any
+
+import contract_checks as checks
+import pytest
+from contract_cases import BENCHES
+
+from photonlink.hal.opening import open_bench
+from photonlink.hal.supervisor import BackOff, Found, Lost, Supervisor
+
+RESTARTS = int(os.environ.get("PHOTONLINK_RESTARTS", "2"))
+PATIENCE_S = 60.0
+ON_SERIAL = "serial://"
+
+
+class Watched:
+    """The instruments of one bench under their supervisor."""
+
+    def __init__(self, program: Any, names: list[str]) -> None:
+        self.program, self.names = program, names
+        self.lost, self.found = Counter[str](), Counter[str]()
+
+    def event(self, event: Any) -> None:
+        for kind, counter in ((Lost, self.lost), (Found, self.found)):
+            if isinstance(event, kind):
+                counter[event.name] += 1
+
+    async def run(self) -> None:
+        bench = await open_bench(self.program.station(*self.names, deadline_s=2.0, open_s=30.0))
+        known = {name: await checks.still(bench.instruments[name]) for name in self.names}
+        supervisor = Supervisor(bench, self.event, poll_s=0.2, back_off=BackOff(0.1, 0.5))
+        watching = asyncio.create_task(supervisor.run())
+        try:
+            for turn in range(1, RESTARTS + 1):
+                await self._restart(turn)
+                for name in self.names:
+                    await checks.right(bench.instruments[name], known[name])
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await bench.close()
+
+    async def _restart(self, turn: int) -> None:
+        """Pull every cable, take the names that are free now, plug in again."""
+        before = self.links()
+        await self._all("unplug")
+        with contextlib.ExitStack() as taken:
+            await self._until(self.lost, turn)
+            for _ in before:
+                for fd in os.openpty():
+                    taken.callback(os.close, fd)
+            await self._all("replug")
+            await self._until(self.found, turn)
+        assert all(self.links()[name] != before[name] for name in before), "the same names again"
+
+    def links(self) -> dict[str, str]:
+        """The instruments on serial lines, and what the system calls each line now."""
+        at = {n: self.program.addresses[n] for n in self.names}
+        return {
+            name: os.readlink(address.removeprefix(ON_SERIAL).partition("?")[0])
+            for name, address in at.items()
+            if address.startswith(ON_SERIAL)
+        }
+
+    async def _all(self, fault: str) -> None:
+        for name in self.names:
+            await asyncio.to_thread(self.program.fault, name, fault)
+
+    async def _until(self, counter: Counter[str], turn: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while any(counter[name] < turn for name in self.names):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        missing = [name for name in self.names if counter[name] < turn]
+        assert not missing, f"turn {turn}: {missing}"
+
+
+@pytest.mark.parametrize("first", range(0, len(BENCHES[0]), 12))
+async def test_every_restart_is_noticed_and_survived(
+    all_programs: dict[int, Any], first: int
+) -> None:
+    """A dozen of the first bench at a time; those of the other benches with the first dozen."""
+    parts = [Watched(all_programs[0], list(BENCHES[0])[first : first + 12])]
+    if not first:
+        parts += [Watched(p, list(BENCHES[n])) for n, p in all_programs.items() if n]
+    for at in range(0, len(parts), 6):
+        await asyncio.gather(*(part.run() for part in parts[at : at + 6]))
