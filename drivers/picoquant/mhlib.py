@@ -10,6 +10,8 @@ import enum
 
 from photonlink.hal.links.prototypes import Function, Prototypes
 
+GONE = frozenset({-10, -36, -37, -38})
+"""Device not open; a command, a bulk read, a reset over USB failed."""
 _DEVICE = "int device"
 
 
@@ -38,7 +40,7 @@ def _functions(prefix: str, *more: Function) -> Prototypes:
         Function(f"{prefix}_GetCountRate", f"{_DEVICE}, int input, out int rate_hz"),
         Function(f"{prefix}_GetWarnings", f"{_DEVICE}, out int warnings"),
     )
-    return Prototypes((*shared, *more), error_text=f"{prefix}_GetErrorString")
+    return Prototypes((*shared, *more), gone=GONE, error_text=f"{prefix}_GetErrorString")
 
 
 def _modular(prefix: str, *more: Function) -> Prototypes:

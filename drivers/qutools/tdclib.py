@@ -44,6 +44,8 @@ _SHARED = (
     ),
 )
 
+GONE = frozenset({2, 3})
+"""No connection was established; the USB driver could not be reached."""
 PROTOTYPES = Prototypes(
     (
         *_SHARED,
@@ -59,6 +61,7 @@ PROTOTYPES = Prototypes(
         Function("TDC_getDeviceParams", "out int window, out int exposure"),
     ),
     fails=nonzero_fails,
+    gone=GONE,
     error_text="TDC_perror",
 )
 OLDER_PROTOTYPES = Prototypes(
@@ -75,5 +78,6 @@ OLDER_PROTOTYPES = Prototypes(
         Function("TDC_getDeviceParams", "out int mask, out int window, out int exposure"),
     ),
     fails=nonzero_fails,
+    gone=GONE,
     error_text="TDC_perror",
 )

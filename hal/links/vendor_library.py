@@ -127,7 +127,8 @@ class VendorLibrary:
         return int(self._call(name, args)[0])
 
     def invoke(self, name: str, *args: Any) -> Any:
-        """Call a function *in the library's thread*. A status that means failure: InstrumentError.
+        """Call a function *in the library's thread*. A status that means failure: InstrumentError;
+        one that means that the device is gone: LinkClosed.
 
         Hands back the value or the tuple of values that the function writes; without any, what it
         returns.
@@ -137,8 +138,10 @@ class VendorLibrary:
         if not function.value:
             fails = function.fails or self.prototypes.fails
             if fails(int(result)):
-                text = self.error_text(int(result))
-                raise InstrumentError(f"{name}: {text}", where=self.uri, seen=str(result))
+                text = f"{name}: {self.error_text(int(result))}"
+                if int(result) in self.prototypes.gone:
+                    raise LinkClosed(text, where=self.uri, seen=str(result))
+                raise InstrumentError(text, where=self.uri, seen=str(result))
         values = call.values()
         return result if not values else values[0] if len(values) == 1 else values
 

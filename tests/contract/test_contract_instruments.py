@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import pytest
@@ -13,19 +12,14 @@ from photonlink.hal.errors import (
     InstrumentError,
     LimitError,
     LinkClosed,
-    LinkError,
     LinkTimeout,
-    PhotonlinkError,
     ReadbackMismatch,
 )
-from photonlink.hal.facets import Biased, CountsPhotons, Emits, Instrument
+from photonlink.hal.facets import Biased, CountsPhotons, Emits
 from photonlink.hal.opening import open_bench
 from photonlink.hal.tags import Provenance
 
 ALL = tuple(CASES)
-STEADY = {name: e.case["steady"] for name, e in CASES.items() if "steady" in e.case}
-"""Parameter and value: a reading that does not change by itself."""
-TEXT = tuple(STEADY)  # instruments that are asked in words
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -39,62 +33,6 @@ async def test_open_identify_read_close_and_open_again(program: Any, name: str) 
             assert values
             assert not [key for key in values if key.endswith("error")], values
             assert all(step.ok for step in await bench.safe_state())
-
-
-@pytest.mark.parametrize("name", TEXT)
-async def test_a_reply_that_never_comes_ends_at_the_deadline(program: Any, name: str) -> None:
-    async with opened(program, name) as bench:
-        program.fault(name, "silent", count=1)
-        with pytest.raises(LinkTimeout) as caught:
-            await bench.instruments[name].snapshot()
-        at = program.addresses[name].removeprefix("serial://").partition("?")[0]
-        assert at in caught.value.where
-        key, right = STEADY[name]
-        assert (await bench.instruments[name].snapshot())[key] == right
-
-
-@pytest.mark.parametrize("name", TEXT)
-async def test_late_replies_are_never_credited_to_another_question(program: Any, name: str) -> None:
-    async with opened(program, name) as bench:
-        instrument, (key, right) = bench.instruments[name], STEADY[name]
-        whole = await instrument.snapshot()
-        program.fault(name, "late", count=1, delay_s=0.9)
-        with pytest.raises(LinkTimeout):
-            await instrument.snapshot()
-        await asyncio.sleep(0.6)  # now it is there, and the next question is not its own
-        values = await instrument.snapshot()
-        assert values[key] == right
-        assert values.keys() == whole.keys()
-
-
-@pytest.mark.parametrize("fault", ["garbled", "truncated", "echo"])
-@pytest.mark.parametrize("name", TEXT)
-async def test_damaged_replies_do_no_lasting_harm(program: Any, name: str, fault: str) -> None:
-    async with opened(program, name) as bench:
-        instrument, (key, right) = bench.instruments[name], STEADY[name]
-        for _ in range(2):
-            program.fault(name, fault, count=1)
-            with contextlib.suppress(PhotonlinkError):
-                await instrument.snapshot()
-            program.fault(name, "none")
-            with contextlib.suppress(LinkError):
-                await instrument.snapshot()  # at most one more question is lost to the recovery
-            values = await instrument.snapshot()
-            assert values[key] == right
-            assert not [k for k in values if k.endswith("error")], values
-
-
-@pytest.mark.parametrize("name", TEXT)
-async def test_cancellation_in_the_middle_of_a_question(program: Any, name: str) -> None:
-    async with opened(program, name) as bench:
-        instrument, (key, right) = bench.instruments[name], STEADY[name]
-        for pause_s in (0.0, 0.001, 0.003):
-            task = asyncio.ensure_future(instrument.snapshot())
-            await asyncio.sleep(pause_s)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            assert (await instrument.snapshot())[key] == right
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -197,14 +135,3 @@ async def test_a_detector_counts_what_its_diode_clicks(program: Any) -> None:
         for wrong in (0.0, 66.0, float("nan")):
             with pytest.raises((LimitError, ValueError)):
                 await detector.count(wrong)
-
-
-async def test_concurrent_questions_get_their_own_answers(program: Any) -> None:
-    async with opened(program, "pump", "alice-h") as bench:
-
-        async def twenty(instrument: Instrument) -> list[Any]:
-            return await asyncio.gather(*(instrument.snapshot() for _ in range(20)))
-
-        for name, instrument in bench.instruments.items():
-            key, right = STEADY[name]
-            assert {values[key] for values in await twenty(instrument)} == {right}
