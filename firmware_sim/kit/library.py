@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from photonlink.firmware_sim.kit.device import EmulatedDevice
-from photonlink.firmware_sim.wires.local import LocalWire
 from photonlink.firmware_sim.kit.faults import STREAM
+from photonlink.firmware_sim.wires.local import LocalWire
 from photonlink.firmware_sim.wires.session import Session, Wire
 from photonlink.firmware_sim.wires.vendor_library import prototypes
 
