@@ -28,7 +28,7 @@ FACTOR = {"m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9, "p": 1e-12, "k": 1e3, "M"
 BASE = {"V", "A", "W", "s", "Hz", "m", "dB", "dBm", "°C", "C", "K", "%", "deg", "Pa", "ohm"}
 SPEED = 100.0
 """Of the emulated clock: motors and coolers."""
-PATIENCE_S = 0.3
+DEADLINE_S, PATIENCE_S = 2.0, 0.3
 OF_A_SWITCH = {"ON": "1", "OFF": "0", "TRUE": "1", "FALSE": "0"}
 
 
@@ -139,9 +139,9 @@ class Comparison:
         return holds
 
     async def _set_beyond(self, value: Value) -> None:
-        """Past the driver's own check; refused, ignored and clipped are all well."""
+        """Past the driver's own check; refused, ignored, clipped and never confirmed are well."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(20.0 if self.param.ours else PATIENCE_S):
                 await self.driver.write(self.param, value)
                 back = await self.driver.params._read(self.param)
         except (PhotonlinkError, TimeoutError):
@@ -190,7 +190,8 @@ async def test_driver_and_emulator_declare_the_same(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)  # what a vendor's call cannot carry is logged by the link
-    async with asyncio.timeout(60), emulated(CASES[name].id, tmp_path, speed=SPEED) as unit:
+    unit_of = emulated(CASES[name].id, tmp_path, speed=SPEED, reply_timeout_s=DEADLINE_S)
+    async with asyncio.timeout(60), unit_of as unit:
         assert await differences(*unit) == []
 
 

@@ -60,7 +60,7 @@ class All:
 
         async def one(name: str) -> str:
             try:
-                async with room, asyncio.timeout(60):
+                async with room, asyncio.timeout(240):
                     await work(name, self.instrument(name))
             except (PhotonlinkError, AssertionError, TimeoutError, FAILED) as error:
                 return f"{name} ({CASES[name].id}): {type(error).__name__}: {error}"
