@@ -199,6 +199,7 @@ class Tdc2(LosesEvents, ProgramDevice):
         """Events as long as the program lives, or the number that was asked for."""
         start_s = self.clock.now_s() if options.absolute else self.config.counter_s
         packer = Tdc2Packer(round(start_s * 1e9) * TICKS_PER_NS, options)
+        silent = self.faults.use("silent")
         wanted, budget, last_s = options.stop_after, 0.0, self.clock.now_s()
         while not gone.done():
             now_s = self.clock.now_s()
@@ -212,7 +213,7 @@ class Tdc2(LosesEvents, ProgramDevice):
                 self.events_lost += lost
                 words = packer.pack(read.time_ps[lost:], read.channel[lost:], read.until_ps)
                 budget -= len(words)
-                if self._running and not self.faults.armed("stalled"):
+                if self._running and not silent and not self.faults.armed("stalled"):
                     if wanted:
                         words = words[: wanted - packer.shown]
                         packer.shown += len(words)
