@@ -32,7 +32,7 @@ def run(seconds: float) -> dict[str, object]:
         LinkEnd(role, key, calibrated(), AGREED, 1)
         for role, key in ((Role.ALICE, psk), (Role.BOB, psk.copy()))
     ]
-    line = Line(ends[0], ends[1], _Deaf(AGREED))
+    line = Line(ends[0], ends[1], _Deaf(AGREED, calibrated()))
     line.play(light.blocks())
     reports = [report for _, report in ends[0].reports]
     return {

@@ -6,11 +6,10 @@ She cannot make one-time tags. Everything that must hold against her rests on th
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 
-from link import Node, message_of
+from link import message_of
 
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.protocol.channel.frame_mac import FrameMac
@@ -57,22 +56,3 @@ def changed_field(message: Message, name: str) -> Message:
     else:
         other = value ^ 1
     return dataclasses.replace(message, **{name: other})  # type: ignore[arg-type]
-
-
-def lasting(node: Node) -> str:
-    """A digest of all that outlives a connection, but for what is written ahead: attempts, marks
-    and the pads of at most one block."""
-    state, session = node.ledger.state, node.session
-    kept = {
-        "released": [
-            (n, state.blocks[n].secret_bits, state.blocks[n].provenance) for n in state.released
-        ],
-        "delivered": sorted(state.delivered),
-        "secret": state.secret_bits,
-        "psk": state.psk_id,
-        "provenance": str(session.provenance),
-        "parameters": node.parameters.as_dict(),
-        "bench": session._setup.bench.as_dict(),
-        "times": repr(session._tags.times),
-    }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
