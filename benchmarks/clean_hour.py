@@ -1,12 +1,16 @@
-"""An honest hour of link time through both sessions: no alarm, no block without key.
+"""An honest hour of link time through both sessions: no alarm.
 
-python benchmarks/clean_hour.py [SECONDS]     4 minutes of one core for 3,600 s; one JSON object.
+python benchmarks/clean_hour.py [SECONDS]     2 minutes of one core for 3,600 s; one JSON object.
+
+Error correction may miss an error in one block of a thousand; verification then gives the block up
+without an alarm. More than one in 200 fails here.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from photonlink.pipeline.attacks import light as lights
 from photonlink.pipeline.attacks.entry import AGREED, calibrated
@@ -23,7 +27,7 @@ class _Deaf(WireTranscript):
         return
 
 
-def run(seconds: float) -> dict[str, object]:
+def run(seconds: float) -> dict[str, Any]:
     """Blocks, blocks with key, alarms and aborts of an honest run."""
     asked = {"duration_s": seconds, "pairs_hz": 4000.0, "lone_hz": 2000.0, "seed": 5}
     light = lights.make_light(asked)
@@ -47,4 +51,4 @@ def run(seconds: float) -> dict[str, object]:
 if __name__ == "__main__":
     found = run(float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0)
     print(json.dumps(found))
-    sys.exit(1 if found["alarms"] or found["aborts"] else 0)
+    sys.exit(1 if found["alarms"] or 200 * len(found["aborts"]) > found["blocks"] else 0)

@@ -223,13 +223,13 @@ def dead_time(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
 
 def echo(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """After each pair of hers, untouched itself: an H pulse kills H, D and A, a V pulse
-    then clicks only if V is alive, and a probe follows ``veto_ps`` after the first. Whether Bob
+    then clicks only if V is alive, and a probe follows ``probe_ps`` after the pair. Whether Bob
     announces the probe tells whether the pair was V, where later clicks prolong a veto."""
     hit = _touched(rng, pairs, s)
     at = pairs.time_ps[hit]
     n, photons = len(at), s.get("photons", 200.0)
     first, second = at + 5_000, at + 12_000
-    probe = at + 5_000 + round(s.get("veto_ps", 50_000)) + 3_000
+    probe = at + round(s.get("probe_ps", 58_000))
     extra = Arriving.join(
         bright(first, np.full(n, H, np.uint8), photons),
         bright(second, np.full(n, V, np.uint8), photons),
@@ -238,6 +238,40 @@ def echo(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     bob = Arriving.join(singles(pairs.time_ps, pairs.bob), extra)
     unknown = _nobody(n)
     return _scene(singles(pairs.time_ps, pairs.alice), bob, (at, unknown, unknown))
+
+
+def shadow(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+    """Dead time behind an event that never pairs: a filler photon ``quiet_ps`` before each pair of
+    hers starts an event, a pulse at the end of its quiet time is held by it and leaves one diode
+    alive, the pair follows ``behind_ps`` after the quiet time. Fillers every ``filler_ps``
+    elsewhere keep the share of events with later clicks small."""
+    hit = _touched(rng, pairs, s)
+    n, at = int(hit.sum()), pairs.time_ps[hit]
+    letter = rng.integers(0, 4, n).astype(np.uint8)
+    behind, quiet = round(s.get("behind_ps", 5_000)), round(s.get("quiet_ps", 60_000))
+    kill = bright(at - 2 * behind, letter ^ np.uint8(1), s.get("photons", 200.0))
+    alice, bob = pairs.alice.copy(), pairs.bob.copy()
+    alice[hit], bob[hit] = analysed(rng, letter), analysed(rng, letter)
+    period = round(s.get("filler_ps", 2e6))
+    lone = np.empty(0, np.int64)
+    if len(pairs.time_ps):
+        lone = np.arange(int(pairs.time_ps[0]), int(pairs.time_ps[-1]), period)
+        lone = lone[_distance(lone, pairs.time_ps) > 3 * quiet]
+    filler = np.concatenate([at - behind - quiet, lone])
+    light = Arriving.join(
+        singles(pairs.time_ps, bob), kill,
+        singles(filler, rng.integers(0, 4, len(filler)).astype(np.uint8)),
+    )  # fmt: skip
+    return _scene(singles(pairs.time_ps, alice), light, (at, letter, letter))
+
+
+def _distance(times: Times, rising: Times) -> Times:
+    """Of each time to the nearest entry of a rising row."""
+    at = np.clip(np.searchsorted(rising, times), 1, max(len(rising) - 1, 1))
+    near: Times = np.minimum(
+        np.abs(rising[at - 1] - times), np.abs(rising[at % len(rising)] - times)
+    )
+    return near
 
 
 def held_hz(s: Strategy) -> float:
@@ -285,6 +319,7 @@ STRATEGIES: dict[str, Callable[[Draws, EntangledPairs, Strategy], Scene]] = {
     "time_shift": time_shift,
     "dead_time": dead_time,
     "echo": echo,
+    "shadow": shadow,
     "blinding": blinding,
     "sparse": sparse,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from photonlink.pipeline.attacks.forger import Alter
 from photonlink.pipeline.attacks.light import Light
 from photonlink.pipeline.attacks.link import Hook, Line
 from photonlink.pipeline.stages.agreed import AgreedParameters
@@ -23,6 +24,8 @@ Parameters = dict[str, Any]
 Draw = np.random.Generator
 
 AGREED = AgreedParameters(block_sifted_bits=5000, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9)
+_OF_THE_LINK = ("duration_s", "pairs_hz", "lone_hz", "visibility", "dark_hz")
+PROBE_BEHIND_PS = 8_500  # of the echo, behind the quiet time: between its pulses at 5 and 12 ns
 UNCERTAINTY_PS = 20.0
 EFFICIENCY = (0.98, 1.02)
 
@@ -31,12 +34,13 @@ def calibrated(
     alice_ps: tuple[float, ...] = (0, 0, 0, 0),
     bob_ps: tuple[float, ...] = (0, 0, 0, 0),
     quiet_time_ps: float = 0,
+    uncertainty_ps: float = UNCERTAINTY_PS,
 ) -> BenchConstants:
     """The constants of these receivers: delays of H, V, D, A, and the time after which all of them
     are alive again."""
     sides = [
         {
-            letter: DetectorConstants(round(delay), UNCERTAINTY_PS, *EFFICIENCY)
+            letter: DetectorConstants(round(delay), uncertainty_ps, *EFFICIENCY)
             for letter, delay in zip(LETTERS, delays, strict=True)
         }
         for delays in (alice_ps, bob_ps)
@@ -46,10 +50,12 @@ def calibrated(
 
 class Knowing:
     """How she gets bits: ``RECORD`` from what she sent; ``PROBES`` from which of her probes Bob
-    announced; ``ZERO`` holds every bit of HV for 0 (a dead detector)."""
+    announced; ``FIGURES`` from the rates that Bob shows; ``ZERO`` holds every bit of HV for 0 from
+    start_s on (a dead detector)."""
 
     RECORD = "record"
     PROBES = "probes"
+    FIGURES = "figures"
     ZERO = "zero"
 
 
@@ -58,10 +64,13 @@ class AttackEntry:
     """rows: of the list of attacks it stands for. in_model: then she must know nothing, whatever
     she does; else ``assumption`` says what it breaks, and ``watched`` what looks at it.
 
-    light: parameters → request for her light (docs/emulated_bench.md).   hook: parameters → what
-    happens to the frames.   clue: parameters and window → the probability with which she guesses
-    each key bit.   draw: random parameters.   defaults: those of the table.   must_alarm:
-    the row is also wrong when nobody notices; must_key: when no key comes.
+    light: parameters → request for her light (docs/emulated_bench.md); they hold ``window_ps``
+    and ``quiet_ps`` of the agreed rule as well.   hook: what happens to the frames.   forge: what
+    happens to the messages, with right MACs.   clue: the probability with which she guesses each
+    key bit.   draw: random parameters.   defaults: those of the table.   agreed: changes of the
+    table's link.   must_alarm: the row is also wrong when nobody notices; names: or by another
+    alarm; must_key: when no key comes, or an alarm does; evades: when she knows nothing.
+    pads_may_repeat: the attack makes both ends forget which pads are spent.
     """
 
     name: str
@@ -71,17 +80,22 @@ class AttackEntry:
     assumption: str = ""
     watched: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    agreed: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Draw], Parameters] | None = None
     light: Callable[[Parameters], Parameters] | None = None
     edit: Callable[[Light, Parameters], Light] | None = None
     hook: Callable[[Parameters], Hook] | None = None
+    forge: Callable[[Parameters], Alter] | None = None
     step: Callable[[Parameters], Callable[[Line], None]] | None = None
     bench: Callable[[Parameters], BenchConstants] | None = None
     randomness: Callable[[Parameters, str], Callable[[int], bytes]] | None = None
     clue: Callable[[Parameters, float], float] | None = None
     knowing: str = Knowing.RECORD
     must_alarm: bool = False
+    names: str = ""
     must_key: bool = False
+    evades: bool = False
+    pads_may_repeat: bool = False
 
     def parameters(self, rng: Draw | None) -> Parameters:
         """The table's, or random ones."""
@@ -93,6 +107,7 @@ class AttackEntry:
     def request(self, parameters: Parameters, seed: int) -> Parameters:
         """Her light; without any of hers the honest link."""
         found: Parameters = {"seed": seed, "duration_s": 3.0}
+        found |= {name: parameters[name] for name in _OF_THE_LINK if name in parameters}
         return found | (self.light(parameters) if self.light else {})
 
 

@@ -47,17 +47,17 @@ class Light:
         bench: Times = np.rint(ahead / (1 + 1e-6 * self.frequency_ppm)).astype(np.int64)
         return bench
 
-    def blocks(self) -> Iterator[tuple[TagBlock, TagBlock]]:
-        """Both ends' tags, a tenth of a second at a time; fresh copies, a session wipes them."""
-        for start in range(0, round(self.duration_s * 1e12), STEP_PS):
-            yield _cut(self.alice, start), _cut(self.bob, start)
+    def blocks(self, step_ps: int = STEP_PS) -> Iterator[tuple[TagBlock, TagBlock]]:
+        """Both ends' tags, piece by piece; fresh copies, a session wipes them."""
+        for start in range(0, round(self.duration_s * 1e12), step_ps):
+            yield _cut(self.alice, start, step_ps), _cut(self.bob, start, step_ps)
 
 
-def _cut(side: tuple[Times, Letters], start: int) -> TagBlock:
+def _cut(side: tuple[Times, Letters], start: int, step_ps: int) -> TagBlock:
     time_ps, channel = side
-    low, high = np.searchsorted(time_ps, (start, start + STEP_PS))
+    low, high = np.searchsorted(time_ps, (start, start + step_ps))
     return TagBlock(
-        time_ps[low:high].copy(), channel[low:high].copy(), start, start + STEP_PS, (),
+        time_ps[low:high].copy(), channel[low:high].copy(), start, start + step_ps, (),
         Provenance.EMULATED,
     )  # fmt: skip
 

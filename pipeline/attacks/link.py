@@ -6,6 +6,7 @@ transcript sees what left each end.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,9 +14,9 @@ from dataclasses import dataclass, field
 
 from photonlink.hal.tags import AcquisitionStart, TagBlock, TaggerCapabilities
 from photonlink.pipeline.attacks.transcript import WireTranscript
-from photonlink.pipeline.keys.ledger import Ledger
+from photonlink.pipeline.keys.ledger import Ledger, LedgerState
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.keys.store import KeyStore, MemoryStore
+from photonlink.pipeline.keys.store import MemoryStore
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import (
     Disconnect,
@@ -29,10 +30,11 @@ from photonlink.pipeline.protocol.setup import (
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.stages.events import DetectorMap
-from photonlink.pipeline.status.model import Alarm, BlockReport
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 CHANNELS = {"H": 1, "V": 2, "D": 3, "A": 4}
 STEP_S = 0.1
+LAST_WORDS_S = 12.0  # whoever still waits for an answer then names it
 Hook = Callable[[int, Role, bytes], list[bytes] | None]
 Tick = Callable[["Line"], None]
 
@@ -60,13 +62,17 @@ class LinkEnd:
     seed: int
     randomness: Callable[[int], bytes] | None = None
     resolution_ps: float = 1.0
+    limits: Limits = field(default_factory=Limits)
     ledger: Ledger = field(default_factory=Ledger.memory)
-    store: KeyStore = field(default_factory=MemoryStore)
+    store: MemoryStore = field(default_factory=MemoryStore)
     lives: int = 0
     session: Session = field(init=False)
     reports: list[tuple[float, BlockReport]] = field(default_factory=list)
     alarms: list[tuple[float, Alarm]] = field(default_factory=list)
+    states: list[tuple[int, LinkState]] = field(default_factory=list)  # own time by then, ps
     disconnects: list[str] = field(default_factory=list)
+    restored: bool = False
+    _copy: tuple[LedgerState, MemoryStore, PreSharedKey] | None = None
 
     def __post_init__(self) -> None:
         self.start()
@@ -75,12 +81,27 @@ class LinkEnd:
         """A new process on the same ledger and store."""
         self.lives += 1
         setup = SessionSetup(
-            self.role, self.psk, DetectorMap(CHANNELS), self.bench, self.parameters, limits=Limits()
-        )
+            self.role, self.psk, DetectorMap(CHANNELS), self.bench, self.parameters,
+            limits=self.limits,
+        )  # fmt: skip
         drawn = self.randomness or seeded(f"{self.role}/{self.lives}/{self.seed}")
         self.session = Session(setup, ledger=self.ledger, store=self.store, randomness=drawn)
         capable = TaggerCapabilities((1, 2, 3, 4), self.resolution_ps, 1e7)
         self.session.acquisition_started(AcquisitionStart(1e9, 0.01), capable, 0.0)
+
+    def take_copy(self) -> None:
+        """Of all that the disk holds, the anchor among it."""
+        self._copy = copy.deepcopy(self.ledger.state), self.store.copy(), self.psk.copy()
+
+    def go_back(self) -> None:
+        """A new process on the copy."""
+        assert self._copy is not None  # noqa: S101 - a copy was taken
+        self.restored = True
+        self.session.close(0.0)
+        self.ledger = Ledger.memory()
+        self.ledger.state, self.store, self.psk = self._copy
+        self._copy = None
+        self.start()
 
     def keys(self) -> dict[int, bytes]:
         """Released blocks' key bytes, to compare both ends."""
@@ -94,7 +115,7 @@ class LinkEnd:
 
 
 class Line:
-    """The line. Time is virtual: a tenth of a second per step."""
+    """The line. Time is virtual: a step per piece of tags, of a tenth of a second as a rule."""
 
     def __init__(
         self, alice: LinkEnd, bob: LinkEnd, transcript: WireTranscript, hook: Hook | None = None
@@ -103,7 +124,9 @@ class Line:
         self.transcript = transcript
         self.hook = hook
         self.now_s = 0.0
-        self.frames = 0
+        self.fed_ps = 0  # end of the tags that both have
+        self.frames = self.steps = 0
+        self.frozen = False  # nothing moves
         self._queue: deque[tuple[Role, bytes]] = deque()
         self._hung_up = False
         self.up = False
@@ -130,7 +153,7 @@ class Line:
 
     def run(self) -> None:
         """Deliver until nothing is under way."""
-        while self._queue:
+        while self._queue and not self.frozen:
             sender, frame = self._queue.popleft()
             self.frames += 1
             self.transcript.feed(str(sender), frame)
@@ -145,14 +168,16 @@ class Line:
             self._hung_up = False
             self.cut("an end hung up")
 
-    def tick(self) -> None:
-        self.now_s += STEP_S
+    def tick(self, seconds: float = STEP_S) -> None:
+        self.now_s += seconds
         for role in Role:
             self.give(role, lambda s: s.tick(self.now_s))
 
     def _take(self, role: Role, effects: list[Effect]) -> None:
         end = self.ends[role]
         for effect in effects:
+            if isinstance(effect, Send | Disconnect) and effect.stream:
+                continue  # of strangers
             if isinstance(effect, Send):
                 self._queue.append((role, effect.data))
             elif isinstance(effect, Disconnect):
@@ -162,6 +187,8 @@ class Line:
                 end.reports.append((self.now_s, effect.record))
             elif isinstance(effect, Publish) and isinstance(effect.record, Alarm):
                 end.alarms.append((self.now_s, effect.record))
+            elif isinstance(effect, Publish) and isinstance(effect.record, LinkState):
+                end.states.append((self.fed_ps, effect.record))
 
     # ---- a whole run ----
     def play(
@@ -172,14 +199,17 @@ class Line:
         for alice, bob in blocks:
             if not self.up:
                 self.connect()
+            self.fed_ps = alice.end_ps
             self.give(Role.ALICE, lambda s, b=alice: s.tags(b, self.now_s))  # type: ignore[misc]
             self.give(Role.BOB, lambda s, b=bob: s.tags(b, self.now_s))  # type: ignore[misc]
             if every_step is not None:
                 every_step(self)
-            self.tick()
+            self.tick((alice.end_ps - alice.start_ps) * 1e-12)
         for role in Role:
             self.give(role, lambda s: s.end_of_input(self.now_s))
-        for _ in range(5):
+        for _ in range(round(LAST_WORDS_S / STEP_S)):
+            if all(end.session.finished for end in self.ends.values()):
+                return
             self.tick()
 
     def alarms(self) -> list[tuple[float, str]]:

@@ -9,7 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from photonlink.pipeline.attacks.entry import AttackEntry, Draw, Knowing, Parameters, calibrated
+from photonlink.pipeline.attacks.entry import (
+    PROBE_BEHIND_PS,
+    AttackEntry,
+    Draw,
+    Knowing,
+    Parameters,
+    calibrated,
+)
 from photonlink.pipeline.attacks.light import Light
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 
@@ -42,23 +49,29 @@ def _c2(p: Parameters) -> Parameters:
 
 def _edge(p: Parameters) -> Parameters:
     d = p["residual_ps"]
+    shift = p["window_ps"] + p["beyond_ps"]
     return {
-        "phases": [_phase("time_shift", 1.0, shift_ps=p["shift_ps"], late=1.0)],
+        "phases": [_phase("time_shift", 1.0, shift_ps=shift)],
         "bob_delay_ps": [-d, d, 0, 0],
     }
 
 
+def _loose(p: Parameters) -> BenchConstants:
+    """A calibration that allows the residual delay."""
+    return calibrated(uncertainty_ps=abs(p["residual_ps"]))
+
+
 def _edge_clue(p: Parameters, window_ps: float) -> float:
     """From the shares of V's and of H's photons that the window accepts: V comes late by the
-    residual, H early by it; the jitter of both ends blurs."""
-    sigma = JITTER_FWHM_PS / FWHM_PER_SIGMA * math.sqrt(2)
-
-    def accepted(late_ps: float) -> float:
-        high, low = window_ps - late_ps, -window_ps - late_ps
-        return 0.5 * (math.erf(high / sigma / math.sqrt(2)) - math.erf(low / sigma / math.sqrt(2)))
-
-    h, v = (accepted(p["shift_ps"] + sign * p["residual_ps"]) for sign in (-1, 1))
-    return max(h, v) / (h + v)
+    residual, H early by it; the jitter of both ends blurs, and so does their noise."""
+    rng, n = np.random.default_rng(1), 400_000
+    late = rng.normal(0, JITTER_FWHM_PS / FWHM_PER_SIGMA * math.sqrt(2), n)
+    scale = p.get("noise_ps", 0.0)
+    if scale:
+        late = late + rng.laplace(0, scale, n) + rng.laplace(0, scale, n)
+    late = late + window_ps + p["beyond_ps"]
+    h, v = (float((np.abs(late + s * p["residual_ps"]) <= window_ps).mean()) for s in (-1, 1))
+    return max(h, v) / (h + v) if h + v else 1.0
 
 
 def _shift(p: Parameters) -> Parameters:
@@ -72,7 +85,16 @@ def _dead_time(p: Parameters) -> Parameters:
 
 
 def _echo(p: Parameters) -> Parameters:
-    phase = _phase("echo", p["share"], p["start_s"], veto_ps=p["veto_ps"], photons=p["photons"])
+    """Her probe comes when a veto would be over that the pulse at 5 ns has prolonged, and one that
+    the pulse at 12 ns has not yet."""
+    probe = p["quiet_ps"] + PROBE_BEHIND_PS
+    phase = _phase("echo", p["share"], p["start_s"], probe_ps=probe, photons=p["photons"])
+    return {"phases": [phase], "dead_time_ps": p["dead_time_ps"]}
+
+
+def _shadow(p: Parameters) -> Parameters:
+    numbers = {name: p[name] for name in ("behind_ps", "photons", "quiet_ps", "filler_ps")}
+    phase = _phase("shadow", p["share"], p["start_s"], **numbers)
     return {"phases": [phase], "dead_time_ps": p["dead_time_ps"]}
 
 
@@ -149,16 +171,17 @@ ATTACKS: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "bases_apart_in_time", ("C2",),
-        "pairs of HV late and of DA early, first with fillers, to be learned; then without",
-        defaults={"learn_ps": 2000.0, "use_ps": 1140.0, "use_from_s": 1.0, "share": 1.0},
-        light=_c2, draw=_uniform(learn_ps=(0, 3000), use_ps=(0, 1500), share=(0.2, 1.0)),
+        "pairs of HV late and of DA early beside honest ones, from which delays could be learned",
+        defaults={"learn_ps": 5700.0, "use_ps": 5700.0, "use_from_s": 1.5, "share": 0.5},
+        light=_c2, draw=_uniform(learn_ps=(0, 8000), use_ps=(0, 8000), share=(0.2, 1.0)),
     ),
     AttackEntry(
         "edge_of_window", (),
-        "all of Bob's photons at the window's edge, where detectors that differ within the "
-        "calibration's uncertainty differ in acceptance",
-        defaults={"shift_ps": 300.0, "residual_ps": 15.0}, light=_edge, clue=_edge_clue,
-        draw=_uniform(shift_ps=(-500, 500), residual_ps=(0, 20)),
+        "Bob's photons beyond the window's edges, by a coin of hers: where detectors that differ "
+        "within the calibration's uncertainty differ most in acceptance",
+        defaults={"beyond_ps": 360.0, "residual_ps": 20.0, "pairs_hz": 100_000.0},
+        light=_edge, clue=_edge_clue, bench=_loose,
+        draw=_uniform(beyond_ps=(-1000, 1000), residual_ps=(0, 20)),
     ),
     AttackEntry(
         "time_shift", (), "Bob's photons early or late by a coin",
@@ -173,20 +196,35 @@ ATTACKS: tuple[AttackEntry, ...] = (
         draw=_uniform(share=(0.01, 1), photons=(5, 500), lead_ps=(5e4, 1.9e6)),
     ),
     AttackEntry(
+        "shadow", ("M7",),
+        "a pulse in the quiet time of an event that never pairs leaves one detector alive for the "
+        "pair right behind it; other fillers keep the share of events with later clicks small",
+        defaults={"share": 1.0, "behind_ps": 5000.0, "photons": 200.0, "dead_time_ps": 40_000.0,
+                  "filler_ps": 1.5e6, "pairs_hz": 10_000.0, "duration_s": 5.0, "start_s": 1.0},
+        light=_shadow, bench=_slow,
+        draw=_uniform(share=(0.01, 1), photons=(5, 500), behind_ps=(2000, 8000)),
+    ),
+    AttackEntry(
         "echo", ("M7",), "pulses after each photon, whose clicks prolong a veto if the bit was 1",
-        defaults={"share": 0.2, "veto_ps": 50_000.0, "photons": 200.0, "dead_time_ps": 40_000.0,
-                  "start_s": 0.0},
+        defaults={"share": 1.0, "photons": 200.0, "dead_time_ps": 40_000.0, "start_s": 0.0},
         light=_echo, bench=_slow, knowing=Knowing.PROBES,
         draw=_uniform(share=(0.01, 1), photons=(5, 500)),
     ),
     AttackEntry(
-        "sparse_light", ("C4",), "so few pairs that public figures could tell each outcome",
-        defaults={"gap_ps": 1e9, "start_s": 1.5}, light=_sparse, draw=_uniform(gap_ps=(1e8, 1e10)),
+        "sparse_light", ("C4",), "one pair at a time, so that shown rates could tell each outcome",
+        defaults={"gap_ps": 4e8, "piece_ps": 4e8, "status_period_s": 3e-4, "start_s": 1.0,
+                  "duration_s": 3.8},
+        agreed={"block_sifted_bits": 3000, "q_tol": 0.03, "bases": "one"}, light=_sparse, knowing=Knowing.FIGURES,
     ),
     AttackEntry(
         "detector_moves", ("H1",), "Bob's V moves by half a nanosecond in mid run", must_alarm=True,
         defaults={"step_ps": 500.0, "start_s": 1.2}, light=_step,
         draw=_uniform(step_ps=(300, 1000)),
+    ),
+    AttackEntry(
+        "detector_leaves", ("H1",), "Bob's V is gone from the window in mid run", must_alarm=True,
+        defaults={"step_ps": 20_000.0, "start_s": 1.6}, light=_step, knowing=Knowing.ZERO,
+        draw=_uniform(start_s=(0.8, 2.0)),
     ),
     AttackEntry(
         "dead_detector", ("C3",), "Bob's V is dead: all his key bits would be 0", must_alarm=True,
@@ -199,7 +237,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "blinding", (), "continuous light blinds Bob; bright pulses choose his clicks",
-        in_model=False, assumption=PHOTON_COUNTING,
+        in_model=False, assumption=PHOTON_COUNTING, evades=True,
         watched="nothing that she cannot satisfy: this is the Eve who evades",
         defaults={"period_ps": 0.0, "bias_tau_ps": 1e6, "start_s": 0.0}, light=_blinding,
     ),
@@ -211,7 +249,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "fake_calibration", (), "the calibration was measured with Eve's light, then as C2",
-        in_model=False, assumption=TRUSTED_LIGHT,
+        in_model=False, assumption=TRUSTED_LIGHT, evades=True,
         watched="the operator's name stands in the file; nothing afterwards can tell",
         defaults={"use_ps": 5700.0}, light=_fake_calibration, bench=_faked,
     ),

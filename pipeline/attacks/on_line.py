@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from photonlink.pipeline.attacks import forging
 from photonlink.pipeline.attacks.entry import AttackEntry, Draw, Parameters
 from photonlink.pipeline.attacks.link import Hook, Line
 from photonlink.pipeline.protocol.channel.framing import HEADER_BYTES, encode_frame
@@ -182,6 +183,53 @@ def _wait(p: Parameters) -> Callable[[Line], None]:
     return step
 
 
+def _delayed(p: Parameters) -> Callable[[Line], None]:
+    """Everything waits for ``wait_s`` every ``every`` steps, in its order."""
+
+    def step(line: Line) -> None:
+        line.steps += 1
+        if line.steps % int(p["every"]) == 0:
+            line.frozen = True
+            for _ in range(round(p["wait_s"] * 10)):
+                line.tick()
+            line.frozen = False
+            line.run()
+
+    return step
+
+
+def _knocking(p: Parameters) -> Callable[[Line], None]:
+    """M4: strangers connect to both ends all the time; some talk, some are silent."""
+    rng, known = np.random.default_rng(int(p["seed"])), iter(range(1, 1 << 30))
+
+    def step(line: Line) -> None:
+        for role in Role:
+            for _ in range(int(p["streams"])):
+                stream = next(known)
+                line.give(role, lambda s, k=stream: s.connected(line.now_s, k))  # type: ignore[misc]
+                said = rng.bytes(int(rng.integers(0, 64)))
+                line.give(role, lambda s, k=stream, d=said: s.receive(d, line.now_s, k))  # type: ignore[misc]
+
+    return step
+
+
+def _restored(p: Parameters) -> Callable[[Line], None]:
+    """H2: the line is cut, and these ends go back to a copy of their store from before."""
+    ends = {"alice": (Role.ALICE,), "bob": (Role.BOB,), "both": tuple(Role)}[p["whose"]]
+
+    def step(line: Line) -> None:
+        line.steps += 1
+        if line.steps == round(10 * p["copy_s"]):
+            for role in ends:
+                line.ends[role].take_copy()
+        elif line.steps == round(10 * p["back_s"]):
+            line.cut()
+            for role in ends:
+                line.ends[role].go_back()
+
+    return step
+
+
 def _draw(rng: Draw) -> Parameters:
     return {
         "seed": int(rng.integers(0, 1 << 31)),
@@ -196,6 +244,16 @@ def _drawn_depth(rng: Draw) -> Parameters:
 
 def _drawn_times(rng: Draw) -> Parameters:
     return {"times": int(rng.integers(1, 6))}
+
+
+def _drawn_delay(rng: Draw) -> Parameters:
+    return {"wait_s": float(np.round(rng.uniform(0.1, 6.0), 2)), "every": int(rng.integers(2, 9))}
+
+
+def _drawn_copy(rng: Draw) -> Parameters:
+    copy = float(np.round(rng.uniform(0.1, 2.0), 1))
+    whose = str(rng.choice(["alice", "bob"]))
+    return {"whose": whose, "copy_s": copy, "back_s": copy + float(rng.integers(3, 8)) / 10}
 
 
 _SOME = {"seed": 1, "share": 0.02, "start": 20}
@@ -223,6 +281,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
         defaults=_SOME | {"depth": 2},
         draw=_drawn_depth,
         hook=_reordered,
+        must_alarm=True,
     ),
     AttackEntry(
         "reflected",
@@ -250,6 +309,75 @@ ATTACKS: tuple[AttackEntry, ...] = (
             hook=_cut_at((message,)),
         )
         for message in (Amplify, Prepared, Commit)
+    ),
+    AttackEntry(
+        "forged_fields",
+        ("C1", "H4"),
+        "a field of a message is another, under a right MAC: the early authentication is broken",
+        defaults=_SOME | {"share": 0.05},
+        draw=_draw,
+        forge=forging.fields,
+        must_alarm=True,
+    ),
+    AttackEntry(
+        "forged_bounds",
+        ("H3",),
+        "numbers, lengths and times beyond every bound, under a right MAC",
+        defaults=_SOME,
+        draw=_draw,
+        forge=forging.bounds,
+        must_alarm=True,
+    ),
+    AttackEntry(
+        "forged_tags",
+        ("M5",),
+        "one-time tags are wrong, under a right MAC: pads burn, two a try",
+        defaults={"times": 2},
+        draw=_drawn_times,
+        forge=forging.tags,
+        must_alarm=True,
+        names="authentication_failed",
+    ),
+    AttackEntry(
+        "delayed",
+        (),
+        "everything waits, in its order",
+        defaults={"wait_s": 3.0, "every": 4},
+        draw=_drawn_delay,
+        step=_delayed,
+    ),
+    AttackEntry(
+        "strangers",
+        ("M4",),
+        "strangers connect to both ends, tens of them a second; some talk",
+        defaults={"streams": 5, "seed": 1},
+        step=_knocking,
+        must_key=True,
+    ),
+    *(
+        AttackEntry(
+            f"restored_{whose}",
+            ("H2",),
+            f"{whose}'s store is put back to an earlier copy while the line is down",
+            defaults={"whose": whose, "copy_s": 1.4, "back_s": 2.2},
+            draw=_drawn_copy if whose == "bob" else None,
+            step=_restored,
+            must_alarm=True,
+            names="ledger_rolled_back",
+        )
+        for whose in ("alice", "bob")
+    ),
+    AttackEntry(
+        "restored_both",
+        ("H2",),
+        "both stores, with their anchors, are put back to copies of the same moment",
+        in_model=False,
+        assumption="copies of both ends' state, anchors among them, are never put back together",
+        watched="nothing; pads go with two tags, which tells nothing of the hash keys, since each "
+        "tag is masked under a digest of what it covers: she knows no bit of any key",
+        defaults={"whose": "both", "copy_s": 1.4, "back_s": 2.2},
+        step=_restored,
+        pads_may_repeat=True,
     ),
     AttackEntry(
         "silence",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from photonlink.pipeline.attacks.entry import AGREED, AttackOutcome
+from photonlink.pipeline.attacks.entry import AGREED, AttackEntry, AttackOutcome
 from photonlink.pipeline.attacks.play import ATTACKS
+from photonlink.pipeline.attacks.rules import ELSEWHERE, ELSEWHERE_RULES, RULES
 
 _HEAD = """\
 # Eve as a program
@@ -22,8 +23,22 @@ photonlink attack --page docs/attacks.md
 ```
 
 **In the model** she must know nothing, whatever she does. Outside of it the attack breaks
-the assumption that it names, and the row shows what she gets. `photonlink attack --runs 1000` plays
-random attacks of the model with random parameters (about an hour on one core).
+the assumption that it names, and the row shows what she gets. A row also fails when the two ends
+release different keys, a pad goes with two tags, a block that was never offered costs pads, an
+attempt is not charged, or an alarm that must come does not. `photonlink attack --runs 1000` plays
+random attacks of the model with random parameters (half an hour on one core).
+"""
+
+_RULES = """
+## What holds each row
+
+Every rule is taken away by a test (`tests/pipeline/sabotage.py`; the product has no such switch),
+and its row must then fail: Eve knows bits, the keys differ, a session crashes or nobody notices.
+Guards that would stop the row all the same are off in both runs, so that what is seen is the rule.
+`pytest tests/pipeline/test_attack_rules.py` plays them all.
+
+| rule | says | row | taken away | off in both runs |
+|---|---|---|---|---|
 """
 
 
@@ -41,6 +56,32 @@ def page(outcomes: Sequence[AttackOutcome], seed: int) -> str:
         rows = f" ({', '.join(attack.rows)})" if attack.rows else ""
         given = ", ".join(f"{k} = {v:g}" for k, v in o.parameters.items())
         lines.append(f"* **{o.name}**{rows}: {attack.what}" + (f"; {given}" if given else "") + ".")
+    return "\n".join(lines) + "\n" + _rules() + _where(list(ATTACKS.values()))
+
+
+def _rules() -> str:
+    lines = [_RULES.rstrip("\n")]
+    for rule in RULES:
+        set_to = ", ".join(f"{k} = {v}" for k, v in rule.settings.items())
+        row = rule.row + (f" ({set_to})" if set_to else "")
+        lines.append(f"| {rule.name} | {rule.says} | {row} | {rule.without} | {rule.others} |")
+    lines += [
+        "",
+        "Rules that no attack on light or line shows, with the tests that take them away:",
+        "",
+    ]
+    lines += [f"* {says}: `{test}`" for says, test in ELSEWHERE_RULES]
+    return "\n".join(lines) + "\n"
+
+
+def _where(attacks: Sequence[AttackEntry]) -> str:
+    """The list of attacks that once worked, by its rows."""
+    found = dict(ELSEWHERE)
+    for attack in attacks:
+        for row in attack.rows:
+            found[row] = f"{found[row]}, {attack.name}" if row in found else attack.name
+    lines = ["", "## Attacks that once worked", "", "| row | played by |", "|---|---|"]
+    lines += [f"| {row} | {found[row]} |" for row in sorted(found)]
     return "\n".join(lines) + "\n"
 
 

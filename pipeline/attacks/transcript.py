@@ -35,10 +35,12 @@ from photonlink.pipeline.protocol.messages import (
     IntervalKind,
     Message,
     Paired,
+    Prepared,
     Reconciled,
     Request,
     Sift,
     Verify,
+    VerifyResult,
     decode,
 )
 from photonlink.pipeline.stages import verify
@@ -114,10 +116,25 @@ class WireTranscript:
         self._row = np.empty(0, np.int64)
         self._open: ObservedBlock | None = None
         self._ratio = bench.ratio if parameters.charge_mismatch else 1.0
+        self._tags: dict[tuple[str, int], bytes] = {}
+        self._told: set[int] = set()
+        self._offered: set[int] = set()
+        self.pads_used_twice = False
+
+    @property
+    def attempts(self) -> int:
+        """Blocks of which bases were told."""
+        return len(self._told)
+
+    @property
+    def offers(self) -> int:
+        """Blocks whose keys were found equal: from there on pads may be spent."""
+        return len(self._offered)
 
     def feed(self, sender: str, frame: bytes) -> None:
         """``sender``: alice or bob."""
         message = message_of(frame)
+        self._count(sender, message)
         if isinstance(message, Hello) and sender == "alice":
             self._begin()
         elif isinstance(message, Request):
@@ -130,6 +147,15 @@ class WireTranscript:
             self._row = np.concatenate([self._row, times[bits == 1]])
         else:
             self._on_block(message)
+
+    def _count(self, sender: str, message: Message) -> None:
+        if isinstance(message, BlockBases):
+            self._told.add(message.block)
+        elif isinstance(message, VerifyResult) and message.equal:
+            self._offered.add(message.block)
+        elif isinstance(message, Amplify | Prepared):
+            known = self._tags.setdefault((sender, message.pad), message.tag)
+            self.pads_used_twice = self.pads_used_twice or known != message.tag
 
     def _begin(self) -> None:
         """A new connection: what the last one said of pairs is void."""

@@ -102,6 +102,12 @@ class MemoryStore(KeyStore):
     def __init__(self) -> None:
         self._bits: dict[tuple[int, str], SecretBits] = {}
 
+    def copy(self) -> MemoryStore:
+        """As a backup of a disk would be."""
+        other = MemoryStore()
+        other._bits = {key: bits.slice(0, len(bits)) for key, bits in self._bits.items()}
+        return other
+
     def _put(self, block: int, kind: str, bits: SecretBits) -> str:
         self._bits[block, kind] = bits.slice(0, len(bits))
         return ""

@@ -74,8 +74,10 @@ class Sifting:
     def keep(self, index: Int64s, offset_ps: Int64s, first: int, events: int) -> None:
         """Own events that have a partner, into the row. Bases stay here until the block closes.
 
-        offset_ps: own times minus the announced ones. first, events: of the slot, on this side."""
-        followed = self.buffer.followed(index)
+        offset_ps: own times minus the announced ones. first, events: of the slot, on this side.
+        Counted against the agreed share: later clicks of these events, and of the event before
+        each, paired or not, behind which detectors may have been dead."""
+        followed = self.buffer.followed(index) + self.buffer.shadowed(index)
         basis = self.buffer.bases(index)
         bits = self.buffer.take_bits(index) if len(index) else SecretBits(0)
         multi_clicks = self.buffer.followed(np.arange(first, first + events, dtype=np.int64))
