@@ -70,7 +70,7 @@ def bounds(p: Parameters) -> Alter:
         if isinstance(message, Figures):
             return [Figures(b'{"coincidences_hz": 1' + b"0" * 400 + b"}")]
         wild = [
-            dataclasses.replace(message, **{f.name: value})  # type: ignore[arg-type]
+            dataclasses.replace(message, **{f.name: value})
             for f in dataclasses.fields(message)
             if p.get("field", f.name) == f.name
             for value in _BEYOND[str(f.type)]

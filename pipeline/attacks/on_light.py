@@ -214,7 +214,8 @@ ATTACKS: tuple[AttackEntry, ...] = (
         "sparse_light", ("C4",), "one pair at a time, so that shown rates could tell each outcome",
         defaults={"gap_ps": 4e8, "piece_ps": 4e8, "status_period_s": 3e-4, "start_s": 1.0,
                   "duration_s": 3.8},
-        agreed={"block_sifted_bits": 3000, "q_tol": 0.03, "bases": "one"}, light=_sparse, knowing=Knowing.FIGURES,
+        agreed={"block_sifted_bits": 3000, "q_tol": 0.03, "bases": "one"},
+        light=_sparse, knowing=Knowing.FIGURES,
     ),
     AttackEntry(
         "detector_moves", ("H1",), "Bob's V moves by half a nanosecond in mid run", must_alarm=True,

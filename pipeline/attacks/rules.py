@@ -35,7 +35,7 @@ RULES: tuple[Rule, ...] = (
         "nothing that arrives lasts before a one-time tag has vouched for it",
         "forged_fields",
         "neither end checks the other's tag",
-        settings={"only": "Amplify", "field": "seed", "share": 1.0},
+        settings={"only": "Amplify", "field": "seeds", "share": 1.0},
     ),
     Rule(
         "constant delays",
