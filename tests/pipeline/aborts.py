@@ -17,6 +17,7 @@ from photonlink.pipeline.protocol.messages import Amplify, Message, Prepared
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Role, Send
 
 ONE_BLOCK = replace(SMALL, block_sifted_bits=4_000)
+ONE_BASIS = replace(ONE_BLOCK, bases="one")  # here the rest at the end is aborted
 LIGHT = replace(BENCH, duration_s=2.6)
 HOW = ("cut_before", "cut_after", "refuse", "crash")
 WHO = ("alice", "bob", "both")
@@ -90,14 +91,17 @@ class StreamWire(Wire):
 
 
 def script() -> list[tuple[str, str]]:
-    """(sender, kind) of every message of an untouched conversation, each once, in order."""
-    wire = StreamWire(*pair(parameters=ONE_BLOCK))
-    wire.connect()
-    _idle(wire)
-    _feed(wire, 0)
-    _end(wire)
-    assert keys(wire.nodes[Role.ALICE])
-    return list(dict.fromkeys((str(s), _name(data)) for s, data in wire.log))
+    """(sender, kind) of every message of untouched conversations, each once, in order."""
+    found: dict[tuple[str, str], None] = {}
+    for parameters in (ONE_BLOCK, ONE_BASIS):
+        wire = StreamWire(*pair(parameters=parameters))
+        wire.connect()
+        _idle(wire)
+        _feed(wire, 0)
+        _end(wire)
+        assert keys(wire.nodes[Role.ALICE])
+        found |= dict.fromkeys((str(s), _name(data)) for s, data in wire.log)
+    return list(found)
 
 
 def cases(found: list[tuple[str, str]]) -> list[Case]:
@@ -182,7 +186,8 @@ class Ended:
 
 def run(case: Case) -> None:
     """One case. AssertionError says what does not hold."""
-    wire = StreamWire(*pair(parameters=ONE_BLOCK))
+    parameters = ONE_BASIS if case.kind == "AbortBlock" else ONE_BLOCK
+    wire = StreamWire(*pair(parameters=parameters))
     ended = Ended(case, wire)
     wire.hook = ended
     wire.connect()
