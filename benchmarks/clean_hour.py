@@ -34,7 +34,7 @@ def run(seconds: float) -> dict[str, Any]:
     light = lights.make_light(asked)
     agreed = dataclasses.replace(
         AGREED, abort_probability=0.0
-    )  # no honest block is refused by plan
+    )  # refuses none by plan
     psk = PreSharedKey.generate(1 << 16)
     ends = [
         LinkEnd(role, key, calibrated(), agreed, 1)

@@ -54,15 +54,19 @@ def page(outcomes: Sequence[AttackOutcome], seed: int) -> str:
     for o in outcomes:
         attack = ATTACKS[o.name]
         rows = f" ({', '.join(attack.rows)})" if attack.rows else ""
-        given = ", ".join(f"{k} = {v:g}" for k, v in o.parameters.items())
+        given = ", ".join(f"{k} = {_shown(v)}" for k, v in o.parameters.items())
         lines.append(f"* **{o.name}**{rows}: {attack.what}" + (f"; {given}" if given else "") + ".")
     return "\n".join(lines) + "\n" + _rules() + _where(list(ATTACKS.values()))
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _rules() -> str:
     lines = [_RULES.rstrip("\n")]
     for rule in RULES:
-        set_to = ", ".join(f"{k} = {v}" for k, v in rule.settings.items())
+        set_to = ", ".join(f"{k} = {_shown(v)}" for k, v in rule.settings.items())
         row = rule.row + (f" ({set_to})" if set_to else "")
         lines.append(f"| {rule.name} | {rule.says} | {row} | {rule.without} | {rule.others} |")
     lines += [
