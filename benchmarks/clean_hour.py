@@ -32,9 +32,7 @@ def run(seconds: float) -> dict[str, Any]:
     """Blocks, blocks with key, alarms and aborts of an honest run."""
     asked = {"duration_s": seconds, "pairs_hz": 4000.0, "lone_hz": 2000.0, "seed": 5}
     light = lights.make_light(asked)
-    agreed = dataclasses.replace(
-        AGREED, abort_probability=0.0
-    )  # refuses none by plan
+    agreed = dataclasses.replace(AGREED, abort_probability=0.0)  # refuses none by plan
     psk = PreSharedKey.generate(1 << 16)
     ends = [
         LinkEnd(role, key, calibrated(), agreed, 1)

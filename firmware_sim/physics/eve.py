@@ -240,7 +240,7 @@ def echo(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     return _scene(singles(pairs.time_ps, pairs.alice), bob, (at, unknown, unknown))
 
 
-def shadow(rng: Draws, pairs: Pairs, s: Strategy) -> Scene:
+def shadow(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """Dead time behind an event that never pairs: a filler photon ``quiet_ps`` before each pair of
     hers starts an event, a pulse at the end of its quiet time is held by it and leaves one diode
     alive, the pair follows ``behind_ps`` after the quiet time. Fillers every ``filler_ps``
