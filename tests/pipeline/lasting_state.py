@@ -38,7 +38,9 @@ PASSES: dict[type, set[str]] = {
         "_line", "_doors", "_effects", "_now_s", "_phase", "_last_received_s", "_status_s",
         "_randomness", "_deeds", "_finished", "_peer_finished", "_said_bye",
         "_clock_at_start",  # shown by replay
-        "_backoff_s", "_not_before_s",  # a high-water mark: grows with each wrong one-time tag
+        # a high-water mark: grows with each wrong one-time tag
+        "_backoff_s", "_not_before_s", "_blocks_at_wrong_tag",
+        "_ended_s",  # of the own input
     },
     Lasting: set(),
     Publisher: {
