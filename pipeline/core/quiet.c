@@ -319,21 +319,23 @@ int pl_quiet_bases(const pl_quiet *q, const int64_t *index, size_t n, uint8_t *b
   return PL_OK;
 }
 
-static int64_t with(const pl_quiet *q, const int64_t *index, size_t n, unsigned flag) {
+int64_t pl_quiet_followed(const pl_quiet *q, const int64_t *index, size_t n) {
   int status = indices(q, index, n);
   if (status != PL_OK) return status;
   int64_t found = 0;
   for (size_t k = 0; k < n; k++)
-    found += (q->store.flags[index[k] - q->store.origin] & flag) != 0;
+    found += (q->store.flags[index[k] - q->store.origin] & EVENT_FOLLOWED) != 0;
   return found;
 }
 
-int64_t pl_quiet_followed(const pl_quiet *q, const int64_t *index, size_t n) {
-  return with(q, index, n, EVENT_FOLLOWED);
-}
-
-int64_t pl_quiet_shadowed(const pl_quiet *q, const int64_t *index, size_t n) {
-  return with(q, index, n, EVENT_SHADOWED);
+int pl_quiet_marks(const pl_quiet *q, const int64_t *index, size_t n, uint8_t *marks) {
+  int status = indices(q, index, n);
+  if (status != PL_OK) return status;
+  for (size_t k = 0; k < n; k++) {
+    const unsigned flags = q->store.flags[index[k] - q->store.origin];
+    marks[k] = (uint8_t)(((flags & EVENT_FOLLOWED) != 0) | ((flags & EVENT_SHADOWED) != 0) << 1);
+  }
+  return PL_OK;
 }
 
 int pl_quiet_disclose(pl_quiet *q, const int64_t *index, size_t n, uint8_t *detector) {

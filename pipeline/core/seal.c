@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "chacha20.h"
 #include "secret.h"
 #include "vendor/monocypher/monocypher.h"
 
@@ -124,7 +123,7 @@ int pl_seal_fd(const pl_secret *key, const uint8_t *context, size_t n_context,
   const size_t n = bytes_of(plain);
   for (size_t at = 0; at < n && !status; at += PIECE) {
     size_t size = n - at < PIECE ? n - at : PIECE;
-    pl_chacha20(text, bytes + at, size, sub, nonce + 16, 1 + at / 64);
+    crypto_chacha20_djb(text, bytes + at, size, sub, nonce + 16, 1 + at / 64);
     crypto_poly1305_update(&mac, text, size);
     status = write_whole(fd, text, size);
   }

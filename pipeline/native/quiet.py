@@ -211,9 +211,13 @@ class NativeQuiet(Uncopied):
         """How many of these had a further click within the quiet time. Private."""
         return self._handle.call(lib.pl_quiet_followed, borrow(index, np.int64), len(index))
 
-    def shadowed(self, index: Int64s) -> int:
-        """How many of these had a click of the event before within the quiet time. Private."""
-        return self._handle.call(lib.pl_quiet_shadowed, borrow(index, np.int64), len(index))
+    def marks(self, index: Int64s) -> Uint8s:
+        """Bit 0: a further click within the quiet time. Bit 1: a click of the event before within
+        the quiet time before it. By strictly increasing index. Private."""
+        out = np.empty(len(index), np.uint8)
+        target = borrow(out, np.uint8, writable=True)
+        self._handle.call(lib.pl_quiet_marks, borrow(index, np.int64), len(index), target)
+        return out
 
     def disclose(self, index: Int64s) -> Uint8s:
         """Detectors 0..3 = H V D A; the events are spent. NativeStateError: one was before."""

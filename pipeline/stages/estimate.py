@@ -10,6 +10,7 @@ that knows them can pass them (docs/protocol.md, "What is judged").
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
@@ -76,9 +77,13 @@ def key_balanced(
 
 
 def few_multi_clicks(
-    parameters: AgreedParameters, followed: int, pairs: int, multi_clicks: int, events: int
+    parameters: AgreedParameters,
+    marked: Sequence[tuple[int, int]],
+    multi_clicks: int,
+    events: int,
 ) -> bool:
-    """The private check of a side's events with a further click in the quiet time: of paired ones
-    the share that the length pays for, of all ten times as much, which bright light exceeds."""
+    """The private check of a side's events with a further click in the quiet time. marked: marks
+    and bits of each string, whose share is what the string's length pays for. Of all events ten
+    times that share, which bright light exceeds."""
     limit = parameters.multi_click_limit
-    return followed <= limit * pairs and multi_clicks <= 10 * limit * events
+    return all(m <= limit * n for m, n in marked) and multi_clicks <= 10 * limit * events

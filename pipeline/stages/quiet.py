@@ -252,11 +252,11 @@ class QuietBuffer:
         share f. Only the verdict may leave the station."""
         return self._native.followed(index)
 
-    def shadowed(self, index: Int64s) -> int:
-        """How many of these events began within the quiet time after a click of the event before,
-        whether that one was paired or not: a detector may have been dead. Charged like
-        :meth:`followed`, since whoever sends light may follow events that never pair."""
-        return self._native.shadowed(index)
+    def marks(self, index: Int64s) -> Uint8s:
+        """Of each event: bit 0 as :meth:`followed`; bit 1 when it began within the quiet time after
+        a click of the event before, whether that one was paired or not, so that a detector may have
+        been dead. Both are charged, since whoever sends light may follow events that never pair."""
+        return self._native.marks(index)
 
     @property
     def counts(self) -> QuietCounts:

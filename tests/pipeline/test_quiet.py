@@ -92,7 +92,9 @@ def test_events_are_those_of_the_reference(mean_ps: float, seed: int) -> None:
     shadows = [
         t - b < QUIET and t > times[0] for (t, _, _), b in zip(complete, before, strict=True)
     ]
-    assert events.shadowed(index) == events.counts.shadowed == sum(shadows)
+    marks = events.marks(index)
+    assert (marks & 1).sum() == events.followed(index)
+    assert (marks >> 1).sum() == events.counts.shadowed == sum(shadows)
     bases = events.bases(index)
     for (_, detectors, _), basis in zip(complete, bases.tolist(), strict=True):
         assert basis in {(channel - 1) >> 1 for channel in detectors}

@@ -22,7 +22,6 @@ from link import (
     pair,
 )
 
-from photonlink.pipeline.keys.damage import burn_damaged
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import MemoryStore, StoreError
@@ -449,22 +448,6 @@ def test_a_cut_connection_goes_on_with_the_same_acquisition() -> None:
     for node in (alice, bob):
         cleared = [a.code for a in node.alarms if not a.active]
         assert cleared == ["connection_lost"]
-
-
-def test_a_damaged_block_is_burnt_at_both_ends() -> None:
-    """One end finds that a stored key does not open; the next Hello tells the other."""
-    alice, bob = pair(parameters=ONE_BLOCK)
-    wire = Wire(alice, bob)
-    wire.connect()
-    feed(wire, SHORT, end=False)
-    assert keys(alice) == keys(bob) != {}
-    burn_damaged(bob.ledger, bob.store, 1, "damaged: a bit flipped")
-    wire.cut()
-    wire.connect()
-    for node in (alice, bob):
-        assert node.ledger.state.blocks[1].status == "burnt"
-        assert node.ledger.state.untold == {}
-        assert (1, "key") not in node.store._bits  # type: ignore[attr-defined]
 
 
 def test_a_crash_between_the_tags_burns_nothing(quick_clock: None) -> None:

@@ -62,9 +62,10 @@ PL_MUST_CHECK int pl_quiet_bases(const pl_quiet *quiet, const int64_t *index, si
                                  uint8_t *basis);
 /* How many of these events had a further click: private, against the agreed share. */
 PL_MUST_CHECK int64_t pl_quiet_followed(const pl_quiet *quiet, const int64_t *index, size_t n);
-/* How many of these events came within quiet_ps after a click of the event before, paired or not:
- * private as well. */
-PL_MUST_CHECK int64_t pl_quiet_shadowed(const pl_quiet *quiet, const int64_t *index, size_t n);
+/* For each of these events: bit 0 when it had a further click within its quiet time, bit 1 when the
+ * event before, paired or not, had a click within quiet_ps before it. Private, against the agreed share. */
+PL_MUST_CHECK int pl_quiet_marks(const pl_quiet *quiet, const int64_t *index, size_t n,
+                                 uint8_t *marks);
 /* Detectors of events by strictly increasing index, which are spent. PL_E_STATE, and nothing is
  * told: one was spent before. */
 PL_MUST_CHECK int pl_quiet_disclose(pl_quiet *quiet, const int64_t *index, size_t n,

@@ -1,34 +1,12 @@
-/* The kernel of ChaCha20 against Monocypher at every length and over the carry of the counter; a
- * record written in pieces opens, and is what Monocypher seals. */
+/* A record written in pieces opens, and is what Monocypher seals. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "chacha20.h"
 #include "require.h"
 #include "secret.h"
 #include "vendor/monocypher/monocypher.h"
-
-enum { MOST = 5 * 512 + 70 };
-
-static void stream(void) {
-  uint8_t key[32], nonce[8], in[MOST], out[MOST], wanted[MOST];
-  for (int i = 0; i < MOST; i++) in[i] = (uint8_t)(i * 151 + 3);
-  for (int i = 0; i < 32; i++) key[i] = (uint8_t)(i * 7 + 1);
-  for (int i = 0; i < 8; i++) nonce[i] = (uint8_t)(200 + i);
-  const uint64_t starts[] = {0, 1, 5, UINT32_MAX - 3, UINT64_C(1) << 32};
-  for (size_t n = 0; n <= MOST; n += n < 1100 ? 1 : 61)
-    for (size_t s = 0; s < sizeof starts / sizeof *starts; s++) {
-      pl_chacha20(out, in, n, key, nonce, starts[s]);
-      crypto_chacha20_djb(wanted, in, n, key, nonce, starts[s]);
-      REQUIRE(memcmp(out, wanted, n) == 0);
-    }
-  memcpy(out, in, MOST);
-  pl_chacha20(out, out, MOST, key, nonce, 9); /* in place */
-  crypto_chacha20_djb(wanted, in, MOST, key, nonce, 9);
-  REQUIRE(memcmp(out, wanted, MOST) == 0);
-}
 
 static void record(size_t n) {
   char name[] = "/tmp/photonlink-seal-XXXXXX";
@@ -57,7 +35,6 @@ static void record(size_t n) {
 }
 
 int main(void) {
-  stream();
   const size_t sizes[] = {0, 1, 16, 63, 64, 65, 511, 512, 65535, 65536, 65537, 300001};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) record(sizes[i]);
   return 0;

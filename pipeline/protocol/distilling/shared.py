@@ -109,9 +109,8 @@ class Distilling:
     def _private_verdict(self) -> str | None:
         """On or off is all that leaves: the reason holds no number of the key's."""
         raw, parameters, side = self.closed.raw, self.view.parameters, self.view.role
-        if not estimate.few_multi_clicks(
-            parameters, raw.followed, len(raw), raw.multi_clicks, raw.events
-        ):
+        marked = [(m, len(s)) for m, s in zip(self.sifted.marks, self.strings, strict=False)]
+        if not estimate.few_multi_clicks(parameters, marked, raw.multi_clicks, raw.events):
             return f"multi_clicks_above_limit: more of {side}'s events than agreed"
         for basis, key in enumerate(self.strings):
             ones, n = key.ones(), len(key)

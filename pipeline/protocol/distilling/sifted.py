@@ -72,12 +72,18 @@ class OpenSide:
         return cls(detector, steps.astype(np.int64) * step_ps)
 
 
+def _marked(marks: Uint8s) -> int:
+    return int((marks & 1).sum(dtype=np.int64) + (marks >> 1).sum(dtype=np.int64))
+
+
 @dataclass(slots=True, eq=False)
 class SiftedBlock:
-    """hv, da: bits of the pairs that both ends measured in the same basis."""
+    """hv, da: bits of the pairs that both ends measured in the same basis. marks: how many later
+    clicks may tell of each string, counted on this side alone; never told."""
 
     hv: SecretBits
     da: SecretBits
+    marks: tuple[int, int]
     open: OpenSide
     open_basis: Uint8s
 
@@ -90,9 +96,11 @@ class SiftedBlock:
         offset_ps = raw.offset[apart].astype(np.int64) * step_ps
         with raw.bits.select(apart) as bits:
             bit = unpack_bits(len(apart), bits.disclose())
+        hv, da = (np.flatnonzero(mask & (raw.basis == b)) for b in (Basis.HV, Basis.DA))
         return cls(
-            raw.bits.select(np.flatnonzero(mask & (raw.basis == Basis.HV))),
-            raw.bits.select(np.flatnonzero(mask & (raw.basis == Basis.DA))),
+            raw.bits.select(hv),
+            raw.bits.select(da),
+            (_marked(raw.marks[hv]), _marked(raw.marks[da])),
             OpenSide((basis << 1 | bit).astype(np.uint8), offset_ps),
             basis,
         )

@@ -33,18 +33,18 @@ def in_steps(offset_ps: Int64s, step_ps: int) -> Int8s:
 
 @dataclass(slots=True)
 class RawBlock:
-    """One node's share of a block: a bit, a basis and a time for every pair.
+    """One node's share of a block: a bit, a basis, a time and marks for every pair.
 
-    offset: own time minus the announced one, in steps of ``disclosure_step_ps``. events: of the
-    slots these pairs came from. followed, multi_clicks: paired events, and all events, with a
-    further click in the quiet time; never told.
+    offset: own time minus the announced one, in steps of ``disclosure_step_ps``. marks: of
+    ``QuietBuffer``. events: of the slots these pairs came from. multi_clicks: of them, with a
+    further click in the quiet time. Marks and multi-clicks are never told.
     """
 
     bits: SecretBits
     basis: Uint8s
     offset: Int8s
+    marks: Uint8s
     events: int
-    followed: int
     multi_clicks: int
 
     def __len__(self) -> int:
@@ -61,9 +61,9 @@ class PairRow:
     _bits: list[SecretBits] = field(default_factory=list)
     _bases: list[Uint8s] = field(default_factory=list)
     _offsets: list[Int8s] = field(default_factory=list)
+    _marks: list[Uint8s] = field(default_factory=list)
     total: int = 0
     events: int = 0
-    followed: int = 0
     multi_clicks: int = 0
 
     def append(
@@ -71,49 +71,51 @@ class PairRow:
         bits: SecretBits,
         basis: Uint8s,
         offset: Int8s,
+        marks: Uint8s,
         events: int,
-        followed: int,
         multi_clicks: int,
     ) -> None:
         """Takes over ``bits`` (bit i was measured in ``basis[i]``)."""
         self._bits.append(bits)
         self._bases.append(basis)
         self._offsets.append(offset)
+        self._marks.append(marks)
         self.total += len(bits)
         self.events += events
-        self.followed += followed
         self.multi_clicks += multi_clicks
         if len(self._bits) >= _MAX_PARTS:
             self._join()
 
-    def _join(self) -> tuple[SecretBits, Uint8s, Int8s]:
+    def _join(self) -> tuple[SecretBits, Uint8s, Int8s, Uint8s]:
         joined = SecretBits.concat(self._bits)
         for part in self._bits:
             part.close()
         basis, offset = _joined(self._bases, np.uint8), _joined(self._offsets, np.int8)
-        self._bits, self._bases, self._offsets = [joined], [basis], [offset]
-        return joined, basis, offset
+        marks = _joined(self._marks, np.uint8)
+        self._bits, self._bases = [joined], [basis]
+        self._offsets, self._marks = [offset], [marks]
+        return joined, basis, offset, marks
 
     def take(self, n: int) -> RawBlock:
         """The first ``n`` pairs as a block; the rest stays. The event counts go with the block."""
         if not 0 <= n <= self.total:
             raise ValueError(f"{n} of {self.total} pairs")
-        bits, basis, offset = self._join()
+        bits, basis, offset, marks = self._join()
         block = RawBlock(
-            bits.slice(0, n), basis[:n], offset[:n], self.events, self.followed, self.multi_clicks
+            bits.slice(0, n), basis[:n], offset[:n], marks[:n], self.events, self.multi_clicks
         )
         self._bits, self._bases = [bits.slice(n, len(bits))], [basis[n:]]
-        self._offsets = [offset[n:]]
+        self._offsets, self._marks = [offset[n:]], [marks[n:]]
         bits.close()
         self.total -= n
-        self.events = self.followed = self.multi_clicks = 0
+        self.events = self.multi_clicks = 0
         return block
 
     def clear(self) -> None:
         for part in self._bits:
             part.close()
-        self._bits, self._bases, self._offsets = [], [], []
-        self.total = self.events = self.followed = self.multi_clicks = 0
+        self._bits, self._bases, self._offsets, self._marks = [], [], [], []
+        self.total = self.events = self.multi_clicks = 0
 
 
 def _joined(parts: list[npt.NDArray[_T]], kind: type[_T]) -> npt.NDArray[_T]:

@@ -77,12 +77,12 @@ class Sifting:
         offset_ps: own times minus the announced ones. first, events: of the slot, on this side.
         Counted against the agreed share: later clicks of these events, and of the event before
         each, paired or not, behind which detectors may have been dead."""
-        followed = self.buffer.followed(index) + self.buffer.shadowed(index)
+        marks = self.buffer.marks(index)
         basis = self.buffer.bases(index)
         bits = self.buffer.take_bits(index) if len(index) else SecretBits(0)
         multi_clicks = self.buffer.followed(np.arange(first, first + events, dtype=np.int64))
         steps = in_steps(offset_ps, disclosure_step_ps(self.times))
-        self.row.append(bits, basis, steps, events, followed, multi_clicks)
+        self.row.append(bits, basis, steps, marks, events, multi_clicks)
 
     def void(self, reason: str) -> None:
         """A block failed: what was paired since the last good verdict is worth nothing."""
