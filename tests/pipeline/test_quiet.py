@@ -11,6 +11,8 @@ import pytest
 
 from photonlink.hal.tags import LostInterval, TagBlock
 from photonlink.pipeline.native.base import NativeStateError
+from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.estimate import few_multi_clicks
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.quiet import (
     QuietBuffer,
@@ -266,3 +268,11 @@ def test_rules_that_contradict_each_other_are_named(
         buffer(PLAIN, {**NONE, "A": 10_000_001})
     with pytest.raises(TimeRuleError, match="H, V, D and A"):
         buffer(PLAIN, {"H": 1})
+
+
+def test_marks_that_are_gathered_in_one_string_are_too_many_for_it() -> None:
+    """Each string pays for the agreed share of its own bits, not of all pairs."""
+    parameters = AgreedParameters(multi_click_limit=0.005)
+    assert few_multi_clicks(parameters, [(5, 1000), (5, 1000)], 20, 4000)
+    assert not few_multi_clicks(parameters, [(10, 1000), (0, 1000)], 20, 4000)
+    assert not few_multi_clicks(parameters, [(0, 1000), (0, 1000)], 201, 4000)
