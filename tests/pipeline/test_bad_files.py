@@ -185,7 +185,10 @@ def test_numbers_beyond_any_link_are_refused(
 def test_parameters_are_checked_before_anything_is_opened(
     station: Path, line: str, says: str
 ) -> None:
-    station.write_text(station.read_text().replace("[protocol]\n", f"[protocol]\n{line}\n"))
+    name = line.partition(" ")[0]
+    lines = [x for x in station.read_text().splitlines() if not x.startswith(f"{name} =")]
+    at = lines.index("[protocol]") + 1
+    station.write_text("\n".join([*lines[:at], line, *lines[at:]]) + "\n")
     text = _refused(load_node_station, station)
     assert "alice.toml:" in text
     assert "protocol" in text
