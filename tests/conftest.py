@@ -62,8 +62,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """``.ci/explore``: this many times as many examples as each property test asks for."""
+    """The order; and for ``.ci/explore`` this many times as many examples as each property test
+    asks for."""
     _only_with_a_station(config, items)
+    items.sort(key=lambda item: "system" not in item.path.parts)  # long ones: first, side by side
     factor = int(os.environ.get("PHOTONLINK_EXAMPLES", "1"))
     for item in items:
         test = getattr(item, "obj", None)

@@ -141,6 +141,7 @@ class MqttPublisher:
         """Connect, publish, and connect again with growing pauses; ends after ``close``."""
         pause = BACKOFF_S[0]
         while not self._stop:
+            _end_if_cancelled()
             try:
                 async with self._client() as client:
                     self._found()
@@ -212,6 +213,7 @@ class MqttPublisher:
         try:
             next_state = 0.0
             while True:
+                _end_if_cancelled()
                 self._wake.clear()
                 await self._publish_due(client, pace)
                 if self._state is not None and (self._stop or time.monotonic() >= next_state):
@@ -353,6 +355,14 @@ def _properties(expiry_s: int | None) -> Properties:
     if expiry_s is not None:
         properties.MessageExpiryInterval = expiry_s
     return properties
+
+
+def _end_if_cancelled() -> None:
+    """The library waits with ``wait_for``, which in Python 3.11 swallows a cancellation that comes
+    together with what it waited for: without this the task would never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _Pace:

@@ -162,6 +162,29 @@ async def test_a_cancelled_node_says_goodbye(port: int) -> None:
         assert _status(await _next(client, "status")) == "offline"
 
 
+async def test_a_cancellation_that_the_library_swallows_ends_it_too(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``wait_for`` of Python 3.11 does when what it waits for comes at the same moment."""
+    whole, swallowed = aiomqtt.Client.publish, asyncio.Event()
+
+    async def publish(self: aiomqtt.Client, *args: Any, **more: Any) -> None:
+        await whole(self, *args, **more)
+        if not swallowed.is_set():
+            swallowed.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    monkeypatch.setattr(aiomqtt.Client, "publish", publish)
+    task = asyncio.create_task(_publisher(port).run())
+    async with asyncio.timeout(20):
+        await swallowed.wait()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert task.done()
+
+
 async def test_never_more_than_ten_messages_in_a_second(port: int) -> None:
     publisher = _publisher(port)
     arrived: list[float] = []
