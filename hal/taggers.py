@@ -78,9 +78,8 @@ class TaggerDriver(Driver, StreamsTags):
 
     async def release(self) -> None:
         try:
-            if self.is_open:
-                with contextlib.suppress(PhotonlinkError):  # one that is gone cannot be told
-                    await self.stop()
+            with contextlib.suppress(PhotonlinkError):  # one that is gone cannot be told
+                await self.stop()
         finally:
             self.streaming = False
             await super().release()

@@ -4,6 +4,7 @@ Exit statuses are those of :class:`ExitStatus`, one meaning for all commands. No
 imported here: each command imports what it needs when it runs; help is plain text.
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -91,6 +92,7 @@ def options(
     ] = False,
 ) -> None:
     """Quantum key distribution bench: instruments, emulators, secret key from their clicks."""
+    gc.enable()  # entry.py holds it off while commands are only listed
 
 
 @app.command()

@@ -104,6 +104,8 @@ async def _connect(address: str) -> WireHost:
     if scheme in ("lib", "package"):  # the socket beside the library: what a library may send
         (beside,) = Path(rest).parent.glob("*.sock")
         return TcpHost(*await asyncio.open_unix_connection(str(beside)))
+    if scheme == "program":
+        return TcpHost(*await asyncio.open_unix_connection(f"{rest}.socket"))
     host, _, port = rest.rpartition(":")
     if scheme == "udp":
         return UdpHost(host, int(port))

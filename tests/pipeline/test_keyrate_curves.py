@@ -200,12 +200,15 @@ def test_a_link_without_key_is_marked_by_a_line() -> None:
 
 @pytest.mark.row("the picture's range comes from the first link")
 def test_the_curves_of_several_links_share_a_range_that_holds_all() -> None:
-    far = CliRunner().invoke(app, ["keyrate", "gys2004", "neumann2022", "--points", "3", "--json"])
+    far = CliRunner().invoke(
+        app,
+        ["keyrate", "neumann2022", "gys2004", "--against", "distance", "--points", "3", "--json"],
+    )
     told = json.loads(far.stdout.strip().splitlines()[-1])
     assert {p["x"] for p in told if p["link"].startswith("GYS")} == {
         p["x"] for p in told if p["link"].startswith("Neumann")
     }
-    assert max(p["x"] for p in told) >= 2 * 248
+    assert max(p["x"] for p in told) == 2 * 100, "the first link alone would end at 100 km"
 
 
 @pytest.mark.row("traceback: --png x.bmpx")

@@ -172,7 +172,7 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
             SecretBits.read_file(path, offset, n)
     with pytest.raises(NativeArgumentError):
         SecretBits.read_file(path, -1, 8)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SecretFileError, match="no such file"):
         SecretBits.read_file(tmp_path / "absent", 0, 8)
     link = tmp_path / "link"
     link.symlink_to(path)

@@ -46,7 +46,6 @@ def block(number, source):
         with pads.take(number, direction) as pad:
             mac.tag(pad, 0)
     mac.close()
-    pads.burn()
     store.ledger.append({"t": "block", "block": number, "status": "prepared",
                          "secret_bits": 4096, "key_seal": seal, "provenance": "real"})
 
@@ -56,6 +55,7 @@ for number in (1, 3):
     store.ledger.append({"t": "block", "block": number, "status": "released"})
 store.ledger.append({"t": "block", "block": 2, "status": "burnt", "reason": "test"})
 store.keys.remove(2)
+pads.burn()
 deliver(store.ledger, store.keys, 1, folder / "out", allow_marked=False)
 print("done", flush=True)
 sys.stdin.read()

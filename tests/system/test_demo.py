@@ -60,7 +60,7 @@ def test_interrupting_the_demo_turns_the_light_off(moment: str, tmp_path: Path) 
         result = json.loads(demo.output.strip().splitlines()[-1])
     assert set(result) >= FIELDS
     assert result["lasers_off"] is True
-    assert b"read back" in demo.errors
+    assert b"light of pump reads" in demo.errors
 
 
 def _wait_until(demo: Running, folder: Path, moment: str) -> None:
