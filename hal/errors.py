@@ -123,3 +123,10 @@ class RecordingError(PhotonlinkError, ValueError):
         place = f"at byte {self.position}"
         where = f"{self.where}: {place}" if self.where else place
         return str(PhotonlinkError(self.what, where=where, hint=self.hint, seen=self.seen))
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The first fault of tasks that failed together, itself no group, however deep they stand."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from photonlink.hal.errors import first_error
+
 T = TypeVar("T")
 
 
@@ -15,5 +17,5 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
     except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None
+        raise first_error(several) from None
     return [task.result() for task in tasks]

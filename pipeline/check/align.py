@@ -18,6 +18,7 @@ from photonlink.hal.errors import PhotonlinkError, StationError
 from photonlink.hal.facets import Biased
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
+from photonlink.hal.tasks import together
 from photonlink.pipeline.calibration import alignment
 from photonlink.pipeline.calibration.alignment import AlignmentRecord
 from photonlink.pipeline.check.calibrate import tell_failure
@@ -67,12 +68,7 @@ async def align_stations(
     stations: list[NodeStation], options: AlignOptions, tell: Tell
 ) -> list[Aligned]:
     """One end, or both ends of a bench at once."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(align(s, options, tell)) for s in stations]
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
-    return [task.result() for task in running]
+    return await together(*(align(s, options, tell) for s in stations))
 
 
 async def align(station: NodeStation, options: AlignOptions, tell: Tell) -> Aligned:

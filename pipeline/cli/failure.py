@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from photonlink.hal.errors import PhotonlinkError
+from photonlink.hal.errors import PhotonlinkError, first_error
 from photonlink.hal.regular_file import reason
 from photonlink.pipeline.cli.exit_status import ExitStatus
 
@@ -22,8 +22,7 @@ def end_with(error: BaseException) -> NoReturn:
     Of tasks that failed together the first is told. With PHOTONLINK_TRACEBACK=1 in the environment
     the error is raised as it is.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_error(error)
     if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
         raise error
     if isinstance(error, KeyboardInterrupt):

@@ -9,7 +9,14 @@ import typer
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli.exit_status import ExitStatus
 from photonlink.pipeline.cli.failure import writing
-from photonlink.pipeline.cli.options import JsonOption
+from photonlink.pipeline.cli.options import (
+    AliceFile,
+    BobFile,
+    JsonOption,
+    MapBob,
+    RecordedSession,
+    session_or_files,
+)
 from photonlink.pipeline.cli.terminal import console, finite
 
 if TYPE_CHECKING:
@@ -123,11 +130,9 @@ def _told_parameters(
 
 
 def replay(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A session recorded with 'node --record'.")
-    ] = None,
-    alice: Annotated[Path | None, typer.Option(help="Alice's recording.")] = None,
-    bob: Annotated[Path | None, typer.Option(help="Bob's recording.")] = None,
+    folder: RecordedSession = None,
+    alice: AliceFile = None,
+    bob: BobFile = None,
     channel_map: Annotated[
         str | None,
         typer.Option(
@@ -135,14 +140,13 @@ def replay(
             help=f"Channels as 'analyze' prints them; none: the session's own, or {DEFAULT_MAP}.",
         ),
     ] = None,
-    map_bob: Annotated[str | None, typer.Option(help="Bob's channels, if others.")] = None,
+    map_bob: MapBob = None,
     q_tol: Annotated[float | None, typer.Option(help="Acceptance threshold of the QBER.")] = None,
     block_bits: Annotated[int | None, typer.Option(help="Sifted bits per block.", min=100)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Distil recorded clicks to key: a session of our own, or two files of any readable format."""
-    if (folder is None) == (alice is None or bob is None):
-        raise typer.BadParameter("give the folder of a recorded session, or --alice and --bob")
+    session_or_files(folder, alice, bob)
     from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
 
     go_unlocked_if_needed()  # replayed key is marked and protects nothing

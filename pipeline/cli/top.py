@@ -1,28 +1,24 @@
 """``photonlink top``: the links of a broker in a terminal."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from photonlink.pipeline.cli.options import (
+    DEFAULT_BROKER,
+    Broker,
+    BrokerCa,
+    BrokerPassword,
+    ClientCertificate,
+    ClientKey,
+    NodePage,
+)
 from photonlink.pipeline.cli.view import Plain
 
 
 def top(
-    broker: Annotated[
-        str, typer.Option(help="mqtt://[USER@]HOST[:PORT], or mqtts:// with TLS.")
-    ] = "mqtt://127.0.0.1:1883",
-    node: Annotated[
-        str | None, typer.Option(help="Instead: http://HOST:PORT of one node ([status] listen).")
-    ] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(help="The broker user's password, one line.")
-    ] = None,
-    ca: Annotated[Path | None, typer.Option(help="CA of the broker's certificate.")] = None,
-    client_certificate: Annotated[
-        Path | None, typer.Option(help="Our certificate for the broker.")
-    ] = None,
-    client_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    broker: Broker = DEFAULT_BROKER,
+    node: NodePage = None,
+    password_file: BrokerPassword = None,
+    ca: BrokerCa = None,
+    client_certificate: ClientCertificate = None,
+    client_key: ClientKey = None,
     plain: Plain = False,
 ) -> None:
     """Watch any number of links in a terminal: is key made, why not, since when."""

@@ -7,25 +7,26 @@ import typer
 
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.pipeline.cli.history import DEFAULT_HISTORY, History
+from photonlink.pipeline.cli.options import (
+    DEFAULT_BROKER,
+    Broker,
+    BrokerCa,
+    BrokerPassword,
+    ClientCertificate,
+    ClientKey,
+    NodePage,
+)
 
 
 def watch(
-    broker: Annotated[
-        str, typer.Option(help="mqtt://[USER@]HOST[:PORT], or mqtts:// with TLS.")
-    ] = "mqtt://127.0.0.1:1883",
-    node: Annotated[
-        str | None, typer.Option(help="Instead: http://HOST:PORT of one node ([status] listen).")
-    ] = None,
+    broker: Broker = DEFAULT_BROKER,
+    node: NodePage = None,
     listen: Annotated[str, typer.Option(help="Where the page is served.")] = "127.0.0.1:8080",
     history: History = DEFAULT_HISTORY,
-    password_file: Annotated[
-        Path | None, typer.Option(help="The broker user's password, one line.")
-    ] = None,
-    ca: Annotated[Path | None, typer.Option(help="CA of the broker's certificate.")] = None,
-    client_certificate: Annotated[
-        Path | None, typer.Option(help="Our certificate for the broker.")
-    ] = None,
-    client_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    password_file: BrokerPassword = None,
+    ca: BrokerCa = None,
+    client_certificate: ClientCertificate = None,
+    client_key: ClientKey = None,
     passwords: Annotated[
         Path | None, typer.Option(help="Who may look, when it listens beyond this machine.")
     ] = None,

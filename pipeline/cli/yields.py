@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photonlink.pipeline.cli.exit_status import ExitStatus
-from photonlink.pipeline.cli.options import JsonOption
+from photonlink.pipeline.cli.options import (
+    AliceFile,
+    BobFile,
+    JsonOption,
+    MapBob,
+    RecordedSession,
+    session_or_files,
+)
 from photonlink.pipeline.cli.recordings import DEFAULT_MAP, parse_map
 from photonlink.pipeline.cli.terminal import console
 
@@ -16,15 +23,13 @@ if TYPE_CHECKING:
 
 
 def account_of_key(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A session recorded with 'node --record'.")
-    ] = None,
-    alice: Annotated[Path | None, typer.Option(help="Alice's recording.")] = None,
-    bob: Annotated[Path | None, typer.Option(help="Bob's recording.")] = None,
+    folder: RecordedSession = None,
+    alice: AliceFile = None,
+    bob: BobFile = None,
     channel_map: Annotated[
         str, typer.Option("--map", help="Channels as 'analyze' prints them.")
     ] = DEFAULT_MAP,
-    map_bob: Annotated[str | None, typer.Option(help="Bob's channels, if others.")] = None,
+    map_bob: MapBob = None,
     bases: Annotated[str | None, typer.Option(help="both or one, for files.")] = None,
     block_bits: Annotated[
         int | None, typer.Option(help="Sifted bits of the largest blocks, for files.", min=100)
@@ -32,8 +37,7 @@ def account_of_key(
     as_json: JsonOption = False,
 ) -> None:
     """Where the asymptotic key of a run went, cost by cost, with the next best setting for each."""
-    if (folder is None) == (alice is None or bob is None):
-        raise typer.BadParameter("give the folder of a recorded session, or --alice and --bob")
+    session_or_files(folder, alice, bob)
     from photonlink.pipeline.node.locked_memory import go_unlocked_if_needed
 
     go_unlocked_if_needed()  # replayed key is marked and protects nothing

@@ -22,7 +22,7 @@ from typing import Any
 
 from photonlink.hal import machine
 from photonlink.hal.decoders import decoder_for
-from photonlink.hal.errors import BenchError, PhotonlinkError
+from photonlink.hal.errors import BenchError, PhotonlinkError, first_error
 from photonlink.hal.facets import SafetyStep
 from photonlink.hal.opening import Bench, BenchTap, open_bench
 from photonlink.hal.registry import registry
@@ -67,12 +67,6 @@ INSTRUMENTS_S = 2.0  # between looks at what the supervisor last read
 _UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
 MAX_REASONS = 64  # of hanging up, told once each
 _PEER_ABSENT = "peer_absent"
-
-
-def first_fault(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first fault of a tree of tasks, itself no group."""
-    first = group.exceptions[0]
-    return first_fault(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 class NodeError(PhotonlinkError):
@@ -232,7 +226,7 @@ class Node:
                     task.cancel()
         except ExceptionGroup as group:
             # one fault ends the run; it is reported alone, not as a group of tasks
-            raise first_fault(group) from group
+            raise first_error(group) from group
         if self._fatal is not None:
             raise NodeError(self._fatal.text, where=self._fatal.code)
 

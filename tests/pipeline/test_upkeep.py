@@ -16,14 +16,13 @@ import jsonschema
 import numpy as np
 import pytest
 
-from photonlink.hal.errors import InstrumentError, StationError
+from photonlink.hal.errors import InstrumentError, StationError, first_error
 from photonlink.hal.facets import Retarder, Rotates
 from photonlink.hal.opening import Bench
 from photonlink.pipeline.calibration.alignment import AlignmentRecord, save
 from photonlink.pipeline.calibration.model import Calibration, CalibrationExpired
 from photonlink.pipeline.keys.psk import PreSharedKey, create_psk, load_psk
 from photonlink.pipeline.node import upkeep as upkeep_module
-from photonlink.pipeline.node.node import first_fault
 from photonlink.pipeline.node.polarization import ControllerStack, PolarizationHold
 from photonlink.pipeline.node.station import AlignmentSection, NodeStation
 from photonlink.pipeline.node.upkeep import Upkeep
@@ -258,4 +257,4 @@ async def test_the_end_of_a_calibration_is_told_as_itself() -> None:
     with pytest.raises(ExceptionGroup) as told:
         async with asyncio.TaskGroup() as group:
             group.create_task(inner())
-    assert isinstance(first_fault(told.value), CalibrationExpired)
+    assert isinstance(first_error(told.value), CalibrationExpired)
