@@ -29,36 +29,37 @@ UNPAID = "no_secret_bits"  # the reason when the length comes out as zero
 
 @dataclass(slots=True)
 class BlockAccount:
-    """Counted on this side. hv, da: each basis. rest: what was left at the end of input, not a
-    block by the rule."""
+    """Counts of one block on this side. hv, da: the strings of the two bases. rest: the block was
+    cut at the end of input and is smaller than the block rule asks.
+    """
 
     parameters: AgreedParameters
     block: int
     thresholds: BlockThresholds
     duration_s: float
     rest: bool = False
-    ratio: float = 1.0  # between detectors, as the length is charged
+    ratio: float = 1.0  # ratio of the detectors' efficiencies that the key length pays for
     way: OnTheWay = field(default_factory=lambda: OnTheWay(0))
     hv: StringAccount = field(default_factory=StringAccount)
     da: StringAccount = field(default_factory=StringAccount)
     rounds: int = 0
     lengths: Lengths | None = None
     refill_bits: int = 0
-    tags: int = 0  # one-time tags made for it
+    tags: int = 0  # one-time tags made for this block
 
     @property
     def both(self) -> bool:
-        """Both bases make key."""
+        """Whether both bases make key."""
         return self.parameters.both_bases
 
     @property
     def key_bits(self) -> int:
-        """Of the strings that make key."""
+        """Sifted bits of the strings that make key."""
         return self.hv.bits + (self.da.bits if self.both else 0)
 
     @property
     def test_bits(self) -> int:
-        """Disclosed, to test the others."""
+        """Bits disclosed to estimate the error rate."""
         return 0 if self.both else self.da.bits
 
     @property
@@ -70,7 +71,7 @@ class BlockAccount:
         return self.parameters.epsilon
 
     def charge(self) -> Lengths:
-        """The length, from what was counted."""
+        """Set the key length from the counts."""
         self.lengths = block_lengths(self.parameters, self.thresholds, self.hv, self.da, self.ratio)
         return self.lengths
 

@@ -2,8 +2,8 @@
 
 Alice offers: she stores the key, spends her pad, sends Amplify under it. Bob verifies, stores the
 key, spends his pad, answers Prepared. Alice verifies, releases, sends Commit; Bob releases. Nothing
-is computed twice: after a cut the same bytes are sent again, and prove themselves. Only a crash
-burns a block that both had agreed on. A block that ends earlier has cost no pad.
+is computed twice: after a cut the same bytes are sent again, and their tags are checked again. Only
+a crash burns a block that both had agreed on. A block that ends earlier has spent no pad.
 
 This is the one place that makes a ``Verified``.
 """
@@ -32,14 +32,15 @@ from photonlink.pipeline.protocol.tentative import Expect, Offer
 from photonlink.pipeline.stages import amplify
 
 REFILL_BITS_PER_PAD = 16 * PAD_BYTES  # one pad for each direction
-NAMED = ("qber_above_threshold", "no_bits_in_one_basis")  # refusals with a name of their own
-FRAME_BYTES = 64  # above what a message's layout holds: header, fields
+NAMED = ("qber_above_threshold", "no_bits_in_one_basis")  # errors that keep their own alarm code
+FRAME_BYTES = 64  # bytes of a message beside its tail: header, fields
 
 
 @dataclass(slots=True)
 class OfferedBlock:
-    """Alice: sent, and to be sent again until Bob's tag is there. account None: of an earlier
-    process."""
+    """Alice: an offer, sent again after each cut until Bob's tag has arrived. account None: made by
+    an earlier process.
+    """
 
     account: BlockAccount | None
     message: Amplify
@@ -50,8 +51,9 @@ class OfferedBlock:
 
 @dataclass(slots=True)
 class ExpectedBlock:
-    """Bob: equal keys, pads reserved; Amplify is due. covered: frozen when the line was cut.
-    proof: her tag was right, but the key could not be stored yet."""
+    """Bob: the keys are equal and the pads reserved; Amplify is due. covered: set when the line was
+    cut. proof: her tag was right, but the key could not be stored yet.
+    """
 
     account: BlockAccount
     strings: tuple[SecretBits, ...]
@@ -71,7 +73,7 @@ class ExpectedBlock:
 
 @dataclass(slots=True)
 class AnsweredBlock:
-    """Bob: the key is stored; Commit is due. account, asked None: of an earlier process."""
+    """Bob: the key is stored; Commit is due. account, asked None: made by an earlier process."""
 
     account: BlockAccount | None
     asked: Amplify | None
@@ -81,7 +83,7 @@ class AnsweredBlock:
 
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
-    """A block is over: released (abort None) or burnt. account None: of an earlier process.
+    """A block is over: released (abort None) or burnt. account None: begun by an earlier process.
     proof: the peer's one-time tag was right."""
 
     account: BlockAccount | None
@@ -93,7 +95,7 @@ Voice = Callable[[Message], None]
 
 
 class Commitment:
-    """One per session; ``say`` and ``transcript`` are those of the present connection."""
+    """One per session; ``say`` and ``transcript`` belong to the present connection."""
 
     def __init__(self, lasting: Lasting, randomness: Callable[[int], bytes]) -> None:
         self._lasting, self._randomness = lasting, randomness
@@ -101,7 +103,7 @@ class Commitment:
         self._expected: ExpectedBlock | None = None
         self._answered: AnsweredBlock | None = None
 
-    # ---- what Hello claims ----
+    # ---- the claim in Hello ----
     def claim(self, *, is_alice: bool) -> LedgerClaim:
         """ready: the block that Alice can offer again, or that Bob can still verify or answer."""
         state, pads = self._lasting.state, self._lasting.pads
@@ -127,7 +129,9 @@ class Commitment:
 
     # ---- Alice ----
     def refusal(self, account: BlockAccount, covered_bytes: int) -> str | None:
-        """Why no tag may be made for this block: nothing has been spent yet. Sets its lengths."""
+        """Set the block's lengths; return why no tag may be made for it, or None. Spends
+        nothing.
+        """
         p, pads = account.parameters, self._lasting.pads
         lengths = account.charge()
         length = lengths.length
@@ -147,7 +151,9 @@ class Commitment:
         return None
 
     def offer(self, step: Offer, transcript: LineHashes, say: Voice) -> str | None:
-        """Amplify, store, spend, tag, send. Returns why not, and then nothing was spent."""
+        """Amplify, store, spend, tag, send. Returns the reason when that is refused; then nothing
+        was spent.
+        """
         account, pads = step.account, self._lasting.pads
         with contextlib.ExitStack() as held:
             strings = [held.enter_context(string) for string in step.strings]
@@ -209,8 +215,9 @@ class Commitment:
             self._answered = AnsweredBlock(None, None, Prepared.decode(payload), Verified(block))
 
     def _plan_refill(self, secret_bits: int) -> int:
-        """Bytes per direction: what the block takes, and what is missing to what the pre-shared
-        key held, as far as the block reaches."""
+        """Refill bytes per direction: the pads that this block spends, and what the pools lack to
+        the size that the pre-shared key gave them, as far as the block's key is long enough.
+        """
         room = secret_bits // REFILL_BITS_PER_PAD
         missing = max(0, self._lasting.psk.pool_bytes(False) - self._lasting.least_left())
         return PAD_BYTES * min(missing // PAD_BYTES + 1, room)
@@ -230,7 +237,7 @@ class Commitment:
         )
 
     def on_prepared(self, message: Prepared, say: Voice) -> BlockOutcome:
-        """Bob's tag is right: he holds the same key. Release, and let him."""
+        """Check Bob's tag, which proves that he holds the same key; release, and send Commit."""
         offered = self._offered
         if offered is None or message.block != _block_of(offered):
             raise ProtocolError("unexpected_message", "Prepared for no block that was offered")
@@ -243,7 +250,7 @@ class Commitment:
         if not right:
             self._lasting.end(message.block, "burnt", "authentication_failed")
             raise _wrong_tag("bob", message.block)
-        self._offered = offered  # until the record stands
+        self._offered = offered  # until the record is on disk
         proof = Verified(message.block, offered.session_id)
         self._lasting.release(proof)
         self._offered = None
@@ -252,7 +259,9 @@ class Commitment:
 
     # ---- Bob ----
     def expect(self, step: Expect, transcript: LineHashes, say: Voice) -> str | None:
-        """Say that the keys are equal and which pads are next; wait. Returns why not."""
+        """Tell Alice that the keys are equal and which pads are next. Returns the reason when
+        refused.
+        """
         reason = self.refusal(step.account, transcript.bytes)
         if reason is not None or self._expected is not None:
             for string in step.strings:
@@ -328,7 +337,7 @@ class Commitment:
         say(message)
 
     def _burn_expected(self, reason: str) -> BlockOutcome:
-        """Her tag was wrong, or said what cannot be: both pads are gone."""
+        """Her tag was wrong, or the tagged message is impossible: both pads are spent."""
         expected, self._expected = self._expected, None
         assert expected is not None  # noqa: S101 - checked by the caller
         self._lasting.end(expected.account.block, "burnt", reason)
@@ -336,7 +345,7 @@ class Commitment:
         return BlockOutcome(expected.account, reason)
 
     def on_commit(self, message: Commit) -> BlockOutcome | None:
-        """Alice has released: so does Bob. One that comes again changes nothing."""
+        """Alice has released the block; release it too. A repeated Commit changes nothing."""
         answered = self._answered
         if answered is None or message.block != _block_of(answered):
             if message.block == self._lasting.state.last_released:
@@ -347,7 +356,7 @@ class Commitment:
         return BlockOutcome(answered.account, None, answered.proof)
 
     def abandoned(self, block: int) -> BlockAccount | None:
-        """Alice gives the block up before any tag: no pad was spent."""
+        """Alice has aborted the block before any tag: no pad was spent."""
         expected = self._expected
         if expected is None or expected.account.block != block or expected.covered is not None:
             return None
@@ -355,19 +364,21 @@ class Commitment:
         expected.close()
         return expected.account
 
-    # ---- over cuts ----
+    # ---- when the line is cut ----
     def cut(self, transcript: LineHashes) -> None:
-        """The line went. What Amplify will be checked against is kept; all else is void."""
+        """The line is cut. Keep the transcript that Amplify will be checked against; drop all
+        else.
+        """
         if self._expected is not None and self._expected.covered is None:
             self._expected.covered = transcript.cut()
 
     def resend(self, say: Voice) -> None:
-        """After a handshake: the same bytes again."""
+        """After a handshake: send the same bytes again."""
         if self._offered is not None:
             say(self._offered.message)
 
     def give_up(self, block: int) -> BlockOutcome:
-        """The peer cannot finish this block (it has crashed): burn it here as well."""
+        """The peer has crashed and cannot finish this block: burn it here as well."""
         account = None
         for one in (self._offered, self._answered, self._expected):
             if one is not None and _block_of(one) == block:
@@ -379,7 +390,9 @@ class Commitment:
         return BlockOutcome(account, IN_DOUBT)
 
     def release_with_alice(self, block: int) -> BlockOutcome:
-        """Bob has prepared it, so her tag was right; her Hello says what her Commit said."""
+        """Release a block that Bob has prepared (her tag was right) and that her Hello names as
+        released, as her Commit would have.
+        """
         answered, self._answered = self._answered, None
         self._lasting.release(answered.proof if answered else Verified(block))
         return BlockOutcome(answered.account if answered else None, None)

@@ -40,7 +40,7 @@ class Connection:
         self._reader = FrameReader(STRANGER_LIMITS)
         self.connected_s = self.last_sent_s = self.committing_since_s = now_s
         self.bytes_carried = 0
-        self.vouched = False  # a one-time tag has covered both Hellos
+        self.vouched = False  # whether a one-time tag has covered both Hellos
         self.role: AliceRole | BobRole | None = None
         self._out: FrameMac | None = None
         self._inn: FrameMac | None = None
@@ -51,12 +51,12 @@ class Connection:
     # ---- before the proof ----
 
     def frames(self, data: bytes) -> Iterator[bytes]:
-        """Whole frames; raises ProtocolError for a header that cannot be now."""
+        """Whole frames. Raises ProtocolError for a header that is not allowed in this state."""
         for _, _, frame in self._reader.feed(data):
             yield frame
 
     def shake_hands(self, frame: bytes) -> bool:
-        """True: the peer has just proved itself."""
+        """Handle a handshake frame. True: the peer has just proved itself."""
         self._handshake.receive(decode(frame[0], frame[HEADER_BYTES:]), frame)
         found = self._handshake.established
         if found is None:
@@ -74,7 +74,7 @@ class Connection:
 
     @property
     def hello_fits(self) -> bool:
-        """Whoever is there has said a Hello that the peer could have said."""
+        """Whether the other end has sent a Hello that the peer could have sent."""
         return self._handshake.step is not Step.HELLO
 
     # ---- after it ----
@@ -110,11 +110,11 @@ class Connection:
 
     @property
     def epsilon(self) -> float:
-        """Of one attempt."""
+        """Epsilon of one attempt."""
         return self._setup.parameters.epsilon
 
     def begin(self, tags: OwnTags, next_block: int) -> None:
-        """Messages have a role to go to from now on."""
+        """Start the role; it receives all later messages."""
         setup = self._setup
         self._view = Tentative(
             setup.role, setup.parameters, setup.limits, setup.bench, self._randomness, next_block,
@@ -132,7 +132,7 @@ class Connection:
         return frame
 
     def unseal(self, frame: bytes) -> Message:
-        """The message in a frame of the peer's. Raises ProtocolError."""
+        """The message in a frame from the peer. Raises ProtocolError."""
         assert self._inn is not None  # noqa: S101 - asked for after the proof
         payload = self._inn.open_frame(frame)
         message = decode(frame[0], payload)

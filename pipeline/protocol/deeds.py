@@ -1,7 +1,7 @@
-"""Steps and outcomes carried out: what handlers wish becomes records, messages and reports.
+"""Carries out the steps that handlers return: records, messages and reports.
 
-In their order, each on disk before the next leaves. The only code between a connection, which is
-tentative, and what lasts.
+Steps are carried out in order, each record on disk before the next message leaves. This is the only
+code between a connection, which is tentative, and state that outlives it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Deeds:
     def _hand_over(
         self, line: Connection, step: Offer | Expect, take: Callable[..., str | None]
     ) -> None:
-        """To the commitment; when it refuses, both sides drop the block and no pad was spent."""
+        """Give the block to the commitment; when that refuses, both sides drop the block and no pad
+        was spent.
+        """
         assert line.role is not None  # noqa: S101 - steps come from a role
         line.role.committing = True
         try:
@@ -95,12 +97,15 @@ class Deeds:
         if reason.startswith(("detector_", "key_unbalanced")):
             self._publisher.alarm(reason.partition(":")[0], reason)
         unpaid = account.rest and reason.startswith(UNPAID)
-        if not (unpaid and self._publisher.blocks):  # then the rest is no block
+        # a rest that follows good blocks and gives no key is not reported
+        if not (unpaid and self._publisher.blocks):
             self._publisher.report(account, reason)
         self.remember(line)
 
     def remember(self, line: Connection) -> None:
-        """What earlier blocks have shown, for the decision on the rest."""
+        """Keep the error rates of this block, for the decision about the rest at the end of
+        input.
+        """
         line.view.seen_rate = self._publisher.seen_rate
         line.view.tried = self._publisher.blocks > 0 or self._publisher.last_abort is not None
 
@@ -123,7 +128,9 @@ class Deeds:
             raise ProtocolError(outcome.abort, "the block's first one-time tag does not fit")
 
     def _vouch(self, line: Connection, proof: Verified) -> None:
-        """The first tag over a connection covers both Hellos: only now what they say can last."""
+        """The first tag of a connection covers both Hellos: from now on their content may be
+        stored.
+        """
         if line.vouched or proof.session_id != line.session_id:
             return
         line.vouched = True
@@ -133,7 +140,7 @@ class Deeds:
 
 
 def own_fault(error: PhotonlinkError) -> str:
-    """Code of the alarm for a fault on this side: the link stops, nothing is delivered."""
+    """Alarm code for a fault on this side, after which the link stops and delivers nothing."""
     if isinstance(error, ProtocolError):
         return error.code
     if isinstance(error, LedgerError):

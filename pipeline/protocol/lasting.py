@@ -1,9 +1,9 @@
 """State that outlives a connection; the only module through which it changes.
 
 The session and its commitment hold a ``Lasting``; message handlers hold a ``Tentative`` and cannot
-reach it. Two kinds of change exist: what is *written ahead* (an attempt, a reservation, an offer,
-a high-water mark), which releases no key, and what needs a ``Verified``: the proof, by a valid
-one-time tag, that every message behind the change came from the peer.
+reach it. Two kinds of change exist: records that are *written ahead* (an attempt, a reservation, an
+offer, a high-water mark), which release no key; and changes that need a ``Verified``: the proof, by
+a valid one-time tag, that every message behind the change came from the peer.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ IN_DOUBT = "in_doubt_after_connection_loss"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A one-time tag over this block was right. Only the commitment makes one. session_id: of the
-    connection whose bytes it covered; empty: of an earlier process."""
+    """Proof that a one-time tag of this block was right. Only the commitment makes one. session_id:
+    the connection whose bytes the tag covered; empty: a connection of an earlier process.
+    """
 
     block: int
     session_id: bytes = b""
@@ -35,7 +36,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class KeptBlock:
-    """What the ledger says of a block whose key is stored. Lengths and counts are public."""
+    """The ledger's record of a block whose key is stored. Lengths and counts are public."""
 
     block: int
     sifted_bits: int
@@ -61,13 +62,14 @@ class Lasting:
         self.psk, self._ledger, self._store = psk, ledger, store
         self.pads = BlockPads(psk, ledger, store)
         self._incarnation = incarnation  # fresh at each start
-        self.provenance = provenance  # of the own light and randomness
+        self.provenance = provenance  # provenance of this node's light and randomness
         ledger.bind(psk.key_id, (psk.pool_bytes(True), psk.pool_bytes(False)))
         self.burn_unfinished()
 
     def burn_unfinished(self, expected: int = 0) -> None:
-        """Blocks that a crash, or a store that failed, left open; their pads stay spent.
-        ``expected``: one that may still be finished."""
+        """Burn blocks that a crash or a failed store left open; their pads stay spent.
+        ``expected``: a block that may still be finished, which is kept.
+        """
         for entry in self._ledger.state.unfinished():
             if entry.block != expected:
                 self.end(entry.block, "burnt", STOPPED)
@@ -85,20 +87,20 @@ class Lasting:
         return is_emulated(self.provenance)
 
     def claim(self) -> claims.Claim:
-        """What this node says of its own store."""
+        """This node's claim about its own store."""
         return claims.Claim.of(self._ledger.state, self._incarnation)
 
     def remembered(self) -> claims.Claim | None:
-        """What the peer said of its store last."""
+        """The peer's last claim about its store."""
         return claims.remembered(self._ledger.state)
 
     # ---- written ahead ----
     def mark(self, provenance: Provenance) -> None:
-        """Own light or randomness is no more real than this."""
+        """Lower the provenance of this node's light or randomness to at most this."""
         self.provenance = least_real(self.provenance, provenance)
 
     def session(self, name: str, peer: claims.Claim) -> None:
-        """Both ends have proved themselves: a high-water mark of each, before anything else."""
+        """Both ends have proved themselves: store the claim of each before anything else."""
         epoch = self._ledger.state.epoch + 1
         self._ledger.append(
             {"t": "session", "epoch": epoch, "id": name, "incarnation": self._incarnation}
@@ -106,43 +108,48 @@ class Lasting:
         claims.remember(self._ledger, peer)
 
     def follow_pads(self, positions: dict[str, int]) -> None:
-        """The peer has spent, or may have spent, what lies below ``positions``."""
+        """Count all pads below ``positions`` as spent: the peer may have used them."""
         for direction, position in positions.items():
             if position > self.pads.spent(direction):
                 self._ledger.spend_pad(f"{direction}/block", position)
 
     def attempt(self, block: int, pairs: int, epsilon: float, session: str) -> None:
-        """Bases of this block are about to be told: from now on it is charged."""
+        """Record that the bases of this block are about to be announced; its epsilon is charged
+        now.
+        """
         self._ledger.append(
             {"t": "block", "block": block, "status": "open", "pairs": pairs, "epsilon": epsilon,
              "session": session}
         )  # fmt: skip
 
     def reserve(self, block: int, positions: dict[str, int]) -> None:
-        """Both pads of the block's tags are spent from now on. Twice is once."""
+        """Record the pads of the block's two tags as spent. A repetition changes nothing."""
         if not self.entry(block).reserved:
             self.pads.reserve(block, positions)
 
     def least_left(self) -> int:
         return min(self.pads.left(direction) for direction in DIRECTIONS)
 
-    # ---- damaged records: burnt at both ends, also when one end found them ----
+    # ---- damaged records: both ends burn them, also when only one end found them ----
     def damage_to_tell(self) -> dict[int, bool]:
-        """Blocks whose stored record did not open; True: the key, False: the refill."""
+        """Blocks whose stored record did not decrypt; True: the key, False: the refill."""
         return damage.damage_to_tell(self._ledger)
 
     def exchange_damage(
         self, proof: Verified, session_id: bytes, heard: dict[int, bool], told: list[int]
     ) -> None:
-        """Both Hellos of a connection are vouched for by a tag over it: what the peer cannot open
-        burns here too, and what was told is known there."""
+        """A one-time tag has covered both Hellos: burn here what the peer cannot decrypt, and note
+        that the peer has our list.
+        """
         if proof.session_id != session_id:
             raise ValueError("the proof is of another connection")
         damage.hear_of_damage(self._ledger, self._store, heard)
         damage.told(self._ledger, told)
 
     def keep_message(self, block: int, payload: bytes) -> None:
-        """What is sent again after a crash. A store that is full loses only that."""
+        """Store a message that is sent again after a crash. When the store is full, only that
+        repetition is lost.
+        """
         with contextlib.suppress(StoreError):
             self._store.put_message(block, payload)
 
@@ -152,12 +159,14 @@ class Lasting:
         return None
 
     def tidy(self) -> None:
-        """Spent pads become zeros; what the disk refuses waits."""
+        """Overwrite spent pads with zeros; what the disk refuses is tried again later."""
         with contextlib.suppress(StoreError):
             self.pads.burn()
 
     def offer(self, what: KeptBlock, secret: SecretBits) -> None:
-        """Alice stores what she is about to offer; it is in doubt until Bob's tag is there."""
+        """Alice stores the key that she is about to offer; it is in doubt until Bob's tag has
+        arrived.
+        """
         self._prepare(what, secret)
 
     def is_open(self, block: int) -> bool:
@@ -165,7 +174,9 @@ class Lasting:
         return entry is not None and entry.status in ("open", "prepared")
 
     def end(self, block: int, status: str, reason: str, leak_bits: int = 0) -> None:
-        """``aborted`` (agreed) or ``burnt`` (one-sided): nothing of it is ever used."""
+        """End a block as ``aborted`` (agreed) or ``burnt`` (one-sided): none of its key is ever
+        used.
+        """
         if not self.is_open(block):
             return
         self._ledger.append(
@@ -174,9 +185,9 @@ class Lasting:
         )  # fmt: skip
         self._store.remove(block)
 
-    # ---- what needs the proof ----
+    # ---- changes that need the proof ----
     def accept(self, proof: Verified, what: KeptBlock, secret: SecretBits) -> None:
-        """Bob stores the key that Alice's tag vouches for."""
+        """Bob stores the key that Alice's tag has authenticated."""
         if proof.block != what.block:
             raise ValueError("the proof is of another block")
         self._prepare(what, secret)

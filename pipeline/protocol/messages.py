@@ -27,9 +27,9 @@ BLOCK_NONCE_BYTES = 16
 
 
 class IntervalKind(enum.IntEnum):
-    """What a requested stretch of Bob's time is for."""
+    """The use of a requested interval of Bob's time."""
 
-    ACQUIRE = 0  # clock not locked yet: the events are spent, never key
+    ACQUIRE = 0  # the clock is not locked yet: these events never become key
     KEY = 1
 
 
@@ -39,7 +39,7 @@ class Message:
 
     TYPE: ClassVar[int] = -1
     LAYOUT: ClassVar[str] = ""
-    TAIL_BYTES: ClassVar[int] = 0  # longest tail; the last field is the tail when > 0
+    TAIL_BYTES: ClassVar[int] = 0  # longest tail; when > 0 the last field is the tail
 
     def encode(self) -> bytes:
         """The whole frame."""
@@ -68,7 +68,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """Who I am, what I ask for, where my ledger stands. JSON object, canonical."""
+    """Identity, agreed parameters and ledger claim of the sender. JSON object, canonical."""
 
     TYPE = 0x01
     TAIL_BYTES = MAX_JSON_BYTES
@@ -84,7 +84,7 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True)
 class Proof(Message):
-    """HMAC over both Hellos: shows the pre-shared key before anything else is read."""
+    """HMAC over both Hellos: proves the pre-shared key before any field is used."""
 
     TYPE = 0x02
     LAYOUT = "32s"
@@ -102,7 +102,9 @@ class Refuse(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ping(Message):
-    """Still here. Sent when nothing else was for a while."""
+    """Keeps the connection alive; sent when no other message was sent for
+    ``Limits.keepalive_s``.
+    """
 
     TYPE = 0x05
 
@@ -125,7 +127,7 @@ class Acquisition(Message):
     start_ps: int  # events from here on exist
     origin_ps: int  # raw time of the instrument at time 0 (recordings whose clock starts late)
     resolution_ps: float
-    host_stamped: int  # 0: a recording without host time, host_time_s means nothing
+    host_stamped: int  # 0: a recording without host time; host_time_s is then unused
     provenance: int  # of tags and randomness: index into hal.tags.Provenance
 
 
@@ -133,9 +135,9 @@ class Acquisition(Message):
 class Request(Message):
     """Alice asks for ``[start_ps, end_ps)`` of Bob's clock, which she has recorded herself.
 
-    nonce: random. It makes the request impossible to foresee: without it somebody between
-    could send Alice's next request early, learn Bob's bases while Alice still measures, and
-    let the genuine bytes through later with their tag intact.
+    nonce: random. It makes the request unpredictable: without it an attacker on the line could send
+    Alice's next request early, read Bob's answer while Alice still measures, and deliver the
+    genuine bytes later with their tag intact.
     """
 
     TYPE = 0x11
@@ -149,8 +151,9 @@ class Request(Message):
 
 @dataclass(frozen=True, slots=True)
 class Announcement(Message):
-    """Bob's answer: noised times and nothing else, up to ``end_ps``. Where his clicks are lost he
-    has no events; the end is earlier than asked only when his input has ended."""
+    """Bob's answer: times with noise and nothing else, up to ``end_ps``. It has no events where his
+    clicks were lost; the end is earlier than requested only when his input has ended.
+    """
 
     TYPE = 0x12
     LAYOUT = "IBq"
@@ -184,7 +187,7 @@ class Figures(Message):
 
 @dataclass(frozen=True, slots=True)
 class EndOfInput(Message):
-    """No event later than this (own clock) will come."""
+    """The sender will announce no event after this time (its own clock)."""
 
     TYPE = 0x15
     LAYOUT = "q"
@@ -196,7 +199,8 @@ class CloseBlock(Message):
     """The first ``pairs`` pairs in order are block ``block``. Alice has written the attempt.
 
     hv_threshold, da_threshold: of the block's error rates, as she has them from earlier blocks, in
-    steps of ``following.GRID``. Bob has them himself; another answer is an abort by name.
+    steps of ``following.GRID``. Bob derives them as well; when his differ, the block is aborted
+    with that reason.
     """
 
     TYPE = 0x20
@@ -211,8 +215,8 @@ class CloseBlock(Message):
 class BlockBases(Message):
     """Bob's bases of the block's pairs, one bit each. He has written the attempt.
 
-    nonce: random. Without it somebody between could have answered for Bob while his photons
-    were still held, and let his genuine bytes through later.
+    nonce: random. Without it an attacker on the line could answer for Bob while she still holds his
+    photons, and deliver his genuine bytes later.
     """
 
     TYPE = 0x24
@@ -302,7 +306,7 @@ class CascadeReply(Message):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled(Message):
-    """Bob has no more questions: how many bits he flipped in each string, in how many rounds."""
+    """Bob needs no more parities: how many bits he flipped in each string, in how many rounds."""
 
     TYPE = 0x32
     LAYOUT = "QIII"
@@ -328,7 +332,9 @@ class Verify(Message):
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult(Message):
-    """All equal or not; and where the pads lie that Bob has reserved for the block's two tags."""
+    """Whether all strings are equal; and the positions of the pads that Bob has reserved for the
+    block's two tags.
+    """
 
     TYPE = 0x34
     LAYOUT = "QBQQ"
@@ -352,11 +358,11 @@ class Amplify(Message):
     block: int
     secret_bits: int
     refill_bytes: int  # per direction
-    alice_bytes: int  # covered, of her direction
+    alice_bytes: int  # bytes of her direction that the tag covers
     bob_bytes: int
     pad: int  # position in Alice's pool
     tag: bytes
-    seeds: bytes  # one for each string's key, joined
+    seeds: bytes  # one seed for each string's key, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +378,7 @@ class Prepared(Message):
 
 @dataclass(frozen=True, slots=True)
 class Commit(Message):
-    """Alice has verified Prepared and released the block: so does Bob."""
+    """Alice has verified Prepared and released the block: Bob releases it too."""
 
     TYPE = 0x42
     LAYOUT = "Q"
@@ -409,7 +415,7 @@ MESSAGES: dict[int, type[Message]] = {
         Commit,
     )
 }
-STRANGERS = (Hello, Proof, Refuse)  # messages that come before, and instead of, a proof
+STRANGERS = (Hello, Proof, Refuse)  # messages before a proof, or instead of it
 LIMITS: dict[int, int] = {
     kind: cls.max_payload_bytes() + (0 if cls in STRANGERS else MAC_BYTES)
     for kind, cls in MESSAGES.items()

@@ -1,4 +1,4 @@
-"""A peer's text, safe to show."""
+"""Makes a peer's text safe to show."""
 
 from __future__ import annotations
 

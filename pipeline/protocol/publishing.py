@@ -1,8 +1,8 @@
-"""What a node says of itself while it makes key: alarms, reports and the state of the link.
+"""What a node publishes while it makes key: alarms, block reports and the state of the link.
 
-Nothing here depends on a detector or an outcome of key data before it is spent: rates per
-detector are live only while no session runs (what was recorded then is never key), else they come
-from disclosed pairs; error rates come from disclosed and corrected blocks.
+No published value depends on the detectors or outcomes of events that may become key: rates per
+detector are live only while no session runs (those events never become key), else they come from
+disclosed pairs; error rates come from disclosed and corrected blocks.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Publisher:
         self._setup, self._lasting = setup, lasting
         self._effects: list[Effect] = []
         self._alarms: dict[str, Alarm] = {}
-        self._counted = (0, 0.0)  # bytes carried and when, at the last state
+        self._counted = (0, 0.0)  # bytes carried at the last state, and its time
         self.last_abort: str | None = None
         self._totals: dict[str, Any] = {
             "sifted_bits": 0, "leak_bits": 0, "blocks": 0, "secret_bits": 0,
         }  # fmt: skip
-        self._latest: dict[str, Any] = {}  # rates of the latest block
+        self._latest: dict[str, Any] = {}  # of the latest block
 
     @property
     def blocks(self) -> int:
-        """That gave key."""
+        """Blocks that gave key."""
         return int(self._totals["blocks"])
 
     @property
@@ -48,7 +48,7 @@ class Publisher:
         return max(self._latest.get("qber_hv") or 0.0, self._latest.get("qber_da") or 0.0)
 
     def alarm(self, code: str, text: str | None) -> None:
-        """Raised by its text, cleared by None. Severities are those of the catalogue."""
+        """Raise an alarm with a text, clear it with None. Severities are those of the catalogue."""
         known = self._alarms.get(code)
         if text is None:
             if known is not None:

@@ -55,7 +55,9 @@ _LARGEST_FIGURE = 1e15
 
 
 class RoleBase:
-    """Common to Alice and Bob. committing: the block's tags are under way; no block closes."""
+    """Common to Alice and Bob. committing: the tags of a block are being exchanged; no block
+    closes.
+    """
 
     def __init__(self, view: Tentative, sifting: Sifting, distilling: Distilling) -> None:
         self.view, self._sifting, self._distilling = view, sifting, distilling
@@ -82,7 +84,7 @@ class RoleBase:
             self._sifting.void(failed)
 
     def advance(self) -> None:
-        """Do what can be done with what is there."""
+        """Do all steps that the present inputs allow."""
         self._sifting.maybe_announce()
         if self._sifting.ended and not self._end_sent and self._sifting.own is not None:
             self._end_sent = True
@@ -92,10 +94,12 @@ class RoleBase:
         self.view.show["block_fill"] = min(total / self._sifting.rule.pairs, 1.0)
 
     def refresh(self) -> None:
-        """Bring the figures on show up to date."""
+        """Update the figures for displays."""
 
     def committed(self, failed: str | None) -> None:
-        """The block that was handed to the commitment is over; ``failed``: why without key."""
+        """The block that was handed to the commitment is over; ``failed``: why it gave no key, or
+        None.
+        """
         self.committing = False
         if failed is not None:
             self._sifting.void(failed)
@@ -110,12 +114,12 @@ class RoleBase:
 
     @property
     def overdue(self) -> bool:
-        """The peer owes the next step of a block longer than the deadline."""
+        """Whether the peer has taken longer than the deadline for the next step of a block."""
         waited = self.view.now_s - self._distilling.since_s
         return self._distilling.active and waited > self.view.limits.phase_s
 
     def interrupt(self, reason: str) -> None:
-        """The connection is gone; ``reason``: of the block that burns with it."""
+        """The connection is gone: an open block burns with this reason."""
         self._distilling.interrupted(reason)
         self._sifting.close()
 
@@ -131,7 +135,7 @@ class RoleBase:
         self._sifting.peer_end_ps = message.end_ps
 
     def _closed(self, count: int, *, rest: bool) -> Closed:
-        """Cut the block off the row."""
+        """Take the closed block's pairs from the row."""
         sifting = self._sifting
         raw = sifting.row.take(count)
         duration_s = sifting.rule.taken(sifting.row.total)
@@ -139,7 +143,7 @@ class RoleBase:
         return Closed(raw, duration_s, rest, step_ps, self._on_the_way(count))
 
     def _on_the_way(self, pairs: int) -> OnTheWay:
-        """What became of pairs before the block closed, as far as this end can tell."""
+        """What happened to pairs before the block closed, as far as this end can count it."""
         return OnTheWay(pairs)
 
 
@@ -199,7 +203,9 @@ class AliceRole(RoleBase):
         self._block.on_verify_result(message)
 
     def _rest_worth_it(self, total: int) -> bool:
-        """Whether what is left at the end of input can still give key, by what is known."""
+        """Whether the pairs left at the end of input can still give key, judged by earlier
+        blocks.
+        """
         view = self.view
         thresholds = view.earlier.thresholds(view.parameters, total)
         worth = rest_pays(view.parameters, thresholds, view.seen_rate, view.charged_ratio)
@@ -243,7 +249,7 @@ class BobRole(RoleBase):
         return Phase.SIFTING if self._clock_locked else Phase.ACQUIRING
 
     def _on_close_block(self, message: CloseBlock) -> None:
-        """Alice's count must be the one that the common rule gives."""
+        """Close the block. Alice's count must equal the one that the common rule gives."""
         row, rule = self._announce.row, self._announce.rule
         over = self._announce.ended or self._announce.peer_end_ps is not None
         expected = rule.closed_at
@@ -266,7 +272,7 @@ class BobRole(RoleBase):
         self._block.on_close(self._closed(expected, rest=rest), message)
 
     def _on_figures(self, message: Figures) -> None:
-        """Only for display; what is no figure is not shown."""
+        """Figures for display; values that are no numbers are not shown."""
         fields = parse_json(message.body, "Figures")
         for name in _SHOWN:
             self.view.show[name] = _figure(fields.get(name))
@@ -275,7 +281,7 @@ class BobRole(RoleBase):
 
 
 def _figure(value: object) -> float | None:
-    """A finite number of a size that a display can have, or nothing."""
+    """A finite number of a size that a display can show, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_LARGEST_FIGURE < value < _LARGEST_FIGURE else None

@@ -42,7 +42,7 @@ from photonlink.pipeline.protocol.sifting.peer_taggers import AcquisitionOrigin
 from photonlink.pipeline.status.alarms import CLEARED_BY_HANDSHAKE
 from photonlink.pipeline.status.model import Phase
 
-# what a stranger can bring about is told as minor, and only this
+# alarms that a stranger can cause have minor severity; no others can be caused
 _AT_THE_DOOR = (
     "version_mismatch", "role_conflict", "psk_mismatch", "refused_by_peer", "parameter_mismatch",
     "calibration_differs", "ledger_rolled_back", "handshake_timeout",
@@ -69,8 +69,8 @@ class Session:
         self._tags = OwnTags(setup, randomness)
         self._publisher = Publisher(setup, self._lasting)
         self._deeds = Deeds(self._lasting, self._commitment, self._publisher, self._say)
-        self._line: Connection | None = None  # to the peer, who has proved itself
-        self._doors: dict[int, Connection] = {}  # connections without a proof yet, by stream
+        self._line: Connection | None = None  # the connection to the peer, which has proved itself
+        self._doors: dict[int, Connection] = {}  # connections without a proof, by stream
         self._now_s = 0.0
         self._effects: list[Effect] = []
         self._phase = Phase.CONNECTING
@@ -84,8 +84,9 @@ class Session:
     # ---- inputs ----
 
     def connected(self, now_s: float, stream: int = 0) -> list[Effect]:
-        """A stream to somebody is open. Several may be, side by side; the peer is on the one
-        that proves it."""
+        """A stream is open. Several may be open at once; the peer is at the end of the one that
+        sends a valid Proof.
+        """
         return self._run(now_s, lambda: self._on_connected(stream))
 
     def disconnected(self, now_s: float, reason: str, stream: int = 0) -> list[Effect]:
@@ -93,7 +94,7 @@ class Session:
         return self._run(now_s, lambda: self._on_disconnected(reason, stream))
 
     def receive(self, data: bytes, now_s: float, stream: int = 0) -> list[Effect]:
-        """Bytes from a stream, in any division. Never raises for what is in them."""
+        """Bytes from a stream, cut anywhere. Never raises for their content."""
         return self._run(now_s, lambda: self._on_bytes(data, stream))
 
     def acquisition_started(
@@ -118,14 +119,14 @@ class Session:
         return self._run(now_s, self._on_tick)
 
     def end_of_input(self, now_s: float) -> list[Effect]:
-        """No more tags will come: what is there is distilled, then Finished."""
+        """No more tags will come: distil the remaining pairs, then return Finished."""
         return self._run(now_s, self._on_end)
 
     def close(self, now_s: float) -> list[Effect]:
-        """Stop now: say goodbye, wipe, Finished."""
+        """Stop now: send Bye, wipe, return Finished."""
         return self._run(now_s, self._on_close)
 
-    # ---- outputs that are no effects ----
+    # ---- values to read ----
 
     def key_check(self, nonce: bytes) -> bytes:
         """HMAC over all released key blocks that are marked (emulated, replayed).
@@ -143,7 +144,7 @@ class Session:
 
     @property
     def line(self) -> int | None:
-        """The stream to the peer; None while nobody has proved to be it."""
+        """The stream to the peer; None while no connection has sent a valid Proof."""
         return self._line.stream if self._line is not None else None
 
     @property
@@ -156,7 +157,7 @@ class Session:
 
     @property
     def peer_node(self) -> str:
-        """How the peer that proved itself is called where its status is published; or ""."""
+        """The name under which the peer publishes its status; "" without a peer or a name."""
         return self._line.peer_node if self._line is not None else ""
 
     @property
@@ -177,7 +178,7 @@ class Session:
             self._after()
         except ProtocolError as error:
             self._fail(error)
-        except PhotonlinkError as error:  # of ledger, store, pads or core
+        except PhotonlinkError as error:  # from ledger, store, pads or the C core
             fault = ProtocolError(own_fault(error), error.what, where=error.where, hint=error.hint)
             self._fail(fault)
         effects = [*self._effects, *self._publisher.take()]
@@ -185,7 +186,7 @@ class Session:
         return effects
 
     def _after(self) -> None:
-        """What follows from any input: the role goes on, the end is noticed, status is due."""
+        """After every input: let the role go on, check for the end, publish the status when due."""
         line = self._line
         if line is not None and line.role is not None:
             self._advance(line)
@@ -214,7 +215,7 @@ class Session:
         self._publisher.state(self._phase, self._now_s, line, self._tags)
 
     def _running_out(self) -> str | None:
-        """What of the pre-shared key comes to its end, before it stops the link."""
+        """Raise alarms when pads or hash keys run low, before the link stops for want of them."""
         low = self._lasting.low_pads()
         if low:
             return f"less than a quarter of the pads is left: {', '.join(low)}"
@@ -233,7 +234,7 @@ class Session:
             self._publisher.alarm("reconnect_limit", "a one-time tag was wrong: the link waits")
             self._effects.append(Disconnect("backing off after a wrong one-time tag", stream))
             return
-        if self._line is None:  # a store that failed may have healed
+        if self._line is None:  # a store that failed may work again
             self._lasting.burn_unfinished(self._commitment.expected_block)
         while len(self._doors) >= self._setup.limits.doors:
             self._shut(min(self._doors, key=self._rank), "others knock")
@@ -249,11 +250,13 @@ class Session:
         )
 
     def _rank(self, stream: int) -> tuple[bool, int]:
-        """Who goes first when too many knock: who has said nothing that fits, then the oldest."""
+        """Order in which unproved connections are dropped when there are too many: first those
+        without a fitting Hello, then the oldest.
+        """
         return self._doors[stream].hello_fits, stream
 
     def _shut(self, stream: int, reason: str) -> None:
-        """Whoever is there has not proved anything: nothing of it stays."""
+        """Close an unproved connection and keep nothing of it."""
         self._doors.pop(stream).close()
         self._effects.append(Disconnect(reason, stream))
         if self._line is None and not self._doors and self._phase is Phase.HANDSHAKE:
@@ -275,11 +278,11 @@ class Session:
             line.bytes_carried += len(data)
             for frame in line.frames(data):
                 self._on_frame(line, frame)
-                if self._line is not line:  # hung up on the way
+                if self._line is not line:  # closed while its frames were handled
                     return
 
     def _knock(self, door: Connection, data: bytes) -> None:
-        """Frames of somebody who may become the peer. An error shuts this door and no other."""
+        """Frames of an unproved connection. An error closes this connection and no other."""
         try:
             for frame in door.frames(data):
                 if self._line is door:
@@ -294,7 +297,9 @@ class Session:
             self._turn_away(door, error)
 
     def _admit(self, door: Connection) -> None:
-        """It is the peer: from now on its stream is the line, whatever became of the last one."""
+        """The connection has proved to be the peer: from now on its stream is the line, in place of
+        an earlier one.
+        """
         if door.claim != self._commitment.claim(is_alice=self._setup.is_alice):
             raise ProtocolError("handshake_timeout", "the store has moved on: connect again")
         old = self._line
@@ -346,7 +351,7 @@ class Session:
         self._say(self._line, message)
 
     def _abandon(self, line: Connection, message: AbortBlock) -> None:
-        """Alice cannot pay for tags: nothing was spent."""
+        """Alice has no pads for the tags: abort the block; nothing was spent."""
         account = self._commitment.abandoned(message.block)
         if account is None or line.role is None:
             raise ProtocolError("unexpected_message", "AbortBlock for no block that is expected")
@@ -355,10 +360,10 @@ class Session:
         line.role.committed(reason)
 
     def _established(self, line: Connection) -> None:
-        """The peer is who it says: settle what is in doubt, then begin."""
+        """The peer has proved itself: settle the blocks in doubt, then begin."""
         resolution = line.resolution
         self._lasting.session(line.session_id.hex(), line.peer_claim.store)
-        if not resolution.resend:  # else the tags of the block in doubt are still to be read
+        if not resolution.resend:  # else the tags of the block in doubt are still to come
             self._lasting.follow_pads(resolution.positions)
         self._last_received_s = self._now_s
         outcomes = [self._commitment.give_up(block) for block in resolution.burn]
@@ -366,7 +371,7 @@ class Session:
             outcomes.append(self._commitment.release_with_alice(resolution.release))
         for code in CLEARED_BY_HANDSHAKE:
             self._publisher.alarm(code, None)
-        self._tags.forget()  # live rates of it were on show
+        self._tags.forget()  # its live rates were published
         line.begin(self._tags, resolution.next_block)
         self._deeds.remember(line)
         for outcome in outcomes:
@@ -378,7 +383,7 @@ class Session:
         announced = self._line is not None and self._line.role is not None
         announced = announced and self._line.role.own_announced  # type: ignore[union-attr]
         self._tags.start(started)
-        if announced:  # nothing recorded before fits: begin again with a new connection
+        if announced:  # earlier recorded data no longer fit: begin again with a new connection
             raise ProtocolError("acquisition_restarted", "the own tagger was started anew")
 
     def _on_tags(self, block: TagBlock) -> None:
@@ -393,7 +398,7 @@ class Session:
                 late = ProtocolError("handshake_timeout", "the handshake was not completed")
                 self._turn_away(door, late)
         if line is None:
-            # whoever else knocks meanwhile neither shortens nor prolongs it
+            # other connections neither shorten nor prolong it
             waited = self._now_s - max(self._last_received_s, self._ended_s)
             if self._tags.ended and (self._peer_finished or waited > limits.silence_s):
                 self._finish("finished")
@@ -414,7 +419,9 @@ class Session:
         return self._now_s - line.committing_since_s > self._setup.limits.phase_s
 
     def _fail(self, error: ProtocolError) -> None:
-        """The peer broke the rules, or this node failed: name it, hang up, burn."""
+        """The peer broke the rules, or this node failed: raise the alarm, disconnect, burn the open
+        block.
+        """
         line = self._line
         self._publisher.alarm(error.code, str(error))
         if line is not None:
@@ -432,7 +439,7 @@ class Session:
         self._publish()
 
     def _hang_up(self, reason: str, burnt: str, *, orderly: bool = False) -> None:
-        """``burnt``: why a block gives no key that was being distilled."""
+        """Close the connection. ``burnt``: the reason for a block that was being distilled."""
         line, self._line = self._line, None
         if line is None:
             return
@@ -441,7 +448,7 @@ class Session:
         try:
             if line.role is not None:
                 self._commitment.cut(line.transcript)
-                line.view.take_steps()  # of a handler that did not come to its end
+                line.view.take_steps()  # of a handler that was interrupted
                 line.role.interrupt(burnt)
                 self._deeds.carry_out(line)
         finally:
@@ -454,7 +461,7 @@ class Session:
         self._said_bye = True
 
     def _on_bye(self, line: Connection) -> None:
-        """The peer has finished."""
+        """The peer has finished and closes."""
         self._peer_finished = True
         if not self._said_bye:
             self._say_bye(line)

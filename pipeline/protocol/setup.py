@@ -30,18 +30,16 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Local bounds and deadlines; they need not agree with the peer's.
+    """Local bounds and deadlines; they need not equal the peer's.
 
     handshake_s: from connect to both proofs.   silence_s: without a frame from the peer.
     keepalive_s: after this long without a byte sent, a Ping.
     phase_s: longest wait for the next step of a block.
     answer_s: longest wait for the answer to a request, whatever else arrives.
-    backoff_s: after a wrong one-time tag no connection is taken for the first, doubling each time
-    to the second.
-    doors: most streams whose other end has not proved itself; the oldest goes first, of those that
-    have said no fitting Hello.
-    outstanding: most requests Alice leaves unanswered.
-    status_period_s: LinkState at most this often.
+    backoff_s: after a wrong one-time tag connections are refused for the first value; each further
+    one doubles the wait, up to the second value. doors: most streams without a valid Proof; beyond
+    it streams without a fitting Hello are closed first, the oldest first. outstanding: most
+    requests Alice leaves unanswered. status_period_s: LinkState at most this often.
     """
 
     handshake_s: float = 5.0
@@ -72,7 +70,7 @@ class SessionSetup:
     limits: Limits = field(default_factory=Limits)
     randomness_provenance: Provenance = Provenance.REAL
     description: Mapping[str, str] = field(default_factory=dict)
-    node: str = ""  # how this end is called where its status is published; told to the peer
+    node: str = ""  # the name under which this end publishes its status; sent to the peer
 
     @property
     def is_alice(self) -> bool:
@@ -80,14 +78,14 @@ class SessionSetup:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """In force beside those of every link: docs/claim.md names them."""
+        """Assumptions beside those of every link: docs/claim.md names them."""
         learned = () if self.bench.claimed else ("NO_EAVESDROPPER",)
         return (*self.parameters.assumptions, *learned)
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Bytes for one of the streams that were said to be open."""
+    """Bytes for one of the open streams."""
 
     data: bytes
     stream: int = 0
@@ -103,7 +101,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close a stream (after what was sent before has left)."""
+    """Close a stream, after earlier bytes have left."""
 
     reason: str
     stream: int = 0
@@ -111,7 +109,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The session has done all it will ever do."""
+    """The session has ended; it returns no further effects."""
 
 
 Effect = Send | Publish | Disconnect | Finished

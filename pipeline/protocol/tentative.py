@@ -1,9 +1,9 @@
-"""What message handlers may reach: everything here dies with the connection.
+"""What message handlers may reach: all of it is dropped with the connection.
 
-A handler reads parameters and its own randomness, and returns *steps*: what to say, and what it
-wishes to last. The session carries the steps out in their order, so that a record is on disk before
-the message that depends on it leaves. No object that outlives the connection can be reached from
-here (``tests/pipeline/test_tentative.py`` walks the references).
+A handler reads parameters and its own randomness, and returns *steps*: messages to send and changes
+that outlive the connection. The session carries the steps out in their order, so that a record is
+on disk before the message that depends on it leaves. No object that outlives the connection can be
+reached from here (``tests/pipeline/test_tentative.py`` walks the references).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class BlockAttempt:
-    """Bases of this block follow: write it, with its epsilon, before."""
+    """The bases of this block are announced next: write the attempt, with its epsilon, first."""
 
     block: int
     pairs: int
@@ -40,7 +40,7 @@ class BlockAttempt:
 
 @dataclass(frozen=True, slots=True)
 class EndBlock:
-    """The block gives no key. ``agreed``: both know; else it burns on this side."""
+    """The block gives no key. ``agreed``: both ends know it; else it burns on this side."""
 
     account: BlockAccount
     reason: str
@@ -49,20 +49,22 @@ class EndBlock:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Alice: both verdicts are good and the strings are equal. The commitment takes over, and the
-    strings with it."""
+    """Alice: both ends' checks have passed and the strings are equal. The commitment takes over the
+    block and its strings.
+    """
 
     account: BlockAccount
     strings: tuple[SecretBits, ...]
-    alice_pad: int  # positions that Bob has reserved
+    alice_pad: int  # positions of the pads that Bob has reserved
     bob_pad: int
     peer_provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """Bob: strings are equal and his verdict is good: reserve the pads, say so, wait for
-    Amplify."""
+    """Bob: the strings are equal and his checks have passed: reserve the pads, tell Alice, wait for
+    Amplify.
+    """
 
     account: BlockAccount
     strings: tuple[SecretBits, ...]
@@ -98,8 +100,8 @@ class Tentative:
     randomness: Callable[[int], bytes]
     next_block: int
     now_s: float = 0.0
-    seen_rate: float | None = None  # errors of an earlier block that gave key
-    tried: bool = False  # a block was reported before
+    seen_rate: float | None = None  # error rate of an earlier block that gave key
+    tried: bool = False  # whether a block was reported before
     earlier: EarlierErrors = field(default_factory=EarlierErrors)  # of this connection
     peer_provenance: Provenance = Provenance.REAL
     show: dict[str, Any] = field(default_factory=dict)  # LinkState fields as they are now
@@ -111,7 +113,7 @@ class Tentative:
 
     @property
     def charged_ratio(self) -> float:
-        """Between detectors, as the length is charged."""
+        """Ratio of the detectors' efficiencies that the key length pays for."""
         return self.bench.ratio if self.parameters.charge_mismatch else 1.0
 
     def say(self, message: Message) -> None:
@@ -127,7 +129,7 @@ class Tentative:
         self.steps.append(Raise(code, None))
 
     def mark(self, provenance: Provenance) -> None:
-        """What the peer says of its light; a block carries it once its tags were right."""
+        """The provenance that the peer has told; a block carries it once its tags were right."""
         self.peer_provenance = least_real(self.peer_provenance, provenance)
 
     def take_steps(self) -> list[Step]:

@@ -12,8 +12,8 @@ connection, direction and pad: it costs no security, and a pad that was used twi
 restored) then gives nothing away. eps per tag <= (ceil(L / 128) + 1) 2^-128 for L bits; the sum of
 two hashes under independent keys collides with at most the larger of both.
 
-Each tag may leak a little about its hash keys (Portmann, IEEE TIT 60, 4383, 2014): a key makes at
-most MAX_TAGS_PER_KEY of them.
+Each tag may leak a little about its hash keys (Portmann, IEEE TIT 60, 4383, 2014): so a key makes
+at most MAX_TAGS_PER_KEY tags.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from photonlink.pipeline.native.secret import SecretBits
 TAG_BITS = 8 * sizes.TAG_BYTES
 MAX_TAGS_PER_KEY = 1 << 20
 ROLES = ("alice", "bob")
-STATEMENT_BYTES = 256  # of Bob's tag, at most: what its epsilon is charged for
+STATEMENT_BYTES = 256  # longest content of Bob's tag; its epsilon is computed for this length
 _PREFIX = struct.Struct("<32s16sQQ")  # session, direction, segment, 0
 _STATEMENT = struct.Struct("<32s16sQQ16s")  # session, "bob prepared", block, pad, Alice's tag
 _MASK = struct.Struct("<16sQ")
 
 
 def tag_epsilon(covered_bytes: int) -> float:
-    """What one tag over so many bytes may let pass."""
+    """Probability that a forgery passes one tag over so many bytes."""
     return float((math.ceil(covered_bytes / sizes.POINT_BYTES) + 1) * 2.0**-TAG_BITS)
 
 
 class _Direction:
-    """The running hash of one direction, and the frames that wait behind its mark."""
+    """The running hash of one direction, and the frames behind its mark that are not hashed yet."""
 
     def __init__(self, psk: PreSharedKey, session_id: bytes, direction: str) -> None:
         self._psk, self._session_id, self._direction = psk, session_id, direction
@@ -92,8 +92,9 @@ class _Direction:
 
 
 class Covered:
-    """What a block's tags cover: both directions' segments, frozen. Survives the connection:
-    stored tags are sent again byte for byte and prove themselves."""
+    """What a block's tags cover: both directions' segments, frozen. Outlives the connection: stored
+    tags are sent again byte for byte and checked against this.
+    """
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class Covered:
         self._digest = a_digest + b_digest
 
     def epsilon(self, amplify_bytes: int) -> float:
-        """Of both of the block's tags."""
+        """Sum for both of the block's tags."""
         longest = max(self.alice_bytes + amplify_bytes, self.bob_bytes)
         return tag_epsilon(longest) + tag_epsilon(STATEMENT_BYTES)
 

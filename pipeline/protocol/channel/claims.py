@@ -1,9 +1,9 @@
-"""What each end claims about its ledger, and what follows: a rollback, or blocks in doubt.
+"""What each end claims about its ledger; comparing the claims finds rollbacks and blocks in doubt.
 
 Compared only after the Proof. Alice writes a block before she closes it, Bob before he tells bases;
 so each end's numbers bound the other's, and an end that claims less has been rolled back. A claim
-moves a pad position by at most one block's pads. What an end said of its store in the last session
-is remembered (keys/claims.py): less than that is a rollback as well.
+moves a pad position by at most one block's pads. Each end keeps the claim of the other's last
+session (keys/claims.py): a claim below that is a rollback as well.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from photonlink.pipeline.keys.claims import Claim as StoreClaim
 from photonlink.pipeline.keys.ledger import PAD_BYTES
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 
-MAX_DAMAGED = 16  # in one Hello; the others go with the next
+MAX_DAMAGED = 16  # in one Hello; further ones are sent with the next Hello
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerClaim:
-    """store: the sender's own; seen: the receiver's, as the sender remembers it. offered: last
-    block whose key was ever stored here. released: how many, and the last. pending: stored,
-    not released; 0: none. ready: the block that this end can still offer (Alice), verify or
-    answer (Bob). pads: bytes spent, by direction. damaged: blocks whose stored key (True) or refill
-    (False) did not open at the sender: they burn at both ends."""
+    """store: the sender's store; seen: the receiver's store, as the sender recorded it last.
+    offered: number of the last block whose key was stored here. released, last_released: count of
+    released blocks and the last of them. pending: the block that is stored and not released; 0:
+    none. ready: the block that this end can still offer (Alice), verify or answer (Bob). pads:
+    bytes spent, by direction. damaged: blocks whose stored key (True) or refill (False) did not
+    decrypt at the sender; both ends burn them.
+    """
 
     store: StoreClaim
     seen: StoreClaim | None
@@ -40,12 +42,12 @@ class LedgerClaim:
     damaged: tuple[tuple[int, bool], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """As a Hello holds it."""
+        """The fields as JSON values for a Hello."""
         return dataclasses.asdict(self)
 
     @classmethod
     def parse(cls, value: object) -> LedgerClaim:
-        """Raises ProtocolError for anything but whole numbers in range."""
+        """The claim in a Hello. Raises ProtocolError unless all numbers are integers in range."""
         if not isinstance(value, dict):
             raise ProtocolError("malformed_message", "Hello holds no ledger")
         others = ("pads", "store", "seen", "damaged")
@@ -67,8 +69,9 @@ class LedgerClaim:
 
 @dataclass(frozen=True, slots=True)
 class LedgerResolution:
-    """release, burn: blocks in doubt here, 0: none. resend: Alice offers hers again.
-    positions: pads, by direction, that both ends start from."""
+    """release, burn: blocks in doubt at this end; release 0: none. resend: Alice sends her offer
+    again. positions: offsets into the pads, by direction, from which both ends go on.
+    """
 
     release: int
     burn: tuple[int, ...]
@@ -78,8 +81,10 @@ class LedgerResolution:
 
 
 def compare(own: LedgerClaim, peer: LedgerClaim, *, is_alice: bool) -> LedgerResolution:
-    """Raises ProtocolError ``ledger_rolled_back`` when one side's ledger is behind what the
-    other has recorded of it: an old backup, a second copy of the store, or a lost ledger."""
+    """Decide about the blocks in doubt. Raises ProtocolError ``ledger_rolled_back`` when one side's
+    ledger is behind what the other has recorded of it: an old backup, a second copy of the store,
+    or a lost ledger.
+    """
     alice, bob = (own, peer) if is_alice else (peer, own)
     _check_stores(own, peer)
     if alice.next_block < bob.next_block:
@@ -109,8 +114,10 @@ def compare(own: LedgerClaim, peer: LedgerClaim, *, is_alice: bool) -> LedgerRes
 
 
 def _check_stores(own: LedgerClaim, peer: LedgerClaim) -> None:
-    """Against what each remembers of the other. A session that only one end has written (the
-    other's Proof came late) may be claimed again: what may not run backwards is counted apart."""
+    """Compare each store with what the other end recorded of it. The epoch may be one behind: a
+    session that only one end has written (the other's Proof came late) is counted again. The other
+    counters must not decrease.
+    """
     try:
         if own.seen is not None:
             check(peer.store, dataclasses.replace(own.seen, epoch=own.seen.epoch - 1))

@@ -1,10 +1,10 @@
 """Early refusal: a MAC on every frame that follows the handshake's proofs.
 
 HMAC-SHA256 under the pre-shared key's proof key over both nonces, the sender's role, the frame's
-number in its direction and the SHA-256 of the frame, cut to 16 bytes: the frame is public, so the
-machine's fast SHA-256 may see it, and the key's own sees a few bytes. It is computational and
-protects nothing that lasts: a frame that fails it ends the connection before its content is looked
-at. What lasts waits for the one-time tags (authentication.py).
+number in its direction and the SHA-256 of the frame, cut to 16 bytes: the frame is public, so
+hashlib may hash it, and only the short HMAC runs in the code that holds the key. Its security is
+computational. It protects the connection only: a frame that fails it ends the connection before its
+content is parsed. Changes that outlive the connection need the one-time tags (authentication.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Frames on the stream between the nodes: one type byte, three length bytes, the payload.
 
-Every bit of the header means something, so a flipped one is either refused here or changes
-the bytes that run through the authentication. Memory is bounded by the longest frame the
-expected type may have: the reader refuses a length before it waits for the bytes.
+Every bit of the header is used, so a flipped bit is either refused here or changes the bytes that
+are authenticated. Memory is bounded by the longest frame the expected type may have: the reader
+refuses a length before it waits for the bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_PAYLOAD_BYTES = (1 << 24) - 1
 
 
 class ProtocolError(PhotonlinkError):
-    """The peer (or somebody between) broke the protocol. ``code`` names the alarm."""
+    """The peer, or an attacker on the line, broke the protocol. ``code`` names the alarm."""
 
     def __init__(
         self, code: str, what: str, *, where: str = "", hint: str = "", seen: str = ""
@@ -37,13 +37,13 @@ class FrameReader:
     """Cuts a byte stream into frames. ``limits``: longest payload by type; others are refused."""
 
     def __init__(self, limits: Mapping[int, int]) -> None:
-        self.limits = limits  # may be exchanged between two frames
+        self.limits = limits  # the caller may replace it between two frames
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield (type, payload, whole frame) for every complete frame.
 
-        Raises ProtocolError as soon as a header is seen that no message can have.
+        Raises ProtocolError at the first header that no message can have.
         """
         self._buffer += data
         position = 0

@@ -40,8 +40,9 @@ class Step(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """What a completed handshake leaves. sent, received: the frames so far. peer_node: how the
-    peer is called where its status is published; "" when it has no such name."""
+    """Result of a completed handshake. sent, received: the frames so far. peer_node: the name under
+    which the peer publishes its status; "" when it has none.
+    """
 
     session_id: bytes
     resolution: LedgerResolution
@@ -117,7 +118,7 @@ class Handshake:
         self.step = Step.PROOF
 
     def _check_identity(self, fields: dict[str, Any]) -> None:
-        """What decides whether the Proofs can fit at all."""
+        """Check the fields without which the Proofs cannot agree."""
         setup, psk = self._setup, self._psk
         if fields.get("protocol") != PROTOCOL_VERSION:
             raise ProtocolError(
@@ -149,7 +150,7 @@ class Handshake:
         return self._psk.prove(str(role).encode() + b"\0" + self._hellos())
 
     def _on_proof(self, message: Proof, frame: bytes) -> None:
-        """From here on the peer is who it says."""
+        """Check the Proof; after it the peer is authenticated."""
         setup = self._setup
         transcript = str(setup.role.peer).encode() + b"\0" + self._hellos()
         if not self._psk.check(message.mac, transcript):
@@ -177,7 +178,7 @@ class Handshake:
         self.step = Step.DONE
 
     def _check_agreement(self, fields: dict[str, Any]) -> None:
-        """What both ends must have alike before the first photon counts."""
+        """Check that both ends have the same agreed parameters."""
         theirs = fields.get("parameters")
         if not isinstance(theirs, dict):
             raise ProtocolError("malformed_message", "Hello holds no parameters")
@@ -200,17 +201,17 @@ class Handshake:
 
 
 def _node_name(name: Any) -> str:
-    """A name that a topic can hold, or ""."""
+    """The name if it may stand in an MQTT topic, else ""."""
     return name if isinstance(name, str) and re.fullmatch(r"[a-z0-9-]{1,64}", name) else ""
 
 
 def refusal(error: ProtocolError) -> Refuse:
-    """What the peer is told: the same name, nothing secret."""
+    """The Refuse message for an error: its code and public text."""
     return Refuse(canonical_json({"code": error.code, "text": error.what[:600]}))
 
 
 def _refused_by_peer(message: Refuse) -> ProtocolError:
-    """Anybody can say this: it is shown, and nothing follows from it."""
+    """A Refuse is not authenticated: it raises an alarm and has no other effect."""
     fields = parse_json(message.body, "Refuse")
     text = f"{printable(fields.get('code'))}: {printable(fields.get('text'))}"
     return ProtocolError("refused_by_peer", f"whoever answers for the peer refuses: {text}")

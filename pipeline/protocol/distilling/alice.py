@@ -34,11 +34,11 @@ from photonlink.pipeline.stages.estimate import count_errors
 
 
 class AliceDistilling(Distilling):
-    """See docs/protocol.md, "A block"."""
+    """Alice's part of docs/protocol.md, "A block"."""
 
     def __init__(self, view: Tentative) -> None:
         super().__init__(view)
-        self._answerers: list[reconcile.Answerer] = []  # of each string that makes key
+        self._answerers: list[reconcile.Answerer] = []  # one for each string that makes key
 
     def close_block(self, closed: Closed) -> None:
         self.begin(closed, self.view.next_block)
@@ -47,7 +47,9 @@ class AliceDistilling(Distilling):
         self._expected = (BlockBases, AbortBlock)
 
     def on_bases(self, message: BlockBases) -> None:
-        """Bob has told his: answer which pairs share a basis, and disclose the others."""
+        """Bob has announced his bases: answer which pairs share a basis, and disclose the
+        others.
+        """
         self.expect(message)
         raw, n = self.closed.raw, len(self.closed.raw)
         if message.pairs != n:
@@ -61,7 +63,9 @@ class AliceDistilling(Distilling):
         self._expected = (Disclosure, AbortBlock)
 
     def on_disclosure(self, message: Disclosure) -> None:
-        """Bob's verdict was good: judge all, count the errors of a test basis, begin."""
+        """Bob's checks have passed: run Alice's checks, count the errors of a test basis, start
+        Cascade.
+        """
         self.expect(message)
         sifted = self.sifted
         k = 0 if self.view.parameters.both_bases else len(sifted.da)
@@ -101,8 +105,9 @@ class AliceDistilling(Distilling):
         self._expected = (CascadeRequest, Reconciled, AbortBlock)
 
     def _start_rate(self, basis: int) -> float:
-        """From the test basis where there is one, else from the last block, else a guess: Cascade
-        finds the rate by itself."""
+        """The error rate that Cascade starts with: of the test basis where there is one, else of
+        the last block, else a guess, which Cascade corrects.
+        """
         da, earlier = self.block.da, (self.view.earlier.hv, self.view.earlier.da)[basis]
         if da.errors is not None:
             return reconcile.start_qber(da.errors, da.bits)
@@ -145,7 +150,7 @@ class AliceDistilling(Distilling):
         self._expected = (VerifyResult, AbortBlock)
 
     def hear_errors(self, message: Reconciled) -> None:
-        """How many errors Bob found. They count once the strings are verified."""
+        """Take the number of errors that Bob found. It counts once the strings are verified."""
         block = self.block
         if message.hv_errors > block.hv.bits or message.da_errors > block.da.bits:
             raise ProtocolError("malformed_message", "more errors than bits")
@@ -155,8 +160,9 @@ class AliceDistilling(Distilling):
             self.remember_errors()
 
     def on_verify_result(self, message: VerifyResult) -> None:
-        """Equal: the commitment takes the strings over, with what both tags will cover. It refuses
-        what misses a threshold here, whatever Bob says."""
+        """When the strings are equal, offer them to the commitment, with what both tags will cover.
+        Refused when a threshold is exceeded here, whatever Bob answered.
+        """
         self.expect(message)
         if message.equal != 1:
             self.end("verification_failed: the keys differ after reconciliation")

@@ -35,17 +35,17 @@ from photonlink.pipeline.stages import reconcile, verify
 
 
 class BobDistilling(Distilling):
-    """See docs/protocol.md, "A block"."""
+    """Bob's part of docs/protocol.md, "A block"."""
 
     def __init__(self, view: Tentative) -> None:
         super().__init__(view)
-        self._correctors: list[reconcile.Corrector] = []  # of each string that makes key
+        self._correctors: list[reconcile.Corrector] = []  # one for each string that makes key
         self._corrected: list[SecretBits] = []
-        # of each string, received: at least, at most (answers come in whole bytes)
+        # parities received for each string: at least, at most (answers come in whole bytes)
         self._parities: list[tuple[int, int]] = []
 
     def on_close(self, closed: Closed, message: CloseBlock) -> None:
-        """The block has closed on both sides: only now the bases of its pairs are told."""
+        """The block has closed on both sides: announce the bases of its pairs."""
         block = message.block
         self.begin(closed, block)
         raw, steps = closed.raw, self.block.thresholds.steps
@@ -57,7 +57,7 @@ class BobDistilling(Distilling):
         self._expected = (Sift, AbortBlock)
 
     def on_sift(self, message: Sift) -> None:
-        """Disclose the pairs in different bases and the test basis, unless the verdict is bad."""
+        """Disclose the pairs in different bases and the test basis, unless a check failed."""
         self.expect(message)
         raw, n, step = self.closed.raw, len(self.closed.raw), self.closed.step_ps
         mask_bytes = (n + 7) // 8
@@ -130,7 +130,9 @@ class BobDistilling(Distilling):
             raise ProtocolError("malformed_message", f"Cascade reply: {error}") from error
 
     def on_verify(self, message: Verify) -> None:
-        """Alice's hashes and the leaks she charges, against what came here; then the errors."""
+        """Compare Alice's hashes with ours and her leak counts with what arrived here; then check
+        the error rates.
+        """
         self.expect(message)
         self.view.wish(Mark(sent=False))
         block, leaks = self.block, (message.hv_leak_bits, message.da_leak_bits)

@@ -36,8 +36,8 @@ class Distilling:
     def __init__(self, view: Tentative) -> None:
         self.view = view
         self.account: BlockAccount | None = None
-        self.failed: str | None = None  # what was paired since the last good verdict is void
-        self.since_s = 0.0  # of the last step, for the deadline
+        self.failed: str | None = None  # reason; the pairs since the last good block are dropped
+        self.since_s = 0.0  # when the last step was taken, for the deadline
         self._closed: Closed | None = None
         self._sifted: SiftedBlock | None = None
         self._expected: tuple[type, ...] = ()  # messages that the block waits for
@@ -47,7 +47,9 @@ class Distilling:
         return self.account is not None
 
     def begin(self, closed: Closed, block: int) -> None:
-        """Thresholds follow from earlier blocks; write the attempt; bases follow."""
+        """Fix the thresholds from earlier blocks and write the attempt; then bases may be
+        announced.
+        """
         n = len(closed.raw)
         self.account = BlockAccount(
             self.view.parameters,
@@ -80,12 +82,12 @@ class Distilling:
 
     @property
     def strings(self) -> tuple[SecretBits, ...]:
-        """What makes key: both bases, or HV alone."""
+        """The strings that make key: both bases, or HV alone."""
         both = self.view.parameters.both_bases
         return (self.sifted.hv, self.sifted.da) if both else (self.sifted.hv,)
 
     def expect(self, message: object) -> None:
-        """Raises ProtocolError unless this is a message the block waits for."""
+        """Raises ProtocolError unless the block waits for this message."""
         number = self.account.block if self.account else None
         if (
             number is None
@@ -98,7 +100,7 @@ class Distilling:
         self.since_s = self.view.now_s
 
     def own_verdict(self, alice: OpenSide, bob: OpenSide) -> str | None:
-        """All of this side's checks but the error rate, over all of the block's time."""
+        """All checks of this side except the error rate, over the whole time of the block."""
         disclosed = DisclosedPairs(alice.detector, bob.detector, bob.offset_ps - alice.offset_ps)
         found = estimate.judge_detectors(self.view.bench, disclosed)
         if found is not None:
@@ -107,7 +109,7 @@ class Distilling:
         return self._private_verdict()
 
     def _private_verdict(self) -> str | None:
-        """On or off is all that leaves: the reason holds no number of the key's."""
+        """The reason for an abort or None. It holds no number that depends on key bits."""
         raw, parameters, side = self.closed.raw, self.view.parameters, self.view.role
         marked = [(m, len(s)) for m, s in zip(self.sifted.marks, self.strings, strict=False)]
         if not estimate.few_multi_clicks(parameters, marked, raw.multi_clicks, raw.events):
@@ -119,7 +121,9 @@ class Distilling:
         return None
 
     def _show_rates(self, own: OpenSide) -> None:
-        """Detector rates while key is made: the disclosed pairs' shares of all events."""
+        """Publish detector rates while key is made: shares of the disclosed pairs, scaled to all
+        events.
+        """
         n, seconds = len(own.detector), self.closed.duration_s
         if n and seconds > 0:
             total = self.closed.raw.events / seconds
@@ -132,7 +136,7 @@ class Distilling:
         self.block.hv.bits, self.block.da.bits = len(self.sifted.hv), len(self.sifted.da)
 
     def judge_errors(self) -> str | None:
-        """By what was counted so far; one basis above its threshold fails both."""
+        """Judge by the errors counted so far; one basis above its threshold fails both."""
         block = self.block
         hv, da = block.hv, block.da
         return estimate.judge_errors(
@@ -140,7 +144,7 @@ class Distilling:
         )
 
     def remember_errors(self) -> None:
-        """Both ends have the same numbers now: thresholds of later blocks follow them."""
+        """Both ends have the same error counts now: use them for the thresholds of later blocks."""
         hv, da, earlier = self.block.hv, self.block.da, self.view.earlier
         if hv.errors is not None:
             earlier.hv.append(EarlierBlock(hv.errors, hv.bits))
@@ -148,14 +152,17 @@ class Distilling:
             earlier.da.append(EarlierBlock(da.errors, da.bits))
 
     def abort(self, reason: str) -> None:
-        """No key: say so; both sides drop the block and what was paired since."""
+        """End the block without key: send AbortBlock; both sides drop the block and the pairs
+        since.
+        """
         text = reason.encode()[: AbortBlock.TAIL_BYTES]
         self.view.say(AbortBlock(self.block.block, text))
         self.end(reason)
 
     def end(self, reason: str, *, agreed: bool = True) -> None:
         if reason.startswith(THRESHOLDS_DIFFER):
-            self.view.earlier.forget()  # at both ends: the next block can succeed
+            # at both ends, so that the thresholds of the next block agree
+            self.view.earlier.forget()
         self.view.wish(EndBlock(self.block, reason, agreed))
         self.failed = reason if agreed else None
         self.drop()
@@ -170,6 +177,6 @@ class Distilling:
         self._expected = ()
 
     def interrupted(self, reason: str) -> None:
-        """The connection went: an open block burns."""
+        """The connection is gone: an open block burns."""
         if self.account is not None:
             self.end(reason, agreed=False)

@@ -1,4 +1,4 @@
-"""A block after its bases were told: a string of each basis, and what both ends disclose."""
+"""A block after its bases were announced: a string for each basis, and the disclosed pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def pack_bits(bits: Uint8s | Bools) -> bytes:
 
 
 def unpack_bits(n: int, data: bytes) -> Uint8s:
-    """Raises ProtocolError for anything but n bits and zero padding."""
+    """n bits of a message as uint8. Raises ProtocolError unless it holds n bits and zero
+    padding.
+    """
     if len(data) != (n + 7) // 8:
         raise ProtocolError("malformed_message", f"{n} bits came in {len(data)} bytes")
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
@@ -29,7 +31,7 @@ def unpack_bits(n: int, data: bytes) -> Uint8s:
 
 
 def join_parts(parts: Sequence[bytes]) -> tuple[int, bytes]:
-    """Cascade's bytes about each string as one message: how many belong to the first; all."""
+    """Join Cascade's bytes for both strings: (length of the first part, all bytes)."""
     return len(parts[0]), b"".join(parts)
 
 
@@ -58,8 +60,9 @@ class OpenSide:
 
     @classmethod
     def unpack(cls, body: bytes, own_basis: Uint8s, step_ps: int) -> OpenSide:
-        """``own_basis``: of the receiver, for these pairs; the peer's is the other one. step_ps 0:
-        without times, which were announced as they are."""
+        """``own_basis``: the receiver's basis of these pairs; the peer's is the other one. step_ps
+        0: the message has no times, because the announced times are exact.
+        """
         n = len(own_basis)
         flags = (n + 7) // 8
         if len(body) != flags + (n if step_ps else 0):
@@ -78,8 +81,9 @@ def _marked(marks: Uint8s) -> int:
 
 @dataclass(slots=True, eq=False)
 class SiftedBlock:
-    """hv, da: bits of the pairs that both ends measured in the same basis. marks: how many later
-    clicks may tell of each string, counted on this side alone; never told."""
+    """hv, da: bits of the pairs that both ends measured in the same basis. marks: for each string,
+    how many later clicks may depend on its bits; counted on this side alone, never sent.
+    """
 
     hv: SecretBits
     da: SecretBits
@@ -89,8 +93,9 @@ class SiftedBlock:
 
     @classmethod
     def of(cls, raw: RawBlock, mask: Bools, step_ps: int) -> SiftedBlock:
-        """``mask``: which pairs were measured in the same basis. The outcomes of the others become
-        public."""
+        """Split a block. ``mask``: which pairs were measured in the same basis. The outcomes of the
+        others become public.
+        """
         apart = np.flatnonzero(~mask)
         basis = raw.basis[apart]
         offset_ps = raw.offset[apart].astype(np.int64) * step_ps

@@ -1,5 +1,6 @@
-"""Alice pulls: she asks for Bob's time only after she has recorded hers, and tells which of his
-events have a partner. Nothing else is said of them before their block has closed."""
+"""Alice requests intervals of Bob's time after she has recorded the same time herself, and tells
+which of his events have a partner. Nothing else about them is sent before their block has closed.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class AliceSifting(Sifting):
     def __init__(self, view: Tentative, tags: OwnTags) -> None:
         super().__init__(view, tags)
         self.clock: ClockFinder | None = None
-        self.paused = False  # a block is being closed or distilled
+        self.paused = False  # True while a block is being closed or distilled
         self.figures = CoincidenceFigures()
         self.counts = PairCounts(self.times.quiet_ps)
         self._outstanding: deque[tuple[Request, float]] = deque()
@@ -52,16 +53,17 @@ class AliceSifting(Sifting):
 
     @property
     def exhausted(self) -> bool:
-        """One side has ended and everything that both recorded has been paired."""
+        """Whether one side's input has ended and all time that both recorded has been paired."""
         if self.clock is None:
             return False
         return self._all_answered if self.clock.locked else self.idle and self.clock.hopeless
 
     @property
     def _all_answered(self) -> bool:
-        """Nothing is left to ask for, and never will be.
+        """Whether every request is answered and no further one will be made.
 
-        Bob's end alone is not enough: Alice may still have to record time that he already has.
+        The end of Bob's input alone is not enough: Alice may still have to record time that he
+        already has.
         """
         if not self.idle or self._next_interval() is not None:
             return False
@@ -69,7 +71,7 @@ class AliceSifting(Sifting):
 
     @property
     def overdue(self) -> bool:
-        """Bob owes an answer to a request longer than the deadline."""
+        """Whether Bob has taken longer than the deadline for an answer."""
         if not self._outstanding:
             return False
         return self.view.now_s - self._outstanding[0][1] > self.view.limits.answer_s
@@ -157,7 +159,9 @@ class AliceSifting(Sifting):
             self._on_key(request, slot, body)
 
     def _on_key(self, request: Request, slot: Slot, body: bytes) -> None:
-        """Pair by the clock that earlier slots have told; this one moves later slots only."""
+        """Pair by the clock estimate from earlier slots; this slot changes the estimate for later
+        ones only.
+        """
         assert self.clock is not None  # noqa: S101 - requests go out only with it
         kept, announced = np.empty(0, np.int64), announced_events(body, slot)
         if self.clock.locked:
@@ -180,7 +184,7 @@ class AliceSifting(Sifting):
 
     @property
     def _reach(self) -> tuple[int, int]:
-        """How far residuals are counted for the clock, and in bins of how many bits."""
+        """The range of residuals that the clock uses, and the bits of a bin's width."""
         window = self.times.window_ps
         return max(3 * window, LEAST_REACH_PS), max(window // 8, 1).bit_length() - 1
 

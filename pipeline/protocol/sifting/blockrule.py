@@ -1,7 +1,7 @@
-"""When a block closes: the same rule, run on both nodes over the same public slots.
+"""Decides when a block closes: the same rule runs on both nodes over the same public slots.
 
-It looks at times alone: pairs and seconds. Bases are told only after a block has closed, and no
-pair is added after: who stops a block early, for whatever she has learned, chooses among times.
+It uses times alone: pairs and seconds. Bases are announced only after a block has closed, and no
+pair is added after that: an attacker who stops a block early can base her choice on times only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def rest_pays(
     """Whether the rest at the end of input, a block with these thresholds, can still give key.
 
     seen_rate: error rate of an earlier block; the rest may be three sigma worse. None: there was
-    none, and an optimist's rate makes sure that a refusal is never a guess.
+    none, and a low rate is assumed, so that only a hopeless rest is refused.
     """
     n = thresholds.expected_bits
     if n == 0:
@@ -44,8 +44,9 @@ def rest_pays(
 @dataclass(slots=True)
 class BlockRule:
     """``closed_at``: how many pairs the block has, once it is known. ``rung``: blocks since the
-    connection began or a check failed; sizes double with it, so that key comes early and a cut
-    line loses at most about as much as has become key before."""
+    connection began or a check failed. Sizes double with it, so that the first key comes early, and
+    a cut line loses at most about as many pairs as have become key before.
+    """
 
     parameters: AgreedParameters
     closed_at: int | None = None
@@ -56,7 +57,7 @@ class BlockRule:
 
     @property
     def pairs(self) -> int:
-        """At which the next block closes."""
+        """Number of pairs at which the next block closes."""
         return self.parameters.block_pairs(self.rung)
 
     def slot(self, start_ps: int, end_ps: int, total: int) -> None:
@@ -77,7 +78,7 @@ class BlockRule:
                 self.start_ps = None
 
     def taken(self, remaining: int) -> float:
-        """The block has been cut off; returns its duration in s and starts the next."""
+        """The block has been taken: returns its duration in s and starts the next."""
         duration_s = (self.end_ps - (self.start_ps or self.end_ps)) * 1e-12
         self.start_ps, self._next_start_ps = self._next_start_ps, None
         if self.start_ps is None and remaining:
@@ -87,7 +88,7 @@ class BlockRule:
         return duration_s
 
     def reset(self, *, climb: bool = False) -> None:
-        """What was paired is void. ``climb``: the block was too small, and the next is larger."""
+        """Drop the pairs so far. ``climb``: the block was too small, and the next is larger."""
         self.closed_at = self.start_ps = self._next_start_ps = None
         if not climb:
             self.rung = 0

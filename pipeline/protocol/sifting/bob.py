@@ -30,7 +30,7 @@ class AnsweredSlot:
 
 
 class BobSifting(Sifting):
-    """Answers requests in order; every moment of his time at most once."""
+    """Answers requests in order; each moment of his time is announced at most once."""
 
     def __init__(self, view: Tentative, tags: OwnTags) -> None:
         super().__init__(view, tags)
@@ -44,7 +44,7 @@ class BobSifting(Sifting):
         return not self._pending and not self._answered
 
     def on_request(self, message: Request) -> None:
-        """Raises ProtocolError for what an honest Alice never asks."""
+        """Raises ProtocolError for a request that an honest Alice never makes."""
         if not self.both_known:
             raise ProtocolError("unexpected_message", "a request before both acquisitions")
         longest = self.view.parameters.slot_s * 1e12 + 1
@@ -81,12 +81,12 @@ class BobSifting(Sifting):
         if request.kind == IntervalKind.KEY:
             first, n = self.buffer.indices(start, end)
             self._answered.append(AnsweredSlot(request.slot, start, end, first, n))
-        elif not self._answered:  # key slots before this one still wait for their pairs
+        elif not self._answered:  # key slots before this one still lack their pairs
             self.tags.discard_before(end)
         self.view.say(Announcement(request.slot, request.kind, end, body))
 
     def on_paired(self, message: Paired) -> None:
-        """Keep the pairs; unpaired events are spent."""
+        """Keep the pairs; unpaired events are dropped."""
         if not self._answered or self._answered[0].slot != message.slot:
             raise ProtocolError("malformed_message", f"slot {message.slot} awaits no pairs")
         slot = self._answered.popleft()

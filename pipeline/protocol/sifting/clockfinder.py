@@ -1,4 +1,6 @@
-"""Alice's way to Bob's clock: collect announced times, try the hints, follow, notice the loss."""
+"""Finds Bob's clock at Alice: collects announced times, tries the hints, follows the clock, notices
+its loss.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ _MAX_COLLECTED = 1 << 23  # events
 
 @dataclass(slots=True)
 class Announced:
-    """One acquisition slot of Bob's, whose events are spent."""
+    """One of Bob's acquisition slots; its events never become key."""
 
     start_ps: int
     end_ps: int
@@ -43,14 +45,14 @@ class Announced:
 
 @dataclass(slots=True)
 class Try:
-    """One hint's search: how far its attempts have come, and which slots it has given up."""
+    """The search from one hint: its stage, and the first slot that it still uses."""
 
     clock: ClockRecovery
     stage: int = 0
     since_ps: int = -(1 << 62)  # of Bob's time
 
     def failed(self, first_ps: int) -> None:
-        """Wait for more data; after the last stage move on along the data."""
+        """Wait for more data; after the last stage move on to later data."""
         self.stage += 1
         if self.stage >= len(_ATTEMPTS_PS):
             self.stage = len(_ATTEMPTS_PS) - 1
@@ -73,12 +75,12 @@ class ClockFinder:
             Try(ClockRecovery(parameters, hint_offset_s=h / PS, alice_start_ps=0))
             for h in self._hints
         ]
-        self._clock: ClockRecovery | None = None  # which found it
-        self._follower: ClockFollower | None = None  # since then
+        self._clock: ClockRecovery | None = None  # the hint that found it
+        self._follower: ClockFollower | None = None  # since the lock
         self._data: deque[Announced] = deque()
         self.hopeless = False  # the data have ended without a lock
 
-    # ---- the present line ----
+    # ---- the present relation of the clocks ----
 
     @property
     def locked(self) -> bool:
@@ -90,20 +92,22 @@ class ClockFinder:
         return self._clock or self._tries[0].clock
 
     def to_alice(self, bob_ps: int) -> int:
-        """By the line that is followed; before the first lock by the hint."""
+        """Bob's time in Alice's clock: by the clock that is followed, before the first lock by the
+        hint.
+        """
         line = self._follower or self.recovery
         return int(line.to_alice(np.array([bob_ps], np.int64))[0])
 
     def slot_clock(self, slot: Slot) -> SlotClock:
-        """Where a slot lies in Alice's clock, by what earlier slots have told."""
+        """A slot's interval in Alice's clock, by the estimate from earlier slots."""
         assert self._follower is not None  # noqa: S101 - it is locked
         return self._follower.clock(slot.start_ps)
 
     def recorded_until(self, horizon_ps: int, *, ended: bool) -> int:
         """Bob's time up to which Alice has recorded all that could pair.
 
-        Unlocked: by the hint that allows most (calibration data give no key). At the end of
-        her input also what lies within the uncertainty.
+        Unlocked: by the most generous hint (these data give no key). At the end of her input the
+        uncertainty is included.
         """
         line = self._follower.line if self._follower is not None else None
         if line is not None and self.locked:
@@ -114,7 +118,9 @@ class ClockFinder:
     # ---- finding ----
 
     def collect(self, announced: Announced) -> None:
-        """Bounded, whatever a peer announces: the oldest goes first."""
+        """Keep an announced slot. Memory is bounded, whatever a peer announces: the oldest slot is
+        dropped first.
+        """
         self._data.append(announced)
         while sum(len(d.time_ps) for d in self._data) > _MAX_COLLECTED and len(self._data) > 1:
             self._data.popleft()
@@ -122,7 +128,7 @@ class ClockFinder:
     def attempt(self, buffer: QuietBuffer, *, ended: bool) -> bool:
         """Try to lock when there is enough new data. True: locked just now.
 
-        ``ended``: nothing more will come; everything there is gets one last try.
+        ``ended``: no more data will come; all hints get one last try.
         """
         if self.hopeless:
             return False
@@ -187,7 +193,7 @@ class ClockFinder:
         return None
 
     def _forget(self, buffer: QuietBuffer) -> None:
-        """Slots that no hint will look at again, and Alice's events that could pair with them."""
+        """Drop slots that no hint will use again, and Alice's events that could pair with them."""
         since = min(one.since_ps for one in self._tries)
         while self._data and self._data[0].start_ps < since:
             self._data.popleft()
@@ -198,10 +204,10 @@ class ClockFinder:
     # ---- following ----
 
     def follow(self, slot: Slot, found: AnnouncedPairs, *, track_ps: int, bin_ps: int) -> None:
-        """This slot moves the clock of later ones; may lose the lock, which is said once."""
+        """Update the clock for later slots; may lose the lock, which raises one alarm."""
         follower = self._follower
         assert follower is not None  # noqa: S101 - it was locked
-        share = min(1.0, COUNTED / max(found.announced, 1))  # of the slot that was counted
+        share = min(1.0, COUNTED / max(found.announced, 1))  # the slot of the last count
         end_ps = slot.start_ps + round(share * (slot.end_ps - slot.start_ps))
         follower.learn(slot.start_ps, end_ps, found.histogram, track_ps=track_ps, bin_ps=bin_ps)
         if follower.lost_reason is None:
@@ -214,7 +220,7 @@ class ClockFinder:
         self._view.raise_alarm("clock_lost", text)
 
     def show(self, at_ps: int) -> dict[str, float | bool | None]:
-        """Public figures for displays, by the names of LinkState."""
+        """Public figures for displays, under the names of LinkState."""
         follower = self._follower
         if follower is None:
             return {"clock_locked": False}

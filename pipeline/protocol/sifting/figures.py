@@ -1,4 +1,4 @@
-"""Coincidences as displays see them: sliding sums over the last slots."""
+"""Coincidence figures for displays: sliding sums over the last slots."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ class _Slot:
 
 
 class CoincidenceFigures:
-    """Rates over the last slots, of times alone: no basis, no outcome enters them."""
+    """Rates over the last slots, from times alone: they depend on no basis and no outcome."""
 
     def __init__(self) -> None:
         self._slots: deque[_Slot] = deque(maxlen=_SLOTS)
 
     def slot(self, seconds: float, found: AnnouncedPairs, window: float) -> None:
-        """Accidentals from the residuals beyond the window, of the events counted. window: its
-        share of the reach that residuals are counted in."""
+        """Add a slot. Accidentals are estimated from residuals outside the window. window: its
+        share of the range in which residuals are counted.
+        """
         histogram = found.histogram.astype(np.float64)
         bins = len(histogram)
-        at = np.abs(np.arange(bins) - bins / 2) / (bins / 2)  # of the reach
+        at = np.abs(np.arange(bins) - bins / 2) / (bins / 2)  # share of the range
         outside = histogram[at > 1.2 * window]
         inside = bins * window
         share = found.announced / max(min(found.announced, COUNTED), 1)
@@ -38,7 +39,7 @@ class CoincidenceFigures:
         self._slots.append(_Slot(seconds, len(found.own_index), round(chance)))
 
     def show(self) -> dict[str, float | None]:
-        """By the names of LinkState."""
+        """The figures under the names of LinkState."""
         seconds = sum(s.seconds for s in self._slots)
         if not seconds:
             return {}

@@ -1,6 +1,7 @@
-"""A node's own tags, over any number of connections: its own light, no word of the peer's.
+"""A node's own tags, kept over any number of connections; nothing here comes from the peer.
 
-Sifting reads public times and spends events; delays, noise and quiet rule are fixed from the start.
+Sifting reads public times and consumes events; delays, noise and the quiet rule are fixed from the
+start.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from photonlink.pipeline.stages.events import EventBufferError
 from photonlink.pipeline.stages.quiet import QuietBuffer
 from photonlink.pipeline.stages.window import LETTERS
 
-IDLE_KEEP_PS = 5 * 10**12  # of own tags while no session runs
-_RATE_SPAN_PS = 2 * 10**12  # rates are averages over about this much
+IDLE_KEEP_PS = 5 * 10**12  # seconds of own tags kept while no session runs
+_RATE_SPAN_PS = 2 * 10**12  # averaging time of the rates, s
 
 
 class OwnTags:
@@ -36,7 +37,7 @@ class OwnTags:
         self._history: deque[tuple[int, tuple[int, ...]]] = deque()
 
     def start(self, started: AcquisitionOrigin) -> None:
-        """Time zero has moved: nothing of what was recorded before fits any more."""
+        """The tagger's time zero has changed: drop everything recorded before."""
         self.close()
         setup = self._setup
         self._buffer = QuietBuffer(
@@ -50,7 +51,7 @@ class OwnTags:
         self._history.clear()
 
     def add(self, block: TagBlock, *, idle: bool) -> None:
-        """Take a block of own tags (it is wiped). ``idle``: no session runs that could use it."""
+        """Take a block of own tags and wipe it. ``idle``: no session runs that could use it."""
         if self.started is None:
             raise ValueError("tags before acquisition_started")
         if self.first_ps is None:
@@ -75,13 +76,15 @@ class OwnTags:
         return None if self.first_ps is None else max(self.first_ps, self._forgotten_ps)
 
     def discard_before(self, time_ps: int) -> None:
-        """Spent, or never to be announced."""
+        """Drop events that are used up or will never be announced."""
         if time_ps > self._forgotten_ps:
             self._forgotten_ps = time_ps
             self.buffer.discard_before(time_ps)
 
     def forget(self) -> None:
-        """All that is recorded is never announced: it was, or its rates were on show."""
+        """Exclude all recorded events from announcement: they were announced, or their rates were
+        published.
+        """
         if self._buffer is not None and self.first_ps is not None:
             self.discard_before(self._buffer.horizon_ps)
 

@@ -1,4 +1,6 @@
-"""What happens to pairs before a block's bases are told, as times alone show it: at Alice."""
+"""Counts at Alice of what happens to pairs before a block's bases are announced, from times
+alone.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ class PairCounts:
     def slot(
         self, seconds: float, own_events: int, found: AnnouncedPairs, window_share: float
     ) -> None:
-        """Residuals reach at least three windows to either side (``window_share``: of the reach):
-        what lies beyond two windows is chance alone, what the second one holds beyond that are
-        true pairs outside of the window."""
+        """Add a slot. Residuals reach at least three windows to either side (``window_share``: the
+        window's part of that range): beyond two windows all are accidental; the excess in the
+        second window is true pairs outside of the window.
+        """
         histogram = found.histogram.astype(np.float64)
         bins = len(histogram)
         if not bins or seconds <= 0:
@@ -41,7 +44,7 @@ class PairCounts:
         self.quiet += true * min(1.0, events / seconds * self.quiet_ps * 1e-12)
 
     def take(self, pairs: int) -> OnTheWay:
-        """Of the block that has closed; the next begins."""
+        """The counts of the block that has closed; counting starts again for the next."""
         found = OnTheWay(pairs, self.accidentals, self.beyond, self.quiet)
         self.clear()
         return found

@@ -1,6 +1,6 @@
 """The pairs of one node, in the order both nodes agree on, until a block takes them.
 
-Bits stay in locked memory; bases and times are this node's own until the block tells them.
+Bits stay in locked memory; bases and times are not sent before the block closes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from photonlink.pipeline.stages.window import Int64s, Uint8s
 Int8s = npt.NDArray[np.int8]
 _T = TypeVar("_T", bound=np.generic)
 _MAX_PARTS = 32  # each part takes whole pages of locked memory
-_MOST = 127  # steps, of a signed byte
+_MOST = 127  # in steps: range of a signed byte
 
 
 def disclosure_step_ps(times: TimeRule) -> int:
-    """Step of disclosed times: a signed byte of them reaches over window and grid."""
+    """Step of disclosed times: a signed byte of steps covers window and grid."""
     return max(1, -(-(times.window_ps + (1 << times.grid_bits)) // _MOST))
 
 
 def in_steps(offset_ps: Int64s, step_ps: int) -> Int8s:
-    """Times as both ends judge them."""
+    """Times rounded to the steps that both ends use."""
     return np.clip(np.round(offset_ps / step_ps), -_MOST, _MOST).astype(np.int8)
 
 
@@ -37,7 +37,7 @@ class RawBlock:
 
     offset: own time minus the announced one, in steps of ``disclosure_step_ps``. marks: of
     ``QuietBuffer``. events: of the slots these pairs came from. multi_clicks: of them, with a
-    further click in the quiet time. Marks and multi-clicks are never told.
+    further click in the quiet time. Marks and multi-clicks are never sent.
     """
 
     bits: SecretBits

@@ -15,12 +15,12 @@ from photonlink.pipeline.stages.sift import SiftParameters, coincidence_paramete
 HINT_TOLERANCE_S = 0.4
 MAX_HOST_TIME_S = 1e11  # the year 5138
 MAX_HOSTS_APART_S = 1e6
-MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart did not mean the same time
+MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart belong to different runs
 
 
 @dataclass(frozen=True, slots=True)
 class AcquisitionOrigin:
-    """An acquisition_started input: what the shell or the replay said."""
+    """The values of an acquisition_started input, from the shell or the replay."""
 
     start: AcquisitionStart | None  # None: a recording without host time
     resolution_ps: float
@@ -41,7 +41,7 @@ def announce(started: AcquisitionOrigin, start_ps: int, provenance: Provenance) 
 
 
 def check(message: Acquisition) -> Acquisition:
-    """Raises ProtocolError for values no tagger has."""
+    """Raises ProtocolError for values that no tagger has."""
     if not 0 < message.resolution_ps <= 1e5:
         raise ProtocolError("malformed_message", "the peer's tagger has an impossible resolution")
     if abs(message.start_ps) > 1 << 60 or abs(message.origin_ps) > 1 << 62:
@@ -56,9 +56,10 @@ def check(message: Acquisition) -> Acquisition:
 
 
 def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
-    """Bob's clock minus Alice's, by what is known: from host stamps, good to +-0.4 s.
+    """First guesses of Bob's clock minus Alice's. With host time stamps: their difference, good to
+    +-0.4 s.
 
-    Without them: as if both instruments' own clocks agreed, then as if both started together.
+    Without them: first that both instruments' clocks agree, then that both started together.
     """
     if alice.host_stamped and bob.host_stamped:
         apart_s = alice.host_time_s - bob.host_time_s

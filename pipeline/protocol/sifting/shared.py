@@ -1,6 +1,6 @@
 """What Alice's and Bob's sifting share: own tags, both acquisitions, the row of pairs.
 
-One object per connection: what the peer says in it is dropped with it.
+One object per connection; what the peer sent is dropped with it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Sifting:
 
     @property
     def times(self) -> TimeRule:
-        """What both ends agreed about times."""
+        """The agreed treatment of times."""
         return self.tags.times.rule
 
     @property
     def both_known(self) -> bool:
-        """Both acquisitions are: slots may be asked for and answered."""
+        """Whether both acquisitions are known; then slots may be requested and answered."""
         return self.own is not None and self.peer is not None
 
     @property
@@ -69,14 +69,14 @@ class Sifting:
         """Both acquisitions are known."""
 
     def pump(self) -> None:
-        """Ask or answer as far as the recorded time allows."""
+        """Request or answer as far as the recorded time allows."""
 
     def keep(self, index: Int64s, offset_ps: Int64s, first: int, events: int) -> None:
         """Own events that have a partner, into the row. Bases stay here until the block closes.
 
         offset_ps: own times minus the announced ones. first, events: of the slot, on this side.
-        Counted against the agreed share: later clicks of these events, and of the event before
-        each, paired or not, behind which detectors may have been dead."""
+        Later clicks of these events, and of the event before each (paired or not, after which
+        detectors may be dead), count against the agreed share."""
         marks = self.buffer.marks(index)
         basis = self.buffer.bases(index)
         bits = self.buffer.take_bits(index) if len(index) else SecretBits(0)
@@ -85,11 +85,11 @@ class Sifting:
         self.row.append(bits, basis, steps, marks, events, multi_clicks)
 
     def void(self, reason: str) -> None:
-        """A block failed: what was paired since the last good verdict is worth nothing."""
+        """A block failed: drop the pairs since the last good block."""
         self.row.clear()
         self.rule.reset(climb=reason.startswith(UNPAID))
 
     def close(self) -> None:
-        """The connection is gone: what was announced in it must never be announced again."""
+        """The connection is gone: events announced in it are never announced again."""
         self.row.clear()
         self.tags.forget()
