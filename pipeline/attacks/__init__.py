@@ -1,1 +1,3 @@
-"""Eve as a program: attacks on light and line, and an oracle of what they gave her."""
+"""Attacks on light and classical channel as a program, and an oracle that computes what Eve
+knows.
+"""

@@ -1,4 +1,4 @@
-"""One attack as data: what it does to light or line, what is claimed of it, how it is played."""
+"""One attack as data: its effect on light or line, the claim about it, and how it is played."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Draw = np.random.Generator
 
 AGREED = AgreedParameters(block_sifted_bits=5000, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9)
 _OF_THE_LINK = ("duration_s", "pairs_hz", "lone_hz", "visibility", "dark_hz")
-PROBE_BEHIND_PS = 8_500  # of the echo, behind the quiet time: between its pulses at 5 and 12 ns
+# of the echo after the quiet time: it lies between its pulses at 5 and 12 ns
+PROBE_BEHIND_PS = 8_500
 UNCERTAINTY_PS = 20.0
 EFFICIENCY = (0.98, 1.02)
 
@@ -36,8 +37,9 @@ def calibrated(
     quiet_time_ps: float = 0,
     uncertainty_ps: float = UNCERTAINTY_PS,
 ) -> BenchConstants:
-    """The constants of these receivers: delays of H, V, D, A, and the time after which all of them
-    are alive again."""
+    """The constants of these receivers: delays of H, V, D, A, and the longest dead time of a
+    detector.
+    """
     sides = [
         {
             letter: DetectorConstants(round(delay), uncertainty_ps, *EFFICIENCY)
@@ -49,9 +51,10 @@ def calibrated(
 
 
 class Knowing:
-    """How she gets bits: ``RECORD`` from what she sent; ``PROBES`` from which of her probes Bob
-    announced; ``FIGURES`` from the rates that Bob shows; ``ZERO`` holds every bit of HV for 0 from
-    start_s on (a dead detector)."""
+    """How Eve gets bits: ``RECORD`` from the light that she sent; ``PROBES`` from the probes that
+    Bob announced; ``FIGURES`` from the rates that Bob publishes; ``ZERO`` takes every bit of HV for
+    0 from start_s on (a dead detector).
+    """
 
     RECORD = "record"
     PROBES = "probes"
@@ -61,15 +64,16 @@ class Knowing:
 
 @dataclass(frozen=True, slots=True)
 class AttackEntry:
-    """rows: of the list of attacks it stands for. in_model: then she must know nothing, whatever
-    she does; else ``assumption`` says what it breaks, and ``watched`` what looks at it.
+    """rows: the rows of the list of attacks that it covers. in_model: Eve must know nothing,
+    whatever she does; otherwise ``assumption`` names the assumption that the attack breaks, and
+    ``watched`` the check that looks at it.
 
     light: parameters → request for her light (docs/emulated_bench.md); they hold ``window_ps``
-    and ``quiet_ps`` of the agreed rule as well.   hook: what happens to the frames.   forge: what
-    happens to the messages, with right MACs.   clue: the probability with which she guesses each
-    key bit.   draw: random parameters.   defaults: those of the table.   agreed: changes of the
-    table's link.   must_alarm: the row is also wrong when nobody notices; names: or by another
-    alarm; must_key: when no key comes, or an alarm does; evades: when she knows nothing.
+    and ``quiet_ps`` of the agreed rule as well.   hook: changes frames. forge: changes messages,
+    with right MACs.   clue: the probability with which she guesses each key bit.   draw: random
+    parameters.   defaults: those of the table.   agreed: changes of the table's link. must_alarm:
+    the row also fails without an alarm; names: or with another alarm than these; must_key: the row
+    also fails without key or with an alarm; evades: the row also fails when she knows nothing.
     pads_may_repeat: the attack makes both ends forget which pads are spent.
     """
 
@@ -98,14 +102,14 @@ class AttackEntry:
     pads_may_repeat: bool = False
 
     def parameters(self, rng: Draw | None) -> Parameters:
-        """The table's, or random ones."""
+        """The table's parameters, or random ones."""
         chosen = dict(self.defaults)
         if rng is not None and self.draw is not None:
             chosen |= self.draw(rng)
         return chosen
 
     def request(self, parameters: Parameters, seed: int) -> Parameters:
-        """Her light; without any of hers the honest link."""
+        """The request for her light; without an attack on light, for the honest link."""
         found: Parameters = {"seed": seed, "duration_s": 3.0}
         found |= {name: parameters[name] for name in _OF_THE_LINK if name in parameters}
         return found | (self.light(parameters) if self.light else {})

@@ -1,7 +1,7 @@
 """An Eve who has broken the early authentication: she alters messages and makes their MACs right.
 
-She cannot make one-time tags. Everything that must hold against her rests on those. Whoever plays
-her hands her the pre-shared key, of which she uses the HMAC key alone.
+She cannot make one-time tags. Every promise against her rests on those. The caller gives her the
+pre-shared key; she uses its HMAC key alone.
 """
 
 from __future__ import annotations

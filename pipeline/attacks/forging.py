@@ -1,4 +1,4 @@
-"""What an Eve with right MACs says: other fields, numbers beyond every bound, wrong tags."""
+"""What an Eve with right MACs sends: changed fields, numbers beyond every bound, wrong tags."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _BEYOND: dict[str, tuple[object, ...]] = {
     "float": (9e6, 1e300, -1e300, 5e-324, float("inf"), float("nan")),
     "bytes": (b"", b"\xff" * 64, bytes(1 << 20)),
 }
-MOST = 20_000  # messages of a run: an Eve who starts an endless exchange is stopped
+MOST = 20_000  # most messages in a run: ends an exchange that would be endless
 
 
 def _sometimes(p: Parameters, change: Alter) -> Alter:
-    """Touches a message (of the type ``only``) with probability ``share``, from message ``start``
-    on."""
+    """Changes a message (of the type ``only``) with probability ``share``, from message ``start``
+    on.
+    """
     rng, n = np.random.default_rng(int(p["seed"])), 0
 
     def alter(sender: Role, message: Message) -> list[Message] | None:
@@ -38,7 +39,7 @@ def _sometimes(p: Parameters, change: Alter) -> Alter:
 
 
 def fields(p: Parameters) -> Alter:
-    """One field (``field``) is another that decodes."""
+    """One field (``field``) gets another value that decodes."""
     rng = np.random.default_rng(int(p["seed"]) + 1)
 
     def change(sender: Role, message: Message) -> list[Message]:
@@ -63,7 +64,7 @@ def _other(value: object, rng: np.random.Generator) -> object:
 
 
 def bounds(p: Parameters) -> Alter:
-    """One field (``field``) lies beyond every bound, as far as it can be encoded."""
+    """One field (``field``) gets a value beyond every bound, as far as it can be encoded."""
     rng = np.random.default_rng(int(p["seed"]) + 1)
 
     def change(sender: Role, message: Message) -> list[Message]:

@@ -1,4 +1,4 @@
-"""What Eve knows of the raw key of a block: from her record, her probes, or what Bob shows."""
+"""What Eve knows of the raw key of a block: from her record, her probes, or the published rates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from photonlink.pipeline.attacks.transcript import (
 )
 from photonlink.pipeline.status.model import LinkState
 
-NEAR_PS = 10_000  # of a time to her record: pairs lie 50 us apart
+NEAR_PS = 10_000  # greatest distance of a time to her record; pairs lie 50 us apart
 PROBE_PS = 3_000
-_SHOWN_OVER_PS = 2 * 10**12  # Bob's rates are averages over this, or since his start
+# averaging time of Bob's rates, or the time since his start when that is shorter
+_SHOWN_OVER_PS = 2 * 10**12
 States = list[tuple[int, LinkState]]
-Shares = list[tuple[np.ndarray, float]]  # positions, and how often her guess there is right
+# positions, and the probability that her guess there is right
+Shares = list[tuple[np.ndarray, float]]
 
 
 def known_of(
@@ -36,8 +38,9 @@ def known_of(
     transcript: WireTranscript,
     shown: States,
 ) -> Knowledge:
-    """Of one key of a released block. shown: Bob's public states. A key is claimed to be secret
-    given all bits of the other basis, so nothing that is known of those can help her here."""
+    """Her knowledge of one key of a released block. shown: Bob's published states. A key is claimed
+    to be secret given all bits of the other basis, so knowledge of those must not help her here.
+    """
     assert string.amplification is not None  # noqa: S101 - chosen by the caller
     n, (seed, length) = string.n, string.amplification
     positions = np.empty(0, np.int64)
@@ -66,7 +69,7 @@ def known_of(
 
 
 def _by_record(light: Light, string: ObservedString) -> Times:
-    """Raw bits whose letter she has prepared."""
+    """Raw bits whose state she has prepared."""
     nearest, near = _nearest(light.known_ps, light.to_bench_ps(string.bob_ps))
     letters = light.known_bob[nearest] if len(light.known_bob) else np.empty(0, np.uint8)
     if not len(letters):
@@ -75,7 +78,7 @@ def _by_record(light: Light, string: ObservedString) -> Times:
 
 
 def _nearest(row: Times, times: Times) -> tuple[Times, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Index of the nearest entry of a sorted row, and whether it is near."""
+    """Index of the nearest entry of a sorted array, and whether it lies within the tolerance."""
     if len(row) < 2:
         return np.zeros(len(times), np.int64), np.zeros(len(times), np.bool_)
     at = np.clip(np.searchsorted(row, times), 1, len(row) - 1)
@@ -96,7 +99,8 @@ def _by_probes(
     p: Parameters, light: Light, string: ObservedString, transcript: WireTranscript
 ) -> dict[int, float]:
     """She takes a bit for 1 where her probe was announced. Her guesses are scored against the
-    clicks; where they are no better than a coin, she has no clue."""
+    clicks; when they are no better than chance, she has no knowledge.
+    """
     key = light.to_bench_ps(string.bob_ps)
     touched = np.flatnonzero(_nearest(light.known_ps, key)[1])
     announced = light.to_bench_ps(np.sort(np.concatenate(transcript.announced_ps)))
@@ -111,8 +115,9 @@ def _by_probes(
 
 
 def _by_figures(light: Light, string: ObservedString, shown: States) -> Times:
-    """She adds up the rates that Bob shows to counts, and reads a bit where one detector of
-    its basis has moved by one. What she reads is scored against the clicks."""
+    """She sums the rates that Bob publishes to counts, and takes a bit where the count of one
+    detector of its basis has grown by one. The bits are scored against the clicks.
+    """
     counts = _counts(shown)
     if not counts:
         return np.empty(0, np.int64)

@@ -1,4 +1,4 @@
-"""Eve's light for a link in one process: asked of the emulators' program, met over files."""
+"""Eve's light for a link in one process: made by the emulators' program and read from files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Light:
     frequency_ppm: float
 
     def to_bench_ps(self, bob_ps: Times) -> Times:
-        """Bob's clock in bench time; Eve has the light and knows how the clocks stand."""
+        """Bob's clock in bench time; Eve controls the light, so she is given the clocks'
+        relation.
+        """
         ahead = bob_ps - self.offset_s * 1e12
         bench: Times = np.rint(ahead / (1 + 1e-6 * self.frequency_ppm)).astype(np.int64)
         return bench
@@ -65,7 +67,7 @@ def _cut(side: tuple[Times, Letters], start: int, step_ps: int) -> TagBlock:
 def make_light(request: Mapping[str, Any]) -> Light:
     """``python -m photonlink.firmware_sim light``; fields of the request: docs/emulated_bench.md.
 
-    LightError with what the program said.
+    Raises LightError with the program's error output.
     """
     with tempfile.TemporaryDirectory(prefix="photonlink-eve-") as name:
         asked, out = Path(name) / "request.json", Path(name) / "tags.npz"

@@ -1,7 +1,7 @@
 """Two sessions and the line between them, in one process: Eve may touch every frame.
 
 ``hook(n, sender, frame)`` returns what arrives instead of the n-th frame; None cuts the line. The
-transcript sees what left each end.
+transcript records what left each end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 
 CHANNELS = {"H": 1, "V": 2, "D": 3, "A": 4}
 STEP_S = 0.1
-LAST_WORDS_S = 12.0  # whoever still waits for an answer then names it
+LAST_WORDS_S = 12.0  # an end that still waits for an answer then raises its alarm
 Hook = Callable[[int, Role, bytes], list[bytes] | None]
 Tick = Callable[["Line"], None]
 
@@ -90,7 +90,7 @@ class LinkEnd:
         self.session.acquisition_started(AcquisitionStart(1e9, 0.01), capable, 0.0)
 
     def take_copy(self) -> None:
-        """Of all that the disk holds, the anchor among it."""
+        """Copy all files, the anchor included."""
         self._copy = copy.deepcopy(self.ledger.state), self.store.copy(), self.psk.copy()
 
     def go_back(self) -> None:
@@ -126,7 +126,7 @@ class Line:
         self.now_s = 0.0
         self.fed_ps = 0  # end of the tags that both have
         self.frames = self.steps = 0
-        self.frozen = False  # nothing moves
+        self.frozen = False  # no tags are fed
         self._queue: deque[tuple[Role, bytes]] = deque()
         self._hung_up = False
         self.up = False
@@ -177,7 +177,7 @@ class Line:
         end = self.ends[role]
         for effect in effects:
             if isinstance(effect, Send | Disconnect) and effect.stream:
-                continue  # of strangers
+                continue  # streams of strangers
             if isinstance(effect, Send):
                 self._queue.append((role, effect.data))
             elif isinstance(effect, Disconnect):
@@ -194,7 +194,7 @@ class Line:
     def play(
         self, blocks: Iterator[tuple[TagBlock, TagBlock]], every_step: Tick | None = None
     ) -> None:
-        """Connect, feed all tags, and say that no more will come."""
+        """Connect, feed all tags, and end the input."""
         self.connect()
         for alice, bob in blocks:
             if not self.up:

@@ -57,7 +57,7 @@ def _edge(p: Parameters) -> Parameters:
 
 
 def _loose(p: Parameters) -> BenchConstants:
-    """A calibration that allows the residual delay."""
+    """A calibration that allows for the residual delay."""
     return calibrated(uncertainty_ps=abs(p["residual_ps"]))
 
 
@@ -116,7 +116,7 @@ def _dead(p: Parameters) -> Parameters:
 
 
 def _slow(p: Parameters) -> BenchConstants:
-    """The calibration knows how long a detector is dead."""
+    """The calibration holds the detectors' dead time."""
     return calibrated(quiet_time_ps=p["dead_time_ps"])
 
 

@@ -1,4 +1,6 @@
-"""The attacks on the classical channel. The light is honest: whatever is done, no bit is hers."""
+"""The attacks on the classical channel. The light is honest: whatever Eve does, she must know no
+bit.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,11 @@ from photonlink.pipeline.protocol.messages import (
 from photonlink.pipeline.protocol.setup import Role
 
 FORGED_MAC = bytes(16)
-MOST_FRAMES = 20_000  # of a run: an Eve who starts an endless exchange is stopped
+MOST_FRAMES = 20_000  # most frames in a run: ends an exchange that would be endless
 
 
 def _every(p: Parameters, change: Callable[[np.random.Generator, bytes], list[bytes]]) -> Hook:
-    """Touches a frame with probability ``share``, from frame ``start`` on."""
+    """Changes a frame with probability ``share``, from frame ``start`` on."""
     rng = np.random.default_rng(int(p["seed"]))
 
     def hook(n: int, sender: Role, frame: bytes) -> list[bytes] | None:
@@ -59,7 +61,7 @@ def _dropped(p: Parameters) -> Hook:
 
 
 def _replayed(p: Parameters) -> Hook:
-    """An earlier frame of the same direction, once more."""
+    """Sends an earlier frame of the same direction again."""
     rng = np.random.default_rng(int(p["seed"]))
     seen: dict[Role, list[bytes]] = {Role.ALICE: [], Role.BOB: []}
 
@@ -99,7 +101,7 @@ def _reordered(p: Parameters) -> Hook:
 
 
 def _reflected(p: Parameters) -> Hook:
-    """What an end sent comes back to it, in place of the next frame from the other end."""
+    """Returns a frame to its sender, in place of the next frame from the other end."""
     rng = np.random.default_rng(int(p["seed"]))
     last: dict[Role, bytes] = {}
 
@@ -115,7 +117,7 @@ def _reflected(p: Parameters) -> Hook:
 
 
 def _forged_frames(sender: Role) -> list[bytes]:
-    """What C1 and H4 did: messages without a key behind them, beyond every bound among them."""
+    """Attacks C1 and H4: messages made without a key, some with values beyond every bound."""
     messages = (
         Acquisition(9e6, 1.0, 0, 0, 1.0, 1, 0),
         Acquisition(1e300, 1e300, 1 << 62, 1 << 62, 1e300, 255, 255),
@@ -174,7 +176,7 @@ def _silent(p: Parameters) -> Hook:
 
 
 def _wait(p: Parameters) -> Callable[[Line], None]:
-    """Time passes, so that deadlines can."""
+    """Lets virtual time pass, so that deadlines expire."""
 
     def step(line: Line) -> None:
         for _ in range(round(p["wait_s"] * 10)):

@@ -72,10 +72,10 @@ def linear_map(evaluate: Callable[[Bits], Bits], n: int) -> npt.NDArray[np.uint8
 class BlockView:
     """One block as Eve sees it.
 
-    n: raw key bits.   final: rows of the key that was released, (l, n) of 0 and 1.   public: rows
-    of what was told about x (parities, verification hash).   known: positions whose bit she
-    holds.   guess: (n,), the probability with which she guesses each bit, 1/2 where she knows
-    nothing, 1 at the positions of ``known``.
+    n: raw key bits. final: rows of the key that was released, (l, n) of 0 and 1. public: rows of
+    the sent functions of x (parities, verification hash).   known: positions whose bit she holds.
+    guess: (n,), the probability with which she guesses each bit, 1/2 where she knows nothing, 1 at
+    the positions of ``known``.
     """
 
     n: int
@@ -89,8 +89,8 @@ class BlockView:
 class Knowledge:
     """known_bits: independent combinations of the final key that are fixed for Eve.
 
-    entropy_deficit: bits by which her min-entropy of the raw key falls short of the final
-    length and of what was told; above 0 the key is not backed, even where no combination is fixed.
+    entropy_deficit: bits by which her min-entropy of the raw key is below the final length plus the
+    bits told in public; above 0 the key is not secret, even when no combination is fixed.
     """
 
     released_bits: int
@@ -107,7 +107,7 @@ def knowledge(view: BlockView) -> Knowledge:
         raise ValueError(f"{view.n} bits: the oracle takes up to {MAX_BITS}")
     hidden = np.ones(view.n, np.bool_)
     hidden[view.known] = False
-    # a bit that is hers drops out of every combination: only the others can hide anything
+    # a bit that she knows drops out of every combination: only the others can hide it
     final, public = pack(view.final[:, hidden]), pack(view.public[:, hidden])
     told = rank(public)
     fixed = rank(pack(view.final)) + told - rank(np.concatenate([public, final]))
@@ -126,7 +126,9 @@ def knowledge(view: BlockView) -> Knowledge:
 def guess_from_record(
     n: int, known: npt.NDArray[np.int64], partial: dict[int, float] | None = None
 ) -> npt.NDArray[np.float64]:
-    """The ``guess`` of a BlockView: 1 where known, the given probability where she has a clue."""
+    """The ``guess`` of a BlockView: 1 where known, the given probability where she guesses better
+    than chance.
+    """
     guess = np.full(n, 0.5)
     for at, probability in (partial or {}).items():
         guess[at] = max(probability, 1 - probability)
@@ -135,5 +137,5 @@ def guess_from_record(
 
 
 def surely_better_than_chance(right: int, n: int, failure: float = 1e-9) -> bool:
-    """Whether ``right`` of n guesses cannot be luck: Hoeffding, one-sided."""
+    """Whether ``right`` of n guesses is significantly above chance: Hoeffding, one-sided."""
     return n > 0 and right - n / 2 > math.sqrt(n * math.log(1 / failure) / 2)

@@ -79,7 +79,7 @@ def _rules() -> str:
 
 
 def _where(attacks: Sequence[AttackEntry]) -> str:
-    """The list of attacks that once worked, by its rows."""
+    """The rows of the list of attacks that once worked."""
     found = dict(ELSEWHERE)
     for attack in attacks:
         for row in attack.rows:

@@ -1,4 +1,4 @@
-"""Play an attack against two sessions and ask the oracle what it gave."""
+"""Plays an attack against two sessions and computes with the oracle what Eve knows."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ PSK_BYTES = 1 << 16
 
 
 def play(attack: AttackEntry, seed: int, rng: np.random.Generator | None = None) -> AttackOutcome:
-    """One run with the table's parameters, or with random ones. Never raises for what an
-    attack does to the sessions: that is a row which is not ok."""
+    """One run with the table's parameters, or with random ones. Never raises for a fault that an
+    attack causes in the sessions: the outcome is then not ok.
+    """
     p = attack.parameters(rng)
     try:
         return _played(attack, p, seed)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the sessions should not have raised it
+    except Exception as error:  # noqa: BLE001 - sessions must not raise
         why = f"crashed: {type(error).__name__}: {error}"[:200]
         return _row(attack, p, [], "", None, ok=False, why=why)
 
@@ -50,7 +51,7 @@ def agreed_for(attack: AttackEntry) -> AgreedParameters:
 
 
 def bench_for(attack: AttackEntry, p: Parameters, light: Light) -> BenchConstants:
-    """What both ends hold for their calibration; the light has no say in it."""
+    """The calibration that both ends hold; it does not depend on the light."""
     return attack.bench(p) if attack.bench else calibrated()
 
 
@@ -172,6 +173,7 @@ def play_random(runs: int, seed: int) -> Iterator[tuple[AttackOutcome, float]]:
     for run in range(runs):
         begun = time.monotonic()
         attack = inside[int(rng.integers(0, len(inside)))]
-        if attack.light is None and attack.edit is None:  # drawn, it may touch nothing at all
+        # with random parameters it may change nothing at all
+        if attack.light is None and attack.edit is None:
             attack = dataclasses.replace(attack, must_alarm=False)
         yield play(attack, seed + run, rng), time.monotonic() - begun

@@ -1,5 +1,6 @@
-"""What must hold in every run, whatever Eve does, beside that she knows nothing: judged from the
-wire and from both ends' ledgers."""
+"""What must hold in every run besides Eve's knowing nothing: checked from the wire and from both
+ends' ledgers.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +10,22 @@ from photonlink.pipeline.protocol.setup import Role
 
 
 def broken_promise(line: Line, *, pads_may_repeat: bool = False) -> str:
-    """The first promise that does not hold, or nothing."""
+    """The first promise that does not hold, or ""."""
     found = _keys(line) or _attempts(line)
     return found if pads_may_repeat else found or _pads(line)
 
 
 def _keys(line: Line) -> str:
-    """What both ends have released is the same; what one has, the other holds in doubt."""
+    """Both ends have released the same keys; a key released at one end only is in doubt at the
+    other.
+    """
     keys = {role: line.ends[role].keys() for role in Role}
     for block in keys[Role.ALICE].keys() & keys[Role.BOB].keys():
         if keys[Role.ALICE][block] != keys[Role.BOB][block]:
             return "the two ends released different keys"
     for role in Role:
         if line.ends[role.peer].restored:
-            continue  # it has forgotten
+            continue  # its ledger was set back
         for block in keys[role].keys() - keys[role.peer].keys():
             entry = line.ends[role.peer].ledger.state.blocks.get(block)
             if entry is None or entry.status not in ("prepared", "burnt"):
@@ -31,7 +34,7 @@ def _keys(line: Line) -> str:
 
 
 def _pads(line: Line) -> str:
-    """A pad goes with one tag, and only a block that was offered costs pads."""
+    """Each pad serves one tag, and only a block that was offered spends pads."""
     if line.transcript.pads_used_twice:
         return "a pad was used for two tags"
     most = PAD_BYTES * line.transcript.offers
@@ -42,7 +45,7 @@ def _pads(line: Line) -> str:
 
 
 def _attempts(line: Line) -> str:
-    """Each attempt in which bases were told is charged at the end that told or heard them."""
+    """Each attempt is charged at the ends that sent or received its bases."""
     for end in line.ends.values():
         p = end.parameters
         if end.restored:

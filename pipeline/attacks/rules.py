@@ -13,9 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """says: the rule. row: the attack. without: what the test takes away. others: what else would
-    stop the row, and is off in both runs. settings: of the row, where the table's differ.
-    bases: that make key; with one it is seen whose bits are known."""
+    """says: the rule. row: the attack. without: the part that the test takes away. others: further
+    rules that would stop the row; they are off in both runs. settings: parameters of the row that
+    differ from the table's. bases: number of bases that make key; with one it is plain whose bits
+    are known.
+    """
 
     name: str
     says: str

@@ -1,9 +1,9 @@
-"""What the line tells Eve: she decodes every frame and follows the blocks as both ends do.
+"""What Eve learns on the line: she decodes every frame and follows the blocks as both ends do.
 
 From the announcements she knows when each pair arrived at Bob, from the bases and the mask which
 of them are bits of which string, and from Cascade, verification and amplification the linear maps
-of each string that were told and that became key. She knows how the clocks stand to each other: she
-has the light.
+of each string that were told and that became key. She is given the clocks' relation, because she
+controls the light.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _MOST_LEAK = 1 << 30
 
 
 def message_of(frame: bytes) -> Message:
-    """The message of a frame; the MAC at its end is no part of it."""
+    """The message of a frame, without the MAC at its end."""
     body = frame[HEADER_BYTES:]
     return decode(frame[0], body if frame[0] in _STRANGER_TYPES else body[:-MAC_BYTES])
 
@@ -93,7 +93,7 @@ class ObservedBlock:
     basis: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     same: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     strings: tuple[ObservedString, ...] = ()
-    account: BlockAccount | None = None  # as both ends hold it, from public numbers
+    account: BlockAccount | None = None  # as both ends compute it from public numbers
     released: bool = False
     abort: str = ""
 
@@ -123,7 +123,7 @@ class WireTranscript:
 
     @property
     def attempts(self) -> int:
-        """Blocks of which bases were told."""
+        """Blocks whose bases were announced."""
         return len(self._told)
 
     @property
@@ -158,7 +158,7 @@ class WireTranscript:
             self.pads_used_twice = self.pads_used_twice or known != message.tag
 
     def _begin(self) -> None:
-        """A new connection: what the last one said of pairs is void."""
+        """A new connection: pairs of the last one are void."""
         self._requests, self._announced = {}, {}
         self._row, self._open = np.empty(0, np.int64), None
 
@@ -207,7 +207,7 @@ class WireTranscript:
             self._on_correction(block, block.account, message)
 
     def _on_correction(self, block: ObservedBlock, account: BlockAccount, message: Message) -> None:
-        """What is told of each string that makes key."""
+        """Record what is sent about each string that makes key."""
         strings = block.strings
         if isinstance(message, Estimate):
             seeds = (message.hv_seed, message.da_seed)
@@ -284,7 +284,7 @@ def parity_rows(n: int, seed: bytes, requests: list[bytes]) -> Matrix:
 
 
 def public_rows(string: ObservedString) -> Matrix:
-    """All that was told about the raw bits of a string, as rows."""
+    """Everything sent about the raw bits of a string, as rows."""
     found = [parity_rows(string.n, string.cascade_seed, string.cascade)]
     if string.verification is not None:
         found.append(verification_rows(string.n, *string.verification)[0])

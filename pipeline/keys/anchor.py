@@ -1,4 +1,5 @@
-"""The anchor: a small file outside the store's folder that remembers how far the store was.
+"""The anchor: a small file outside the store's folder that holds the number of the ledger's last
+used record.
 
 Order of writes: store, anchor, use. So a store behind its anchor was restored from a backup,
 and one that is ahead of it was interrupted, which is harmless. Put it on another file system
@@ -20,7 +21,7 @@ _HEAD_BYTES = 512
 
 
 class AnchorError(PhotonlinkError):
-    """The anchor is absent, damaged, of another store, or ahead of this one."""
+    """The anchor is absent, damaged, of another store, or ahead of this store."""
 
 
 class Anchor:
@@ -44,7 +45,7 @@ class Anchor:
 
     @classmethod
     def open(cls, path: Path, seal: StoreSeal, lineage: str) -> Anchor:
-        """Read it. Raises AnchorError, FileNotFoundError."""
+        """Read the anchor. Raises AnchorError, FileNotFoundError."""
         anchor = cls(path, seal, lineage)
         try:
             data = path.read_bytes()
@@ -75,7 +76,9 @@ class Anchor:
         return anchor
 
     def write(self, sequence: int, epoch: int, delivered: int, *, other: bool = False) -> None:
-        """On disk when this returns. Raises AnchorError; the old one then still stands."""
+        """Write a new sequence, synced on return. Raises AnchorError; the old anchor is then
+        unchanged.
+        """
         before = (self.sequence, self.epoch, self.delivered)
         self.sequence, self.epoch, self.delivered = sequence, epoch, delivered
         turn = (sequence + other) % 2

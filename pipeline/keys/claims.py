@@ -1,9 +1,9 @@
-"""What a node says of its own store in a Hello, and what the peer makes of it.
+"""What a node claims about its own store in a Hello, and how the peer checks it.
 
 Each side writes down the peer's claim (``remember``) after Proof and before its tag is checked.
 In the next session a peer that claims less than it claimed before was restored from a backup.
-A claim moves what is remembered by a bounded step, so that nobody who breaks the early
-authentication can push a mark out of reach.
+A claim moves the recorded values by a bounded step, so that an attacker who breaks the early
+authentication cannot set them so high that the true peer is refused for ever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEX = re.compile(r"[0-9a-f]*")
 
 
 class ClaimError(PhotonlinkError):
-    """``rolled_back``: the claim contradicts what is remembered; else it is malformed."""
+    """``rolled_back``: the claim contradicts the recorded one; else it is malformed."""
 
     def __init__(self, what: str, *, rolled_back: bool = False) -> None:
         hint = "Restored from a backup? Exchange a new pre-shared key." if rolled_back else ""
@@ -49,7 +49,7 @@ class Claim:
 
     @classmethod
     def of(cls, state: LedgerState, incarnation: str) -> Claim:
-        """This node's, for the next session, which its ledger opens only after Proof."""
+        """This node's claim for the next session, which its ledger opens only after Proof."""
         return cls(
             incarnation,
             state.epoch + 1,
@@ -63,7 +63,9 @@ class Claim:
 
     @classmethod
     def parse(cls, fields: object) -> Claim:
-        """Of a peer's bytes, or of the own ledger's. Raises ClaimError: malformed or unbounded."""
+        """A claim from a peer's bytes, or from this node's ledger. Raises ClaimError: malformed or
+        unbounded.
+        """
         if not isinstance(fields, dict) or fields.keys() != _NAMES:
             raise ClaimError("a claim has other fields")
         pads = fields["pads"]
@@ -100,13 +102,14 @@ def _digits(value: object, lengths: tuple[int, ...]) -> str:
 
 
 def remembered(state: LedgerState) -> Claim | None:
-    """What the peer claimed last; None before the first session."""
+    """The peer's last claim; None before the first session."""
     return Claim.parse(state.claim) if state.claim else None
 
 
 def check(new: Claim, before: Claim | None) -> None:
-    """Raises ClaimError ``rolled_back``: the peer claims less than it did before, opens a session
-    that was seen, or tells another history."""
+    """Raises ClaimError ``rolled_back``: the peer claims less than before, opens a session with an
+    old number, or has a different history.
+    """
     if before is None:
         return
     for name in ("next_block", "released", "delivered"):
@@ -126,8 +129,9 @@ def _rolled(now: str, then: str) -> ClaimError:
 
 
 def own_memory(own: Claim, seen_by_peer: Claim | None) -> None:
-    """The peer shows what it remembers of this node. Raises ClaimError ``rolled_back`` when that
-    is more than this node knows of itself: then *this* store was restored."""
+    """Compare this node's store with the peer's record of it. Raises ClaimError ``rolled_back``
+    when the record is ahead: then *this* store was restored.
+    """
     if seen_by_peer is None:
         return
     behind = own.epoch <= seen_by_peer.epoch or own.next_block < seen_by_peer.next_block
@@ -145,8 +149,8 @@ def own_memory(own: Claim, seen_by_peer: Claim | None) -> None:
 def remember(ledger: Ledger, claim: Claim) -> None:
     """On disk when this returns: after Proof, before the claim's tag is checked.
 
-    Marks move by at most one session and one block's pads; what claims more is cut to that, so
-    that a forged claim locks the true peer out for no longer than it takes to make a block.
+    Recorded values move by at most one session and one block's pads; larger claims are cut to that,
+    so that a forged claim locks the true peer out for at most the time of one block.
     """
     before = remembered(ledger.state)
     if before is not None:

@@ -1,6 +1,6 @@
-"""What becomes of a stored record that does not open: it burns here, and the peer is told.
+"""A stored record that does not decrypt is burnt here, and the peer is told.
 
-The peer burns the same block; until it has said so, the block stays among ``untold``.
+The peer burns the same block; until it has confirmed that, the block stays among ``untold``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ PEER_REASON = "damaged_at_the_peer"
 
 
 def burn_damaged(ledger: Ledger, store: KeyStore, block: int, reason: str) -> None:
-    """The key of a block does not open: burnt here, to be told to the peer.
+    """Burn a block whose key does not decrypt, and note it for the peer.
 
     Its refill stays in use. Raises LedgerError, StoreError.
     """
@@ -23,7 +23,7 @@ def burn_damaged(ledger: Ledger, store: KeyStore, block: int, reason: str) -> No
 
 
 def burn_refill(ledger: Ledger, store: KeyStore, block: int, reason: str) -> None:
-    """The refill of a block does not open: its pads are passed over, at both ends."""
+    """Burn a refill that does not decrypt: both ends skip its pads."""
     ledger.append({"t": "refill_burnt", "block": block, "reason": reason, "untold": True})
     store.remove_pads(block)
 
@@ -32,7 +32,7 @@ def hear_of_damage(ledger: Ledger, store: KeyStore, blocks: dict[int, bool]) -> 
     """The peer's damaged blocks, each with whether its key (True) or refill (False) is gone.
 
     Burns them here too; returns those whose key was burnt now. A block whose key was delivered
-    here, or is not known any more, stays as it is: the peer's account says so.
+    here, or is not in the ledger any more, is unchanged; the peer's ledger records the loss.
     """
     burnt = []
     state = ledger.state
@@ -49,20 +49,22 @@ def hear_of_damage(ledger: Ledger, store: KeyStore, blocks: dict[int, bool]) -> 
 
 
 def damage_to_tell(ledger: Ledger) -> dict[int, bool]:
-    """For the peer: damaged blocks it does not know of; True: the key, False: the refill."""
+    """Damaged blocks that the peer has not confirmed; True: the key, False: the refill."""
     state = ledger.state
     return {block: block not in state.burnt_refill for block in sorted(state.untold)}
 
 
 def told(ledger: Ledger, blocks: list[int]) -> None:
-    """The peer has proved that it knows of these."""
+    """The peer has confirmed these blocks, under a valid tag."""
     known = [block for block in blocks if block in ledger.state.untold]
     if known:
         ledger.append({"t": "told", "blocks": known})
 
 
 def check_all(ledger: Ledger, store: KeyStore) -> list[str]:
-    """Open every record of key and pads; burn those that do not. What was burnt, and why."""
+    """Decrypt every record of key and pads; burn those that fail. Returns what was burnt, and
+    why.
+    """
     found = []
     state = ledger.state
     for entry in list(state.blocks.values()):

@@ -1,4 +1,4 @@
-"""Key leaves the house: one block, once, into a file only its owner can read.
+"""Key delivery: one block, once, into a file that only its owner can read.
 
 Both nodes hold the same block under the same number, so the same number taken at both ends is
 the same key. Ledger and anchor say "delivered" before the first byte is written: a crash in
@@ -20,7 +20,7 @@ from photonlink.pipeline.keys.store import DamagedRecord, KeyStore
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """A block of key that can be taken, or why not."""
+    """A block of key that can be delivered, or the reason why it cannot."""
 
     block: int
     bits: int
@@ -43,7 +43,7 @@ def deliver(ledger: Ledger, store: KeyStore, block: int, to: Path, *, allow_mark
 
     Raises DeliveryRefused: no such block, delivered before, or marked key (emulated, replayed,
     recorded) at a station that does not allow its delivery; DamagedRecord: its record does not
-    open, the block is burnt here and the peer will be told.
+    decrypt; the block is burnt here and the peer will be told.
     """
     found = {b.block: b for b in stored_blocks(ledger)}.get(block)
     if found is None:

@@ -1,4 +1,4 @@
-"""The store's way to the disk: files that are whole or absent, synced, private, and wiped."""
+"""How the store writes files: whole or not at all, synced, private, and wiped when removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 
 def sync_folder(folder: Path) -> None:
-    """Names in ``folder`` are on the disk when this returns."""
+    """Sync the directory entries of ``folder``."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -23,7 +23,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """All of ``data`` at ``offset``. Raises OSError."""
+    """Write all of ``data`` at ``offset``. Raises OSError."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)
@@ -33,10 +33,9 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
 def replace(
     path: Path, data: bytes, *, then: Callable[[int], None] | None = None, wipe_old: bool = False
 ) -> None:
-    """``path`` holds ``data`` (mode 0600) or what it held before, whatever happens.
+    """Replace ``path`` by ``data`` (mode 0600); after a failure it holds its old content.
 
-    then: writes the rest at the descriptor's place. wipe_old: the bytes that lay there before are
-    overwritten. Raises OSError.
+    then: writes further bytes to the descriptor. wipe_old: overwrite the old bytes. Raises OSError.
     """
     new = path.with_name(path.name + ".new")
     old = None
@@ -66,7 +65,7 @@ def replace(
 
 
 def wipe(path: Path) -> None:
-    """Overwrite, sync, delete; nothing when it is absent. Raises OSError.
+    """Overwrite, sync and delete a file, if it exists. Raises OSError.
 
     On flash and journalling file systems old copies may survive.
     """

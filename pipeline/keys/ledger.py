@@ -1,8 +1,8 @@
 """The ledger: one append-only file that holds the life of every secret bit of a node.
 
-A record is on disk (fsync) before the effect it describes. What it says is public: numbers of
-blocks, lengths, positions, reasons; never a bit. Every record is sealed and names its place in
-the row; a head in the file says how many there must be. Layout: docs/ledger.md.
+A record is on disk (fsync) before the effect it describes. Its content is public: numbers of
+blocks, lengths, positions, reasons; never a bit. Every record is sealed and holds its sequence
+number; a head in the file holds the number of records. Layout: docs/ledger.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SLOTS = (1024, 2048)
 MAX_RECORD_BYTES = 1 << 16
 COMPACT_RECORDS = 8192
 _LENGTH = struct.Struct("<I")
-_FREE = frozenset({"pad"})  # eight a block: the head follows with the next record of another kind
+# eight of these for each block; the head is written with the next record of another kind
+_FREE = frozenset({"pad"})
 _ANCHORED = frozenset({"psk", "session", "reserve", "delivered", "anchored"})
 _RESTORE_NOTHING = (
     "Restore nothing: what was used is not known any more. 'photonlink key restart' burns what is "
@@ -38,25 +39,25 @@ _RESTORE_NOTHING = (
 
 
 class LedgerError(PhotonlinkError):
-    """The ledger cannot be trusted or written: nothing is distilled until that is resolved."""
+    """The ledger cannot be trusted or written: no key is distilled until that is resolved."""
 
 
 class Ledger:
     """Append records; read the state. ``open`` for a directory, ``memory`` for simulations.
 
-    ``findings``: what was odd when it was opened and cost nothing, for the operator.
+    ``findings``: harmless oddities found at the opening, for the operator.
     """
 
     def __init__(self, path: Path | None, seal: StoreSeal | None, lineage: str) -> None:
         self.state = LedgerState()
         self.lineage, self.sequence = lineage, 0
         self.findings: list[str] = []
-        self.recovered_bytes = 0  # of a torn last record, cut off when the file was opened
+        self.recovered_bytes = 0  # bytes of a torn last record, cut off at the opening
         self._path, self._seal = path, seal
         self._descriptor = -1
         self._end, self._tag, self._since_snapshot = HEAD_BYTES, "", 0
-        self._turn = 0  # the slot that is written next
-        self._broken = False  # a write failed: the file is written anew before the next record
+        self._turn = 0  # the slot to write next
+        self._broken = False  # a write failed: the whole file is rewritten before the next record
         self._anchor: Anchor | None = None
         self._anchor_due = False
 
@@ -112,7 +113,7 @@ class Ledger:
         self._settle(known)
 
     def _settle(self, known: int) -> None:
-        """Cut off what a crash left, and let the head say what is there."""
+        """Cut off the torn record of a crash, and write a head that fits the file."""
         try:
             self._reopen()
             if self.recovered_bytes:
@@ -179,7 +180,7 @@ class Ledger:
         return body, end
 
     def _place(self) -> dict[str, str | int]:
-        """Where the next record belongs: after that one, in this ledger."""
+        """The place of the next record, which its seal covers: ledger and predecessor."""
         return {"lineage": self.lineage, "sequence": self.sequence + 1, "after": self._tag}
 
     def _take(self, body: bytes, position: int) -> None:
@@ -194,8 +195,10 @@ class Ledger:
 
     # ---- writing ----
     def append(self, record: dict[str, Any]) -> None:
-        """Write, sync, then apply. Raises LedgerError; then nothing has happened, and the next
-        call writes the whole file anew before its record, so it heals when the disk does."""
+        """Write, sync, then apply. Raises LedgerError; then nothing has changed, and the next call
+        rewrites the whole file before its record, so that the ledger works again once the disk
+        does.
+        """
         reason = self.state.why_not(record)
         if reason:
             raise LedgerError(reason, where=str(self._path or "memory"))
@@ -207,14 +210,14 @@ class Ledger:
             self._anchor_due = self._anchor is not None
             self._repair()
         if self._path is not None and self._since_snapshot > self._compact_after():
-            with contextlib.suppress(OSError):  # the long file stays in use
+            with contextlib.suppress(OSError):  # the long file remains in use
                 self._rewrite()
 
     def _compact_after(self) -> int:
         return max(COMPACT_RECORDS, len(self.state.blocks) // 8)
 
     def _repair(self) -> None:
-        """What failed before is done first. Raises LedgerError."""
+        """Repeat a write that failed earlier. Raises LedgerError."""
         try:
             if self._broken:
                 self._rewrite()
@@ -242,7 +245,7 @@ class Ledger:
             self._since_snapshot += 1
             self._end += _LENGTH.size + len(sealed)
             if record["t"] not in _FREE:
-                self._write_head(sync=False)  # the next record's sync, or the kernel, brings it
+                self._write_head(sync=False)  # synced with the next record, or by the kernel
         except OSError as error:
             self.sequence, self._end, self._tag, self._since_snapshot = before
             self._broken = True
@@ -265,7 +268,7 @@ class Ledger:
         return self._seal.slot("head", fields, lineage=self.lineage)
 
     def _rewrite(self) -> None:
-        """The file anew: its head and one record with the whole state. Raises OSError."""
+        """Rewrite the file: its head and one record with the whole state. Raises OSError."""
         assert self._seal is not None and self._path is not None  # noqa: S101, PT018 - for files
         self.state.fold()
         body = json.dumps(self.state.snapshot(), separators=(",", ":")).encode()
@@ -282,7 +285,7 @@ class Ledger:
             self._reopen()
         except OSError:
             self.sequence, self._end, self._tag, self._since_snapshot = before
-            self._broken = True  # which of the two files lies there is not known
+            self._broken = True  # either of the two files may be there now
             raise
         self._end = HEAD_BYTES + _LENGTH.size + len(sealed)
         self._tag, self._since_snapshot = sealed[-TAG_BYTES:].hex(), 1
@@ -297,9 +300,9 @@ class Ledger:
 
     # ---- the anchor ----
     def anchor(self, path: Path, *, renew: bool = False) -> None:
-        """Compare with the anchor and write it from now on. Raises LedgerError: rolled back.
+        """Compare with the anchor, and write it from now on. Raises LedgerError: rolled back.
 
-        renew: take the store as it is, after the operator said that it was not restored.
+        renew: accept the store as it is, after the operator has declared that it was not restored.
         """
         assert self._seal is not None  # noqa: S101 - only called for files
         fresh = not self.state.anchored or renew
@@ -337,9 +340,9 @@ class Ledger:
 
     # ---- records that others write often ----
     def bind(self, psk_id: str, pools: tuple[int, int] | None = None) -> None:
-        """The ledger belongs to one pre-shared key, the first it meets, until it is replaced.
+        """Bind the ledger to its first pre-shared key, until that is replaced.
 
-        pools: its pad bytes per direction, for handshakes and for blocks.
+        pools: pad bytes of the key per direction, for handshakes and for blocks.
         """
         if not self.state.psk_id:
             self.append({"t": "psk", "id": psk_id, "pools": list(pools or ())})
@@ -351,11 +354,11 @@ class Ledger:
             )
 
     def spend_pad(self, pool: str, end: int) -> None:
-        """Bytes below ``end`` of ``pool`` are used from now on, whatever happens."""
+        """Record the bytes below ``end`` of ``pool`` as used."""
         self.append({"t": "pad", "pool": pool, "end": end})
 
     def compact(self) -> None:
-        """Write the file anew in its short form. Raises LedgerError; the long one then stays."""
+        """Rewrite the file in its short form. Raises LedgerError; the long one then remains."""
         try:
             self._rewrite()
         except OSError as error:

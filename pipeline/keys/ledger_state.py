@@ -1,4 +1,4 @@
-"""What all records of a ledger together say: a fold without I/O, and its short form."""
+"""The state that all records of a ledger add up to: a fold without I/O, and its short form."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from photonlink.pipeline.native import sizes
 
 PAD_BYTES: int = sizes.PAD_BYTES
-RECENT_BLOCKS = 1000  # finished ones whose entries are kept, for people to look at
+RECENT_BLOCKS = 1000  # finished blocks whose entries are kept for people to read
 _NEXT_STATUS = {
     "": {"open", "skipped"},
     "open": {"prepared", "burnt", "aborted"},
     "prepared": {"released", "burnt"},
-    "released": {"burnt"},  # its record was found damaged, here or at the peer
+    "released": {"burnt"},  # reason: its record was found damaged, here or at the peer
     "burnt": set(),
     "aborted": set(),
     "skipped": set(),
@@ -27,7 +27,7 @@ _NEXT_STATUS = {
 class BlockEntry:
     """Where a block stands: ``open`` → ``prepared`` → ``released``, or ``burnt``/``aborted``.
 
-    key_seal, pad_seal: tags of the sealed files, which are then the only ones that count.
+    key_seal, pad_seal: tags of the sealed files; other files of the block are refused.
     reserved: positions of its two pads, by direction.
     """
 
@@ -41,7 +41,7 @@ class BlockEntry:
     refill_handshake_bytes: int = 0  # per direction
     refill_block_bytes: int = 0  # per direction
     pairs: int = 0
-    epsilon: float = 0.0  # of the attempt: charged when the block opens
+    epsilon: float = 0.0  # of the attempt; charged when the block opens
     provenance: str = ""
     reason: str = ""
     session: str = ""
@@ -51,7 +51,7 @@ class BlockEntry:
 
     @property
     def refill_bits(self) -> int:
-        """Of the secret bits, how many went back into the pads: both pools and directions."""
+        """How many of the secret bits went back into the pads: both pools and directions."""
         return 16 * (self.refill_handshake_bytes + self.refill_block_bytes)
 
     @property
@@ -68,7 +68,7 @@ class LedgerState:
     ``pads``: bytes used, by "direction/pool". ``refilled``: bytes per direction that blocks
     have put back (handshake, block): before ``released[0]``, then after each of ``released``,
     which are the blocks whose refill is not all spent. ``head``: a hash of all releases, the same
-    at both ends. ``claim``: what the peer last said about itself. ``untold``: damaged blocks that
+    at both ends. ``claim``: the peer's last claim. ``untold``: damaged blocks that
     the peer does not know of, with the reason."""
 
     psk_id: str = ""
@@ -100,7 +100,7 @@ class LedgerState:
         _APPLY[record["t"]](self, record)
 
     def why_not(self, record: dict[str, Any]) -> str:
-        """Why a record cannot be applied, or nothing."""
+        """Why a record cannot be applied, or ""."""
         kind = record["t"]
         if kind == "pad" and record["end"] < self.pads.get(record["pool"], 0):
             return f"pads of {record['pool']} are already used"
@@ -123,7 +123,7 @@ class LedgerState:
         return ""
 
     def _psk(self, record: dict[str, Any]) -> None:
-        """A new pre-shared key: pads, refills and what the peer said begin anew; blocks stay."""
+        """A new pre-shared key: pads, refills and the peer's claim start again; blocks stay."""
         self.psk_id, self.pools = str(record["id"]), [int(n) for n in record.get("pools", [])]
         self.pads, self.claim, self.head = {}, {}, ""
         self.released, self.refilled, self.burnt_refill = [], [(0, 0)], set()
@@ -209,7 +209,7 @@ class LedgerState:
     def _anchored(self, record: dict[str, Any]) -> None:
         self.anchored = bool(record["yes"])
 
-    # ---- questions ----
+    # ---- queries ----
     def pending(self) -> list[BlockEntry]:
         """Blocks prepared here whose release the peer has not confirmed: in doubt."""
         return [b for b in self.blocks.values() if b.status == "prepared"]
@@ -218,8 +218,9 @@ class LedgerState:
         return [b for b in self.blocks.values() if b.status == "open"]
 
     def erasable(self) -> dict[str, int]:
-        """By pool, the bytes that nobody needs any more: spent, and of no block in doubt, whose
-        tags may still have to be checked after a restart."""
+        """By pool, the bytes that can be erased: spent, and not of a block in doubt, whose tags may
+        have to be checked after a restart.
+        """
         ends = dict(self.pads)
         for entry in self.blocks.values():
             if entry.status in ("open", "prepared"):
@@ -249,7 +250,9 @@ class LedgerState:
 
     # ---- the short form ----
     def fold(self) -> None:
-        """Forget what nothing depends on any more: spent refills, finished blocks but the last."""
+        """Drop entries that are not needed any more: spent refills, finished blocks except the
+        last.
+        """
         erasable = self.erasable()
         while self.released and self._spent(self.refilled[0], self.refilled[1], erasable):
             self.burnt_refill.discard(self.released.pop(0))
@@ -265,7 +268,7 @@ class LedgerState:
         self, start: tuple[int, int], ends: tuple[int, int], erasable: dict[str, int]
     ) -> bool:
         if start == ends:
-            return True  # it put nothing back
+            return True  # a block without a refill
         if not self.pools:
             return False
         pairs = zip(("handshake", "block"), self.pools, ends, strict=True)
@@ -276,7 +279,7 @@ class LedgerState:
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The whole state as JSON values."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain["blocks"] = [[getattr(b, name) for name in _FIELDS] for b in self.blocks.values()]
         plain["delivered"] = sorted(self.delivered)

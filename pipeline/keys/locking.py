@@ -1,4 +1,4 @@
-"""One process per store: an advisory lock that dies with its holder, who signs it."""
+"""One process per store: an advisory lock that ends with its holder and names the holder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InUseError(PhotonlinkError):
 def lock_exclusively(path: Path, stack: contextlib.ExitStack) -> None:
     """Lock ``path`` until ``stack`` unwinds, and write down who holds it.
 
-    Raises InUseError, which says who does; nothing was changed then.
+    Raises InUseError, which names the holder; nothing was changed then.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     stack.callback(os.close, descriptor)
@@ -38,7 +38,7 @@ def lock_exclusively(path: Path, stack: contextlib.ExitStack) -> None:
             where=str(path.parent),
             hint="Two nodes must never share a store: stop the other one. Nothing was touched.",
         ) from error
-    with contextlib.suppress(OSError):  # a full disk does not keep a lock from being held
+    with contextlib.suppress(OSError):  # the lock is held even when a full disk prevents the name
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, _signature(), 0)
 
@@ -52,16 +52,16 @@ def _signature() -> bytes:
 def _holder(path: Path) -> str:
     try:
         note = path.read_bytes()[:_MAX_NOTE].decode("utf-8", "replace")
-    except OSError:  # Windows keeps a locked file to itself
+    except OSError:  # on Windows nobody else can read a locked file
         note = ""
     note = "".join(c if c.isprintable() else "?" for c in note)
     return note if note.startswith("process ") else "another process"
 
 
 def lock_node(state_dir: Path, stack: contextlib.ExitStack) -> None:
-    """A node's store without opening it: for what touches the bench and no key.
+    """Lock a node's store without opening it: for commands that use the bench and no key.
 
-    Raises InUseError: opening the bench a second time would switch off the first one's light.
+    Raises InUseError: a second process that opens the bench would switch off the first one's light.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

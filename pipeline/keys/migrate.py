@@ -2,7 +2,7 @@
 
 Kept: released key that was not delivered, numbers of blocks, what was delivered. Not kept: pads
 and what was in doubt, because version 1 spends them otherwise; so the pair needs a new
-pre-shared key. Nothing is wiped before the sealed store holds it and opens again.
+pre-shared key. Nothing is wiped before the sealed store holds it and has been opened again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAGIC_1 = b"PLLEDGR1"
 _MARK = b"\xa5\x5a"
 _HEAD = struct.Struct("<2sII")  # mark, length of the body, CRC-32 of length and body
 OLD_LEDGER = "ledger.version-1"
-PLAIN = "version-1"  # what waits to be sealed
+PLAIN = "version-1"  # the old store while it is being sealed
 _REASON = "in doubt when the store was migrated"
 
 
@@ -37,7 +37,7 @@ class MigrationError(PhotonlinkError):
 
 @dataclass(slots=True)
 class _Old:
-    """What a version 1 ledger says."""
+    """The content of a version 1 ledger."""
 
     epoch: int = 0
     next_block: int = 1
@@ -54,7 +54,7 @@ class _Old:
 
 
 def is_version_1(folder: Path) -> bool:
-    """Whether the store in ``folder`` waits for its migration."""
+    """Whether the store in ``folder`` is of version 1."""
     begun = (folder / PLAIN).is_dir() and _starts(folder / OLD_LEDGER, MAGIC_1)
     return begun or _starts(folder / "ledger.log", MAGIC_1)
 
@@ -66,7 +66,8 @@ def _starts(path: Path, magic: bytes) -> bool:
 
 
 def migrate(place: StorePlace) -> list[str]:
-    """Convert the store in place; what was done, for the operator. A crash is taken up again.
+    """Convert the store in place; returns what was done, for the operator. After a crash a second
+    call goes on.
 
     Raises MigrationError: damaged or no store of version 1; InUseError.
     """
@@ -112,7 +113,9 @@ def _convert(store: NodeStore, old: _Old, plain: Path) -> list[str]:
 def _seal_block(
     store: NodeStore, number: int, entry: dict[str, Any], bits: int, plain: Path
 ) -> bool:
-    """The life of a block again, without what went into pads, from where a crash left it."""
+    """Write a block's records into the new ledger, without its refill, from the point where a crash
+    stopped.
+    """
 
     def record(**fields: Any) -> None:
         store.ledger.append({"t": "block", "block": number, **fields})

@@ -1,4 +1,5 @@
-"""A node's store as a whole: locked first, then checked, then used; wiping is finished here.
+"""A node's store: locked first, then checked, then used; interrupted wiping is finished at the
+opening.
 
 One folder: ``lock``, ``ledger.log``, ``psk`` (the node's sealed copy), ``keys/``, and ``salt``
 with a passphrase. The anchor lies outside.
@@ -24,13 +25,13 @@ from photonlink.pipeline.keys.store_key import KeySource, create_key_file, open_
 
 @dataclass(frozen=True, slots=True)
 class StorePlace:
-    """Where a node's store is, whose it is, and what opens it."""
+    """Place, owner and key source of a node's store."""
 
     folder: Path
     link: str
     role: str
     key: KeySource
-    anchor: Path | None = None  # None: beside the folder, with the ending .anchor
+    anchor: Path | None = None  # None: beside the folder, with the suffix .anchor
 
     @property
     def anchor_path(self) -> Path:
@@ -40,7 +41,7 @@ class StorePlace:
 class NodeStore:
     """Ledger, keys and pre-shared key of one node, locked against other processes while open.
 
-    findings: what was found odd and put right at the opening, for the operator.
+    findings: oddities found and corrected at the opening, for the operator.
     """
 
     def __init__(self, place: StorePlace, stack: contextlib.ExitStack) -> None:
@@ -73,7 +74,9 @@ class NodeStore:
         return store
 
     def _refuse_newer_files(self) -> None:
-        """Files of blocks that the ledger has not come to yet: it is older than they are."""
+        """Refuse a ledger that is older than the files: there are files of blocks beyond its
+        last.
+        """
         newer = [p for p, block, kind in self.keys.files() if kind and self._unheard_of(block)]
         if newer:
             raise LedgerError(
@@ -87,7 +90,7 @@ class NodeStore:
         return block >= self.ledger.state.next_block
 
     def finish_wiping(self) -> None:
-        """Wipe what the ledger says is gone, and what a crash left half made."""
+        """Wipe files of blocks that the ledger has ended, and partial files of a crash."""
         state = self.ledger.state
         holds = {"key": state.has_key, "pad": state.has_pads, "msg": state.has_message}
         for path, block, kind in self.keys.files():
@@ -99,7 +102,7 @@ class NodeStore:
     def psk(self, carrier: Path) -> PreSharedKey:
         """The node's pre-shared key: its sealed copy, which is made from ``carrier`` at first.
 
-        Raises PskError, LedgerError: damaged, another one than the ledger's, or rolled back.
+        Raises PskError, LedgerError: damaged, not the ledger's key, or rolled back.
         """
         state = self.ledger.state
         if not self._psk_path.exists():
@@ -152,9 +155,10 @@ class NodeStore:
                 )
 
     def replace_psk(self, carrier: Path) -> str:
-        """Take a new pre-shared key into use: pads and positions begin anew, stored key stays.
+        """Replace the pre-shared key: pads and positions start again, stored key stays.
 
-        What is in doubt burns. Returns its public id. Raises PskError for one that was in use.
+        Blocks in doubt burn. Returns the new public id. Raises PskError for a key that was in use
+        before.
         """
         with contextlib.closing(load_psk(carrier)) as psk:
             state = self.ledger.state
@@ -173,8 +177,9 @@ class NodeStore:
             return psk.key_id
 
     def copy_to(self, folder: Path, psk: PreSharedKey) -> None:
-        """The whole store, sealed with a fresh key that lies beside it: for recordings, whose key
-        protects nothing. ``open_copy`` opens it."""
+        """Copy the whole store, sealed with a fresh key that is written beside it: for recordings,
+        whose key protects nothing. ``open_copy`` opens the copy.
+        """
         create_key_file(folder / "store.key")
         with open_copy(folder, self.place.link, self.place.role) as copy:
             state = copy.ledger.state
@@ -191,7 +196,9 @@ class NodeStore:
 
     # ---- damage ----
     def check(self) -> list[str]:
-        """Open every record of key and pads; burn the damaged ones. What was burnt, with why."""
+        """Decrypt every record of key and pads; burn the damaged ones. Returns what was burnt, and
+        why.
+        """
         return check_all(self.ledger, self.keys)
 
     def close(self) -> None:
@@ -214,6 +221,6 @@ def _closing_on_error(psk: PreSharedKey) -> Iterator[None]:
 
 
 def open_copy(folder: Path, link: str, role: str) -> NodeStore:
-    """What ``NodeStore.copy_to`` wrote into ``folder``."""
+    """Open the copy that ``NodeStore.copy_to`` wrote into ``folder``."""
     source = KeySource(folder / "store.key")
     return NodeStore.open(StorePlace(folder / "state", link, role, source))

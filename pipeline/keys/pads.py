@@ -1,9 +1,9 @@
 """One-time pads of the blocks' tags, one pool per direction, spent one per block and direction.
 
-A pool is one long row of bytes: first its share of the pre-shared key, then what released blocks
-put back, in the order of their release, which is the same at both ends. A pad is reserved when a
-block is about to be committed and at no other time: handshakes, aborted blocks, cut lines and
-full disks cost none. What is reserved is spent, also when the block then burns.
+A pool is one sequence of bytes: first its share of the pre-shared key, then the refills of released
+blocks in the order of their release, which is the same at both ends. A pad is reserved when a block
+is about to be committed and at no other time: handshakes, aborted blocks, cut lines and full disks
+spend none. A reserved pad is spent, also when the block then burns.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class PadReused(PhotonlinkError):
 
 
 class BlockPads:
-    """Both directions' pools, as pre-shared key, ledger and store give them."""
+    """The pools of both directions, from pre-shared key, ledger and store."""
 
     def __init__(self, psk: PreSharedKey, ledger: Ledger, store: KeyStore) -> None:
         self._psk, self._ledger, self._store = psk, ledger, store
 
     def size(self, direction: str) -> int:
-        """Bytes that the pool ever had, spent ones among them."""
+        """Bytes that the pool has had in all, spent ones included."""
         return self._own + self._ledger.state.refilled[-1][1]
 
     @property
@@ -67,9 +67,9 @@ class BlockPads:
         return list(zip(ends, ends[1:], state.released, strict=False))
 
     def reserve(self, block: int, positions: dict[str, int]) -> None:
-        """Both pads of a block are spent from now on: on disk when this returns.
+        """Reserve both pads of a block; the record is on disk when this returns.
 
-        positions: of Alice's and of Bob's tag, each the later one of what both ends have free.
+        positions: of Alice's and of Bob's tag, each the higher of both ends' first free positions.
         Raises PadReused, PadsExhausted (then nothing is spent), LedgerError.
         """
         for direction in DIRECTIONS:
@@ -113,7 +113,7 @@ class BlockPads:
             raise
 
     def burn(self) -> None:
-        """Erase in memory and in the store what is spent. Raises StoreError.
+        """Erase spent pads in memory and in the store. Raises StoreError.
 
         Call it when a block's two tags were made and checked, or the block has burnt. Pads of a
         block in doubt stay.

@@ -13,7 +13,7 @@ class DeliveryRefused(PhotonlinkError):
 
 
 def is_marked(provenance: Provenance | str) -> bool:
-    """True for key that any emulated, replayed or recorded input had a part in."""
+    """True for key that was made with any emulated, replayed or recorded input."""
     return Provenance(provenance) is not Provenance.REAL
 
 
@@ -23,13 +23,14 @@ def is_emulated(provenance: Provenance | str) -> bool:
 
 
 def least_real(first: Provenance, second: Provenance) -> Provenance:
-    """A key is no more real than the least real thing it comes from."""
+    """The provenance of a key: that of its least real source."""
     return max(first, second, key=_ORDER.index)
 
 
 def require_deliverable(provenance: Provenance | str, *, allow_marked: bool) -> None:
-    """Raise DeliveryRefused for marked key, unless the station says otherwise; for key from a seed,
-    whatever it says."""
+    """Raise DeliveryRefused for marked key, unless the station allows it; always for key from a
+    seed.
+    """
     if Provenance(provenance) is Provenance.SEEDED:
         raise DeliveryRefused(
             "this key is from a virtual run: whoever knows its seed can make it again",

@@ -1,10 +1,10 @@
 """The pre-shared key: carried once to both nodes in a file, then sealed in each node's store.
 
 Layout of the carrier: 8 bytes magic, 16 bytes public random id, 4 bytes length of the secret (big
-endian), the secret, 32 bytes check (HMAC-SHA256 of the head under the secret, so that a changed
-bit shows). The secret: 32 bytes for keys that only refuse early, a hash key of 16 bytes per
-direction, and the pad pools (handshake alice, handshake bob, block alice, block bob). What of it
-is spent stands in the ledger; spent pads are zero in the sealed copy and in memory.
+endian), the secret, 32 bytes check (HMAC-SHA256 of the head under the secret, which detects a
+changed bit). The secret: 32 bytes for HMAC keys (early refusal), a hash key of 16 bytes per
+direction, and the pad pools (handshake alice, handshake bob, block alice, block bob). The ledger
+records which pads are spent; spent pads are zero in the sealed copy and in memory.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from photonlink.pipeline.native.sealing import OVERHEAD_BYTES, SealBroken, Seali
 from photonlink.pipeline.native.secret import SecretBits, SecretFileError
 
 MAGIC = b"PLPSK\x00\x00\x02"
-MAGIC_1 = b"PLPSK\x00\x00\x01"  # without a check
+MAGIC_1 = b"PLPSK\x00\x00\x01"  # bytes without the check
 SEALED_MAGIC = b"PLPSKS\x00\x02"
 _HEAD = struct.Struct(">8s16sI")
-_SEALED_HEAD = struct.Struct(">8s16sIIIII")  # and what is spent of each pool
+_SEALED_HEAD = struct.Struct(">8s16sIIIII")  # and the spent bytes of each pool
 _CHECK_BYTES = sizes.DIGEST_BYTES
 _PROOF_BYTES, _MAC_BYTES = sizes.DIGEST_BYTES, sizes.POINT_BYTES
 _FIXED_BYTES = _PROOF_BYTES + 2 * _MAC_BYTES
@@ -62,7 +62,7 @@ class PreSharedKey:
 
     @classmethod
     def generate(cls, n_bytes: int = DEFAULT_BYTES) -> PreSharedKey:
-        """A fresh one from the operating system's randomness, in memory only."""
+        """A fresh key from the operating system's randomness, in memory only."""
         return cls(os.urandom(16).hex(), SecretBits.random(8 * n_bytes))
 
     def copy(self) -> PreSharedKey:
@@ -79,7 +79,7 @@ class PreSharedKey:
         return hmac.compare_digest(mac, self.prove(transcript))
 
     def tag_mask(self, transcript: bytes) -> bytes:
-        """16 bytes that mask a one-time tag beside its pad; the key serves nothing else."""
+        """16 bytes that mask a one-time tag in addition to its pad; this key has no other use."""
         return self._mask_key.digest(transcript)[:PAD_BYTES]
 
     def mac_key(self, direction: str) -> SecretBits:
@@ -100,7 +100,7 @@ class PreSharedKey:
         return self._secret.slice(8 * start, 8 * (start + n_bytes))
 
     def purpose_key(self, purpose: str) -> SealingKey:
-        """A computational key for one purpose, the same at both ends: of the mask, of HMACs."""
+        """A computational key for one purpose (mask, HMACs), the same at both ends."""
         with self._secret.slice(0, 8 * _PROOF_BYTES) as bits:
             root = SealingKey(bits.slice(0, len(bits)))
         try:
@@ -109,11 +109,13 @@ class PreSharedKey:
             root.close()
 
     def erased(self, direction: str) -> int:
-        """Bytes at the start of the block pool that are no pads any more."""
+        """Erased bytes at the start of the block pool."""
         return self._erased.get(f"{direction}/block", 0)
 
     def burn(self, spent: Mapping[str, int]) -> None:
-        """Spent pads, given by the end of each pool ("alice/block": bytes), become zero."""
+        """Zero the spent pads, given as bytes from the start of each pool ("alice/block":
+        bytes).
+        """
         for pool, end in spent.items():
             if pool in POOLS:
                 start, size = self._pool(pool)
@@ -121,7 +123,7 @@ class PreSharedKey:
                 self._erased[pool] = max(end, self._erased.get(pool, 0))
 
     def _pool(self, name: str) -> tuple[int, int]:
-        """Where a pool lies in the secret, and its size, in bytes."""
+        """Offset of a pool in the secret, and its size, in bytes."""
         direction, _, kind = name.partition("/")
         handshake = kind == "handshake"
         size = self.pool_bytes(handshake)
@@ -229,7 +231,7 @@ def load_psk(path: Path) -> PreSharedKey:
 
 
 def load_sealed_psk(path: Path, seal: StoreSeal) -> tuple[PreSharedKey, dict[str, int]]:
-    """The node's own copy, and what of each pool it knows to be spent. Raises PskError."""
+    """The node's own copy, and the spent bytes of each pool. Raises PskError."""
     try:
         data = path.read_bytes()
     except OSError as error:

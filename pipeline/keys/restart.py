@@ -1,4 +1,4 @@
-"""The way out of a store that cannot be trusted any more: everything in it is wiped."""
+"""Wipes a store that cannot be trusted any more."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from photonlink.pipeline.keys.store import StoreError
 def burn_store(place: StorePlace) -> list[str]:
     """Wipe keys, pads, pre-shared key, ledger and anchor; names of what was wiped, in that order.
 
-    Raises InUseError, StoreError; it can then be repeated. The ledger goes last but the anchor,
-    so that what is half burnt does not open.
+    Raises InUseError, StoreError; it can then be repeated. The ledger is wiped last but one and the
+    anchor last, so that a half-wiped store does not open.
     """
     folder, done = place.folder, []
     with contextlib.ExitStack() as stack:

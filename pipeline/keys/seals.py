@@ -1,4 +1,4 @@
-"""What a record on disk is sealed with: a key per kind of record, and the place it belongs to."""
+"""How records on disk are sealed: a key for each kind of record, bound to the record's place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COUNT = struct.Struct("<H")
 class StoreSeal:
     """Seals the records of one store: bound to link, role, kind of record and place.
 
-    ``place``: what tells one record of a kind from another (block, length, sequence), public.
+    ``place``: public values that distinguish records of one kind (block, length, sequence).
     """
 
     def __init__(self, key: SealingKey, link: str, role: str) -> None:
@@ -35,7 +35,7 @@ class StoreSeal:
         return self._key(kind).seal(self._context(kind, place), bits)
 
     def seal_to(self, kind: str, descriptor: int, bits: SecretBits, **place: str | int) -> bytes:
-        """The record written to a descriptor; its tag. Raises OSError."""
+        """Write the record to a descriptor; returns its tag. Raises OSError."""
         return self._key(kind).seal_to(descriptor, self._context(kind, place), bits)
 
     def unseal(self, kind: str, record: bytes, n_bits: int, **place: str | int) -> SecretBits:
@@ -50,18 +50,18 @@ class StoreSeal:
         return self._key(kind).unseal_public(self._context(kind, place), record)
 
     def close(self) -> None:
-        """Wipes the keys, the root's too."""
+        """Wipe the keys, the root key included."""
         for key in (*self._keys.values(), self._root):
             key.close()
 
-    # ---- two slots that are written in turn, so that one is always whole ----
+    # ---- two slots, written in turn, so that one is always intact ----
     def slot(self, kind: str, fields: dict[str, str | int], **place: str | int) -> bytes:
         """SLOT_BYTES that hold ``fields``."""
         sealed = self.seal_public(kind, json.dumps(fields).encode(), **place)
         return (_COUNT.pack(len(sealed)) + sealed).ljust(SLOT_BYTES, b"\0")
 
     def read_slot(self, kind: str, data: bytes, **place: str | int) -> dict[str, str | int] | None:
-        """What a slot holds; None for one that was never written.
+        """The fields of a slot; None for one that was never written.
 
         Raises SealBroken: damaged, or torn while it was written.
         """

@@ -1,7 +1,8 @@
-"""Where secret bits of finished blocks rest: a directory of sealed files, or memory.
+"""Storage for the secret bits of finished blocks: a directory of sealed files, or memory.
 
 Names and lengths are public. Bits go from locked memory into a sealed record and back; Python
-never holds them. A record opens only as what it was sealed for: kind, link, role, block, length.
+never holds them. A record decrypts only with the values it was sealed for: kind, link, role, block,
+length.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class StoreError(PhotonlinkError):
 
 
 class DamagedRecord(StoreError):
-    """A stored record was changed, exchanged or cut: it is never used, and both ends burn it."""
+    """A stored record was changed, exchanged or truncated: it is never used, and both ends burn
+    it.
+    """
 
 
 class KeyStore(abc.ABC):
@@ -38,28 +41,28 @@ class KeyStore(abc.ABC):
     """
 
     def put_key(self, block: int, bits: SecretBits) -> str:
-        """Durable when this returns. Raises StoreError."""
+        """Store a key; durable when this returns. Raises StoreError."""
         return self._put(block, "key", bits)
 
     def put_pads(self, block: int, bits: SecretBits) -> str:
         return self._put(block, "pad", bits)
 
     def get_key(self, block: int, n_bits: int, seal: str = "") -> SecretBits:
-        """A copy for the caller to close. Raises StoreError, DamagedRecord."""
+        """A copy, which the caller closes. Raises StoreError, DamagedRecord."""
         return self._get(block, "key", n_bits, seal)
 
     def get_pads(self, block: int, n_bits: int, seal: str = "") -> SecretBits:
         return self._get(block, "pad", n_bits, seal)
 
     def put_message(self, block: int, message: bytes) -> None:
-        """Bytes of the wire that are sent again as they are, a one-time tag among them."""
+        """Store a message that is sent again unchanged, with its one-time tag."""
         if not 0 < len(message) <= MAX_MESSAGE_BYTES:
             raise StoreError(f"a message of {len(message)} bytes is not stored")
         with SecretBits.take(bytearray(message)) as bits:
             self._put(block, "msg", bits)
 
     def get_message(self, block: int) -> bytes | None:
-        """The same bytes; None when there are none. Raises DamagedRecord: then the block burns."""
+        """The stored message or None. Raises DamagedRecord: then the block burns."""
         n_bytes = self._size(block, "msg")
         if n_bytes is None:
             return None
@@ -67,7 +70,7 @@ class KeyStore(abc.ABC):
             return bits.disclose()
 
     def remove(self, block: int) -> None:
-        """Wipe what is stored of a block, if anything."""
+        """Wipe all records of a block."""
         for kind in ("key", "pad", "msg"):
             self._remove(block, kind)
 
@@ -103,7 +106,7 @@ class MemoryStore(KeyStore):
         self._bits: dict[tuple[int, str], SecretBits] = {}
 
     def copy(self) -> MemoryStore:
-        """As a backup of a disk would be."""
+        """A copy, as from a backup of a disk."""
         other = MemoryStore()
         other._bits = {key: bits.slice(0, len(bits)) for key, bits in self._bits.items()}
         return other
@@ -129,8 +132,9 @@ class MemoryStore(KeyStore):
 
 
 class DigestStore(MemoryStore):
-    """For replay, which needs to know that two keys are equal and never the keys: pads are kept
-    until they are spent, of a key block only an HMAC under a nonce both sides were given."""
+    """For replay, which compares keys without having them: pads are kept until they are spent; of a
+    key block only an HMAC is kept, under a nonce that both sides were given.
+    """
 
     def __init__(self, nonce: bytes) -> None:
         super().__init__()
@@ -151,7 +155,7 @@ class DirectoryStore(KeyStore):
 
     def __init__(self, directory: Path, seal: StoreSeal) -> None:
         self._directory, self._seal = directory, seal
-        self._unwiped: set[Path] = set()  # the disk refused: tried again at the next write
+        self._unwiped: set[Path] = set()  # could not be removed: tried again at the next write
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -161,7 +165,9 @@ class DirectoryStore(KeyStore):
         return self._directory / f"block-{block:08d}.{kind}"
 
     def files(self) -> list[tuple[Path, int, str]]:
-        """Path, block and kind of every file; of what is not the store's, an empty kind."""
+        """Path, block and kind of every file; the kind is empty for files that are not the
+        store's.
+        """
         found = []
         try:
             for path in sorted(self._directory.iterdir()):

@@ -1,6 +1,6 @@
 """The key that a node's store is sealed with: from a file, a systemd credential or a passphrase.
 
-It lies outside the store, so that a copy of the store alone tells nothing.
+It lies outside the store, so that a copy of the store alone reveals nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StoreKeyError(PhotonlinkError):
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where the key comes from: exactly one is given, or none for systemd's credential."""
+    """Source of the key: exactly one field is set, or none for systemd's credential."""
 
     file: Path | None = None
     passphrase: bool = False
@@ -83,7 +83,7 @@ def _check(key: SealingKey) -> bytes:
 
 
 def _from_file(path: Path) -> SealingKey:
-    """Straight into locked memory."""
+    """Read the key directly into locked memory."""
     try:
         about = require_regular(path)
         if os.name == "posix" and stat.S_IMODE(about.st_mode) & 0o077:
@@ -109,7 +109,7 @@ def _from_file(path: Path) -> SealingKey:
 
 
 def _from_passphrase(salt_file: Path) -> SealingKey:
-    """Argon2id of what is typed; salt and cost lie in the store and are no secret."""
+    """Argon2id of the typed passphrase; salt and cost are in the store and not secret."""
     try:
         data = salt_file.read_bytes() if salt_file.exists() else b""
         with read_passphrase() as words:
@@ -145,7 +145,7 @@ def _new_salt(salt_file: Path, words: SecretBits) -> SealingKey:
 def read_passphrase() -> SecretBits:
     """One line from the terminal, or from the descriptor that PHOTONLINK_PASSPHRASE_FD names.
 
-    It goes from the kernel into one buffer, which is wiped. Raises StoreKeyError.
+    It is read into one buffer, which is wiped. Raises StoreKeyError.
     """
     given = os.environ.get(PASSPHRASE_FD, "")
     line = bytearray(_MAX_PASSPHRASE)
@@ -162,7 +162,7 @@ def read_passphrase() -> SecretBits:
 
 
 def _read_line(descriptor: int, line: bytearray) -> int:
-    """Its length, without the end of line."""
+    """The length of the line, without its end."""
     view, n = memoryview(line), 0
     while n < len(line):
         got = os.readv(descriptor, [view[n : n + 1]])

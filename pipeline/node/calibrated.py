@@ -35,7 +35,7 @@ def calibrated(station: NodeStation, bench: Bench, psk: PreSharedKey) -> Calibra
 
 
 def summary(calibration: Calibration) -> dict[str, Any]:
-    """What of it is shown."""
+    """The fields of the calibration that are published."""
     return {
         "digest": calibration.digest,
         "measured_at_s": calibration.measured_at_s,
@@ -45,7 +45,9 @@ def summary(calibration: Calibration) -> dict[str, Any]:
 
 
 def with_time_left(state: LinkState, calibration: Calibration | None) -> LinkState:
-    """The session knows no calendar: the node says how long the calibration still holds."""
+    """The state with the remaining validity of the calibration, since the session has no
+    calendar.
+    """
     if calibration is None:
         return state
     left_s = max(calibration.seconds_left(machine.wall_s()), 0.0)
@@ -53,7 +55,7 @@ def with_time_left(state: LinkState, calibration: Calibration | None) -> LinkSta
 
 
 async def until_it_ends(calibration: Calibration, record: Callable[[Alarm], None]) -> None:
-    """Runs as long as the calibration is in force, then raises CalibrationExpired."""
+    """Run while the calibration is valid, then raise CalibrationExpired."""
     said = False
     while True:  # the host's clock may be set meanwhile
         calibration.require_in_force(machine.wall_s())

@@ -1,8 +1,9 @@
 """A node's light: on only under a lease, and only while the light guard watches.
 
 Each laser that emits has a lease (:func:`hal.safety.arm`) which this module renews as long as the
-event loop turns. The same beat goes to the light guard, a process of its own. When the node dies,
-stops or starves, the guard switches off; when the guard dies, the node does.
+event loop turns. The same heartbeat goes to the light guard, a separate process. When the node
+dies, is stopped or gets no CPU time, the guard switches the light off; when the guard dies, the
+node does.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ Said = Callable[[str, str, bool], None]
 
 
 class Emission:
-    """The lasers of a bench: ``async with`` round what opens and closes it, ``run`` in a task.
+    """The lasers of a bench: enter with ``async with`` around the bench, run ``run`` in a task.
 
-    report: read-backs of what was switched off. alarm: code and text of what switched it off.
+    report: read-backs after switching off. alarm: code and text of the reason for switching off.
     reason, max_s: of every lease.
     """
 
@@ -54,13 +55,14 @@ class Emission:
         self._interlocks = Interlocks(bench.interlock, self._read, self._trip, self._tell_interlock)
 
     async def start_guard(self) -> None:
-        """Before any light: a guard that watches. LightGuardError when it cannot."""
+        """Start the light guard, before any light. LightGuardError when it does not start."""
         if not self._guard.alive:
             await self._guard.start(self._bench.instruments.items())
 
     async def bias(self) -> None:
-        """Bias of every detector on. One that joins the bench later gets it when it comes; one
-        that was lost comes back without and waits for this or ``switch``."""
+        """Bias of every detector on. A detector that joins the bench later is biased then; one that
+        was lost returns without bias and stays so until this or ``switch``.
+        """
         await self.start_guard()
         self._biased = set()
         await self._bias_new()
@@ -80,7 +82,7 @@ class Emission:
                 raise error
 
     async def on(self, names: Iterable[str] | None = None) -> None:
-        """These lasers (all) emit, each under a fresh lease; what a laser refuses is raised.
+        """Switch these lasers (all) on, each under a fresh lease; a laser's refusal is raised.
 
         InterlockTripped while a rule of the station holds, or has tripped and is latched.
         """
@@ -99,7 +101,7 @@ class Emission:
                 self._alarm(code, "", False)
 
     async def off(self, names: Iterable[str] | None = None) -> None:
-        """Emission of these lasers (all) off and read back."""
+        """Switch these lasers (all) off and read back."""
         async with self._turn:
             for name in self._bench.having(Emits) if names is None else names:
                 held = name in self._leases
@@ -113,11 +115,11 @@ class Emission:
             await lease[1].aclose()
 
     async def run(self) -> None:
-        """Beats and renewals, until it is cancelled; then the leases end, the guard last."""
+        """Send heartbeats and renew leases until cancelled; then end the leases, the guard last."""
         watching = asyncio.create_task(self._watch_interlocks(), name="interlocks")
         try:
             while True:
-                if watching.done():  # it ends only with this task: without it there is no light
+                if watching.done():  # if this ends before its task, the light must go off
                     raise InterlockTripped("the watch of the interlocks has ended")
                 await self._beat()
                 await self._bias_late()
@@ -142,8 +144,9 @@ class Emission:
             self._report((SafetyStep("late detector: bias on", False, told),))
 
     async def _watch_interlocks(self) -> None:
-        """Look at the rules until cancelled. When that fails, the bench is made dark and stays so
-        (``on`` looks first) until a look succeeds and somebody asks for light."""
+        """Check the rules until cancelled. When a check cannot be made, the bench is switched off
+        and stays off (``on`` checks first) until a check succeeds and light is requested.
+        """
         failed = ""
         while True:
             try:
@@ -192,9 +195,10 @@ class Emission:
         self._alarm("interlock_tripped", text if tripped else "", tripped)
 
     async def switch(self, *, on: bool) -> list[dict[str, Any]]:
-        """As somebody asked: on or off, each laser read back; a refusal is its read-back.
+        """Carry out a request: on or off, each laser read back; a refusal is given as its
+        read-back.
 
-        On means bias too: of detectors that were lost and are back.
+        On includes the bias of detectors that were lost and are back.
         """
         steps = []
         if on:
@@ -213,11 +217,11 @@ class Emission:
 
     @property
     def dark(self) -> str:
-        """Why a laser that was asked to emit does not any more; "" while all do."""
+        """Why a requested laser does not emit any more; "" while all do."""
         return next((lease.expired for lease, _ in self._leases.values() if lease.expired), "")
 
     def closed(self, steps: tuple[SafetyStep, ...]) -> None:
-        """The read-back of the bench that was closed last of all."""
+        """Add the read-back of the bench, which was closed last."""
         self._safe = all(step.ok for step in steps)
         self._report(steps)
 
@@ -226,7 +230,9 @@ class Emission:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """The guard ends; unless something did not read back dark: then it goes on trying."""
+        """End the guard, unless an instrument did not read back dark: then the guard goes on
+        trying.
+        """
         self._bench.joining.remove(self._guard.watch)
         if self._safe:
             await self._guard.stop()
@@ -251,7 +257,7 @@ class Emission:
                 await self._expire(name, lease)
 
     async def _expire(self, name: str, lease: Lease) -> None:
-        """Give up an expired lease, unless somebody has asked for light under a new one."""
+        """End an expired lease, unless light was requested under a new one."""
         async with self._turn:
             if name in self._leases and self._leases[name][0] is lease:
                 await self._release(name)

@@ -21,11 +21,11 @@ SAID_S = 1.0
 
 
 class LightWentOff(InstrumentError):
-    """The light went off in the middle of what it was for."""
+    """The light went off before the task that needs it was done."""
 
 
 class GuardedLight:
-    """The light of one body."""
+    """The light for one ``with`` body."""
 
     def __init__(self, bench: Bench) -> None:
         self._where = ", ".join(bench.having(Emits)) or "light"
@@ -35,15 +35,16 @@ class GuardedLight:
         """Why it went off; "" while it is on."""
 
     def went_off(self, why: str) -> None:
-        """Told to the body at once, in the task that entered it. Only the first reason counts."""
+        """Cancel the body, in the task that entered it. Only the first reason is kept."""
         if not self.why:
             self.why = why
             if self._body is not None:
                 self.interrupted = self._body.cancel()
 
     async def look(self, bench: Bench, emission: Emission) -> None:
-        """At the end of the body: does everything still emit? Who has switched it off says so
-        within a moment."""
+        """At the end of the body, check that all lasers still emit; when not, wait a moment for the
+        reason.
+        """
         dark = emission.dark
         for name, laser in bench.having(Emits).items():
             if not dark and not await laser.emission():
@@ -56,20 +57,20 @@ class GuardedLight:
             self.went_off(dark)
 
     async def over(self, *, told: bool) -> bool:
-        """The body is done: nothing cancels it any more. told: by a cancellation.
+        """The body is done and is not cancelled any more. told: it ended by a cancellation.
 
-        True when that was ours and nobody else wants the body to end.
+        Returns True when that was ours and no other cancellation is pending.
         """
         self._body, task = None, asyncio.current_task()
         if not self.interrupted or task is None:
             return False
-        if not told:  # a cancellation may be on its way
+        if not told:  # a cancellation may be pending
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
         return not task.uncancel()
 
     def require(self) -> None:
-        """LightWentOff when it is not on any more. For bodies that are no task."""
+        """Raise LightWentOff when the light is off. For bodies that are not a task."""
         if self.why:
             raise LightWentOff(
                 f"the light went off: {self.why}", where=self._where,

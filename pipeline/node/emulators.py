@@ -1,4 +1,6 @@
-"""``node --sim``: the emulator program as a child of its own, started before, stopped after."""
+"""``node --sim``: the emulator program as a child process, started before the node, stopped after
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a node notices about itself: a full disk, a hot or silent detector, key that is overdue,
-how long the pads last. Pure but for the look at the disk; the node feeds it and takes its alarms.
+"""A node's checks of itself: a full disk, a hot or silent detector, overdue key, the days that the
+pads last. Pure except for the disk query; the node calls it and takes its alarms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phas
 LOOK_S = 5.0
 DISK_LEAST_BYTES = 256 << 20
 HOT_K = 3.0  # a detector's loop holds a tenth of a kelvin; dark counts double every 10 K or less
-HOT_LOOKS = 6  # half a minute: a detector that cools down is not hot
+HOT_LOOKS = 6  # half a minute: not during the cool-down
 SILENT_PART, SILENT_LEAST_HZ, SILENT_S = 0.01, 100.0, 30.0
 OVERDUE_LEAST_S, OVERDUE_BLOCKS = 600.0, 3
 PADS_S, PADS_LEAST_S = 3600.0, 60.0
@@ -40,7 +40,7 @@ class Health:
         self._days: float | None = None
 
     def hold(self, code: str, text: str | None) -> None:
-        """The condition holds (text) or not (None)."""
+        """Raise the alarm while the condition holds (text), clear it when not (None)."""
         if text is not None and code not in self._held:
             self._held.add(code)
             self._record(alarm(code, text))
@@ -48,7 +48,7 @@ class Health:
             self._held.discard(code)
             self._record(alarm(code, active=False))
 
-    # ---- looked at every few seconds ----
+    # ---- every few seconds ----
 
     def look(self, readings: Mapping[str, Mapping[str, Any]], now_s: float) -> None:
         """Disk, temperatures, and whether there was key. now_s: of any steady clock."""
@@ -63,7 +63,7 @@ class Health:
         try:
             free = shutil.disk_usage(self._state_dir).free
         except OSError:
-            return  # the ledger will say more
+            return  # the ledger's own alarm has the details
         text = f"{free >> 20} MiB are left where {self._state_dir} lies"
         self.hold("disk_low", text if free < DISK_LEAST_BYTES else None)
 
@@ -76,14 +76,14 @@ class Health:
         text = f"{name}: {is_c:.1f} °C, asked for are {wanted_c:.1f} °C"
         self.hold(instrument_code(name, "hot"), text if looks >= HOT_LOOKS else None)
 
-    # ---- records that pass by ----
+    # ---- from the session's records ----
 
     def state(self, state: LinkState, now_s: float) -> LinkState:
         """The state with the days that the pads last."""
         if state.phase in _MAKING and self._key_s is None:
             self._key_s = now_s  # from now on key may be expected
         elif state.phase not in (*_MAKING, Phase.ACQUIRING):
-            self._key_s = None  # without a peer, the link says so itself
+            self._key_s = None  # a missing peer has an alarm of its own
         self._silent(state, now_s)
         if not self._pads or now_s - self._pads[-1][0] >= LOOK_S:
             self._pads.append((now_s, state.pads_left_bits))

@@ -1,8 +1,8 @@
 """Whether this process may lock as much memory as a node's secrets need.
 
 A node refuses to run where it may not: secrets must not reach the swap. The demo and the tests,
-whose key protects nothing, say so and go on unlocked (docs/core_constant_time.md tells how to
-raise the limit).
+whose key protects nothing, print a notice and go on unlocked (docs/core_constant_time.md tells how
+to raise the limit).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def can_lock(n_bytes: int = NEEDED_BYTES) -> bool:
     """True with the capability to lock any amount, or a hard limit that is large enough."""
     try:
         import resource
-    except ImportError:  # no such limits on this system
+    except ImportError:  # this system has no such limits
         return True
     hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     return hard in (resource.RLIM_INFINITY, -1) or hard >= n_bytes or _has_capability()
@@ -40,8 +40,9 @@ def _has_capability() -> bool:
 
 
 def go_unlocked_if_needed() -> bool:
-    """For emulated key only: opt out, for this process and its children, where locking is not
-    possible. Call before the first secret is made. True when it was needed."""
+    """For emulated key only: go on without locked memory, for this process and its children, where
+    locking is not possible. Call before the first secret is made. True when it was needed.
+    """
     if can_lock():
         return False
     os.environ.setdefault(*OPT_OUT)

@@ -1,8 +1,8 @@
-"""A node: the thin shell round the session. It owns clocks, sockets, files and instruments.
+"""A node: the thin shell around the session. It owns clocks, sockets, files and instruments.
 
-Everything the session is told passes through :meth:`Node._feed`, one at a time, in one worker
-thread (the C core releases the GIL, so the event loop never waits for it); everything it wants
-done comes back as effects. With a recorder, every input is written down first.
+Every input of the session passes through :meth:`Node._feed`, one at a time, in one worker thread
+(the C core releases the GIL, so the event loop never waits for it); the session returns effects,
+which the node carries out. With a recorder, every input is recorded first.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ from photonlink.pipeline.status.run_summary import account
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-PEER_PATIENCE_S = 10.0  # without any connection to the peer, then it is said
+PEER_PATIENCE_S = 10.0  # without any connection to the peer before an alarm is raised
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
-INSTRUMENTS_S = 2.0  # between looks at what the supervisor last read
+INSTRUMENTS_S = 2.0  # between two evaluations of the supervisor's readings
 _UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
-MAX_REASONS = 64  # of hanging up, told once each
+MAX_REASONS = 64  # reasons for disconnecting, each reported once
 _PEER_ABSENT = "peer_absent"
 
 
@@ -102,7 +102,7 @@ class Node:
         self._acquiring = asyncio.Event()
         self._failure = ""
         self._met_peer = False
-        self._unreachable = ""  # why the peer could not be connected to, last
+        self._unreachable = ""  # last reason why the peer could not be reached
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
         self._calibration: Calibration | None = None
@@ -111,7 +111,7 @@ class Node:
         self._health = Health(
             station.node.state_dir, station.protocol.parameters().block_max_s, self._record
         )
-        self._hung_up: set[str] = set()  # reasons told since the link was last up
+        self._hung_up: set[str] = set()  # reasons reported since the link was last up
         self._commands: asyncio.Queue[str] = options.commands or asyncio.Queue(maxsize=4)
 
     # ---- the run ----
@@ -147,7 +147,7 @@ class Node:
         return account
 
     async def _run_bench(self) -> str:
-        """The name of the signal that ended the run, or nothing when it came to its end."""
+        """The name of the signal that ended the run, or "" when it ended by itself."""
         # before any instrument is touched: another process may run this node, and what is wrong
         # with key or ledger shows before any light
         store = self._store = open_store(self._station)
@@ -182,7 +182,7 @@ class Node:
         recorder = self._recorder
         if recorder is None:
             return None
-        # asked once: a tagger's wire calls the tap for every chunk
+        # determined once: a tagger's wire calls the tap for every chunk
         drivers = registry().drivers
         quiet = {
             name
@@ -225,13 +225,13 @@ class Node:
                 for task in running:
                     task.cancel()
         except ExceptionGroup as group:
-            # one fault ends the run; it is reported alone, not as a group of tasks
+            # the first fault ends the run and is reported alone, not as a group of tasks
             raise first_error(group) from group
         if self._fatal is not None:
             raise NodeError(self._fatal.text, where=self._fatal.code)
 
     def _instrument_event(self, event: Event) -> None:
-        """Named once when it is lost, once when it is back; it comes back dark."""
+        """Report an instrument once when it is lost and once when it is back; it returns dark."""
         lost = instrument_code(event.name, "lost")
         if isinstance(event, Found):
             self._record(alarm(lost, active=False))
@@ -246,9 +246,9 @@ class Node:
         else:
             self._report.event("notice", instrument=event.name, text=event.text)
 
-    # ---- inputs of the session, and the effects it answers with ----
+    # ---- inputs of the session, and its effects ----
     async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
-        """Give the session one input and carry out what it answers."""
+        """Give the session one input and carry out its effects."""
         async with self._turn:
             now_s = machine.monotonic_s()
             loop = asyncio.get_running_loop()
@@ -266,11 +266,11 @@ class Node:
                     await stream.write(effect.data)
                 except PhotonlinkError as error:
                     log.info("%s", error)
-                    stream.abort()  # its reader comes back and tells the session
+                    stream.abort()  # its reader returns and tells the session
         elif isinstance(effect, Publish):
             self._record(effect.record)
         elif isinstance(effect, Disconnect):
-            if effect.reason not in self._hung_up:  # a refused peer comes again and again
+            if effect.reason not in self._hung_up:  # a refused peer connects again and again
                 if len(self._hung_up) > MAX_REASONS:
                     self._hung_up.clear()
                 self._hung_up.add(effect.reason)
@@ -303,7 +303,7 @@ class Node:
             self._finished.set()
 
     def _drop_stream(self, number: int) -> None:
-        """Nobody waits for whoever is there to take the last bytes."""
+        """Close a stream without waiting for the other end to read the last bytes."""
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.shut()
@@ -313,9 +313,9 @@ class Node:
         assert self._session is not None  # noqa: S101 - loops start after it is built
         return self._session
 
-    # ---- what feeds it ----
+    # ---- sources of inputs ----
     async def _peer_loop(self) -> None:
-        """Everybody who connects is served side by side; the session finds out who the peer is."""
+        """Serve all connections concurrently; the session determines which is the peer."""
         peer, numbers = self._station.peer, itertools.count(1)
         if peer.listen is None:
             async for stream in connections(
@@ -384,7 +384,7 @@ class Node:
                 )
             elif isinstance(event, WireChunk) and decoder is not None:
                 await self._feed("tags", functools.partial(session.tags, event, decoder))
-            # a loss is reported by the supervisor; what follows begins with Started again
+            # the supervisor reports a loss; afterwards the stream starts with Started again
 
     async def _tick_loop(self) -> None:
         while True:
@@ -392,7 +392,7 @@ class Node:
             await self._feed("tick", self._open_session.tick)
 
     async def _light_up(self, emission: Emission) -> None:
-        """Bias on, then emission: only now, when the session is there to use the light."""
+        """Bias on, then emission: only now, when the session can use the light."""
         await emission.bias()
         await emission.on()
 
@@ -411,7 +411,7 @@ class Node:
         self._record(alarm("no_goodbye", text))
         self._finished.set()
 
-    # ---- what others see ----
+    # ---- status and control ----
     async def _look_after(self, supervisor: Supervisor) -> None:
         while True:
             self._health.look(supervisor.readings, machine.monotonic_s())
@@ -451,8 +451,9 @@ class Node:
             self._report.event("key_check", hmac=self._open_session.key_check(nonce).hex())
 
     async def _obey(self, emission: Emission) -> None:
-        """``light on`` and ``light off`` while the node runs: a laser that was lost comes back
-        dark and stays so until somebody asks."""
+        """``light on`` and ``light off`` while the node runs: a laser that was lost returns dark
+        and stays dark until light is requested.
+        """
         while True:
             words = (await self._commands.get()).split()
             if words[:1] != ["light"] or words[1:] not in (["on"], ["off"]):

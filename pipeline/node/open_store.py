@@ -9,7 +9,7 @@ from photonlink.pipeline.node.station import NodeStation
 
 
 def store_place(station: NodeStation) -> StorePlace:
-    """Where it lies, whose it is, and what opens it."""
+    """Place, owner and key source of the store."""
     node = station.node
     source = KeySource(node.store_key, node.store_passphrase)
     return StorePlace(node.state_dir, node.link, node.role, source, node.anchor)

@@ -1,8 +1,8 @@
-"""One TCP connection to the peer, or to somebody who may be: bytes in, bytes out, nothing believed.
+"""One TCP connection to the peer or to a stranger: bytes in, bytes out, nothing is trusted.
 
-What waits to be read is bounded by one buffer: small until whoever is there has proved to be the
-peer (``admit``), so that strangers who pour out bytes fill their own buffers, not this process; and
-until then it is handed on when a frame is whole, so that single bytes cost nobody a turn.
+Unread bytes are bounded by one buffer: it is small until the other end has proved to be the peer
+(``admit``), so that a flood from strangers fills their own send buffers, not this process. Until
+then bytes are handed on in whole frames, so that single bytes do not wake the session.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ WRITE_BUFFER_BYTES = 1 << 22
 
 
 class PeerStream(asyncio.BufferedProtocol):
-    """made: is called once there is a connection."""
+    """made: called when the connection is open."""
 
     def __init__(self, made: Callable[[PeerStream], None] | None = None) -> None:
         self._made = made
         self._space = bytearray(STRANGER_BYTES)
         self._filled = 0
         self._admitted = self._paused = False
-        self._ended = self._gone = False  # nothing more comes; nor leaves
-        self._full = False  # what waits to be sent
+        self._ended = self._gone = False  # input has ended; output has ended
+        self._full = False  # unsent bytes
         self._waiters: list[asyncio.Future[None]] = []
         self._last_call: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
@@ -45,7 +45,7 @@ class PeerStream(asyncio.BufferedProtocol):
         self._transport = transport
         raw = transport.get_extra_info("socket")
         if raw is not None:
-            with contextlib.suppress(OSError):  # it is gone already
+            with contextlib.suppress(OSError):  # already closed
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if self._made is not None:
@@ -64,7 +64,7 @@ class PeerStream(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._wake()
-        return True  # what was said last may still leave
+        return True  # the last bytes may still be sent
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = self._gone = True
@@ -79,7 +79,7 @@ class PeerStream(asyncio.BufferedProtocol):
         self._full = False
         self._wake()
 
-    # ---- waiting for it ----
+    # ---- waiting ----
 
     def _wake(self) -> None:
         for waiter in self._waiters:
@@ -96,7 +96,9 @@ class PeerStream(asyncio.BufferedProtocol):
                 self._waiters.remove(waiter)
 
     def _enough(self) -> bool:
-        """To be handed on: anything from the peer; from others a whole frame, or what is none."""
+        """Whether there is enough to hand on: any bytes of the peer; of others a whole frame, or
+        bytes that cannot be one.
+        """
         if self._ended or self._filled == len(self._space):
             return True
         if self._admitted:
@@ -107,7 +109,7 @@ class PeerStream(asyncio.BufferedProtocol):
     # ---- what the node calls ----
 
     def admit(self) -> None:
-        """This is the peer: from now on it may send fast."""
+        """This is the peer: enlarge the buffer."""
         if not self._admitted:
             self._admitted = True
             self._space = self._space[: self._filled].ljust(READ_BYTES, b"\0")
@@ -146,11 +148,11 @@ class PeerStream(asyncio.BufferedProtocol):
         raise LinkError("the peer does not take our bytes", where="peer", seen=seen)
 
     def abort(self) -> None:
-        """At once; nothing more leaves."""
+        """Close at once; unsent bytes are dropped."""
         self._transport.abort()
 
     def shut(self) -> None:
-        """What was written leaves within a second, or never; a reader that waits comes back."""
+        """Close; written bytes are sent within a second or dropped; a waiting reader returns."""
         self._ended = True
         self._wake()
         self._transport.close()
@@ -159,6 +161,6 @@ class PeerStream(asyncio.BufferedProtocol):
             self._last_call = loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     async def close(self) -> None:
-        """Shut, and wait for it."""
+        """Shut, and wait until it is closed."""
         self.shut()
         await self._until(lambda: self._gone)

@@ -14,7 +14,7 @@ from photonlink.hal.registry import registry
 
 
 async def announce(bench: Bench, notice: Callable[[str], None]) -> None:
-    """Until cancelled: a sentence for each device that a driver fits and that comes or goes."""
+    """Until cancelled, report each device with a fitting driver that is plugged in or out."""
     if not machine.instruments_are_outside():
         await asyncio.Event().wait()
     async with contextlib.aclosing(plug_events()) as events:
@@ -25,7 +25,7 @@ async def announce(bench: Bench, notice: Callable[[str], None]) -> None:
 
 
 def offer(bench: Bench, event: PlugEvent) -> str:
-    """What is said of a device; "" when no driver fits it."""
+    """The sentence about a device; "" when no driver fits it."""
     device = event.device
     drivers = [d.id for d in registry().drivers.values() if fits(device, d)]
     if not drivers:

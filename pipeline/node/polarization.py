@@ -26,7 +26,7 @@ SAME_DEG = 0.02
 class ControllerStack:
     """All axes of ``[alignment] controllers``, in the order in which light meets them.
 
-    StationError: an instrument that is missing, turns nothing, or does not know what it turns.
+    StationError: an instrument that is missing, has no axis, or has no retardance given.
     """
 
     def __init__(self, bench: Bench, wanted: AlignmentSection) -> None:
@@ -55,7 +55,7 @@ class ControllerStack:
         return instrument.retarders
 
     async def now_deg(self) -> list[float]:
-        """Where the axes stand, within their travel."""
+        """Present angles of the axes, within their travel."""
         found = [await instrument.angle_deg(axis) for _, instrument, axis in self.axes]
         return [
             min(max(angle, r.low_deg), r.high_deg)
@@ -63,7 +63,7 @@ class ControllerStack:
         ]
 
     async def move(self, setting_deg: Sequence[float]) -> None:
-        """All axes there; InstrumentError names the one that does not arrive."""
+        """Move all axes; InstrumentError names the one that does not arrive."""
         for (name, instrument, axis), wanted in zip(self.axes, setting_deg, strict=True):
             if abs(await instrument.angle_deg(axis) - wanted) <= SAME_DEG:
                 continue
@@ -107,7 +107,8 @@ class PolarizationHold:
         self._stack, self._follow = stack, follow
         self._hold = Hold(controller, model, setting)
         self._at = setting
-        self._stood: deque[tuple[float, Floats]] = deque(maxlen=64)  # since when, and where
+        # times and angles of the last moves
+        self._stood: deque[tuple[float, Floats]] = deque(maxlen=64)
         self._bad = 0
         self.why_lost = ""
 
@@ -120,7 +121,7 @@ class PolarizationHold:
         self._stood.append((machine.monotonic_s(), setting_deg))
 
     async def block(self, report: BlockReport) -> None:
-        """A block was distilled: learn, and turn the controllers."""
+        """A block was distilled: update the estimate and turn the controllers."""
         if report.qber_hv is None or report.qber_da is None or not self._follow:
             return
         from photonlink.pipeline.stages.alignment.hold import BlockRates
@@ -138,7 +139,9 @@ class PolarizationHold:
         await self._go(self._hold.setting_deg)
 
     def _during(self, seconds: float) -> list[tuple[Floats, float]]:
-        """Where the controllers stood during the last ``seconds``, and for which share of them."""
+        """The controllers' angles during the last ``seconds``, and the share of the time at
+        each.
+        """
         end = machine.monotonic_s()
         begin = end - max(seconds, 1e-3)
         found: list[tuple[Floats, float]] = []

@@ -1,4 +1,4 @@
-"""What a node wraps round its session: the files it stands on, the recorder, the account.
+"""A node's session with its files, its recorder and its account.
 
 Synchronous; the node calls it from one worker thread, one call at a time.
 """
@@ -39,7 +39,9 @@ RECORDING_NONCE_BYTES = 32
 
 
 class NodeSession:
-    """A Session with its ledger, store and pre-shared key; every input is recorded if asked."""
+    """A Session with its ledger, store and pre-shared key; every input is recorded when a recorder
+    is given.
+    """
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class NodeSession:
         psk: PreSharedKey,
         recorder: SessionRecorder | None,
     ) -> Self:
-        """On an open store, which stays the caller's; the pre-shared key is taken over.
+        """On an open store, which the caller closes; the pre-shared key is taken over.
 
         Provenance is that of the least real instrument, those of the calibration included, or of
         the randomness.
@@ -148,7 +150,7 @@ class NodeSession:
         return self._keep(self._session.end_of_input(now_s))
 
     def close(self) -> None:
-        """End the session; what was secret in memory is wiped. Ledger and store stay."""
+        """End the session and wipe its secrets in memory. Ledger and store stay open."""
         now_s = machine.monotonic_s()
         if self._recorder is not None:
             nonce = machine.random_bytes(RECORDING_NONCE_BYTES)

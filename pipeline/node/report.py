@@ -1,4 +1,4 @@
-"""What a node says of itself: JSON lines for programs, a live view for people, MQTT for all."""
+"""A node's reports: JSON lines for programs, a live view for people, MQTT for all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EVENT_OF = {
 
 
 class Reporter:
-    """One sink for everything a node reports; renders nothing secret because it is given none.
+    """One sink for all reports of a node; it is given no secret.
 
     json_lines: one JSON object a line on ``out``. Otherwise ``show`` takes every event, or where
     there is none plain lines of all but states.
@@ -65,13 +65,15 @@ class Reporter:
         self.event(_EVENT_OF[type(record)], **flatten(record))
 
     def describe(self, *, emulated: bool) -> None:
-        """What is known once the bench is open, for those who listen."""
+        """Publish what is known once the bench is open."""
         for told in (self.mqtt, self.page):
             if told is not None:
                 told.describe(emulated=emulated)
 
     def instrument(self, state: InstrumentState) -> None:
-        """One instrument as it was last read: to MQTT and to a view; lines would be too many."""
+        """One instrument as it was last read: to MQTT and to a view; not as lines, which would be
+        too many.
+        """
         if self.mqtt is not None:
             self.mqtt.offer(state)
         if self.page is not None:
@@ -91,7 +93,9 @@ class Reporter:
             self._line("\n".join(f"{stamp} {line}" for line in _plain(kind, fields)))
 
     def light(self, steps: Iterable[dict[str, Any]]) -> None:
-        """What made the bench safe, read back: ``instrument``, ``action``, ``ok``, ``readback``."""
+        """The steps that made the bench safe, read back: ``instrument``, ``action``, ``ok``,
+        ``readback``.
+        """
         self.event("light", steps=list(steps))
 
     def _line(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a node shows of its bench and under which names: the table of what was opened, MQTT."""
+"""How a node presents its bench: the table of opened instruments, and its names on MQTT."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ async def _publishing(mqtt: MqttPublisher) -> AsyncIterator[None]:
         await mqtt.close()
         await asyncio.wait({task}, timeout=MQTT_FAREWELL_S if mqtt.connected else 0)
         task.cancel()
-        await asyncio.wait({task}, timeout=MQTT_FAREWELL_S)  # a library that hangs holds no node
+        # a vendor library that hangs must not hold the node
+        await asyncio.wait({task}, timeout=MQTT_FAREWELL_S)
 
 
 @contextlib.asynccontextmanager
@@ -96,7 +97,7 @@ def instrument_states(bench: Bench, supervisor: Supervisor) -> Iterator[Instrume
 
 
 def opened(bench: Bench, station: NodeStation) -> list[dict[str, Any]]:
-    """The table of what was opened, whether it is real, and why."""
+    """The table of opened instruments: real or emulated, and why."""
     rows = []
     for name, r in bench.resolutions.items():
         refused = [a for a in r.attempts if a.outcome != "opened"]

@@ -32,12 +32,12 @@ class NodeSection(Section):
 
     state_dir holds the ledger and the key, sealed with the key in the file store_key, with a
     passphrase, or with the systemd credential photonlink-store-key. anchor: a file that remembers
-    how far the store was, best on another file system (docs/ledger.md). calibration: file of the
-    link's calibration; none: ``calibration.json`` in state_dir. allow_emulated_keys: deliver key
-    that came from emulated or recorded light; for tests only, and written into the key's account.
-    name: of this node on MQTT, unique in its site; none: LINK-ROLE. system_log: alarms go to the
-    system's journal or syslog, too. latitude, longitude: degrees, both or none, for the map of
-    ``photonlink watch``; they are published.
+    how far the store was, preferably on another file system (docs/ledger.md). calibration: file of
+    the link's calibration; none: ``calibration.json`` in state_dir. allow_emulated_keys: deliver
+    key that came from emulated or recorded light; for tests only, and written into the key's
+    account. name: of this node on MQTT, unique in its site; none: LINK-ROLE. system_log: alarms go
+    to the system's journal or syslog, too. latitude, longitude: degrees, both or none, for the map
+    of ``photonlink watch``; they are published.
     """
 
     role: Literal["alice", "bob"]
@@ -143,9 +143,9 @@ class AlignmentSection(Section):
     """What turns the polarization at this end; at one end of a link only.
 
     controllers: instruments, in the order in which light meets them. plates: retardance in degrees
-    of what is mounted on an instrument that turns whatever one puts on it. tolerance: how far above
-    the bench's own QBER is good enough. hold: follow drift while key is made. valid_h: for how long
-    an alignment counts as ready.
+    of the plate that is mounted on a rotator. tolerance: how far above the bench's own QBER is good
+    enough. hold: follow drift while key is made. valid_h: for how long an alignment counts as
+    ready.
     """
 
     controllers: Annotated[list[str], Field(min_length=1)]
@@ -156,7 +156,7 @@ class AlignmentSection(Section):
 
 
 class MqttSection(Section):
-    """The broker status goes to; without this table nothing is published.
+    """The broker that gets the status; without this table nothing is published.
 
     tls: encrypted, and the broker's certificate checked against ca (none: the system's). The files
     are relative to the station file; password_file and key must be the owner's alone.
@@ -261,7 +261,7 @@ class SimulatedStation(BenchStation):
 
     @property
     def own_tasks(self) -> tuple[str, ...]:
-        """Calibration tasks that the program itself knows and does."""
+        """Calibration tasks that the program itself carries out."""
         return ()
 
     @model_validator(mode="after")
@@ -374,7 +374,7 @@ def with_sim_paths(station: S, folder: Path) -> S:
 def with_emulator_addresses(station: S) -> S:
     """Replace every ``emulator = "sim:NAME"`` by the address the emulator program wrote down.
 
-    One that is not running keeps its name: ``auto`` then says so.
+    An emulator that is not running keeps its name, which ``auto`` then reports.
     """
     if station.sim is None:
         wanted = [n for n, i in station.instruments.items() if _sim_name(i.emulator)]

@@ -1,7 +1,7 @@
 """TCP between the two nodes: a byte stream, nothing else. Trust comes from the session's tags.
 
-One side listens and hands every stream over, the other connects again and again with growing
-pauses. Who of those that connect is the peer, the session finds out.
+One side listens and hands over every stream; the other connects again and again with growing
+pauses. The session determines which connection is the peer.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 MOST_STREAMS, STREAMS_PER_SWEEP = 48, 64
-WAITING = 16  # accepted and not yet handed over; the oldest goes first
+WAITING = 16  # accepted and not yet handed over; the oldest is closed first
 BACKOFF_S = (0.2, 5.0)  # after a peer that refuses us
 AGAIN_S = (
-    0.8  # the longest pause while nobody answers or keeps us: the peer is being started, or busy
+    0.8  # the longest pause while connecting fails or is not kept: the peer is starting, or busy
 )
 
 
@@ -66,8 +66,9 @@ async def connections(
     """Connect to a listening peer, again after each loss. Runs until it is cancelled.
 
     The pause grows each time that the session gave the peer up (``refused``), since it will refuse
-    us the next time too. Other failures (no answer, a tunnel without its end, too many connections
-    at the peer) are tried again soon. unreachable: called with the reason when there is none.
+    us the next time too. Other failures (no answer, a tunnel without its far end, too many
+    connections at the peer) are tried again soon. unreachable: called with the reason when
+    connecting fails.
     """
     first, longest = BACKOFF_S[0], {True: BACKOFF_S[1], False: AGAIN_S}
     pauses = {True: first, False: first}
@@ -98,7 +99,7 @@ class Listener:
         self._address = address
         self._arrived: asyncio.Queue[PeerStream] = asyncio.Queue(maxsize=WAITING)
         self._server: asyncio.Server | None = None
-        self.turned_away = 0  # because too many waited
+        self.turned_away = 0  # streams closed because too many were waiting
         self.port = address.port
 
     async def start(self) -> None:
@@ -122,7 +123,7 @@ class Listener:
         self._arrived.put_nowait(stream)
 
     async def serve(self, handle: Callable[[PeerStream], Coroutine[None, None, None]]) -> None:
-        """Everybody who connects, side by side; more than MOST_STREAMS wait, or go."""
+        """Hand over all connections concurrently; beyond MOST_STREAMS they wait or are closed."""
         room, gone = asyncio.Semaphore(MOST_STREAMS), 0
 
         async def one(stream: PeerStream) -> None:
@@ -132,7 +133,8 @@ class Listener:
             finally:
                 room.release()
                 gone += 1
-                if gone % STREAMS_PER_SWEEP == 0:  # asyncio leaves what is closed in a circle
+                # asyncio keeps closed streams in a reference cycle
+                if gone % STREAMS_PER_SWEEP == 0:
                     gc.collect()
 
         async with asyncio.TaskGroup() as tasks:
@@ -145,7 +147,7 @@ class Listener:
                 tasks.create_task(one(stream))
 
     async def connections(self) -> AsyncGenerator[PeerStream, None]:
-        """Everybody who connects, as they come; the caller closes them."""
+        """All connections as they arrive; the caller closes them."""
         while True:
             yield await self._arrived.get()
 

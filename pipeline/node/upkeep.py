@@ -1,4 +1,4 @@
-"""What keeps a running bench in date: its calibration, its polarization, its readiness."""
+"""Keeps a running bench in date: its calibration, its polarization, its readiness."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Upkeep:
             await asyncio.sleep(LOOK_S)
 
     def look(self, readings: Mapping[str, Mapping[str, Value]]) -> list[Standing]:
-        """How every task stands; told when that changes, and every half minute."""
+        """Check the state of every task; report it when it changes, and every half minute."""
         flat = {f"{n}.{key}": v for n, values in readings.items() for key, v in values.items()}
         found = judge(self._tasks, self._done(), flat, machine.wall_s())
         due = tuple(f"{task.name}: {task.why}" for task in found if not task.ok)
@@ -118,7 +118,7 @@ class Upkeep:
 
     # ---- polarization ----
     async def _hold(self) -> None:
-        """Go where the alignment was, and follow drift by the rates of finished blocks."""
+        """Move to the alignment, and follow drift by the error rates of finished blocks."""
         wanted, record = self._station.alignment, self._aligned
         if wanted is None or record is None:
             return
