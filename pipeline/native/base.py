@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NativeError(PhotonlinkError):
-    """The C core refused; ``status`` is its pl_status."""
+    """An error of the C core; ``status`` is its pl_status."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -78,7 +78,9 @@ def borrow(array: npt.NDArray[Any], dtype: npt.DTypeLike, *, writable: bool = Fa
 
 
 class Uncopied:
-    """Of what owns C memory: neither pickled nor copied, since two would share one C object."""
+    """Base of objects that own C memory: they refuse pickling and copying, since two copies would
+    share one C object.
+    """
 
     __slots__ = ()
 

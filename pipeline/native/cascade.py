@@ -2,9 +2,9 @@
 
 Brassard and Salvail, EUROCRYPT '93, LNCS 765, 410; sub-block reuse and random subsets as in
 Martinez-Mateo et al., Quantum Inf. Comput. 15, 453 (2015) (both from general knowledge, not
-re-read). Only Alice sends parities; she counts each one in ``leak_bits``. What Bob sends tells
-where errors are, never a parity; the error pattern is treated as public
-(Tupkary and Lütkenhaus, PR Applied 20, 064040, 2023).
+re-read). Only Alice sends parities; she counts each one in ``leak_bits``. Bob's messages reveal
+positions of errors, never a parity; the error pattern is treated as public (Tupkary and Lütkenhaus,
+PR Applied 20, 064040, 2023).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def checked_rate(qber: float) -> float:
 
 
 class CascadeAlice(Uncopied):
-    """Answers questions about parities of ``key``, which is copied and stays as it is.
+    """Answers requests for parities of ``key``, which is copied and not changed.
 
     seed: SEED_BYTES public random bytes agreed for this block, drawn after its key was sifted.
     leak_cap_bits: no answer takes ``leak_bits`` beyond it. qber is not used by this end.
@@ -47,7 +47,7 @@ class CascadeAlice(Uncopied):
         slot = ffi.new("pl_cascade_alice **")
         check(lib.pl_cascade_alice_new(slot, key.handle, checked_seed(seed), max(leak_cap_bits, 0)))
         self._handle = Handle(slot[0], lib.pl_cascade_alice_free, len(key) // 2)
-        self._out = ffi.new(_BYTES, 4096)  # what was sent last; grows
+        self._out = ffi.new(_BYTES, 4096)  # buffer of the last message; grows
 
     def restart(self, key: SecretBits, *, seed: bytes, leak_cap_bits: int) -> None:
         """Begin another block, of any length, in the memory of this object."""
@@ -56,10 +56,10 @@ class CascadeAlice(Uncopied):
         )
 
     def answer(self, request: bytes) -> bytes:
-        """The parities asked for, one bit each; they are counted as they leave.
+        """The requested parities, one bit each; they are counted in ``leak_bits``.
 
         NativeDataError: malformed or out of range. NativeLimitError: the cap would be passed.
-        Nothing is sent or counted then. A question that is repeated is charged again.
+        Nothing is sent or counted then. A repeated request is counted again.
         """
         try:
             size = self._answer(request)
@@ -103,7 +103,7 @@ class CascadeBob(Uncopied):
         slot = ffi.new("pl_cascade_bob **")
         check(lib.pl_cascade_bob_new(slot, key.handle, checked_seed(seed), checked_rate(qber)))
         self._handle = Handle(slot[0], lib.pl_cascade_bob_free, 2 * self._n_bits)
-        self._out = ffi.new(_BYTES, 65536)  # what was asked last; grows
+        self._out = ffi.new(_BYTES, 65536)  # buffer of the last request; grows
 
     def restart(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         """Begin another block, of any length, in the memory of this object."""
@@ -113,10 +113,11 @@ class CascadeBob(Uncopied):
         self._n_bits = len(key)
 
     def request(self) -> bytes | None:
-        """The positions wanted next, of all frames at once; None: finished.
+        """The next requested positions, of all frames at once; None: finished.
 
-        The same bytes again while an answer is outstanding. NativeDataError: the last answer
-        contradicts earlier ones, which shows only here when padding answers the next question.
+        Returns the same bytes while an answer is outstanding. NativeDataError: the last answer
+        contradicts earlier ones; when its padding answered the next request, this is found only
+        here.
         """
         size = self._handle.call(lib.pl_cascade_bob_request, self._out, len(self._out))
         if size > len(self._out):

@@ -3,8 +3,8 @@
 Slots, and one call per batch of messages.
 
 A message is a record: slot, kind (uint16 each), size (uint32), little-endian, and as many bytes.
-Kind 0 is a request of ``CascadeBobs`` or an answer of ``CascadeAlices``; any other kind belongs to
-the caller, and ``step`` stops before it. Memory of a slot is kept for the next key.
+Kind 0 is a request of ``CascadeBobs`` or an answer of ``CascadeAlices``; all other kinds are for
+the caller's use, and ``step`` stops before them. Memory of a slot is kept for the next key.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CascadeAlices(Uncopied):
 
         Stops before a record that is cut off or of another kind, and when ``target`` is full.
         Errors: as CascadeAlice.answer; NativeDataError also for a slot that was not started.
-        Which record it was stands in ``failed_at``.
+        ``failed_at`` then holds the place of the record.
         """
         written = self._handle.call(
             lib.pl_cascade_alices_step,
@@ -88,7 +88,7 @@ class CascadeBobs(Uncopied):
     ) -> None:
         """As CascadeAlices.start. The first request comes with the next ``step``.
 
-        NativeStateError: the slot's key before was not yet fetched by ``finished``.
+        NativeStateError: the slot's previous key was not yet fetched by ``finished``.
         """
         self._handle.call(
             lib.pl_cascade_bobs_start,
@@ -98,7 +98,7 @@ class CascadeBobs(Uncopied):
     def step(
         self, source: Bytes, target: bytearray | memoryview, most: int = MAX_SLOTS
     ) -> tuple[int, int]:
-        """Hear the answers in ``source``; ask on. Returns as CascadeAlices.step.
+        """Take the answers in ``source``; write further requests. Returns as CascadeAlices.step.
 
         Requests for which ``target`` has no room come with a later step, which may be empty.
         """

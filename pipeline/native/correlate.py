@@ -52,7 +52,7 @@ class StreamCorrelator:
         """Add sorted events; none of a later call is earlier than ``horizon_ps``."""
         self._a = np.concatenate([self._a, a_ps])
         self._b = np.concatenate([self._b, b_ps])
-        # every partner of these starts lies before the horizon, so it is here already
+        # all partners of these starts lie before the horizon, so they have arrived
         ready = int(np.searchsorted(self._a, horizon_ps - max(self._high_ps, 0), side="left"))
         self._count(ready)
         oldest = int(self._a[0]) if len(self._a) else horizon_ps
@@ -60,7 +60,7 @@ class StreamCorrelator:
         self._b = self._b[np.searchsorted(self._b, keep, side="left") :].copy()
 
     def finish(self) -> Uint64s:
-        """No more events: count the rest and return the histogram."""
+        """End of the events: count the rest and return the histogram."""
         self._count(len(self._a))
         return self.hist
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Int64s = npt.NDArray[np.int64]
 Uint8s = npt.NDArray[np.uint8]
 DELAY_LIMIT_PS: int = lib.PL_EVENTS_DELAY_LIMIT_PS
-_CHUNK = 32768  # tags per call: far below what may wait in C
+_CHUNK = 32768  # tags per call: far fewer than the C store holds
 
 
 def _draw(randomness: Callable[[int], bytes], n: int) -> bytes:
@@ -48,7 +48,7 @@ class NativeEvents(Uncopied):
     def __init__(self, channel_map: Uint8s, window_ps: int, max_events: int) -> None:
         if not 0 <= window_ps <= DELAY_LIMIT_PS or max_events < 1 << 16 or len(channel_map) != 256:
             raise NativeArgumentError(lib.PL_E_ARGUMENT)
-        self.spread_ps = 0  # every time is spread evenly over this much
+        self.spread_ps = 0  # width over which every time is spread evenly
         slot = ffi.new("pl_events **")
         check(lib.pl_events_new(slot, borrow(channel_map, np.uint8), window_ps, max_events))
         self._handle = Handle(slot[0], lib.pl_events_free)
@@ -91,7 +91,7 @@ class NativeEvents(Uncopied):
         except NativeArgumentError as error:
             if error.status != lib.PL_E_CAPACITY:
                 raise
-            # more clicks within the window than any detector makes: all of them are lost
+            # more clicks within the window than the store holds: all of them are lost
             lost = self.horizon_ps
             call(lib.pl_events_drop_pending)
             call(lib.pl_events_add, times, channels, n, through, spread, where)

@@ -40,8 +40,8 @@ class PolyMac(Uncopied):
         self._tag = ffi.new(_BYTES, TAG_BYTES)
         self._tag_bytes = ffi.buffer(self._tag)
 
-    # Short messages are hashed faster than cffi and Handle.call prepare the call. So the pointers
-    # go to C as they are, which itself refuses the NULL of a closed handle.
+    # For short messages Handle.call would take longer than the hash. So the pointers are passed
+    # directly; C refuses the NULL of a closed handle.
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Appends public bytes to the message; any lengths, any division."""
@@ -52,7 +52,7 @@ class PolyMac(Uncopied):
             check(status)
 
     def reset(self) -> None:
-        """Forgets the message so far; the key stays."""
+        """Drops the message so far; keeps the key."""
         self._handle.call(lib.pl_polymac_reset)
 
     def tag(self, pad: SecretBits, pad_offset_bits: int) -> bytes:
@@ -70,7 +70,7 @@ class PolyMac(Uncopied):
     def verify(self, tag: bytes, pad: SecretBits, pad_offset_bits: int) -> bool:
         """Whether ``tag`` belongs to the message, in constant time; starts a new message.
 
-        A tag of the wrong length is a forgery like any other.
+        A tag of the wrong length is refused like any other forgery.
         """
         padded = tag if len(tag) == TAG_BYTES else bytes(TAG_BYTES)
         with self._handle._lock, pad._handle._lock:
@@ -110,7 +110,7 @@ class Toeplitz(Uncopied):
     """Privacy amplification with working memory that is kept (and wiped) between blocks.
 
     A block comes whole (``plain``, ``modified``) or in pieces (``begin``, ``add`` and ``finish``),
-    with the same result. One block at a time: whatever begins a block drops the one under way.
+    with the same result. One block at a time: beginning a block drops an unfinished one.
     """
 
     def __init__(self) -> None:
@@ -131,11 +131,11 @@ class Toeplitz(Uncopied):
         return self._hash(x, seed, n_out, 1)
 
     def modified_into(self, y: SecretBits, x: SecretBits, seed: bytes | bytearray) -> None:
-        """``modified`` into a buffer that is there already; its length is that of the hash."""
+        """``modified`` into an existing buffer, whose length is that of the hash."""
         self._hash_into(y, x, seed, 1)
 
     def begin(self, n: int, n_out: int, *, modified: bool = True) -> None:
-        """A block of ``n`` bits, of which ``n_out`` will be left."""
+        """Begin a block of ``n`` bits, which is hashed to ``n_out`` bits."""
         self._handle.call(lib.pl_toeplitz_begin, n, n_out, int(modified))
 
     def add(self, x: SecretBits, start: int = 0, stop: int | None = None) -> None:
@@ -152,7 +152,7 @@ class Toeplitz(Uncopied):
         """The hash of the block into ``y``; ``seed`` as above, drawn after the last ``add``.
 
         Raises NativeStateError while bits are missing, NativeArgumentError for the wrong length
-        of ``y`` or ``seed``; the block then stays under way.
+        of ``y`` or ``seed``; the block then remains unfinished.
         """
         source = ffi.from_buffer(_BYTES, seed)
         with held(self._handle, y._handle):
@@ -187,7 +187,7 @@ class Toeplitz(Uncopied):
 
 
 def toeplitz(x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
-    """See Toeplitz.plain."""
+    """``Toeplitz.plain`` for one block."""
     context = Toeplitz()
     try:
         return context.plain(x, seed, n_out)
@@ -196,7 +196,7 @@ def toeplitz(x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
 
 
 def toeplitz_modified(x: SecretBits, seed: bytes, n_out: int) -> SecretBits:
-    """See Toeplitz.modified."""
+    """``Toeplitz.modified`` for one block."""
     context = Toeplitz()
     try:
         return context.modified(x, seed, n_out)

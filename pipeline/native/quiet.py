@@ -27,7 +27,7 @@ Uint8s = npt.NDArray[np.uint8]
 Uint32s = npt.NDArray[np.uint32]
 SEED_BYTES: int = lib.PL_NOISE_SEED_BYTES
 MAX_SCALE_PS: int = lib.PL_NOISE_MAX_SCALE_PS
-MAX_TAILS: int = lib.PL_NOISE_MAX_TAILS  # the noise is cut at so many scales, or before
+MAX_TAILS: int = lib.PL_NOISE_MAX_TAILS  # the noise is cut at this many scales at most
 DELAY_LIMIT_PS: int = lib.PL_QUIET_DELAY_LIMIT_PS
 MAX_QUIET_PS: int = lib.PL_QUIET_MAX_PS
 MAX_GRID_BITS: int = lib.PL_ANNOUNCE_MAX_GRID_BITS
@@ -87,15 +87,16 @@ class QuietCounts:
     multi_same: int  # events of several detectors of one basis
     multi_cross: int  # events of detectors of both bases
     ignored: int  # clicks on channels that are no detector
-    late: int  # clicks before what was complete, or without a usable time
+    late: int  # clicks before the completed time, or without a usable time
     unsettled: int  # clicks beside a loss, which begin no event
     overflow: int  # events lost because the store was full
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A stretch of the announcing station's noised time, [start_ps, end_ps), and the agreed rule:
-    two events are ``quiet_ps`` apart or more, times are told in steps of 2^grid_bits ps."""
+    """An interval of the announcing station's noised time, [start_ps, end_ps), and the agreed rule:
+    two events are ``quiet_ps`` apart or more, times are announced in steps of 2^grid_bits ps.
+    """
 
     start_ps: int
     end_ps: int
@@ -157,7 +158,7 @@ class NativeQuiet(Uncopied):
         self._handle.call(lib.pl_quiet_add, times, channels, len(time_ps), through_ps)
 
     def lose(self, start_ps: int, end_ps: int) -> None:
-        """Clicks may be missing from this stretch; told before the clicks after it."""
+        """Clicks may be missing from this interval; call it before adding later clicks."""
         self._handle.call(lib.pl_quiet_lose, start_ps, end_ps)
 
     @property
@@ -242,7 +243,7 @@ class NativeQuiet(Uncopied):
         self._handle.call(lib.pl_quiet_discard_before, time_ps)
 
     def announce(self, slot: Slot) -> bytes:
-        """Noised times of the slot's events, coded. NativeStateError: it is not complete."""
+        """Noised times of the slot's events, coded. NativeStateError: the slot is not complete."""
         n = self.find(slot.end_ps) - self.find(slot.start_ps)
         out = ffi.new(_BYTES, HEAD_BYTES + EVENT_BYTES * max(n, 0))
         size = self._handle.call(lib.pl_quiet_announce, slot.native(), out, len(out))
@@ -290,7 +291,7 @@ class NativeQuiet(Uncopied):
 
 
 def announced_events(data: bytes, slot: Slot) -> int:
-    """How many events an announcement holds; NativeDataError when not so many fit in it."""
+    """How many events an announcement holds; NativeDataError when that many do not fit in it."""
     return check(lib.pl_announced_events(data, len(data), slot.native()))
 
 

@@ -1,8 +1,8 @@
-"""Authenticated encryption of what lies on disk, from and to locked memory.
+"""Authenticated encryption of records on disk, from and to locked memory.
 
 XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), BLAKE2b (RFC 7693), Argon2id (RFC 9106), by the
 Monocypher library that is built with the core. A sealed record is nonce, ciphertext and tag;
-its context is authenticated with it and not stored, so it opens only where it belongs.
+its context is authenticated with it and not stored, so it decrypts only in its own place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BYTES = ffi.typeof("uint8_t[]")
 
 
 class SealBroken(PhotonlinkError, ValueError):
-    """A record was changed, or sealed elsewhere: with another key or for another place."""
+    """A record was changed, or sealed with another key or for another place."""
 
 
 class SealingKey(Uncopied):
@@ -78,7 +78,7 @@ class SealingKey(Uncopied):
         return bytes(out)
 
     def seal(self, context: bytes, bits: SecretBits) -> bytes:
-        """A record of OVERHEAD_BYTES more than the bits take."""
+        """A record, OVERHEAD_BYTES longer than the bits."""
         out = bytearray((len(bits) + 7) // 8 + OVERHEAD_BYTES)
         target = ffi.from_buffer(_BYTES, out, require_writable=True)
         with held(self._key._handle, bits._handle):
@@ -89,7 +89,7 @@ class SealingKey(Uncopied):
         return bytes(out)
 
     def seal_to(self, descriptor: int, context: bytes, bits: SecretBits) -> bytes:
-        """The same record written to a file at its present place; its tag. Raises OSError."""
+        """Write the record to a file at its present position; returns its tag. Raises OSError."""
         tag = bytearray(TAG_BYTES)
         target = ffi.from_buffer(_BYTES, tag, require_writable=True)
         with held(self._key._handle, bits._handle):
@@ -152,5 +152,5 @@ class SealingKey(Uncopied):
 
 
 def protect_process() -> None:
-    """No core file and no debugger of the same user from now on. Raises NativeStateError."""
+    """Forbid core files and debuggers of the same user from now on. Raises NativeStateError."""
     check(lib.pl_protect_process())

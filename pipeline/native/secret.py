@@ -37,7 +37,7 @@ _MEMORY_HINT = (
 
 
 class SecretFileError(PhotonlinkError):
-    """A file of secret bits ended early or could not be written; nothing of it is kept."""
+    """A file of secret bits ended early or could not be written; no part of it is kept."""
 
 
 def secret_memory_locked() -> bool:
@@ -81,7 +81,7 @@ class SecretBits(Uncopied):
 
     @classmethod
     def take(cls, data: bytearray, n_bits: int | None = None) -> SecretBits:
-        """Moves the leading ``n_bits`` (default: all) of ``data`` in, and wipes ``data``."""
+        """Copies the leading ``n_bits`` (default: all) of ``data``, and wipes ``data``."""
         new = cls(8 * len(data) if n_bits is None else n_bits)
         source = ffi.from_buffer(_BYTES, data, require_writable=True)
         new._handle.call(lib.pl_secret_import, source, len(data))
@@ -205,7 +205,7 @@ class SecretBits(Uncopied):
         return self._bytes()
 
     def close(self) -> None:
-        """Wipes and releases the memory; the length stays known. Twice is fine."""
+        """Wipes and releases the memory; the length remains readable. May be called twice."""
         self._handle.close()
 
     @property
@@ -248,7 +248,9 @@ class SecretBits(Uncopied):
 
 @contextmanager
 def _both(first: SecretBits, second: SecretBits) -> Iterator[tuple[CData, CData]]:
-    """Both pointers, with both locks held in one order, so that neither can be closed now."""
+    """Both pointers, with both locks held (in a fixed order), so that neither handle can be
+    closed.
+    """
     with held(first._handle, second._handle):
         yield first._handle.pointer, second._handle.pointer
 

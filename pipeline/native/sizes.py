@@ -1,4 +1,4 @@
-"""Sizes in bytes that the C core fixes, for all of the pipeline: named there, never typed twice."""
+"""Sizes in bytes, defined in the C core's headers and used by all of the pipeline."""
 
 from __future__ import annotations
 

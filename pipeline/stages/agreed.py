@@ -1,7 +1,7 @@
-"""What both nodes must agree on before the first photon counts: one frozen record.
+"""The parameters that both nodes must agree on before a session: one frozen record.
 
 The handshake compares it field by field; a difference is refused, named, with both values.
-Nothing in it may follow the block it is used for.
+No value in it may depend on the block it is used for.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AgreedParameters:
     many pairs, which times alone count.
     first_block_sifted_bits: of the first block; each later one is twice as large, up to the
     largest, and after a failed check the first size comes again.
-    block_max_s: length of a block in Bob's time after which it closes with what it has.
+    block_max_s: length of a block in Bob's time after which it closes with the pairs so far.
     bases: "both": each basis makes key and its errors test the other; "one": HV makes key, DA is
     disclosed for the test, which biased benches need.
     q_tol: largest acceptance threshold of an error rate, and that of the first block of a
@@ -106,7 +106,7 @@ class AgreedParameters:
         self._require_limits()
 
     def _require_limits(self) -> None:
-        """Limits of clocks and fibre must leave one another room."""
+        """Refuse limits of clocks and fibre that exclude each other."""
         fastest = 1e6 * self.clock_frequency_ppm  # ps per s
         if self.fibre_ps_per_s >= fastest:
             what = f"exceeds what the clocks' frequency may differ by ({fastest:g} ps/s)"
@@ -121,13 +121,14 @@ class AgreedParameters:
 
     @property
     def eps_cor_string(self) -> float:
-        """Of verification of one string: that of the block is eps_cor."""
+        """Failure probability of one string's verification; that of the block is eps_cor."""
         return self.eps_cor / 2 if self.both_bases else self.eps_cor
 
     @property
     def epsilon(self) -> float:
-        """Of one attempt. Key from both bases counts errors after verification: where that fails
-        the count is wrong, so eps_cor is in secrecy as well."""
+        """Epsilon of one attempt. With key from both bases, errors are counted after verification:
+        where that fails the count is wrong, so eps_cor adds to secrecy as well.
+        """
         secrecy = self.eps_sec + (self.eps_cor if self.both_bases else 0.0)
         return secrecy + self.eps_cor + self.eps_auth
 
@@ -139,7 +140,9 @@ class AgreedParameters:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Named in docs/claim.md, beside those of every link."""
+        """Assumptions of these parameters beside those of every link, by their names in
+        docs/claim.md.
+        """
         named = {
             "HOLD_OFF": self.hardware_hold_off,
             "EQUAL_DETECTORS": not self.charge_mismatch,

@@ -1,4 +1,4 @@
-"""The rule about times that both ends derive from what they agreed: parameters and calibration."""
+"""The rule about times that both ends derive from the agreed parameters and the calibration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COARSEST_PS = 16
 @dataclass(frozen=True, slots=True)
 class AgreedTimes:
     """rule: noise, quiet time, window, grid. sigma_ps: expected standard deviation of residuals.
-    limits: of what the common clock offset may do."""
+    limits: of the change of the common clock offset."""
 
     rule: TimeRule
     sigma_ps: float

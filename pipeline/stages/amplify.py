@@ -1,4 +1,4 @@
-"""Privacy amplification: how long the keys may be, and the Toeplitz hashes that make them so.
+"""Privacy amplification: the lengths of the keys, and the Toeplitz hashes that make them.
 
 Key from both bases is two keys, each with a hash and a seed of its own; the block's key is the one
 of HV followed by the one of DA.
@@ -33,7 +33,7 @@ from photonlink.pipeline.stages.finite_key.mismatch import MAX_RATIO
 
 @dataclass(slots=True)
 class StringAccount:
-    """One basis of a block. errors: None until they were counted. leak_bits: parities sent."""
+    """One basis of a block. errors: None until counted. leak_bits: parities sent."""
 
     bits: int = 0
     errors: int | None = None
@@ -66,7 +66,7 @@ class Lengths:
 
     @property
     def seed_bytes(self) -> int:
-        """Of the public seeds of all keys that are not empty."""
+        """Bytes of the public seeds of all keys that are not empty."""
         strings = (self.hv, self.da)[: len(self.lengths)]
         pairs = zip(strings, self.lengths, strict=True)
         return sum(seed_bytes(s.n) for s, length in pairs if s is not None and length)
@@ -79,18 +79,19 @@ def block_lengths(
     da: StringAccount,
     ratio: float = 1.0,
 ) -> Lengths:
-    """Of a block whose strings were verified, or (errors None) are expected to be good.
+    """The lengths for a block whose strings were verified, or (errors None) are expected to be
+    accepted.
 
     ratio: largest between two detectors' acceptances, both stations (``BenchConstants.ratio``).
     Beside the leak of each string are charged: its number, the public outcome of verification, and
-    what later clicks may tell at both stations.
+    the information in later clicks at both stations.
     """
     lengths = _both if parameters.both_bases else _one
     return lengths(parameters, thresholds, hv, da, ratio)
 
 
 def basis_string(parameters: AgreedParameters, string: StringAccount) -> BasisString:
-    """What the length of its key is charged for."""
+    """The numbers that the key length of one basis depends on."""
     p, n = parameters, string.bits
     told = charges.leak_bits(string.leak_bits, max(p.leak_cap_bits(n), string.leak_bits))
     tag = verify.tag_bits(n, p.eps_cor_string)
@@ -100,7 +101,7 @@ def basis_string(parameters: AgreedParameters, string: StringAccount) -> BasisSt
 def agreed_strings(
     parameters: AgreedParameters, thresholds: BlockThresholds, ratio: float = 1.0
 ) -> TwoBasisThresholds:
-    """What the lengths of both keys rest on, from numbers agreed before the bases were told."""
+    """The inputs of both key lengths, from numbers agreed before the bases were announced."""
     p, t = parameters, thresholds
     share, tests = _agreed_for_both(t, p.eps_sec, min(ratio, MAX_RATIO))
     return TwoBasisThresholds(t.hv, t.da, share=share, test_z=tests[0], test_x=tests[1])

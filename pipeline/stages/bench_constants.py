@@ -1,4 +1,5 @@
-"""What defines a coincidence: constants of the bench, the same at both ends, never learned.
+"""The constants of the bench that define a coincidence: the same at both ends, never estimated from
+key data.
 
 They come from the calibration file (or, for recordings of others, from the recording itself; then
 nothing is claimed against Eve). The protocol only compares the light with them.
@@ -29,11 +30,11 @@ class DetectorConstants:
 
 @dataclass(frozen=True, slots=True)
 class BenchConstants:
-    """Both stations' detectors by letter. digest: what the ends compare. claimed: measured with
+    """Both stations' detectors by letter. digest: compared in the handshake. claimed: measured with
     trusted light; False: learned from the data, and nothing is claimed against Eve. ticks_ps:
-    resolution of Alice's and Bob's tagger. quiet_time_ps: after it all detectors of a station are
-    as calibrated again. ratio: the largest between two detectors' acceptances, product of both
-    stations, with the agreed noise."""
+    resolution of Alice's and Bob's tagger. quiet_time_ps: time after a click until all detectors of
+    a station have their calibrated efficiency again. ratio: the largest between two detectors'
+    acceptances, product of both stations, with the agreed noise."""
 
     alice: Mapping[str, DetectorConstants]
     bob: Mapping[str, DetectorConstants]
@@ -79,7 +80,7 @@ def constants_of(
     ticks_ps: tuple[float, float] = (1.0, 1.0),
     quiet_time_ps: int = 0,
 ) -> BenchConstants:
-    """With the digest of their own values."""
+    """The constants with the digest of their values."""
     values = [[dataclasses.asdict(side[c]) for c in LETTERS] for side in (alice, bob)]
     text = json.dumps([values, claimed, ticks_ps, quiet_time_ps], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Thresholds of a block's error rates: agreed when it closes, before its bases are told.
+"""Thresholds of a block's error rates: agreed when it closes, before its bases are announced.
 
 They follow the errors of earlier blocks of the connection, which both ends hold as one list, and
-never the block itself. Security does not depend on the choice: any number fixed before the bases
-will do. What depends on it is how often an honest block is refused.
+never the block itself. Security does not depend on the choice: any number fixed before the bases is
+sound. The choice decides how often an honest block is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BlockThresholds:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """As they are told: in units of ``GRID``."""
+        """The thresholds in units of ``GRID``, as they are sent."""
         return round(self.hv / GRID), round(self.da / GRID)
 
 
@@ -43,12 +43,12 @@ class EarlierErrors:
     da: deque[EarlierBlock] = field(default_factory=lambda: deque(maxlen=MEMORY))
 
     def forget(self) -> None:
-        """The next block has the first block's thresholds."""
+        """Drop the list: the next block has the first block's thresholds."""
         self.hv.clear()
         self.da.clear()
 
     def thresholds(self, parameters: AgreedParameters, pairs: int) -> BlockThresholds:
-        """For a block of ``pairs`` pairs. Never above q_tol."""
+        """The thresholds for a block of ``pairs`` pairs, never above q_tol."""
         p, bits = parameters, pairs // 4
         both = p.both_bases
         da = _threshold(p, self.da, bits, p.abort_probability / (1 + both))

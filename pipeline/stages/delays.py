@@ -22,7 +22,7 @@ _MIN_COINCIDENCES = 12.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectorDelays:
-    """What to subtract *beside* the delays already in force, per detector letter (ps).
+    """Delays to subtract *in addition* to those in force, per detector letter (ps).
 
     common_ps: add to the clock when both sides apply their delays.
     sigma_ps: standard deviation of each, the largest of a side. unresolved: detectors ("alice H")
@@ -119,7 +119,7 @@ class DelayEstimator:
             scale = math.sqrt(weight[i, j]) / self.sigma_ps
             rows.append(row * scale)
             values.append(position[i, j] * scale)
-        for side, seen in ((0, seen_a), (4, seen_b)):  # the gauge: a side averages to zero
+        for side, seen in ((0, seen_a), (4, seen_b)):  # the delays of a side average to zero
             row = np.zeros(9)
             row[side : side + 4][seen] = 1.0
             rows.append(row)

@@ -1,10 +1,11 @@
-"""Is the block acceptable? Every check that fails names itself, and the block gives no key.
+"""Checks whether a block is acceptable. A failed check gives a named reason, and the block gives no
+key.
 
-Judged on what both ends disclosed: all pairs measured in different bases (half of them, at random
-and free: with the quiet rule and the noise they tell nothing about their neighbours). Errors are
-those that correction found and verification confirmed, or those of a test basis. Thresholds are
-agreed before the block and never follow it. These checks guard against faults and drift; a source
-that knows them can pass them (docs/protocol.md, "What is judged").
+The checks use what both ends disclosed: all pairs measured in different bases (a random half, which
+costs no key: with the quiet rule and the noise they reveal nothing about neighbouring events).
+Errors are those that correction found and verification confirmed, or those of a test basis.
+Thresholds are agreed before the block and never follow it. These checks guard against faults and
+drift; a source built to pass them can pass them (docs/protocol.md, "What is judged").
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from photonlink.pipeline.stages.block_thresholds import BlockThresholds
 from photonlink.pipeline.stages.judge import DisclosedPairs, judge
 from photonlink.pipeline.stages.window import LETTERS
 
-SIGMAS = 6.0  # the balance fails beyond its bound and so many standard deviations
+SIGMAS = 6.0  # standard deviations beyond its bound at which the balance fails
 
 
 def count_errors(alice: bytes, bob: bytes) -> int:
@@ -53,8 +54,9 @@ def judge_errors(
 
 
 def judge_detectors(bench: BenchConstants, disclosed: DisclosedPairs) -> str | None:
-    """Life, efficiency and delay of all eight detectors, over the block and its parts: what has
-    changed, or None. The text starts with a stable name."""
+    """Check function, efficiency and delay of all eight detectors over the block and its parts:
+    what has changed, or None. The text starts with a stable name.
+    """
     found = judge(bench, disclosed)
     return None if found.ok else str(found)
 
@@ -62,12 +64,12 @@ def judge_detectors(bench: BenchConstants, disclosed: DisclosedPairs) -> str | N
 def key_balanced(
     parameters: AgreedParameters, bench: BenchConstants, basis: int, ones: int, n: int
 ) -> bool:
-    """The private check of a side's own key bits in a basis (0: HV, 1: DA): only the answer leaves,
-    and only as on or off. Zeros and ones share the key as both stations' efficiencies, the limit
+    """The private check of a side's own key bits in a basis (0: HV, 1: DA): only the answer, yes or
+    no, leaves the station. Zeros and ones share the key as both stations' efficiencies, the limit
     and chance allow."""
     if n == 0:
         return False
-    most = least = 1.0  # ones to zeros
+    most = least = 1.0  # ratio of ones to zeros
     for station in (bench.alice, bench.bob):
         zero, one = (station[LETTERS[2 * basis + bit]] for bit in (0, 1))
         most *= one.efficiency_high / zero.efficiency_low

@@ -27,7 +27,7 @@ _RATE_SPAN_PS = 2 * 10**12  # rates are averages over about this much
 
 
 class EventBufferError(PhotonlinkError, ValueError):
-    """A detector map, delay or interval that cannot be."""
+    """An impossible detector map, delay or interval."""
 
 
 class Basis(IntEnum):
@@ -71,7 +71,7 @@ class _TickFinder:
         return self._seen >= 64
 
     def look(self, time_ps: Int64s) -> int:
-        """The resolution as far as it is known (ps); 0: too few tags, or 1 ps."""
+        """The resolution (ps) found so far; 0: too few tags, or 1 ps."""
         if len(time_ps):
             self._first = int(time_ps[0]) if self._first is None else self._first
             some = time_ps[:4096] - self._first
@@ -91,16 +91,15 @@ class EventBuffer:
     A second click of the same detector changes nothing.
 
     ``resolution_ps``: every time is spread evenly over the tagger's resolution (one more random
-    byte per tag). Without it a delay of a fraction of a tick would move all ticks of one
-    detector into another bin of the announced grid, and Bob's times would tell his bits.
-    None: the resolution is found in the first tags. 0: off, right for the side that announces
-    no times.
+    byte per tag). Without it a delay of a fraction of a tick would move all ticks of one detector
+    into another bin of the announced grid, and Bob's times would reveal his bits. None: the
+    resolution is found in the first tags. 0: off, right for the side that announces no times.
 
     ``delay_ps``: constants of the bench, subtracted from the times of each detector, at most
     +-10 us each; they never change while the buffer lives.
 
     At most ``max_events`` are kept; what does not fit is lost, as an explicit lost interval.
-    Bits leave only through :meth:`take_bits` (hidden) and :meth:`labelled` (disclosed, and then
+    Bits are returned only by :meth:`take_bits` (hidden) and :meth:`labelled` (disclosed, and then
     spent): no event gives its bit twice.
     """
 

@@ -1,10 +1,10 @@
-"""Is the bench still the one that was calibrated? Pure functions on disclosed events.
+"""Checks from disclosed events that the bench is still as calibrated. Pure functions.
 
-Pairs in different bases are half of all, are no key, and both ends tell their times and detectors.
-Per block they must show every detector alive, with its calibrated share of the events and at its
-calibrated delay. A block is cut into halves, quarters, …, so that a change is seen in the block
-in which it happens. This guards against faults and drift; it is no proof against Eve, who can
-send light that satisfies it (docs/calibration.md).
+Pairs in different bases are half of all, never become key, and both ends disclose their times and
+detectors. In each block they must show that every detector works, with its calibrated share of the
+events and its calibrated delay. A block is cut into halves, quarters, …, so that a change is seen
+in the block in which it happens. This guards against faults and drift; it is no proof against Eve,
+who can send light that satisfies it (docs/calibration.md).
 
 A share is judged by Chernoff's bound on the binomial tail, which holds for every number of events;
 a difference of means by its Gaussian limit. All tests of a block together raise a false alarm with
@@ -29,7 +29,7 @@ FALSE_ALARM = 1e-9
 LEAST_PAIRS = 240
 """Disclosed pairs in different bases below which a block cannot be judged."""
 LEAST_PER_INTERVAL = 128
-DEAD_SHARE = 0.1  # of the expected events: below, a detector is called dead
+DEAD_SHARE = 0.1  # share of the expected events below which a detector is called dead
 _TESTS_PER_INTERVAL = 10  # delays: 4 within a basis, 1 between; shares: the same
 _BASES = ((0, 1), (2, 3))
 _SIDES = ("alice", "bob")
@@ -55,7 +55,7 @@ class DisclosedPairs:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One detector (``"bob V"``), or what was to be judged, outside its calibration.
+    """One detector (``"bob V"``) outside its calibration, or a quantity that could not be judged.
 
     code: that of the alarm, ``detector_delay`` or ``detector_efficiency``; or
     ``detectors_not_judged``.   value and limit: ps for a delay, a share of events otherwise.
@@ -73,7 +73,9 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Of one block. ``ok``: everything within the calibration. faults: the clearest first."""
+    """Judgement of one block. ``ok``: everything is within the calibration. faults: the most
+    significant first.
+    """
 
     ok: bool
     pairs: int
@@ -86,7 +88,7 @@ class Judgement:
 def judge(
     bench: BenchConstants, disclosed: DisclosedPairs, false_alarm: float = FALSE_ALARM
 ) -> Judgement:
-    """The block's verdict. With too few pairs it is not ok: nothing was judged."""
+    """Judge a block. With too few pairs it is not ok, because nothing was judged."""
     n = len(disclosed)
     if n < LEAST_PAIRS:
         text = f"{n} disclosed pairs in different bases, {LEAST_PAIRS} are needed to judge"
@@ -265,8 +267,9 @@ def _largest(
 def _mover(
     side: str, pair: tuple[int, int], value: float, counts: npt.NDArray[np.int64], sums: Floats
 ) -> int:
-    """Which of the two has moved: the one whose mean lies further from that of the pairs of the
-    other bases, which neither of them touches."""
+    """Which of the two detectors has moved: the one whose mean is farther from that of the pairs in
+    the other bases, which neither of them belongs to.
+    """
     ours = counts if side == "alice" else counts.T
     times = sums if side == "alice" else sums.T
     others = [k for k in range(4) if k not in pair]
@@ -292,5 +295,5 @@ def _delay_between_bases(
         excess, value, _ = found
         text = f"delays apart by {value:+.0f} ps, beyond ±{tolerance:.0f} ps"
         where = "alice DA with bob HV, against alice HV with bob DA,"
-        # a single detector, where there is one, explains more: it is named first
+        # a single detector explains more than a basis: it is named first
         yield excess / 4, Drift("detector_delay", where, value, tolerance, text)

@@ -1,9 +1,9 @@
 """One station's events in protocol version 2: constant delays, noise on every click, quiet rule.
 
 Each click's time less its detector's calibrated delay gets discrete Laplace noise once, before
-anything sorts, slots, pairs or follows it. An event is a click that no earlier event holds, and it
-holds all clicks of the next ``quiet_ps``, which prolong nothing. All that is public is a function
-of noised times alone; disclosed events excepted.
+sorting, slots, pairing or the clock. A click that belongs to no earlier event begins an event, and
+all clicks of the next ``quiet_ps`` belong to it; they do not prolong it. Except for disclosed
+events, all public values are functions of noised times alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Interval, Uint8s
 
-_CLOCK_MARGIN = 1e-4  # of a quiet time, for clocks that run apart
+_CLOCK_MARGIN = 1e-4  # share of the quiet time, for the clocks' difference in rate
 
 
 class TimeRuleError(PhotonlinkError, ValueError):
@@ -52,11 +52,11 @@ def noise_bound_ps(scale_ps: int, events: float, delta: float) -> int:
 def quiet_length_ps(veto_ps: int, scale_ps: int, events: float, delta: float) -> int:
     """Length of the quiet rule on noised times, for ``veto_ps`` between true times.
 
-    The smallest margin x with N P(n1 - n2 >= x) <= delta for the noise n1, n2 of two clicks: over
-    ``events`` events with the probability ``delta``, to be charged, one is nearer to the one before
-    than ``veto_ps``. P(n1 - n2 >= x) = c^2 p^x ((x + A) / (1 - p) + p / (1 - p)^2) with
-    p = exp(-1/b), c = (1 - p) / (1 + p), A = 1 + 2 p^2 / (1 - p^2) (convolution of two discrete
-    Laplace laws; for large b it is exp(-x/b) (1/2 + x/4b)).
+    The smallest margin x with N P(n1 - n2 >= x) <= delta for the noise n1, n2 of two clicks: with
+    probability ``delta``, to be charged, one of ``events`` events is closer to its predecessor than
+    ``veto_ps``. P(n1 - n2 >= x) = c^2 p^x ((x + A) / (1 - p) + p / (1 - p)^2) with p = exp(-1/b), c
+    = (1 - p) / (1 + p), A = 1 + 2 p^2 / (1 - p^2) (convolution of two discrete Laplace laws; for
+    large b it is exp(-x/b) (1/2 + x/4b)).
     """
     _positive(events, delta)
     if scale_ps == 0:
@@ -92,12 +92,12 @@ def _positive(events: float, delta: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TimeRule:
-    """What both ends agreed about times; every number is public.
+    """The agreed treatment of times; every number is public.
 
     scale_ps: of the noise (0: none, and nothing is claimed then). bound_ps: where it is cut
     (:func:`noise_bound_ps`). quiet_ps: of the rule (:func:`quiet_length_ps`). window_ps: a pair
-    lies within +-window_ps of noised times. grid_bits: times are told in steps of 2^grid_bits ps.
-    TimeRuleError: an event could have two candidates, or a number is out of range.
+    lies within +-window_ps of noised times. grid_bits: times are announced in steps of 2^grid_bits
+    ps. TimeRuleError: an event could have two candidates, or a number is out of range.
     """
 
     scale_ps: int
@@ -126,7 +126,7 @@ class TimeRule:
 
     @property
     def shortest_quiet_ps(self) -> int:
-        """Twice the window, one step of the grid, and what clocks run apart meanwhile."""
+        """Twice the window, one step of the grid, and the clocks' divergence meanwhile."""
         apart = (2 * self.window_ps + (1 << self.grid_bits)) * (1 + _CLOCK_MARGIN)
         return math.ceil(apart) + 1
 
@@ -170,14 +170,14 @@ class QuietBuffer:
             seed=seed,
             max_events=max_events,
         )
-        self._end_ps: int | None = None  # of the last block
+        self._end_ps: int | None = None  # end of the last block
 
     # ---- input ----
 
     def add(self, block: TagBlock) -> None:
         """Take over a block's clicks and wipe the block. Blocks come in the order of time.
 
-        Lost intervals, and time between two blocks, invalidate what they touch.
+        Lost intervals, and gaps between two blocks, invalidate the events that they overlap.
         """
         before = block.start_ps - 1 if self._end_ps is None else self._end_ps
         if before < block.start_ps:
@@ -237,7 +237,7 @@ class QuietBuffer:
 
     def disclose(self, index: Int64s) -> Uint8s:
         """Detector numbers 0..3 of events by strictly increasing index: pairs in different bases.
-        They are spent. NativeStateError, and nothing is told, when one was spent before."""
+        They are spent. NativeStateError, and nothing is disclosed, when one was spent before."""
         return self._native.disclose(index)
 
     def take_bits(self, index: Int64s) -> SecretBits:
@@ -248,14 +248,15 @@ class QuietBuffer:
     # ---- private ----
 
     def followed(self, index: Int64s) -> int:
-        """How many of these events had any further click within the quiet time: against the agreed
-        share f. Only the verdict may leave the station."""
+        """How many of these events had any further click within the quiet time: compared with the
+        agreed share f. Only the verdict may leave the station.
+        """
         return self._native.followed(index)
 
     def marks(self, index: Int64s) -> Uint8s:
         """Of each event: bit 0 as :meth:`followed`; bit 1 when it began within the quiet time after
         a click of the event before, whether that one was paired or not, so that a detector may have
-        been dead. Both are charged, since whoever sends light may follow events that never pair."""
+        been dead. Both are charged, since an attacker's light may follow events that never pair."""
         return self._native.marks(index)
 
     @property

@@ -11,7 +11,7 @@ __all__ = ["SEED_BYTES", "Answerer", "Corrector", "LeakCapReached", "ReconcileEr
 
 
 class ReconcileError(ValueError):
-    """What the peer sent is no part of Cascade. The block is lost."""
+    """The peer's message is not valid in Cascade. The block is lost."""
 
 
 class LeakCapReached(Exception):
@@ -19,12 +19,14 @@ class LeakCapReached(Exception):
 
 
 def start_qber(errors: int, k: int) -> float:
-    """Rate that Cascade starts from: that of other bits with one error added, at most 0.25."""
+    """Error rate that Cascade starts with: that of the given bits with one error added, at most
+    0.25.
+    """
     return min((errors + 1) / (k + 2), 0.25)
 
 
 class Answerer:
-    """Alice's end: parities out, every one counted, up to the cap."""
+    """Alice's end: sends parities and counts each one, up to the cap."""
 
     def __init__(
         self, key: SecretBits, *, qber: float, seed: bytes, leak_cap_bits: int, max_rounds: int
@@ -56,7 +58,7 @@ class Answerer:
 
 
 class Corrector:
-    """Bob's end: positions out, corrections in his own copy."""
+    """Bob's end: sends positions and corrects his own copy."""
 
     def __init__(self, key: SecretBits, *, qber: float, seed: bytes) -> None:
         self._cascade = CascadeBob(key, qber=qber, seed=seed)
@@ -64,7 +66,9 @@ class Corrector:
         self.waits = False  # for an answer
 
     def request(self) -> bytes | None:
-        """The next question; None when finished. Raises ReconcileError: answers contradict."""
+        """The next request; None when finished. Raises ReconcileError: the answers contradict each
+        other.
+        """
         try:
             request = self._cascade.request()
             self.waits = request is not None
@@ -73,7 +77,7 @@ class Corrector:
             raise ReconcileError(str(error)) from error
 
     def receive(self, parities: bytes) -> None:
-        """Raises ReconcileError for an answer that cannot be."""
+        """Take an answer. Raises ReconcileError for an impossible one."""
         try:
             self._cascade.receive(parities)
         except (NativeDataError, NativeStateError) as error:

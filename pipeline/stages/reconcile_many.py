@@ -3,9 +3,9 @@
 Reconciliation of long blocks over a link with delay.
 
 A block is cut into pieces, each a Cascade of its own, so that enough questions are on their way to
-keep both ends busy. Bob decides which piece starts when and tells Alice. What travels are records
-(native/cascade_many.py): kind 0 Cascade, START and FINISHED of a piece; kinds from OTHER on
-belong to whoever uses this module, and ``step`` stops before them. Bytes in, bytes out: no socket.
+keep both ends busy. Bob decides which piece starts when and tells Alice. Messages are records
+(native/cascade_many.py): kind 0 Cascade, START and FINISHED of a piece; kinds from OTHER on are for
+the caller's use, and ``step`` stops before them. Bytes in, bytes out: no socket.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.reconcile import LeakCapReached, ReconcileError
 
 START, FINISHED, OTHER = 1, 2, 16
-BATCHES = 2  # parts of what is in flight: each end works on some of them
+BATCHES = 2  # parts of the pieces in flight: each end works on some of them
 ROOM_BYTES = 1 << 20  # free room in the target without which a step is not worth trying
 _PIECE = struct.Struct("<HHIII")  # slot, kind, size; block, piece
 
 
 @dataclass(slots=True)
 class Block:
-    """A key on its way: ``key`` stays the caller's, as does ``corrected`` (Bob's end)."""
+    """A key being reconciled: the caller owns ``key`` and ``corrected`` (Bob's end)."""
 
     number: int
     key: SecretBits
@@ -63,7 +63,7 @@ class ManyAnswerers:
     """Alice's end. ``leak_cap`` is the share of a piece that its parities may disclose.
 
     batches: parts of what is in flight that are answered one by one; more of them on links with
-    delay, where what waits for the others is late.
+    delay, where waiting for the others costs time.
     """
 
     def __init__(self, slots: int, leak_cap: float = 0.5, *, batches: int = BATCHES) -> None:
@@ -76,13 +76,13 @@ class ManyAnswerers:
         self.finished: deque[Block] = deque()  # for the caller to take
 
     def add(self, block: Block) -> None:
-        """From now on Bob may start its pieces."""
+        """Add a block; from now on Bob may start its pieces."""
         self._blocks[block.number] = block
 
     def step(self, source: memoryview, target: memoryview) -> tuple[int, int]:
-        """Answer what is whole in ``source``: bytes used of it, bytes written to ``target``.
+        """Answer the complete records in ``source``: bytes used of it, bytes written to ``target``.
 
-        Raises LeakCapReached, and ReconcileError for what Bob cannot mean.
+        Raises LeakCapReached, and ReconcileError for invalid records.
         """
         used = written = 0
         while len(target) - written >= ROOM_BYTES:
@@ -95,7 +95,7 @@ class ManyAnswerers:
             used, written = used + taken, written + put
             told = self._hear(source[used:])
             used += told
-            if taken or not told:  # let the peer have it
+            if taken or not told:  # send the target first
                 break
         return used, written
 
@@ -142,7 +142,7 @@ class ManyAnswerers:
 
 
 class ManyCorrectors:
-    """Bob's end: asks about pieces in their order, as many at a time as there are slots.
+    """Bob's end: corrects pieces in order, as many at a time as there are slots.
 
     fewer_rounds: as in CascadeBobs; batches: as in ManyAnswerers.
     """
@@ -157,7 +157,7 @@ class ManyCorrectors:
         self.pieces_finished = 0
 
     def add(self, block: Block) -> None:
-        """Alice has it too and knows the seed."""
+        """Add a block; Alice must have it too, with the same seed."""
         if block.corrected is None or len(block.corrected) != len(block.key):
             raise ValueError("the corrected key needs a buffer of the key's length")
         self._waiting.extend((block, piece) for piece in range(block.pieces))
@@ -167,7 +167,9 @@ class ManyCorrectors:
         return len(self._waiting)
 
     def step(self, source: memoryview, target: memoryview) -> tuple[int, int]:
-        """Hear answers, ask on: bytes used, bytes written. Raises ReconcileError."""
+        """Take answers and write further requests: bytes used, bytes written. Raises
+        ReconcileError.
+        """
         used = written = 0
         while len(target) - written >= ROOM_BYTES:
             written += self._start(target[written:])

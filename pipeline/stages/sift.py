@@ -1,4 +1,4 @@
-"""Coincidences: the announcement of event times, their matching, and what was accidental."""
+"""Coincidences: the announcement of event times, their matching, and the number of accidentals."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from photonlink.pipeline.stages.window import (
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in sigma
 _HEADER = struct.Struct(">BBBxI")  # version, label bits, Rice parameter, number of events
 _VERSION = 1
-MAX_EVENTS_PER_S, MAX_BURST = 2e7, 10_000  # more in one interval is refused before it is decoded
+# larger announcements of one interval are refused before decoding
+MAX_EVENTS_PER_S, MAX_BURST = 2e7, 10_000
 CALIBRATION_BIN_PS = 1  # calibration data go at full resolution
-DISPLACEMENT_PS = 20_000  # of the window that counts accidentals (costream's default)
+DISPLACEMENT_PS = 20_000  # displacement of the window that counts accidentals (costream's default)
 
 
 class AnnouncementError(PhotonlinkError, ValueError):
-    """What the peer announced is not an announcement of the agreed interval."""
+    """The peer's data is not a valid announcement of the agreed interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ def coincidence_parameters(
     sigma adds the jitter and the uniform roundings (width^2 / 12): both taggers, the spreading
     of their ticks (EventBuffer, ``resolution_ps``), the grid. The window is 2.3 sigma (98 % of
     the pairs; a wider one mostly adds accidentals), at least either resolution. The grid is
-    Bob's resolution or, when that is finer, half of sigma of the jitter, at least 16 ps: finer
-    only costs channel and tells more about his detectors.
+    Bob's resolution or, when that is finer, half of sigma of the jitter, at least 16 ps: a finer
+    one only costs bandwidth and reveals more about his detectors.
     """
     for name, value in (("resolution", resolution_a_ps), ("resolution", resolution_b_ps)):
         if not 0 < value <= 1e6:
@@ -77,7 +78,7 @@ def coincidence_parameters(
 def _encode(time_ps: Int64s, label: Uint8s, start_ps: int, bin_ps: int, label_bits: int) -> bytes:
     if len(time_ps) and time_ps[0] < start_ps:
         raise ValueError("an event before the start of the interval")
-    # the grid is the same for every interval: a tagger's ticks always fall alike
+    # the grid is the same for every interval, so that ticks always round alike
     tick = time_ps // bin_ps - start_ps // bin_ps
     mean = max(int(tick[-1]) / len(tick), 1.0) if len(tick) else 1.0
     rice = min(max(round(math.log2(mean * math.log(2))), 0), 31)  # best for geometric gaps
@@ -175,10 +176,9 @@ def match(
 ) -> Matches:
     """Pair the events of both sides by their times alone: one-to-one, within +-window_ps.
 
-    The walk is greedy in time order; a pair then takes a nearer event that no pair holds.
-    Events inside a lost interval of either side, widened by the window (and so all that could
-    have paired with a lost event), take no part. Bob's times (sorted) and lost intervals are
-    in Alice's clock.
+    Matching is greedy in time order; a pair then takes a nearer unpaired event. Events inside a
+    lost interval of either side, widened by the window, are left out, so that no event is paired
+    that could belong to a lost one. Bob's times (sorted) and lost intervals are in Alice's clock.
     """
     lost = merge_intervals([*alice.lost, *bob_lost])
     a, b = alice.time_ps, bob_time_alice_clock_ps

@@ -17,7 +17,7 @@ def tag_bits(n: int, eps_cor: float) -> int:
     """Shortest tag that lets two different keys of ``n`` bits pass with at most ``eps_cor``.
 
     The hash is a polynomial over GF(2^128) cut to t bits: (ceil(n/128) + 1) 2^-t (hashing.py).
-    Never shorter than the polynomial bound of the security facts, 1.4. Raises ValueError above
+    Never shorter than the polynomial bound of ``verification_tag_bits``. Raises ValueError above
     128 bits.
     """
     own = math.ceil(math.log2((math.ceil(n / 128) + 1) / eps_cor))

@@ -1,7 +1,7 @@
 """The coincidence window that leaves most key, from jitter, noise, accidentals and error rate.
 
-Agreed before a link runs and never learned from it: both ends compute the same from what they
-agreed. A wider window keeps more pairs and more accidentals, half of which are errors.
+Fixed before a link runs and never estimated from its data: both ends compute the same from the
+agreed values. A wider window keeps more pairs and more accidentals, half of which are errors.
 """
 
 from __future__ import annotations

@@ -1,1 +1,3 @@
-"""Polarization found and held by counts: a model of the controller, fitted; pure functions."""
+"""Finds and holds polarization from counts, with a fitted model of the controller; pure
+functions.
+"""

@@ -1,4 +1,4 @@
-"""From anywhere on the Poincaré sphere to the bench's own floor, in a few moves.
+"""Aligns the polarization from any starting point to the bench's least QBER, in a few moves.
 
 The caller moves the controller where :attr:`Alignment.setting_deg` says, counts, and tells
 :meth:`Alignment.counted`; until :attr:`Alignment.done`.
@@ -26,12 +26,13 @@ TOLERANCE = 0.003
 
 
 class AlignmentError(PhotonlinkError):
-    """The polarization could not be found: too few pairs, too few axes, a controller that does not
-    do what its description says."""
+    """The alignment failed: too few pairs, too few axes, or a controller that differs from its
+    description.
+    """
 
 
 class Alignment:
-    """One search. retarders: of the controller. start_deg: where it stands."""
+    """One search. retarders: of the controller. start_deg: its present setting."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Alignment:
 
     @property
     def qber(self) -> float:
-        """Measured at the last setting, mean of both bases."""
+        """QBER measured at the last setting, mean of both bases."""
         return float(error_rate(self.data[-1].correlation))
 
     def counted(self, counts: Floats) -> None:
@@ -89,14 +90,14 @@ class Alignment:
                 f"{predicted:.2%}",
                 hint="Does the controller follow? Do its retarders stand in the right arm?",
             )
-        elif nothing_better:  # the model is wrong: what it has not seen will tell
+        elif nothing_better:  # the model is wrong: measure where it has no data yet
             seen = [m.setting_deg for m in self.data]
             self._move(most_different(self.controller, seen, self._rng))
         else:
             self._move(wanted)
 
     def _counting_error(self) -> float:
-        """Of ``qber``."""
+        """Standard deviation of ``qber`` from counting statistics."""
         last = self.data[-1]
         variance = (1.0 - np.diag(last.correlation) ** 2) / np.diag(last.pairs)
         return float(np.sqrt(variance.sum()) / 4.0)

@@ -40,7 +40,9 @@ def measured(setting_deg: Floats, counts: Floats) -> Measured:
 
 
 class LinkModel:
-    """What is believed of a link: rotations before and behind the controller, its errors."""
+    """The fitted model of a link: rotations before and behind the controller, errors of the
+    controller.
+    """
 
     def __init__(
         self, controller: Controller, x: Floats, a: Floats, b: Floats, cost: float = 0.0
@@ -64,7 +66,9 @@ class LinkModel:
 
     @property
     def misfit(self) -> float:
-        """Sum of squared deviations in sigmas, those of the device from its data sheet included."""
+        """Sum of squared deviations in sigmas, including the deviations of the device from its data
+        sheet.
+        """
         return self._cost
 
     @property
@@ -73,7 +77,7 @@ class LinkModel:
 
     @property
     def floor(self) -> float:
-        """The QBER that no setting can be below."""
+        """The least QBER of any setting."""
         return 0.5 * (1.0 - self.contrast)
 
     def rotation(self, settings_deg: Floats) -> Floats:
@@ -127,7 +131,8 @@ def _residuals(
     pairs = np.stack([m.pairs for m in data])
     sigma = np.sqrt(np.maximum(1 - seen**2, 0.02) / np.maximum(pairs, 1.0) + slack**2)
     a, b = turned(x[:, :3]) @ a, turned(x[:, 3:6]) @ b
-    errors = x[:, None, 7:] if x[:, 7:].any() else x[:1, None, 7:]  # all of a nominal device
+    # all start with a nominal device
+    errors = x[:, None, 7:] if x[:, 7:].any() else x[:1, None, 7:]
     w = controller.rotations(settings, errors)
     found = correlations(a[:, None], w, b[:, None], x[:, None, 6])
     off = ((found - seen) / sigma).reshape(len(x), -1)

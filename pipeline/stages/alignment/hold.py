@@ -1,10 +1,10 @@
-"""Polarization held while key is made, by the error rates of finished blocks.
+"""Holds polarization while key is made, from the error rates of finished blocks.
 
 Both error rates of a block are public once it is distilled: error correction has counted them, or
-the bits of a test basis were disclosed. At the best setting they do not move to first order with a
-small turn of the fibre, so the controller stands a little beside it, each block in another
-direction; an extended Kalman filter (drift of the fibre, contrast of both bases) reads the turn
-from how the rates differ.
+the bits of a test basis were disclosed. At the best setting they do not change to first order with
+a small rotation of the fibre. So the controller is set a little beside it, each block in another
+direction; an extended Kalman filter (drift of the fibre, contrast of both bases) estimates the
+rotation from the differences of the rates.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class BlockRates:
 
 
 class Hold:
-    """Follows one link from the model of its alignment. ``setting_deg``: where to stand next."""
+    """Follows one link from the model of its alignment. ``setting_deg``: the next setting."""
 
     def __init__(self, controller: Controller, model: LinkModel, setting_deg: Floats) -> None:
         self._controller, self._model = controller, model
@@ -58,7 +58,7 @@ class Hold:
         self.setting_deg = self._beside()
 
     def block(self, rates: BlockRates) -> None:
-        """A block was distilled: learn from it, and choose the next setting."""
+        """A block was distilled: update the filter, and choose the next setting."""
         hours = rates.seconds / 3600.0
         grown = [(DRIFT_RAD_PER_H * hours) ** 2] * 3 + [_CONTRAST_PER_BLOCK**2] * 2
         self._covariance += np.diag(grown)
@@ -105,7 +105,7 @@ class Hold:
         found, rate = lowest_near(self._controller, self._model, self.best_deg)
         if rate <= self._model.floor + TOO_FAR:
             return found
-        # far away the model is less sure of what its own device does
+        # far from the alignment the model of the device is less certain
         self._covariance[:3, :3] += JUMP_RAD**2 * np.eye(3)
         return best_setting(self._controller, self._model, self.best_deg, self._rng)[0]
 
@@ -125,8 +125,9 @@ class Hold:
         return self._no_further(step)
 
     def _no_further(self, step: Floats) -> Floats:
-        """Beside the best setting by at most what was meant: an axis at the end of its travel, or
-        one that hardly turns anything here, would make more of it."""
+        """Limit the distance from the best setting to the intended one: an axis at the end of its
+        travel, or one with little effect here, would lead farther away.
+        """
         most = max(self.expected(self.best_deg)) + ASIDE_RAD**2 / 2.0
         for share in (1.0, 0.5, 0.25, 0.125):
             found: Floats = np.clip(

@@ -10,7 +10,7 @@ it is a rotation too, so that
 A and B being two rows (HV, DA) of orthogonal matrices and V the contrast. A retarder of retardance
 δ and fast axis θ turns the sphere by δ about (sin 2θ, 0, cos 2θ) (Goldstein, Polarized Light, 3rd
 ed., section 6.3). Which way an instrument counts its angles, and the sign of δ, do not matter: a
-mirrored W is absorbed by A and B, whose third rows nobody sees.
+mirrored W is absorbed by A and B, whose third rows are not observable.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Controller:
 
     @property
     def spread(self) -> Floats:
-        """Standard deviations (2 axes,) of ``errors``: how far a device is from its data sheet."""
+        """Standard deviations (2 axes,) of ``errors``: typical deviations of a device from its data
+        sheet.
+        """
         own = np.where(self._plate, RETARDANCE_SPREAD * self._retardance, RETARDANCE_SPREAD)
         other = np.where(self._plate, AXIS_SPREAD_RAD, np.radians(10.0))
         return np.concatenate([own, other])

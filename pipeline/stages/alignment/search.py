@@ -1,4 +1,4 @@
-"""Which setting to look at next, and which is the best of a fitted model."""
+"""Chooses the next setting to measure, and the best setting of a fitted model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ ROOM = 0.12
 
 
 def draw(controller: Controller, n: int, rng: np.random.Generator) -> Floats:
-    """(n, axes) settings, even over one turn of the travel: further ones repeat what is there."""
+    """(n, axes) settings, uniform over one turn of the travel; further turns repeat the same
+    rotations.
+    """
     middle = 0.5 * (controller.low + controller.high)
     low, high = np.maximum(controller.low, middle - 180), np.minimum(controller.high, middle + 180)
     return rng.uniform(low, high, (n, controller.axes))
@@ -59,7 +61,7 @@ def lowest_near(
 def most_different(
     controller: Controller, seen_deg: list[Floats], rng: np.random.Generator
 ) -> Floats:
-    """A setting (axes,) whose rotation differs most from all that were looked at."""
+    """A setting (axes,) whose rotation differs most from all measured ones."""
     drawn = draw(controller, 512, rng)
     still = np.zeros(2 * controller.axes)
     known = controller.rotations(np.stack(seen_deg), still)

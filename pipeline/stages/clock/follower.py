@@ -1,12 +1,13 @@
 """Follows the common clock offset while key is made, from noised times alone.
 
-What it learns from a slot moves later slots only, and never faster than the agreed limits of clocks
-and fibre allow. It sees residuals of all detectors together, so it is equal for all. Whoever sends
-the light may steer it within these limits, which moves all detectors of a station alike; what lies
-beyond them ends the lock, and with it key, by name and size.
+A slot's residuals move later slots only, and never faster than the agreed limits of clocks and
+fibre allow. The residuals of all detectors are taken together, so the estimate is the same for all.
+An attacker who controls the light may steer it within these limits, which moves all detectors of a
+station alike; a move beyond them ends the lock, and with it key making; the reason names the limit
+and the size.
 
 State: Bob's clock minus Alice's and its rate, a Kalman filter whose process noise is a part of the
-limits. It dies with the connection.
+limits. It is dropped with the connection.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ VANISHED = "coincidences_vanished"
 TOO_FAST = "rate_beyond_limit"
 BEYOND = "clock_beyond_limits"
 _MIN_PAIRS = 12
-_STEP, _DRIFT = 0.05, 0.5  # of the limits: how much clocks move as a rule
-_LOW, _HIGH = 0.25, 0.5  # of the tracked reach: where the peak is looked for, and background only
-_SAVED_S = 1.0  # of slew and drift that were allowed and not used may be made up for later
-_SIGMAS = 8.0  # of chance beside the limits, before a step is called too large
-_RATES, _RATES_S = 30, 1.0  # kept for the drift that displays show
+_STEP, _DRIFT = 0.05, 0.5  # usual motion of the clocks, as a share of the limits
+# shares of the tracked range: where the peak is searched, and where only background is
+_LOW, _HIGH = 0.25, 0.5
+_SAVED_S = 1.0  # seconds of unused slew and drift that may be used later
+_SIGMAS = 8.0  # standard deviations beyond the limits before a step is too large
+_RATES, _RATES_S = 30, 1.0  # seconds of history for the drift on displays
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,7 +52,7 @@ class ClockLimits:
     patience_s: float = 2.0
 
     def slew_ps(self, seconds: float) -> float:
-        """The furthest that the offset may lie from the line it followed ``seconds`` ago."""
+        """The largest distance of the offset from the line it followed ``seconds`` ago."""
         return self.step_ps_per_s * seconds + 0.5 * PS * self.drift_per_s * seconds**2
 
 
@@ -74,19 +76,20 @@ class ClockFollower:
         self.limits = limits
         self.lost_reason: str | None = None
         self._at_ps = self._since_ps = at_ps
-        self._whole_ps = offset_ps  # the part that a float would round
+        self._whole_ps = offset_ps  # the part that a float would lose by rounding
         self._offset_ps = 0.0
         self._rate = rate
         self._variance = np.diag([offset_sigma_ps**2, (rate_sigma * PS) ** 2])  # ps, ps/s
         self._learnt_ps = at_ps
-        self._may_step_ps, self._may_turn = 0.0, 0.0  # allowed since then, and not yet used
+        # slew and drift that were allowed and not yet used
+        self._may_step_ps, self._may_turn = 0.0, 0.0
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RATES)
         if abs(rate) > limits.rate:
             self.lost_reason = TOO_FAST
 
     @classmethod
     def from_lock(cls, limits: ClockLimits, lock: Lock) -> Self:
-        """Goes on from the line that was found, for which the limits count from its middle on."""
+        """Start from the line that the search found; the limits count from its middle on."""
         line = lock.line
         return cls(
             limits,
@@ -112,7 +115,7 @@ class ClockFollower:
 
     @property
     def age_s(self) -> float:
-        """Of the lock, in Bob's time."""
+        """Age of the lock, in Bob's time."""
         return (self._at_ps - self._since_ps) / PS
 
     @property
@@ -126,12 +129,14 @@ class ClockFollower:
 
     @property
     def line(self) -> ClockModel:
-        """As it stands, in Alice's terms."""
+        """The present line, as a function of Alice's clock."""
         alice_ps = self._at_ps - self._whole_ps - round(self._offset_ps)
         return ClockModel(alice_ps, self._at_ps, self._rate / (1 - self._rate))
 
     def clock(self, start_ps: int) -> SlotClock:
-        """For the slot that begins at ``start_ps`` of Bob's clock: known before it was recorded."""
+        """For the slot that begins at ``start_ps`` of Bob's clock: it depends on earlier slots
+        only.
+        """
         return SlotClock(self._whole_ps + round(self._predicted(start_ps)), self._rate)
 
     def to_alice(self, time_ps: Int64s) -> Int64s:
@@ -183,8 +188,9 @@ class ClockFollower:
             self._rates.append((middle, self._rate))
 
     def _allow(self, seconds: float) -> float:
-        """What clocks and fibre may do in this time is added to what they may still do; returns
-        the slew in it."""
+        """Add this time's allowed slew and drift to the unused ones; returns the slew of this
+        time.
+        """
         limits = self.limits
         slew, saved = limits.slew_ps(seconds), max(seconds, _SAVED_S)
         self._may_step_ps = min(self._may_step_ps + slew, limits.slew_ps(saved))
@@ -196,8 +202,9 @@ class ClockFollower:
         return self._offset_ps + self._rate * (at_ps - self._at_ps)
 
     def _predict(self, at_ps: int) -> float:
-        """The standard deviation of the offset there by what was learnt, without what clocks may
-        have done meanwhile."""
+        """The standard deviation of the offset there from the estimate alone, without the clocks'
+        motion meanwhile.
+        """
         seconds = max((at_ps - self._at_ps) / PS, 0.0)
         self._offset_ps = self._predicted(at_ps)
         whole = round(self._offset_ps)
@@ -222,7 +229,8 @@ def _within(value: float, limit: float) -> float:
 
 def _peak(histogram: Floats, track_ps: int, bin_ps: int) -> tuple[float, float] | None:
     """Mean residual and its standard deviation: of the peak where it is expected, else of the
-    highest; None when none stands out."""
+    highest; None when none is significant.
+    """
     at: Floats = (np.arange(len(histogram), dtype=np.float64) + 0.5) * bin_ps - track_ps
     return _centre(histogram, at, 0.0, track_ps, bin_ps) or _centre(
         histogram, at, float(at[int(histogram.argmax())]), track_ps, bin_ps

@@ -24,10 +24,10 @@ from photonlink.pipeline.stages.window import Int64s
 TOO_FEW_EVENTS = "too_few_events"
 NO_CORRELATION = "no_correlation_within_0.4_s"
 AMBIGUOUS = "ambiguous_side_peak"
-FREQUENCY = "frequency_beyond"  # what follows is the limit, as in frequency_beyond_10_ppm
-_MAX_SPAN_PS = 8 * PS  # of the data, the latest are used
-_FAR_PPM = 110.0  # how far the search goes that only names a frequency
-_FAR_REACH_PS = 12e6  # so much is its line smeared within a segment of the coarse search
+FREQUENCY = "frequency_beyond"  # the limit follows, as in frequency_beyond_10_ppm
+_MAX_SPAN_PS = 8 * PS  # seconds of data; the latest are used
+_FAR_PPM = 110.0  # range of the search that only names a frequency
+_FAR_REACH_PS = 12e6  # smearing of its line within a segment of the coarse search
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ClockParameters:
     max_frequency_ppm: float = 10.0
     false_lock_probability: float = 1e-6  # per attempt, by chance
     min_events: int = 500  # per side
-    candidates: int = 24  # coarse peaks that are looked at closely
+    candidates: int = 24  # coarse peaks that are refined
     max_side_peak: float = 0.6  # of the main peak
 
     @property
@@ -75,7 +75,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class NoLock:
-    """Not found, and why: one of the module's named reasons. Falsy."""
+    """No lock, with one of the module's named reasons. Falsy."""
 
     reason: str
     significance: float
@@ -93,9 +93,9 @@ class ClockRecovery:
     stamps of both starts, good to +-0.4 s. ``alice_start_ps``: her clock at her start; by
     default the first event that is ever given to :meth:`acquire`.
 
-    Use: :meth:`acquire` with all events of up to about 5 s until it returns a Lock. When whoever
-    followed it has lost it: :meth:`lost`, then acquire again: near the last known line first, then
-    over the whole range.
+    Use: :meth:`acquire` with all events of up to about 5 s until it returns a Lock. When the
+    follower has lost the lock: :meth:`lost`, then acquire again: near the last known line first,
+    then over the whole range.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ClockRecovery:
     def acquire(
         self, alice_times_ps: Int64s, bob_times_ps: Int64s, *, explain: bool = True
     ) -> Lock | NoLock:
-        """Search with what there is (sorted, each in its own clock; 0.5 s to about 5 s).
+        """Search in the events so far (sorted, each in its own clock; 0.5 s to about 5 s).
 
         Costs in the order of 0.15 s of one core per second of data, more for weak links.
         explain: when nothing is found, one more search, below 1 s of a core, tells a clock that
@@ -133,7 +133,7 @@ class ClockRecovery:
         if self._origin_ps is None:
             self._origin_ps = int(a[0])
         result: Lock | NoLock = NoLock(NO_CORRELATION, 0.0, 0.0, span_s)
-        if self._model is not None:  # known before: look near it first
+        if self._model is not None:  # known before: search near it first
             age_s = abs(int(a[0]) / PS - self._model.alice_ps / PS)
             half = 2e-3 + 1e-6 * age_s
             result = self._search(a, b, self._model.at(int(a[0])), half, 2e-6)
@@ -152,8 +152,8 @@ class ClockRecovery:
     def _far_frequency(self, a: Int64s, b: Int64s) -> bool:
         """Whether the clicks fit a clock that is wrong by up to _FAR_PPM.
 
-        Looks at the last second only, for the one highest line: its cost is bounded, links that
-        are too weak for that stay unexplained.
+        Uses the last second only, for the one highest line: so its cost is bounded, and links that
+        are too weak for that get no explanation.
         """
         p = self.parameters
         a = a[np.searchsorted(a, int(a[-1]) - PS) :]
@@ -166,8 +166,9 @@ class ClockRecovery:
     def _search(
         self, a: Int64s, b: Int64s, guess: ClockModel, half_range_s: float, max_rate: float
     ) -> Lock | NoLock:
-        """The coarse peak, or when it alone does not convince every one of the highest, looked
-        at closely: chance makes coarse peaks, but no sharp ones."""
+        """Refine the coarse peak or, when that is not significant alone, each of the highest:
+        chance makes coarse peaks, but no sharp ones.
+        """
         span_s = (int(a[-1]) - int(a[0])) / PS
         candidates = coarse_search(
             a, b, guess, round(half_range_s * PS), max_rate, self.parameters.candidates
@@ -253,7 +254,7 @@ class ClockRecovery:
         return lock
 
     def lost(self, line: ClockModel) -> None:
-        """Where it was when it was lost: looked at first."""
+        """Record the line at the loss: the next search starts there."""
         self._model = line
 
     # ---- mapping ----
@@ -271,7 +272,7 @@ class ClockRecovery:
         return ClockModel(0, self._hint_ps)
 
     def _known(self) -> ClockModel:
-        """The model; before the first lock the hint's."""
+        """The model of the lock; before the first lock that of the hint."""
         return self._model or self._hinted
 
     def offset_s(self, alice_time_ps: int) -> float:

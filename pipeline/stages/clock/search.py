@@ -68,7 +68,7 @@ class ClockModel:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A line through the slices: where, and how far above chance."""
+    """A line through the slices: its place, and its significance."""
 
     position: float  # bins, of its centre
     slope: float  # bins over the whole span
@@ -93,7 +93,7 @@ def strongest_lines(
     shifts = np.rint(np.outer(slopes, middle)).astype(np.int32)
     total, spread = rows.sum(axis=0, dtype=np.float64), 1.0
     if background is None:
-        from scipy import ndimage  # slow to import: a node starts without
+        from scipy import ndimage  # slow to import: loaded by the first search
 
         mean = ndimage.uniform_filter1d(total, min(_BASELINE_BINS, bins))
         floor = max(0.1 * float(mean.max()), 1e-3)
@@ -103,7 +103,7 @@ def strongest_lines(
             z = ((total - mean) / np.sqrt(mean))[covered]
             low, half = np.percentile(z, (15.87, 50.0))
             spread = max(1.0, float(half - low))
-    else:  # several peaks may be near: the median does not see them
+    else:  # several peaks may be near; the median is not affected by them
         mean = np.full(bins, max(float(np.median(total)), background, 1e-3))
     best, which = best_lines(rows, shifts, mean.astype(np.float32))
     found = []
@@ -142,7 +142,7 @@ def _log10_chance(significance: float, mean: float) -> float:
 class Candidate:
     peak: Peak
     model: ClockModel  # referred to the middle of the data
-    log10_chance: float  # that the best of all trials is as high as this one by chance
+    log10_chance: float  # probability that the best of all trials reaches this height by chance
 
 
 def coarse_search(
@@ -183,7 +183,7 @@ def correlate_segments(
 ) -> Float32s:
     """Unfolded correlation of each segment of a (``length`` bins) with b at lags -half..half:
     (segments, 2 half + 1). Overlap-save: every stretch of either side is transformed once."""
-    from scipy import fft  # slow to import: a node starts without
+    from scipy import fft  # slow to import: loaded by the first search
 
     n = len(a_bins) // length
     lags = 2 * half + 1
@@ -226,7 +226,7 @@ def refine(
     """
     end, start = int(a_ps[-1]) + 1, int(a_ps[0])
     side_peak, log10_trials = 0.0, 0.0
-    # every line that the finest bins could have shown counts as a trial
+    # every line that the finest bins resolve counts as a trial
     lines = 2 * half_offset_ps / final_bin_ps, 2 * half_rate * last_span_ps / final_bin_ps
     log10_trials = math.log10(2 * max(lines[0], 1.0) * max(lines[1], 1.0))
     while True:

@@ -62,7 +62,7 @@ def make_account(
 ) -> KeyLength:
     """l = floor(n [1 - h(phi)] - leak - penalties), or 0 with the reason it was refused for.
 
-    A bound on the phase error above one half says no more than one half.
+    A bound on the phase error above one half is treated as one half.
     """
     phi = min(0.5, phi)
     phase = n * entropy_of_bound(phi)
@@ -81,7 +81,7 @@ def make_account(
 def checked_block(
     n: float, k: float, leak_ec: float, eps_sec: float, eps_cor: float
 ) -> tuple[int, int, float, float, float]:
-    """The five as plain numbers, or ParameterError."""
+    """The five inputs as plain numbers, or ParameterError."""
     return (
         inputs.count("n", n),
         inputs.count("k", k),
@@ -108,7 +108,9 @@ def tlgr2012(
 
 
 def tlgr2012_mu(n: int, k: int, eps_sec: float) -> float:
-    """mu of Eq. 2: what the errors of the n kept bits may exceed those of the k disclosed by."""
+    """mu of Eq. 2: by how much the error rate of the n kept bits may exceed that of the k disclosed
+    ones.
+    """
     return math.sqrt((n + k) / (n * k) * (k + 1) / k * (math.log(4) - math.log(eps_sec)))
 
 
@@ -141,7 +143,7 @@ def bbm92_key_length(
     test: PhaseErrorTest | None = None,
     other_bits: float = 0.0,
 ) -> KeyLength:
-    """Key from one basis, charged at the agreed threshold, never at the count seen.
+    """Key from one basis, computed at the agreed threshold, never at the observed count.
 
     errors = floor(q_tol k). ``verification_bits`` is the length of the tag really sent: it is
     charged when longer than the t of the formula. test: where detectors differ, agreed before the

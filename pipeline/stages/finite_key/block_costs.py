@@ -1,7 +1,7 @@
-"""What became of a block's asymptotic key: flat numbers that add up to its net bits.
+"""The costs between a block's asymptotic key and its net bits: plain numbers that add up.
 
-For key from both bases as ``yield_account`` tells it; for key from one basis with the disclosed
-basis as a cost of its own.
+For key from both bases as in ``yield_account``; for key from one basis with the disclosed basis as
+a cost of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from photonlink.pipeline.stages.finite_key.costs import binary_entropy
 from photonlink.pipeline.stages.finite_key.two_bases import BasisString
 from photonlink.pipeline.stages.finite_key.yield_account import ChargedKey, charged_steps
 
-# in the order of the way from coincidences to stored key
+# in the order of the steps from coincidences to stored key
 COSTS = (
     "window", "quiet", "accidentals", "test", "threshold", "finite_size", "mismatch", "correction",
     "multi_clicks", "verification", "refused", "authentication",
@@ -23,7 +23,7 @@ COSTS = (
 
 @dataclass(frozen=True, slots=True)
 class OnTheWay:
-    """Pairs of a block before its bases were told, as times alone show them.
+    """Pairs of a block before its bases were announced, estimated from times alone.
 
     accidentals: of the block's pairs. beyond_window: true pairs outside of the window. quiet: true
     pairs whose event fell into the quiet time of an earlier one.
@@ -54,8 +54,8 @@ def block_costs(
     secret_bits: int,
     authentication_bits: int,
 ) -> BlockCosts:
-    """hv, da: what was sifted. keys: one per basis that makes key, HV first. secret_bits: 0 where
-    the block was refused. The asymptotic key is that of the true same-basis pairs."""
+    """hv, da: the sifted strings. keys: one per basis that makes key, HV first. secret_bits: 0
+    where the block was refused. The asymptotic key is that of the true same-basis pairs."""
     n = hv.bits + da.bits
     share = n / way.pairs if way.pairs else 0.0
     chance = min(inputs.not_negative("accidentals", way.accidentals) * share, 0.9 * n)

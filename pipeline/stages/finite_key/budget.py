@@ -1,4 +1,4 @@
-"""What several blocks cost together: epsilons add up, and authentication spends key."""
+"""The cost of several blocks together: epsilons add up, and authentication spends key."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def net_key(secret_bits: int, message_bits: Sequence[int], tag_bits: int) -> Net
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Blocks counted by how far they came; what may have failed up to now is charged.
+    """Counts of blocks by the step they reached; each is charged for the failures possible up to
+    that step.
 
     announced: blocks whose bases were announced, whatever became of them (secrecy). verified: of
     them, those that came to error verification (correctness). tagged: those for which one-time

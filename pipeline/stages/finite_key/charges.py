@@ -1,4 +1,4 @@
-"""What a block pays for what the public channel told beside parities, tags and bases."""
+"""Charges for information on the public channel beside parities, tags and bases."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def multi_click_bits(n: int, share: float) -> float:
     """n (h(f) + f) for one station: which of the n events have a further click within the quiet
     time, and the bit of those that have.
 
-    An announced later event tells that the quiet time before it held, which depends on clicks that
-    depend on the bit (the echo). At most a share ``share`` of the events has followers, counted
-    privately against this agreed limit; the places of these cost at most n h(f) bits, their bits
-    n f. Assumption: what an event without followers tells about its detector is nothing; the step
-    from this count to min-entropy is a chain rule over a register of n (h(f) + f) bits.
+    An announced later event reveals that the quiet time before it was kept, which depends on clicks
+    that depend on the bit (the echo). At most a share ``share`` of the events has followers,
+    counted privately against this agreed limit; the places of these cost at most n h(f) bits, their
+    bits n f. Assumption: an event without followers reveals nothing about its detector; the
+    step from this count to min-entropy is a chain rule over a register of n (h(f) + f) bits.
     """
     n, f = inputs.count("n", n), inputs.rate("share", share)
     return n * (entropy_of_bound(f) + f)
 
 
 def told_bits(values: int) -> float:
-    """log2 of how many values a number that was told could have had."""
+    """log2 of the number of values that a sent number could have."""
     n = inputs.count("values", values)
     if n == 0:
         raise inputs.ParameterError("values", "must be at least 1", values)
@@ -34,7 +34,8 @@ def told_bits(values: int) -> float:
 
 
 def leak_bits(sent: int, cap: int) -> float:
-    """Leak of one string's error correction when its length follows the block: what was sent,
-    and log2(cap + 1) for the number itself."""
+    """Leak of one string's error correction when its length depends on the block: the parities
+    sent, and log2(cap + 1) for their number.
+    """
     cap = inputs.count("cap", cap)
     return inputs.count("sent", sent, at_most=cap) + told_bits(cap + 1)

@@ -1,4 +1,4 @@
-"""What a block pays beside the phase error: leak, verification, authentication."""
+"""Costs of a block beside the phase error: leak, verification, authentication."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def second_order_leak(n: float, e: float, eps: float) -> SecondOrderLeak:
 
 def _errors_at_most(n: int, e: float, probability: float) -> int:
     """n less the quantile of Bin(n, 1 - e): the most errors y with P[Y >= y] >= probability."""
-    from scipy.special import betainc  # a quarter of a second that a node need not spend
+    # imported late: it takes a quarter of a second, and a node does not need it
+    from scipy.special import betainc
 
     low, high = 0, n + 1
     while high - low > 1:

@@ -1,4 +1,4 @@
-"""What the decoy-state formulas share: counts per intensity, fluctuation bounds, gamma."""
+"""Common parts of the decoy-state formulas: counts per intensity, fluctuation bounds, gamma."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from photonlink.pipeline.stages.finite_key import inputs
 from photonlink.pipeline.stages.finite_key.tails import max_errors_unseen_log
 
 Bound = Literal["hoeffding", "chernoff"]
-# how seldom an honest channel leaves a brighter intensity silent where a dimmer one clicked
+# probability bound for an honest channel that leaves a brighter intensity silent where a dimmer one
+# clicked
 _CONTRADICTION = 1e-3
-# what no attenuator or modulator sets; it keeps every formula finite
+# beyond the range of any attenuator or modulator; keeps every formula finite
 MAX_MU = 100.0
 MIN_STEP = 1e-9
 MIN_PROBABILITY = 1e-12
@@ -54,7 +55,7 @@ def fluctuated(counts: Sequence[float], eps: float, bound: Bound) -> list[CountB
 
 
 def gamma(eps_sec: float, rate: float, c: float, d: float, const: float = 21.0) -> float:
-    """Lim et al. 2014, Eq. 5: what the phase error may exceed the observed rate by.
+    """Lim et al. 2014, Eq. 5: by how much the phase error may exceed the observed rate.
 
     Vanishes at rate 0, where it is unsound (docs/claim.md): see ``phase_error``.
     """
@@ -98,7 +99,7 @@ def phase_error(
     inputs.positive("const", const)
     inputs.epsilon("eps_sec", eps_sec)
     k, n = math.floor(s_test), math.floor(s_key)
-    if k == 0 or n == 0:  # less than one single photon proved
+    if k == 0 or n == 0:  # the bound proves less than one single photon
         return PhaseError(1.0, None, 0.5)
     rate = min(0.5, v_test / s_test)
     printed = gamma(eps_sec, rate, s_test, s_key, const)
@@ -141,14 +142,14 @@ class Source:
 
 
 def check_errors(name: str, errors: Sequence[int], of: str, detections: Sequence[int]) -> None:
-    """No intensity has more errors than detections."""
+    """Refuse an intensity with more errors than detections."""
     for m, n in zip(errors, detections, strict=True):
         if m > n:
             raise inputs.ParameterError(name, f"exceeds {of}", (m, n))
 
 
 def check_silence(name: str, source: Source, detections: Sequence[int]) -> None:
-    """No intensity is silent where dimmer ones clicked often.
+    """Refuse a silent intensity where dimmer ones clicked often.
 
     A silent intensity is legal: vacuum and quiet detectors. But e^mu times the detection
     probability is a power series in mu with positive terms, whatever the channel does to n
@@ -169,7 +170,9 @@ def check_silence(name: str, source: Source, detections: Sequence[int]) -> None:
 
 
 def checked_source(mus: Sequence[float], ps: Sequence[float], wanted: int) -> Source:
-    """Intensities falling by steps one can set, probabilities positive and summing to one."""
+    """The source, or ParameterError: intensities fall by steps that a modulator can set,
+    probabilities are positive and sum to one.
+    """
     mus = inputs.sequence("mus", mus, wanted, "intensity")
     ps = inputs.sequence("ps", ps, wanted, "probability")
     for m in mus:

@@ -1,4 +1,4 @@
-"""What the decoy-state formulas conclude: from bounds on single photons to a length.
+"""The last step of the decoy-state formulas: from bounds on single photons to a length.
 
 K is the key basis, T the test basis, all of it disclosed. Detections and errors have one entry
 per intensity, the brightest first. Double clicks were given a random bit and kept.
@@ -22,8 +22,8 @@ class DecoyKeyLength:
 
     length: secret bits, 0 with a ``reason``. length_real: before the floor (may be negative).
     s_key_0, s_key_1: vacuum and single-photon detections of the key basis (lower bounds);
-    s_test_1: single photons of the test basis; v_test_1: their errors (upper bound), raw before
-    it is clipped at all errors of the basis; phase: what follows for the key basis.
+    s_test_1: single photons of the test basis; v_test_1: their errors (upper bound), raw before it
+    is clipped at all errors of the basis; phase: the phase error of the key basis that follows.
     charged: the thresholds the length was computed from; None: from the counts themselves.
     """
 
@@ -76,7 +76,7 @@ class DecoyKeyLength:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What either protocol proves about a block before its last formula."""
+    """The bounds on a block before the last formula of either protocol."""
 
     s_key_0: float
     s_key_1: float
@@ -87,7 +87,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """What a block pays. terms: failure events in eps_sec; gconst: the constant inside gamma."""
+    """Charges of a block. terms: failure events in eps_sec; gconst: the constant inside gamma."""
 
     leak_ec: float
     eps_sec: float

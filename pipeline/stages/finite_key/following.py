@@ -1,9 +1,9 @@
 """Thresholds that follow the link: error rates agreed from earlier blocks, never from the block.
 
-Both ends hold the same public list of earlier blocks (accepted or not; the errors of a block that
-was thrown away may be told freely) and compute the same threshold. Security does not depend on how
-it was chosen: any threshold fixed before the block will do. What depends on it is how often an
-honest block is refused.
+Both ends hold the same public list of earlier blocks (accepted or not; the errors of a discarded
+block may be sent openly) and compute the same threshold. Security does not depend on how it was
+chosen: any threshold fixed before the block is sound. The choice decides how often an honest block
+is refused.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from statistics import NormalDist
 
 from photonlink.pipeline.stages.finite_key import inputs
 
-# steps of a threshold: what two machines' last digits may differ by does not matter
+# step of a threshold: rounding differences between two machines have no effect
 GRID = 2.0**-16
-# of earlier blocks that count, so that an old state of the link is forgotten
+# number of earlier blocks that count, so that an old state of the link loses its influence
 MEMORY = 32
 _ONE_IN_TWENTY = 1.645  # standard deviations that a normal variable exceeds once in twenty times
 
@@ -59,7 +59,7 @@ def threshold_from(
         return _on_grid(first)
     total = sum(b.bits for b in known)
     mean = sum(b.errors for b in known) / total
-    # one error more: a link that never erred may still do so
+    # one error more: a link without errors so far may still have some
     variance = max(mean, 1 / (total + 1)) * (1 - mean)
     scatter = _scatter(known, mean, variance)
     ahead, doubt = _trend(known, mean, variance, scatter)
@@ -130,7 +130,7 @@ def _trend(
     rates = [b.errors / b.bits for b in known]
     slope = math.fsum((i - centre) * r for i, r in enumerate(rates)) / inertia
     noise = math.sqrt(m * doubt / inertia)
-    if slope <= 2 * noise:  # a rise that is no accident
+    if slope <= 2 * noise:  # a significant rise
         return mean, doubt
     return mean + slope * (m - centre), doubt * (1 + m * (m - centre) ** 2 / inertia)
 

@@ -1,4 +1,4 @@
-"""What every formula asks of its inputs: a refusal is a ``ParameterError`` that names the input."""
+"""Checks of the formulas' inputs: a refusal is a ``ParameterError`` that names the input."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from photonlink.hal.errors import PhotonlinkError
 
-# the largest count up to which a double tells all whole numbers apart
+# the largest count up to which a double represents all whole numbers
 LARGEST_COUNT = 2**53
-# beyond it no rate or length means anything, and products of a few still fit into a double
+# larger values are meaningless as rates or lengths; products of a few still fit into a double
 LARGEST_NUMBER = 1e100
 # below it a double has fewer digits, down to none
 SMALLEST_EPSILON = sys.float_info.min

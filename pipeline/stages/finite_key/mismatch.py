@@ -1,7 +1,7 @@
-"""Phase errors where detectors differ: what a largest ratio of acceptances costs.
+"""Phase errors where detectors differ: the cost of a largest ratio of acceptances.
 
-Model. A pair that times join is a two-qubit state in Eve's choice, different for every pair and
-dependent on all before it. A pair in which both ends chose the key basis is accepted through a
+Model. A pair matched by times is a two-qubit state that Eve chooses, different for every pair and
+dependent on all earlier ones. A pair in which both ends chose the key basis is accepted through a
 filter F = F_A (x) F_B, diagonal in the key basis; one in the test basis through a filter diagonal
 in that. Squared eigenvalues of all filters, both bases, lie within a factor r of each other: the
 product of both stations' ratios (``timing.StationMismatch``). P projects on the states that the
@@ -38,8 +38,8 @@ def phase_error_bound(e: float, r: float) -> float:
     at most 1/2. Proof: the error rate before the test filter is at most u, since the filter weighs
     errors and the rest within r. The key filter turns a vector by at most arcsin s (Wielandt's
     inequality for a positive operator of condition number sqrt r), so its angle to the error-free
-    subspace grows by no more; a mixed state is a pure one with a purifying system. Both steps are
-    reached, and the bound never exceeds ((sqrt r + 1) / 2)^2 (sqrt(r e) + s)^2.
+    subspace grows by no more; a mixed state is a pure one with a purifying system. Both bounds are
+    attained, and the result never exceeds ((sqrt r + 1) / 2)^2 (sqrt(r e) + s)^2.
     """
     e, r = inputs.rate("e", e), _ratio("r", r)
     before = r * e / (1 + (r - 1) * e)
@@ -48,7 +48,7 @@ def phase_error_bound(e: float, r: float) -> float:
 
 
 def _centre_and_radius(r: float) -> tuple[float, float]:
-    """Of the spectrum of the inverse filter, scaled to [1 / sqrt r, 1]."""
+    """Centre and radius of the spectrum of the inverse filter, scaled to [1 / sqrt r, 1]."""
     return (1 + 1 / math.sqrt(r)) / 2, (1 - 1 / math.sqrt(r)) / 2
 
 
@@ -68,7 +68,7 @@ def phase_errors_per_key_bit(y: float, r: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PhaseErrorTest:
-    """A test of phase errors agreed before a block: bounds them for any n and number of errors.
+    """A test of phase errors, agreed before a block: it bounds them for any n and number of errors.
 
     Statement: except with probability exp(log_failure), at the end of *any* block, whenever Eve
     chose to stop, the n key pairs hold at most (mu n + nu m - log_failure) / lambda phase errors, m

@@ -23,8 +23,9 @@ _LARGEST_SHARE = 1 - 1e-6
 
 @dataclass(frozen=True, slots=True)
 class SmallBlock:
-    """key: the account. nu: what the phase error may exceed the threshold by; xi: the part of it
-    that the Serfling step takes, both 1 where nothing is bounded; share: 2 eps_pe / eps_sec."""
+    """key: the account. nu: by how much the phase error may exceed the threshold; xi: the part of
+    it from the Serfling step, both 1 without a bound; share: 2 eps_pe / eps_sec.
+    """
 
     key: KeyLength
     nu: float
@@ -48,7 +49,7 @@ def _nu_of_xi(xi: float, n: int, k: int, q: float, eps_pe: float) -> float:
 
 def _best_nu(n: int, k: int, q: float, eps_pe: float) -> tuple[float, float]:
     """(nu, xi) with the smallest nu."""
-    from scipy.optimize import minimize_scalar  # of planners only, and slow to import
+    from scipy.optimize import minimize_scalar  # used by planners only, and slow to import
 
     lowest = math.sqrt(-(n + 1) * math.log(eps_pe) / ((n + k) * k))
     found = minimize_scalar(

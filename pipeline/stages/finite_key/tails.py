@@ -1,11 +1,11 @@
 """Tails of the hypergeometric law: sampling without replacement.
 
-A block of ``n + k`` bits holds ``obs + E`` errors; a uniformly random ``k`` of them are looked
-at and ``obs`` errors seen. What ``E`` (errors in the ``n`` bits kept) is still credible?
+A block of ``n + k`` bits holds ``obs + E`` errors; a uniformly random ``k`` of them are disclosed
+and ``obs`` errors are found. The functions bound ``E``, the errors in the ``n`` bits kept.
 
-Every probability here is exact up to rounding, or larger than the true one, never smaller: what
-is not summed term by term is bounded by a geometric series, and the rounding error is added. So
-``E`` is exact or larger. One call takes about a millisecond at any size.
+Every probability here is exact up to rounding, or larger than the true one, never smaller: terms
+that are not summed are bounded by a geometric series, and the rounding error is added. So ``E`` is
+exact or larger. One call takes about a millisecond at any size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from photonlink.pipeline.stages.finite_key import inputs
 
-# A rest below this share of the sum is added as its bound.
+# A remainder below this share of the sum is replaced by its bound.
 _NEGLIGIBLE = 1e-12
 # Terms summed one by one: all that count up to some 5e8 bits.
 _TERMS = 32_768
@@ -159,12 +159,12 @@ def max_errors_unseen_log(observed: int, k: int, n: int, log_failure: float) -> 
     Counts may be beyond 2^53, as a planner's are."""
 
     def excess(errors: int) -> float:
-        """Positive while that many errors are credible; falls with them."""
+        """Positive while that many errors are not ruled out; falls with their number."""
         return log_hypergeometric_cdf(observed, n + k, observed + errors, k) - log_failure
 
     if excess(n) > 0:
         return n
-    low, high = 0, n  # no error unseen is always credible
+    low, high = 0, n  # zero unseen errors are never ruled out
     for guess in _bracket(observed, k, n, log_failure):
         if low < guess < high:
             low, high = (guess, high) if excess(guess) > 0 else (low, guess)

@@ -1,8 +1,8 @@
 """Acceptance thresholds: what both sides agree on *before* a block.
 
-A block that misses one is refused with a named reason; one that meets all of them is charged as
-if it had only just met them. So the length depends on nothing the block showed, as the
-fixed-length proofs want it.
+A block that misses one is refused with a named reason; the length of one that meets all of them is
+computed as if it had only just met them. So the length does not depend on the block's own counts,
+as the fixed-length proofs require.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from photonlink.pipeline.stages.finite_key import inputs
 
-# Evaluate a formula on the counts seen, as the papers' figures do. Lengths that follow the counts
-# are a variable-length protocol: no fixed-length claim is made with them.
+# Evaluate a formula on the observed counts, as the papers' figures do. Lengths that depend on the
+# counts belong to a variable-length protocol: no fixed-length claim is made with them.
 OBSERVED: Final = "observed"
 Observed = Literal["observed"]
 
@@ -24,7 +24,7 @@ class DecoyThresholds:
 
     s_key_1, s_key_0: single-photon and vacuum detections of the key basis that must be proved.
     phi: bound on their phase error rate that must be met. n_key, n_test: detections per
-    intensity, brightest first, that must be reached (none: not asked for).
+    intensity, brightest first, that must be reached (none: not required).
     """
 
     s_key_1: float

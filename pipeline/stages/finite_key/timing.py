@@ -1,8 +1,9 @@
-"""What Eve gains by choosing when her light arrives: the largest ratio between two detectors.
+"""What Eve gains by choosing the arrival time of her light: the largest ratio between two
+detectors.
 
 Each event's time is delayed, quantised, put on a grid and given discrete Laplace noise of scale
-``noise_ps`` before anything public is made of it. So the probability g that an event is accepted
-(paired, announced, kept), as a function of its time before the noise, obeys
+``noise_ps`` before any public value is derived from it. So the probability g that an event is
+accepted (paired, announced, kept), as a function of its time before the noise, obeys
 |ln g(s) - ln g(t)| <= |s - t| / noise_ps, whatever the rule is. Two detectors differ in delay and
 jitter; averaged over their jitter J the acceptances of light that arrives at the same time differ
 by at most exp(Delta / noise) M, M = max over all such g of E g(J_i) / E g(J_j).
@@ -110,7 +111,7 @@ def jitter_ratio(numerator: Jitter, denominator: Jitter, noise_ps: float) -> flo
             break
         better = float(p @ g) / below
         if better <= ratio * (1 + 1e-12):
-            # the iteration comes from below: what it stopped at is rounded up
+            # the iteration approaches from below, so its result is rounded up
             return ratio * (1 + 1e-9)
         ratio = better
     raise inputs.ParameterError(
@@ -141,7 +142,7 @@ class StationRatio:
 
 @dataclass(frozen=True, slots=True)
 class StationMismatch:
-    """What makes the detectors of one station differ, from its calibration.
+    """The differences between the detectors of one station, from its calibration.
 
     delay_uncertainty_ps: d, each detector's residual delay. tick_ps: of the tagger; grid_ps: of the
     noised times; noise_ps: Laplace scale b. jitter and efficiency: one entry per detector, all

@@ -13,9 +13,10 @@ chain rule between the keys is used.
 * Phase errors of the n_Z bits: errors that measuring X would have shown on these pairs. Whether a
   pair falls to Z or X is decided by each end's splitter, so the X pairs are a random sample
   ("sampling", equal detectors), or ``mismatch.PhaseErrorTest`` holds (detectors within a ratio).
-* Error correction of Z tells about the string Z, and is charged to K_Z alone; what it tells about
-  K_X is covered by "given both strings Z". Positions of errors told on the way are parities
-  Z_A + Z_B, which commute with X_A + X_B: they cost nothing where both ends are squashed to qubits
+* Error correction of Z reveals information about the string Z, and is charged to K_Z alone; its
+* information about K_X is covered by "given both strings Z". Positions of errors that it reveals
+* are parities Z_A + Z_B, which commute with X_A + X_B: they cost nothing where both ends are
+* squashed to qubits
   and filters are diagonal in the basis (assumption SINGLE_PHOTONS).
 * Errors are counted after verification. It fails with eps_cor for each string, and then the count
   is wrong: 2 eps_cor is added to secrecy (``TwoBasisLength.eps_sec``).
@@ -54,8 +55,8 @@ class BasisString:
     """One basis of a block after correction and verification.
 
     bits: sifted bits. errors: that correction found. leak_bits: disclosed about this string, with
-    what telling numbers cost (``charges.leak_bits``). verification_bits: tag sent for it.
-    other_bits: charged beside (multi-clicks of both stations, ``charges.multi_click_bits``).
+    the cost of sent numbers (``charges.leak_bits``). verification_bits: tag sent for it.
+    other_bits: further charges (multi-clicks of both stations, ``charges.multi_click_bits``).
     """
 
     bits: int
@@ -153,8 +154,8 @@ def two_basis_key_length(
 ) -> TwoBasisLength:
     """Secret bits of both bases; each has half of eps_sec. See the module for the statement.
 
-    Charged at the thresholds: phi_Z from floor(q_x n_X) errors, whatever was seen. Of each basis:
-    l = floor(n [1 - h(phi)] - leak - others - max(tag sent, t) - 1 + 2 log2(2 eps_pa)),
+    Charged at the thresholds: phi_Z from floor(q_x n_X) errors, whatever was observed. For each
+    basis: l = floor(n [1 - h(phi)] - leak - others - max(tag sent, t) - 1 + 2 log2(2 eps_pa)),
     t = ceil(log2 1/eps_cor), 1 bit for the public outcome of verification.
     """
     for name, value, kind in (

@@ -1,8 +1,8 @@
 """Where the asymptotic key of a block went: an account that adds up.
 
 The asymptotic key is n (1 - h(e_x) - h(e_z)) of the same-basis coincidences within a wide window.
-Two kinds of rows: coincidences that were lost on the way, each at the asymptotic rate; and what the
-length of the rest was charged, step by step from Shannon's limit to the net key.
+Two kinds of rows: coincidences that were lost before sifting, each at the asymptotic rate; and
+charges on the length of the rest, step by step from Shannon's limit to the net key.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class YieldBlock:
     z, x, thresholds, length: as given to and by ``two_basis_key_length``. coincidences: same-basis
     pairs in the wide window, both bases; rate_z, rate_x: their error rates. lost: pairs of these
     that did not become sifted bits, by cause (window, multi-clicks, dead time, ...), in the order
-    of the way; what is left over is shown as "other". authentication_bits: pads spent. eps_sec:
-    of the block, to tell finite size from mismatch.
+    of the steps; the remainder is shown as "other". authentication_bits: pads spent. eps_sec: of
+    the block, to tell finite size from mismatch.
     """
 
     z: BasisString
@@ -97,8 +97,8 @@ class YieldAccount:
 
 def yield_account(block: YieldBlock) -> YieldAccount:
     """Rows: each loss; errors beyond those of the wide window; threshold above the errors seen;
-    finite size; mismatch; correction above n h(e); multi-clicks and others charged; verification
-    and epsilon; what a refused block lost, or rounding; authentication.
+    finite size; mismatch; correction above n h(e); multi-clicks and other charges; verification and
+    epsilon; the loss of a refused block, or rounding; authentication.
     """
     if not isinstance(block, YieldBlock):
         raise inputs.ParameterError("block", "must be a YieldBlock", block)
@@ -118,7 +118,7 @@ def yield_account(block: YieldBlock) -> YieldAccount:
 
 
 def _charged(block: YieldBlock) -> list[tuple[str, float]]:
-    """What is left of the sifted bits after each charge, in their order; both bases summed."""
+    """Sifted bits that remain after each charge, in order; both bases summed."""
     t, eps = block.thresholds, block.thresholds.share * block.eps_sec
     keys = (ChargedKey(block.z, block.x, t.q_x, eps), ChargedKey(block.x, block.z, t.q_z, eps))
     at_rates = 0.0
@@ -150,7 +150,7 @@ class ChargedKey:
 def charged_steps(
     keys: Sequence[ChargedKey], lengths: Sequence[KeyLength]
 ) -> list[tuple[str, float]]:
-    """What is left after each charge, in their order, summed over the keys."""
+    """Bits that remain after each charge, in order, summed over the keys."""
     steps: dict[str, float] = {}
     for charged, key in zip(keys, lengths, strict=True):
         own, q = charged.own, charged.threshold
@@ -172,7 +172,7 @@ def charged_steps(
 
 
 def _sampled_rate(n: int, k: int, q: float, eps: float, charged: float) -> float:
-    """What the bound would be for equal detectors; ``charged`` where that is smaller."""
+    """The bound for equal detectors; ``charged`` where that is smaller."""
     if n == 0 or k == 0:
         return charged
     log_failure = 2 * math.log(eps / 4)
