@@ -1,4 +1,4 @@
-"""The alignment file: what ``photonlink align`` found, sealed under the pre-shared key.
+"""The alignment file: the result of ``photonlink align``, authenticated under the pre-shared key.
 
 The node takes its setting and its model from here, so it is authenticated before it is used.
 """
@@ -49,7 +49,7 @@ def save(path: Path, record: AlignmentRecord, psk: Prover) -> None:
 
 
 def read(path: Path, psk: Prover) -> AlignmentRecord:
-    """The record; the seal is checked before any value is believed. AlignmentUnreadable."""
+    """The record; the seal is checked before any value is used. AlignmentUnreadable."""
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(MAX_FILE_BYTES))

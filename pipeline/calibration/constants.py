@@ -1,4 +1,4 @@
-"""From a calibration to what the protocol compares the light with."""
+"""The protocol's constants, computed from a calibration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def constants_of_calibration(calibration: Calibration, noise_ps: int) -> BenchCo
 
 def mismatch_ratio(calibration: Calibration, noise_ps: int) -> float:
     """r of the length: both stations' largest ratios between detectors. Without noise, or with too
-    little, nothing bounds it: MAX_RATIO, which leaves no key where it is charged."""
+    little, it has no bound: MAX_RATIO, which leaves no key where it is charged.
+    """
     if not noise_ps:
         return MAX_RATIO
     try:

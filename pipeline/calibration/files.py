@@ -2,7 +2,8 @@
 
 The body is JSON with sorted keys and no spaces, so one record has one encoding; the digest that
 both ends agree on is its SHA-256. The file is ``{"body": …, "format": …, "hmac": …, "psk": …}`` in
-the same encoding, so that a file of another byte is refused even where it would mean the same.
+the same encoding, so that a file with any other byte is refused, even where its meaning is the
+same.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _HINT = "Calibrate again: photonlink check --calibrate"
 
 
 class Prover(Protocol):
-    """What the pre-shared key does here: keys/psk.py."""
+    """The part of the pre-shared key (keys/psk.py) that this module uses."""
 
     @property
     def key_id(self) -> str: ...
@@ -48,7 +49,7 @@ def canonical(value: Any) -> bytes:
 
 
 def with_digest(calibration: Calibration) -> Calibration:
-    """The record as every reader of its file will see it: numbers in their canonical types."""
+    """The record as read back from its file: numbers in their canonical types."""
     again = Calibration.from_dict(json.loads(canonical(calibration.as_dict())))
     return dataclasses.replace(again, digest=digest(again))
 
@@ -71,7 +72,7 @@ def encode(calibration: Calibration, psk: Prover) -> bytes:
 
 
 def decode(data: bytes, psk: Prover, where: str = "calibration") -> Calibration:
-    """Authenticate and read. The HMAC is checked before any value is believed.
+    """Authenticate and read. The HMAC is checked before any value is used.
 
     CalibrationUnreadable, CalibrationNotAuthenticated, CalibrationContradictory.
     """
@@ -112,7 +113,7 @@ def decode(data: bytes, psk: Prover, where: str = "calibration") -> Calibration:
 
 
 def load(path: Path, psk: Prover) -> Calibration:
-    """Read a file of :func:`write`; every way it can be wrong has its own CalibrationError."""
+    """Read a file of :func:`write`; each kind of fault has its own CalibrationError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

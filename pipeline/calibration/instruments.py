@@ -13,8 +13,8 @@ def instruments_of(bench: Bench, places: Mapping[str, str]) -> dict[str, str]:
 
     places: name of a detector's instrument → its letter.
 
-    An instrument that tells no serial number goes by all that it says of itself, or by its
-    address. A detector that ``[channels]`` does not name stands in no place and is not named.
+    An instrument without a serial number is named by its whole identification, or by its address. A
+    detector that ``[channels]`` does not name is left out.
     """
     found = {}
     for name, resolution in bench.resolutions.items():

@@ -1,8 +1,8 @@
 """From labelled clicks of both ends to the constants of each detector.
 
-The clicks are those of light that the operator vouches for, all of them disclosed. Model: a pair
+The operator vouches for the light, and all clicks are disclosed. Model: a pair
 seen by Alice's detector i and Bob's j lies at ``common(t) + bob_j - alice_i``, the delays of one
-side average to zero, and ``common`` is what the clocks did. The number of pairs in different
+side average to zero, and ``common`` is the clocks' difference. The number of pairs in different
 bases is proportional to the product of both efficiencies, because a maximally entangled pair
 shows no correlation there; a rotation of the polarization enters in second order only.
 """
@@ -35,15 +35,15 @@ SYSTEMATIC_DELAY_PS = 10.0
 """Added to each delay's uncertainty: centroids of peaks with tails, cut at a window."""
 SYSTEMATIC_EFFICIENCY = 0.01
 """Relative, added to each interval: light that is not quite unpolarised, corrections."""
-DARK_LEAST_S = 1.0  # of counting in the dark stand behind a dark rate
+DARK_LEAST_S = 1.0  # seconds of counting in the dark behind a dark rate
 LEAST_PAIRS = 200
 RANGE_PS = 100_000
-REACH_SIGMA = 8.0  # of the window that pairs are looked for in
+REACH_SIGMA = 8.0  # share of the window in which pairs are searched
 SLICE_PS = 250_000_000_000
 JITTER_BINS = 120
 QUIET_STEP_PS = 250_000
-AFTERPULSES_PS = 20_000_000  # how long after the dead time they are looked for
-QUIET_EXCESS = 0.1  # of the mean rate, and more than chance
+AFTERPULSES_PS = 20_000_000  # range after the dead time in which afterpulses are counted
+QUIET_EXCESS = 0.1  # share of the mean rate; the deviation must be significant as well
 _N_VALUES = 8 + 8  # delays and efficiencies that share the failure probability
 
 
@@ -72,7 +72,7 @@ class Pairs:
     alice: Uint8s
     bob: Uint8s
     residual_ps: Floats
-    background: float  # share of them that is accidental
+    background: float  # share of accidental pairs
     window_ps: int
 
 
@@ -193,7 +193,7 @@ def _shifted(clicks: Clicks, delay_ps: Floats) -> tuple[Int64s, Int64s]:
 def fit_delays(
     pairs: Pairs, rough: tuple[Floats, Floats, float], failure: float = FAILURE_PROBABILITY
 ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """Least squares over the 16 means, accidentals taken off; delays and their uncertainties.
+    """Least squares over the 16 means, accidentals subtracted; delays and their uncertainties.
 
     Uncertainty: the Gaussian quantile of failure / 16 times the fit's standard deviation, plus
     SYSTEMATIC_DELAY_PS.
@@ -291,7 +291,7 @@ def from_singles(clicks: Clicks) -> tuple[Floats, Floats]:
 
 
 def from_pairs(counts: Floats) -> tuple[Floats, Floats]:
-    """The same from coincidences (4, 4), rows this side.
+    """Relative efficiencies from coincidences (4, 4), rows this side.
 
     Within a basis: pairs with the partner's other basis. Between the bases: the square root of
     N(HV,x) / N(DA,x), x both of the partner's bases.
@@ -319,8 +319,9 @@ def _jitter(pairs: Pairs, delays: tuple[Floats, Floats], mine: npt.NDArray[np.bo
 
 @dataclass(frozen=True, slots=True)
 class AfterClick:
-    """What follows a click of one detector: nothing for ``dead_ps``; the mean rate again after
-    ``quiet_ps``; ``afterpulses`` ± ``sigma`` more clicks than the mean rate gives, per click."""
+    """The click rate after a click of one detector: zero for ``dead_ps``; the mean rate again after
+    ``quiet_ps``; ``afterpulses`` ± ``sigma`` more clicks than the mean rate gives, per click.
+    """
 
     dead_ps: int
     quiet_ps: int

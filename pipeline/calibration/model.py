@@ -1,7 +1,7 @@
-"""The calibration of a link: constants of its bench, measured with light that is vouched for.
+"""The calibration of a link: constants of its bench, measured with trusted light.
 
-One frozen record covers both stations. Which clicks pair is decided by it and by nothing that
-arrives while key is made: delays, efficiencies, jitter and dead times are read from here, the
+One frozen record covers both stations. It alone decides which clicks pair; light that arrives while
+key is made has no influence. Delays, efficiencies, jitter and dead times come from here, and the
 light of the line is only compared with them (:mod:`photonlink.pipeline.stages.judge`).
 """
 
@@ -31,13 +31,13 @@ class CalibrationError(PhotonlinkError, ValueError):
 
 
 class CalibrationMissing(CalibrationError):
-    """There is no file."""
+    """There is no calibration file."""
 
     code = "calibration_missing"
 
 
 class CalibrationUnreadable(CalibrationError):
-    """The file is no calibration: damaged, of another version, a value out of its range."""
+    """The file is not a calibration: damaged, of another version, or a value is out of range."""
 
     code = "calibration_unreadable"
 
@@ -117,9 +117,9 @@ class DetectorCalibration:
     the four of a station average to zero.   efficiency: of a photon at the station's entrance,
     relative to the mean of the four, passive splitter included.   jitter: coincidence times of
     this detector about their mean, all partners together: its own jitter, its tagger's rounding
-    and those of the partners, the same mixture for the four.   dead_time_ps: no click came
-    sooner after another.   quiet_time_ps: from then on the rate after a click is the mean rate.
-    dark_hz: clicks in the dark.   pairs: coincidences behind these figures.
+    and those of the partners, the same mixture for the four.   dead_time_ps: shortest distance of
+    two clicks.   quiet_time_ps: from then on the rate after a click is the mean rate. dark_hz:
+    clicks in the dark.   pairs: coincidences behind these figures.
     """
 
     input: int
@@ -149,7 +149,7 @@ class StationCalibration:
 
     @property
     def quiet_time_ps(self) -> int:
-        """After a click of any detector all four are as calibrated again."""
+        """Time after a click until all four detectors have their calibrated efficiency again."""
         return max(d.quiet_time_ps for d in self.detectors.values())
 
     @property
@@ -183,13 +183,13 @@ class Calibration:
         return self.alice.emulated or self.bob.emulated
 
     def seconds_left(self, now_s: float) -> float:
-        """Until it runs out; negative afterwards."""
+        """Seconds until it expires; negative afterwards."""
         return self.valid_until_s - now_s
 
     def require(
         self, role: str, instruments: Mapping[str, str], inputs: Mapping[str, int], now_s: float
     ) -> None:
-        """CalibrationError unless it is in force and of these instruments on these inputs."""
+        """CalibrationError unless it is valid now and for these instruments on these inputs."""
         self.require_in_force(now_s)
         station = self.station(role)
         calibrated = {p: str(x) for p, x in station.instruments.items()}
@@ -246,7 +246,7 @@ class Calibration:
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """CalibrationUnreadable for a missing or unknown key or a value of another kind;
-        CalibrationContradictory for values that cannot all be true."""
+        CalibrationContradictory for values that exclude each other."""
         try:
             made = cls(
                 measured_at_s=_whole(found["measured_at_s"]),
@@ -267,7 +267,7 @@ class Calibration:
         return made
 
     def validate(self) -> None:
-        """CalibrationContradictory for the first value that cannot be."""
+        """CalibrationContradictory for the first impossible value."""
         span = self.valid_until_s - self.measured_at_s
         _require(0 < span <= MAX_VALID_S, "valid_until_s", "must lie 1 s to 1 year later", span)
         _require(

@@ -1,1 +1,1 @@
-"""The claim, checked: vectors, published links, soundness by simulation; and the page about it."""
+"""Checks of the security claim: vectors, published links, soundness by simulation; and its page."""

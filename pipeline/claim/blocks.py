@@ -1,4 +1,4 @@
-"""Simulated blocks with known photon numbers: what a channel, or Eve, does to n photons."""
+"""Simulated blocks with known photon numbers: the effect of a channel, or of Eve, on n photons."""
 
 from __future__ import annotations
 

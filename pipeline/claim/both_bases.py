@@ -1,4 +1,4 @@
-"""Key from both bases against simulated truth: does any attack hide phase errors from both?
+"""Key from both bases against simulated truth: tests that no attack hides phase errors from both.
 
 A pair carries a Pauli error that Eve chose: a flip of Z values (seen in Z), of X values (seen in
 X), both, or none. Phase errors of the key of Z are the flips of X values on pairs measured in Z,
@@ -73,7 +73,8 @@ def check_mismatch(
     pairs: int = 8000,
 ) -> SoundnessVerdict:  # fmt: skip
     """Detectors that differ by ``ratio``, the states that exploit it best, at the error rate that
-    hides them best. charged_ratio: what the bound was told; None: the truth."""
+    hides them best. charged_ratio: the ratio given to the bound; None: the true one.
+    """
     log_eps, half = math.log(eps), pairs // 2
     told = ratio if charged_ratio is None else charged_ratio
     tolerated = math.floor(Q_TOL * half)

@@ -1,12 +1,12 @@
-"""When may a block close? The sampling step against an Eve who stops when she likes.
+"""Tests when a block may close: the sampling step against an Eve who stops the block at will.
 
 Pairs come slot by slot; each falls to the key or the test basis with probability 1/2. Eve marks
 the pairs she disturbs: each shows an error in either basis. She keeps the number of marks at every
-slot where the bound is weakest, and goes dark when it suits her.
+slot where the bound is weakest, and stops the light when that helps her.
 
 "slot by slot": bases are public after each slot, so she sees which of her marks fell where, and
 stops at the first slot at which an accepted block holds more phase errors than charged. "times":
-bases are told when the block has closed; she stops knowing her marks alone.
+bases are announced when the block has closed; when she stops, she knows only her marks.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def _violated(
 
 
 def check_all(runs: int, seed: int) -> list[SoundnessVerdict]:
-    """Both rules with the sampling bound, and the bound that holds whenever Eve stops, at 1e-2
-    and 1e-3."""
+    """Both rules with the sampling bound, and with the bound that holds for any stopping time, at
+    1e-2 and 1e-3.
+    """
     rng = np.random.default_rng(seed)
     rows: tuple[tuple[Rule, Bound], ...] = (
         ("times", "sampling"), ("slot by slot", "sampling"), ("slot by slot", "any time"),

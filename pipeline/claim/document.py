@@ -9,12 +9,12 @@ from string import Template
 from photonlink.pipeline.claim import both_bases, closing, published, soundness, tables, vectors
 from photonlink.pipeline.stages import finite_key as fk
 
-# simulated blocks for each of those that the decoy bounds take: these are cheap
+# factor on the number of simulated blocks of the decoy bounds: these blocks are cheap
 CHEAP = 50
 
 
 def claim_page(vector_file: Path | None, runs: int, seed: int) -> tuple[str, list[str]]:
-    """The page, and what failed: empty when the claim stands."""
+    """The page, and the failed checks: empty when the claim holds."""
     cases = vectors.run_file(vector_file) if vector_file is not None else []
     verdicts = soundness.check_all(runs, seed)
     closed = closing.check_all(CHEAP * runs, seed)

@@ -1,7 +1,8 @@
 """Published links by formula: reported figures beside those that this project computes.
 
-``from_memory`` names the parameters nobody has checked against the paper; ``fitted`` those set so
-that one published figure comes out. A link that is not met, or not reproduced, says why.
+``from_memory`` names the parameters that were not checked against the paper; ``fitted`` those
+chosen to reproduce one published figure. A link that is not met, or not reproduced, has the reason
+in a note.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _OUR_TOLERANCE = "The tolerance is ours."
 @dataclass(frozen=True, slots=True)
 class Row:
     """One published figure. tolerance: relative, or absolute in ``unit`` (tolerance_kind);
-    accepted: the range that follows, or the one that was asked for. required: False for what is
-    shown beside, or not reproduced, with the reason in ``note``."""
+    accepted: the range that follows, or the one that was asked for. required: False for figures
+    shown for comparison, or not reproduced, with the reason in ``note``."""
 
     name: str
     published: float
@@ -77,7 +78,7 @@ def as_json(row: Row) -> dict[str, Any]:
 
 
 def _shown(link: PlannedLink, result: KeyRate, **more: Any) -> dict[str, Any]:
-    """What went into a figure, without what the preset leaves at its default."""
+    """The inputs of a figure that differ from the preset's defaults."""
     text = link.model_dump(mode="json", exclude_defaults=True, by_alias=True)
     for aside in ("name", "notes", "from_memory"):
         text.pop(aside, None)

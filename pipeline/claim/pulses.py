@@ -1,8 +1,8 @@
-"""Pulse by pulse: detectors that remember, for the soundness of bounds under dead time.
+"""Pulse-by-pulse simulation of detectors with memory, for the soundness of bounds under dead time.
 
 After a click the detectors are dead for some pulses, and with some probability an afterpulse comes
 when they wake: clicks depend on earlier intensities. Intensity and basis of a pulse, given its
-photon number, still do not depend on whether it is detected; that is all the bounds need.
+photon number, still do not depend on whether it is detected; the bounds need no more than that.
 """
 
 from __future__ import annotations

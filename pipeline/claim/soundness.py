@@ -1,4 +1,4 @@
-"""Soundness by simulation: do the bounds hold as often as their epsilons promise?
+"""Soundness by simulation: tests that the bounds fail no more often than their epsilons allow.
 
 Photon numbers are known here, so every bound can be compared with the truth it bounds. Pulses are
 independent, so a run draws, for each basis, intensity and photon number, how many pulses were
@@ -31,8 +31,8 @@ EPS = 0.01  # of each term
 @dataclass(frozen=True, slots=True)
 class SoundnessVerdict:
     """One bound over all runs. allowed: violation probability its epsilons permit. tightness:
-    median of bound over truth (1 is perfect). sound: the violations seen are no evidence, at
-    1e-6, for more than is allowed."""
+    median of bound over truth (1 is perfect). sound: at a significance of 1e-6 the violations do
+    not exceed the allowed probability."""
 
     scenario: str
     formula: str
@@ -80,7 +80,7 @@ class Tally:
 def check_terms(
     tally: Tally, source: Source, counts: Array, bound: Bound, what: str, eps: float = EPS
 ) -> None:
-    """Each n^±_k against what the photon numbers let one expect: one term each."""
+    """Each n^±_k against the expectation from the photon numbers: one term each."""
     n = np.arange(PHOTONS)
     weights = np.array(
         [p * math.exp(-m) * np.power(m, n) for m, p in zip(source.mus, source.ps, strict=True)]
@@ -139,7 +139,7 @@ def check_decoy(name: str, formula: str, blocks: DrawBlocks) -> list[SoundnessVe
 def check_sampling(
     marked: int, k: int, n: int, runs: int, rng: np.random.Generator
 ) -> list[SoundnessVerdict]:
-    """Errors of a random sample against those of the rest: gamma as printed, and what guards it."""
+    """Errors of a random sample against those of the rest: gamma as printed, and with its guard."""
     where = f"sampling, {marked} errors in {n + k} bits"
     seen = rng.hypergeometric(marked, n + k - marked, k, size=runs)
     out: list[SoundnessVerdict] = []

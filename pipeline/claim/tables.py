@@ -37,7 +37,7 @@ _VERDICT = ("scenario", "formula", "bound", "violated", "allowed", "tightness")
 
 
 def soundness_table(verdicts: Sequence[soundness.SoundnessVerdict]) -> str:
-    """The bounds a length is made of; and in one row the worst of the single terms."""
+    """The bounds that enter a length; and in one row the worst of the single terms."""
     decoy = [v for v in verdicts if not v.scenario.startswith("sampling")]
     rows = [_verdict_row(v) for v in decoy if v.bound in DECOY_BOUNDS]
     terms = [v for v in decoy if "^" in v.bound]
@@ -73,7 +73,7 @@ def block_table(verdicts: Sequence[soundness.SoundnessVerdict]) -> str:
 
 
 def bounds_table() -> str:
-    """Secret bits per key bit of the bounds in the house, equal n and k, equal epsilon."""
+    """Secret bits per key bit of all bounds of this project, equal n and k, equal epsilon."""
     rows = []
     for power in range(4, 9):
         n, q = 10**power, 0.025
@@ -134,7 +134,7 @@ def published_table(rows: Sequence[published.Row]) -> str:
         notes = [f"fitted: {', '.join(r.fitted)}"] if r.fitted else []
         notes += [f"from memory: {', '.join(r.from_memory)}"] if r.from_memory else []
         notes += [r.note] if r.note else []
-        # three digits of what an optimiser or a channel model gave: no machine differs in them
+        # three digits of results of an optimiser or a channel model: all machines agree on them
         ours = _figure(r.ours, 5 if r.unit == "km" else 3)
         accepted = f"{_figure(r.accepted[0])} to {_figure(r.accepted[1])}"
         figures = (_figure(r.published), ours, accepted, r.unit)

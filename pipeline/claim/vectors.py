@@ -1,4 +1,4 @@
-"""Numeric vectors (``tests/vectors``), each through the function it belongs to."""
+"""Runs the numeric vectors (``tests/vectors``), each through its function."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from photonlink.pipeline.stages.finite_key.bbm92 import tlgr2012_mu
 from photonlink.pipeline.stages.finite_key.decoy import DecoyKeyLength
 
 Inputs = dict[str, Any]
-# relative, as the vectors ask: reals to 1e-9, exact tails and optimised ones to 1e-6
+# relative tolerances of the vectors: reals 1e-9, exact tails and optimised values 1e-6
 TOLERANCE = {"phase_error_exact": 1e-6, "bbm92_exact": 1e-6, "lim2021": 1e-6,
              "lim2021_optimised": 1e-6}  # fmt: skip
 
 
 class VectorFileError(PhotonlinkError, ValueError):
-    """A file of vectors that is not one."""
+    """A file that is not a file of vectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """differs: the fields that do not agree, as text; empty: the vector is met."""
+    """differs: the fields that disagree, as text; empty: the vector is met."""
 
     name: str
     function: str
@@ -41,7 +41,7 @@ MAX_BYTES = 64 << 20
 
 
 def run_file(path: Path) -> list[Case]:
-    """VectorFileError when there is nothing to run."""
+    """Run all vectors of a file. VectorFileError when there are none."""
     try:
         every = json.loads(read_text(path, at_most=MAX_BYTES))["vectors"]
     except FileError as error:
@@ -60,7 +60,9 @@ def run_file(path: Path) -> list[Case]:
 
 
 def run(vector: dict[str, Any]) -> Case:
-    """A vector that expects nothing, that nothing runs, or whose inputs are refused, differs."""
+    """Run one vector. One without expectations or without a function, or with refused inputs,
+    differs.
+    """
     function, expected = vector["function"], vector["expected"]
     if function not in RUNNERS:
         return Case(vector["id"], function, (f"nothing runs {function}",))

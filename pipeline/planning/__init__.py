@@ -1,1 +1,1 @@
-"""For people who plan links: what a link is, what it will count, what key that makes."""
+"""Planning of links: their description, expected counts, and expected key."""

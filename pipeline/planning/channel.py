@@ -1,4 +1,4 @@
-"""Channel models: what of the light arrives, and what arrives beside it.
+"""Channel models: transmitted light, and background light.
 
 Losses in dB, lengths in km, powers in W, rates in photons per second.
 """
@@ -15,8 +15,8 @@ EARTH_RADIUS_M = 6_371_000.0
 # dB/km of standard fibre (G.652); ultra-low-loss fibre reaches 0.16 to 0.17 in the C band
 ATTENUATION_DB_PER_KM = {"C": 0.20, "O": 0.33}
 
-# SatQuMA's published table, a 500 km pass through the zenith: seconds from zenith, loss in dB with
-# the system's own
+# SatQuMA's published table, a 500 km pass through the zenith: seconds from zenith, loss in dB
+# including the system's own
 ZENITH_PASS_DB = (
     (0.0, 27.0), (40.0, 28.3), (80.0, 30.9), (120.0, 33.3), (160.0, 35.4), (200.0, 37.1),
     (240.0, 38.6), (320.0, 41.0),

@@ -23,7 +23,7 @@ AXIS_LABEL = {"distance": "Fibre length (km)", "loss": "Loss (dB)"}
 
 
 def duration(seconds: float | None) -> str:
-    """In the unit a person would use."""
+    """A duration as text, in a convenient unit."""
     if seconds is None:
         return "not within ten years"
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
@@ -41,7 +41,7 @@ class BlockLength:
 
     @classmethod
     def of(cls, *, bits: float | None = None, seconds: float | None = None) -> BlockLength:
-        """LinkFileError for a length no block can have."""
+        """Parse a block length. LinkFileError for an impossible one."""
         value = seconds if bits is None else bits
         if value is None or not (math.isfinite(value) and 0 < value <= 1e15):
             where = "--block-s" if bits is None else "--block-bits"
@@ -80,7 +80,7 @@ def default_axis(link: PlannedLink) -> Axis:
 
 
 def default_range(link: PlannedLink, axis: Axis) -> tuple[float, float]:
-    """From nothing to well beyond where the link stands."""
+    """The range of the axis: from zero to well beyond the link's own place."""
     if axis == "distance":
         return 0.0, max(100.0, 2.0 * (link.channel.length_km or 0.0))
     return 0.0, max(40.0, 1.3 * max(link.channel.losses_db()))
@@ -97,7 +97,7 @@ def curve(
     """Points for each block length (none given: the link's own) at each x, in rising order.
 
     optimise: the best settings at each point, each search starting from its neighbour's; the
-    asymptotic rate then has its own best settings.
+    asymptotic rate then has best settings of its own.
     """
     if not all(math.isfinite(x) and x >= 0 for x in xs):
         raise LinkFileError("must be finite and not negative", where=f"--from, --to ({axis})")
@@ -118,7 +118,7 @@ def curve(
 
 
 def _best_along(planned: Sequence[Planned], *, forever: bool = False) -> list[Planned]:
-    """Each with its best settings; beyond the last that makes key there is nothing to search."""
+    """Each link with its best settings; no search beyond the last point with key."""
     found: list[Planned] = []
     best: Settings | None = None
     dark = False
@@ -163,7 +163,7 @@ def _with(planned: Planned, block: BlockLength) -> Planned:
 
 
 def own_place(link: PlannedLink, axis: Axis) -> float | None:
-    """Where on the axis the link stands as it is described; None for a pass of a satellite."""
+    """The link's own place on the axis; None for a pass of a satellite."""
     channel = link.channel
     if channel.satellite is not None:
         return None
@@ -175,7 +175,7 @@ def own_place(link: PlannedLink, axis: Axis) -> float | None:
 
 
 def own_point(link: PlannedLink, axis: Axis) -> Point | None:
-    """The rate of the link as it is described, where it stands; None when it has no place."""
+    """The rate of the link as described, at its own place; None when it has none."""
     x = own_place(link, axis)
     return None if x is None else _point(link, axis, x, _own(link), Planned.of(link), None)
 
@@ -201,7 +201,7 @@ def write_csv(points: Iterable[Point], path: Path) -> None:
 
 
 def write_png(points: Sequence[Point], path: Path, marks: Sequence[Point | None] = ()) -> None:
-    """Rates on a logarithmic scale, endless blocks dashed. Needs the extra ``plot``.
+    """Rates on a logarithmic scale, infinitely long blocks dashed. Needs the extra ``plot``.
 
     marks: the links as they are described: a dot where each stands.
     """

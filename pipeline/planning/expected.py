@@ -1,4 +1,4 @@
-"""What a link will count: expectations per pulse, with noise, afterpulses and dead time.
+"""Expected counts of a link per pulse, with noise, afterpulses and dead time.
 
 Detection of intensity k: D_k = 1 - (1 - 2 b) exp(-eta mu_k) for the two detectors of a basis, b the
 background per detector and gate; errors: b + e (1 - exp(-eta mu_k)) (Lim et al. 2014, Sec. IV,
@@ -16,7 +16,9 @@ from photonlink.pipeline.planning.model import PlannedLink
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a planner may turn: intensities, their probabilities, the bias of the bases."""
+    """The settings that a planner may choose: intensities, their probabilities, the bias of the
+    bases.
+    """
 
     mus: tuple[float, ...]
     ps: tuple[float, ...]
@@ -25,7 +27,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What is given, as numbers. etas: total transmissions with detectors, equally likely."""
+    """The given properties of a link, as numbers. etas: total transmissions with detectors, equally
+    likely.
+    """
 
     rate_hz: float
     etas: tuple[float, ...]
@@ -112,7 +116,7 @@ def _mean(parts: list[Expected]) -> Expected:
 def _at(eta: float, hw: Hardware, s: Settings) -> Expected:
     alice = s.key_basis
     bob = alice if hw.bob_key_basis is None else hw.bob_key_basis
-    # light a pair of detectors sees, and how often that pair's basis is the one chosen
+    # share of the light on a pair of detectors, and probability of that pair's basis
     eta_key, eta_test = (eta * bob, eta * (1 - bob)) if hw.passive else (eta, eta)
     choice_key, choice_test = (1.0, 1.0) if hw.passive else (bob, 1 - bob)
     b_key, d_key = _background(eta_key, hw, s)
@@ -141,7 +145,7 @@ def _counts(
     for mu, p in zip(s.mus, s.ps, strict=True):
         dark = math.exp(-eta * mu)
         n.append(share * p * (1 - (1 - 2 * b) * dark))
-        # what light adds to the background is wrong with the error of the light
+        # counts that light adds to the background have the error rate of the light
         m.append(share * p * (b * dark + (error + b * (1 - 2 * error)) * (1 - dark)))
     return tuple(n), tuple(m)
 

@@ -1,4 +1,4 @@
-"""Decoy states for ever: Ma, Qi, Zhao, Lo, PRA 72, 012326 (2005). For comparison with the paper.
+"""Asymptotic decoy states: Ma, Qi, Zhao, Lo, PRA 72, 012326 (2005). For comparison with the paper.
 
 Signal pulses alone make key: R = 1/2 {Q_1 [1 - h(e_1)] - f Q_mu h(E_mu)} per pulse.
 """
@@ -38,7 +38,9 @@ class Setup:
 
 
 def rate_per_pulse(setup: Setup, length_km: float) -> float:
-    """May be negative. Y_1 and e_1 exact (infinite decoys) or bounded with vacuum and nu."""
+    """The rate, which may be negative. Y_1 and e_1 exact (infinite decoys) or bounded with vacuum
+    and nu.
+    """
     eta = setup.eta_bob * 10 ** (-setup.db_per_km * length_km / 10)
     mu, y0 = setup.mu, setup.y0
 

@@ -1,4 +1,4 @@
-"""What a link is: one typed description (TOML) for planning, bench and node.
+"""The description of a link: one typed file (TOML) for planning, bench and node.
 
 Intensities are mean photons per pulse at Alice's output; probabilities per pulse; dark counts and
 afterpulses per detector. Unknown keys are refused.
@@ -30,7 +30,7 @@ OpenProbability = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LinkFileError(PhotonlinkError, ValueError):
-    """A link description that cannot be one; ``where`` names file and key."""
+    """An invalid link description; ``where`` names file and key."""
 
 
 class LinkSection(TableModel):
@@ -91,7 +91,7 @@ class PassSection(LinkSection):
 class ChannelSection(LinkSection):
     """Fibre (length and band or attenuation), or a plain loss, or a satellite pass.
 
-    For bbm92: both arms together. loss_sd_db: how far the loss wanders between blocks.
+    For bbm92: both arms together. loss_sd_db: standard deviation of the loss between blocks.
     background_hz: photons per second of stray light at the receiver's input.
     """
 
@@ -207,7 +207,7 @@ class SecuritySection(LinkSection):
 
 
 class PlannedLink(LinkSection):
-    """A whole link. from_memory: parameters nobody has checked against a source."""
+    """A whole link. from_memory: parameters that were not checked against a source."""
 
     name: str
     notes: str = ""
@@ -240,7 +240,7 @@ class PlannedLink(LinkSection):
         return self.model_copy(update={"channel": self.channel.model_copy(update=keep)})
 
     def at_loss(self, loss_db: float) -> PlannedLink:
-        """The same link over this loss (of a pass or fibre, nothing remains but its noise)."""
+        """The same link with this loss (a pass or fibre keeps only its noise)."""
         keep = {"length_km": None, "loss_db": loss_db, "satellite": None, "raman": None}
         keep["background_hz"] = self.channel.background_photons_hz()
         return self.model_copy(update={"channel": self.channel.model_copy(update=keep)})

@@ -1,7 +1,7 @@
-"""The best a link can be set to: intensities, their probabilities, the bias of the bases.
+"""Finds the best settings of a link: intensities, their probabilities, the bias of the bases.
 
 scipy's Nelder-Mead on unbounded variables that map onto legal settings. The weakest of three
-intensities stays where the link has it: it is what the modulator leaks.
+intensities stays as the link has it: it is the leakage of the modulator.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def optimised(
         result = key_rate(trial, quick=True)
         if result.length_real > 1:
             return -math.log(result.length_real / result.block_s)
-        # no key yet: how much is missing, as a slope to follow
+        # no key yet: the missing amount, as a slope for the search
         return 1e3 - result.length_real / max(result.sifted_bits_per_s * result.block_s, 1.0)
 
     best = _variables(start or link.settings)

@@ -1,4 +1,4 @@
-"""A plan for a link: what to set, how long to wait, what limits it, how often it will abort."""
+"""A plan for a link: settings, block length, limiting faults, and how often it will abort."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Counts = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[fl
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What the rate would gain without this: a factor, infinite where there is no key yet."""
+    """The gain in rate without this fault: a factor, infinite where there is no key yet."""
 
     name: str
     gain: float
@@ -73,8 +73,9 @@ class Bases:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """What a steady link gives when its threshold follows it so that a block is refused with
-    ``abort_probability``: rarely refused blocks are charged a higher error rate."""
+    """The yield of a steady link whose threshold follows it so that a block is refused with
+    ``abort_probability``: for rarely refused blocks a higher error rate is charged.
+    """
 
     abort_probability: float
     q_z: float
@@ -118,10 +119,10 @@ def plan(link: PlannedLink, *, seed: int = 0, aborts: float = 0.01) -> Plan:
     present = Planned.of(link)
     best = _best(present)
     now, then = key_rate(present), key_rate(best)
-    if now.bits_per_s > then.bits_per_s:  # the file's own settings were better
+    if now.bits_per_s > then.bits_per_s:  # the settings of the file were better
         best, then = present, now
     thresholds, length, refused = _accepting(best, link, then.block_s, seed, aborts)
-    if length == 0:  # nobody should agree on thresholds of blocks without key
+    if length == 0:  # no thresholds for blocks that give no key
         thresholds, refused = None, _DRAWS
     interval = binomtest(refused, _DRAWS).proportion_ci(method="wilson")
     return Plan(
@@ -160,7 +161,7 @@ def _bases(present: Planned, proposed: Planned, block_s: float) -> Bases:
 
 
 def _trade(link: Planned, block_s: float) -> tuple[Trade, ...]:
-    """Thresholds from eight earlier blocks that are as the link promises; pairs only."""
+    """Thresholds from eight earlier blocks with the link's expected error rates; pairs only."""
     if link.protocol.kind != "bbm92":
         return ()
     counts = link.expected()

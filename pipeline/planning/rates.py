@@ -1,4 +1,4 @@
-"""Key rates of a link: what its expected counts would be worth, block by block and forever."""
+"""Key rates of a link from its expected counts, for finite and infinitely long blocks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class KeyRate:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A link in numbers: hardware, what may be turned, and what it is charged."""
+    """A link in numbers: hardware, settings, and charges."""
 
     hardware: Hardware
     settings: Settings
@@ -127,7 +127,9 @@ def _two_basis_accounts(link: Planned, c: Expected, pulses: float) -> tuple[Acco
 
 
 def basis_string(link: Planned, bits: int, errors: int) -> BasisString:
-    """A string with the leak that the link's f makes of its errors, and the tag it needs."""
+    """A string with the leak that follows from the link's f and its errors, and the tag it
+    needs.
+    """
     leak = link.protocol.f * bits * binary_entropy(errors / bits if bits else 0.0)
     tag = verification_tag_bits(bits, link.security.eps_cor).poly
     return BasisString(bits, errors, leak, tag)
@@ -192,7 +194,7 @@ def _pair_account(link: Planned, n: float, k: float, errors: float, leak: float)
 
 
 def asymptotic_rate(link: Planned) -> float:
-    """Bits per second of infinitely long blocks: the same bounds, nothing fluctuates."""
+    """Bits per second of infinitely long blocks: the same bounds without fluctuations."""
     counts = link.expected()
     both = (counts, swapped(counts)) if link.protocol.both_bases else (counts,)
     return max(0.0, sum(_asymptotic_per_pulse(link, c) for c in both) * link.hardware.rate_hz)
@@ -204,7 +206,7 @@ def _asymptotic_per_pulse(link: Planned, c: Expected) -> float:
         q = sum(c.m_test) / sum(c.n_test) if sum(c.n_test) else 0.5
         return max(0.0, sum(c.n_key) * (1 - entropy_of_bound(q)) - leak)
     source = Source.of(link.settings.mus, link.settings.ps)
-    scale = 1e30  # so many pulses that what is left of the fluctuation rounds away
+    scale = 1e30  # so many pulses that the fluctuations vanish by rounding
     n_key, m_key, n_test, m_test = (
         tuple(scale * x for x in part) for part in (c.n_key, c.m_key, c.n_test, c.m_test)
     )

@@ -1,4 +1,6 @@
-"""What was done when: a JSON file of the station; the program's own tasks from their files."""
+"""Reads and writes when each task was done: a JSON file of the station, and the files of the
+program's own tasks.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ def save_done(path: Path, done: Mapping[str, Done]) -> None:
 
 
 def of_calibration(load: Calibration | CalibrationError) -> Done | None:
-    """The link's calibration as a task, or why it does not count."""
+    """The link's calibration as a task, or why it is not valid."""
     if isinstance(load, CalibrationError):
         return None if load.code == "calibration_missing" else Done(0.0, problem=load.what)
     operators = {load.alice.operator, load.bob.operator}

@@ -10,8 +10,8 @@
     require = ["pump.current_act_ma > 90"]     # what must hold now, as in [[interlock]] when
 
 Two names are the program's own: ``calibration`` (the link's file: delays, efficiencies, jitter)
-and ``alignment``. A node's bench has them without being told; a table of that name adds ``after``
-and ``require`` to it.
+and ``alignment``. A node's bench always has them; a table of that name adds ``after`` and
+``require`` to it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Standing:
 
 
 def problems(tasks: Sequence[CalibrationTask], own: Iterable[str]) -> list[str]:
-    """What is wrong with the graph: a name twice, an unknown one, tasks that wait in a circle."""
+    """Faults of the graph: duplicate names, unknown names, tasks that depend on each other in a
+    circle.
+    """
     names = [task.name for task in tasks]
     known = {*names, *own}
     found = [f"task {n!r} stands here twice" for n in dict.fromkeys(names) if names.count(n) > 1]
@@ -107,7 +109,7 @@ def problems(tasks: Sequence[CalibrationTask], own: Iterable[str]) -> list[str]:
 
 
 def all_tasks(tasks: Sequence[CalibrationTask], own: Iterable[str]) -> list[CalibrationTask]:
-    """The station's tasks and the program's own, each after those it comes after."""
+    """The station's tasks and the program's own, each behind the tasks it depends on."""
     named = {task.name: task for task in tasks}
     for name in own:
         named.setdefault(name, CalibrationTask(name=name))
@@ -121,7 +123,7 @@ def judge(
     readings: Mapping[str, Value | None],
     now_s: float,
 ) -> list[Standing]:
-    """How each task stands, in the order given (``all_tasks``).
+    """The state of each task, in the order given (``all_tasks``).
 
     readings: ``instrument.parameter`` → its value; None or absent: it cannot be read.
     """

@@ -1,4 +1,6 @@
-"""``photonlink analyze FILE``: what a recording holds, and how two of its channels correlate."""
+"""``photonlink analyze FILE``: the content of a recording, and the correlation of two of its
+channels.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,12 @@ from photonlink.pipeline.native.correlate import StreamCorrelator
 MAX_BINS = 10_000_000
 MAX_EDGE_NS = 1e9
 LEAST_BIN_PS = 100  # default bins are at least so wide
-MOSTLY = 0.1  # of the records damaged: what is read is not the recording
+MOSTLY = 0.1  # share of damaged records above which the result cannot be trusted
 _LOST_SHOWN = 5
 
 
 class AnalyzeError(PhotonlinkError, ValueError):
-    """What was asked cannot be done with this recording."""
+    """The request cannot be met with this recording."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,7 @@ class AnalyzeResult:
 
     @property
     def damage(self) -> AnalyzeError | None:
-        """Why nothing of this can be trusted, when most of it is damaged."""
+        """Why the result cannot be trusted, when most of the recording is damaged."""
         decoder = self.summary.decoder
         if decoder.damaged <= MOSTLY * max(decoder.records, 1):
             return None
@@ -167,20 +169,21 @@ def correlate(
 
 
 def exact_tick(resolution_ps: float) -> Fraction:
-    """A resolution as the fraction that is meant: 3.90625 is 125/32, 80.955 is 16191/200."""
+    """A resolution as an exact fraction: 3.90625 is 125/32, 80.955 is 16191/200."""
     return Fraction(resolution_ps).limit_denominator(MAX_DENOMINATOR)
 
 
 def default_bin_ps(resolution_ps: float) -> float:
-    """The smallest whole number of ticks of at least 100 ps: other bins hold unequally many ticks
-    and show a comb that is in no photon."""
+    """The smallest whole number of ticks of at least 100 ps: other bins hold unequal numbers of
+    ticks and show a comb that is an artefact.
+    """
     tick = exact_tick(resolution_ps)
     bin_ps = math.ceil(LEAST_BIN_PS / tick) * tick
     return int(bin_ps) if bin_ps.denominator == 1 else float(bin_ps)
 
 
 def comb_warning(bin_ps: float, resolution_ps: float) -> str:
-    """What is wrong with a bin that is no whole number of ticks; "" when it is one."""
+    """A warning for a bin that is not a whole number of ticks; "" when it is."""
     ratio = bin_ps / float(exact_tick(resolution_ps))
     if abs(ratio - round(ratio)) < 1e-6 * ratio and ratio > 0.5:
         return ""
@@ -248,7 +251,7 @@ def analyze_file(
     a file that cannot be read at all (damage further on is in ``summary.error``) and
     AnalyzeError for a channel without events or an impossible range.
     """
-    if not all(abs(edge) <= MAX_EDGE_NS for edge in (low_ns, high_ns)):  # nan neither
+    if not all(abs(edge) <= MAX_EDGE_NS for edge in (low_ns, high_ns)):  # refuses nan as well
         raise AnalyzeError(
             f"the range of the histogram must be finite, within {MAX_EDGE_NS:.0e} ns"
         )
@@ -295,7 +298,7 @@ def _pick(summary: Summary, a: int | None, b: int | None) -> tuple[int, int] | N
 
 
 def render_text(result: AnalyzeResult) -> str:
-    """What ``analyze`` prints, for people."""
+    """The text that ``analyze`` prints."""
     found, decoder = result.summary, result.summary.decoder
     lines = [
         f"{result.path}",

@@ -1,7 +1,7 @@
 """``photonlink replay --alice FILE --bob FILE``: two recordings of other software, to a key.
 
-How sharp the coincidence peak is belongs to an agreement between live nodes; recordings bring
-none, so it is measured first, on the beginning of both files, and the window follows it.
+Live nodes agree on the jitter beforehand; recordings have no such value, so the width of the
+coincidence peak is measured first, on the beginning of both files, and the window follows from it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockReco
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.window import Int64s
 
-MAX_JUMP_PS = 60 * 10**12  # without one event: the clock of a damaged file, not a dark link
+MAX_JUMP_PS = 60 * 10**12  # seconds without an event that mean a damaged file, not a dark link
 _NEVER = -(1 << 63)
-LOOK_S = (1.0, 5.0)  # of both recordings, for the width of the peak
+LOOK_S = (1.0, 5.0)  # seconds of both recordings, for the width of the peak
 _SIGMA_TO_FWHM = 2 * math.sqrt(2 * math.log(2))
 _FIELDS = (
     "secret_bits", "keys_match", "qber", "sifted_bits", "leak_bits", "f_ec", "epsilon",
@@ -36,7 +36,7 @@ _FIELDS = (
 
 
 class ReplayError(PhotonlinkError, ValueError):
-    """The recordings do not hold what the channel map says."""
+    """The recordings do not fit the channel map."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class _Played:
         )
 
     def blocks(self) -> Iterator[TagBlock]:
-        """The recording up to its end or the damage it cannot be read beyond."""
+        """The blocks of the recording up to its end, or up to damage that ends reading."""
         for block in self.recording.blocks(max_jump_ps=MAX_JUMP_PS):
             if self.start_ps is None and len(block):
                 self.start_ps = int(block.time_ps[0])
@@ -78,12 +78,12 @@ class _Played:
 
     def _count(self, gap: LostInterval) -> None:
         self.first = self.first or gap
-        self.intervals += gap.start_ps > self.end_ps  # else it goes on
+        self.intervals += gap.start_ps > self.end_ps  # else reading goes on
         self.lost_ps += max(gap.end_ps - max(gap.start_ps, self.end_ps), 0)
         self.end_ps = max(self.end_ps, gap.end_ps)
 
     def warnings(self) -> list[str]:
-        """At most one for what is missing inside, and one for where reading ended."""
+        """At most one warning for missing parts, and one for the place where reading ended."""
         texts = []
         if self.first is not None:
             at_s = (self.first.start_ps - (self.start_ps or 0)) / 1e12
@@ -129,7 +129,7 @@ def play_files(
     map_bob: dict[str, int],
     changes: dict[str, Any],
 ) -> tuple[ReplayResult, AgreedParameters, list[str]]:
-    """The result, what was agreed for it, and what is wrong with the files."""
+    """The result, its agreed parameters, and the faults of the files."""
     played = [_played(path, channels) for path, channels in ((alice, map_alice), (bob, map_bob))]
     for one in played:
         one.check_map()

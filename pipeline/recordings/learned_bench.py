@@ -1,6 +1,6 @@
 """Delays learned from recordings of others, which come without a calibration.
 
-Whoever made the light decides what is learned: nothing is claimed against Eve then, and the key is
+The source of the light determines these delays: nothing is claimed against Eve then, and the key is
 marked. Nodes never do this.
 """
 
@@ -33,7 +33,7 @@ from photonlink.pipeline.stages.window import LETTERS
 PS = 10**12
 _MULTI_CLICK_WINDOW_PS = 3_000
 _SPAN_PS = 5 * PS  # of the latest data
-_UNCERTAINTY_PS = 100.0  # beside the standard deviation of what was learned
+_UNCERTAINTY_PS = 100.0  # added to the standard deviation of the learned delays
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ def _buffer(start: Start) -> EventBuffer:
     buffer = EventBuffer(
         start.detectors,
         multi_click_window_ps=_MULTI_CLICK_WINDOW_PS,
-        randomness=bytes,  # of multi-clicks, which are spent here: nothing secret comes of it
+        # for multi-clicks; these events are spent here, so no secret depends on it
+        randomness=bytes,
         resolution_ps=0,
     )
     for block in start.blocks:

@@ -40,10 +40,10 @@ from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
 from photonlink.pipeline.status.run_summary import account
 
 PS = 10**12
-PSK_BYTES = 8192  # made for the occasion; every block refills it
+PSK_BYTES = 8192  # made for this run; every block refills it
 _PIECE_PS = PS // 10
 NO_CLAIM = "nothing is claimed against Eve: delays were learned from the recordings"
-_LEARN_S = (2.0, 5.0, 10.0, 20.0)  # of the recordings, until the clock is found in them
+_LEARN_S = (2.0, 5.0, 10.0, 20.0)  # seconds of the recordings in which the clock must be found
 _RAW_SPREAD_PS = round(MAX_RAW_SPREAD_S * PS)
 
 
@@ -74,7 +74,7 @@ class ReplayResult:
 
 @dataclass(slots=True)
 class Side:
-    """One recording on its way into its session. ``ahead``: pieces that were looked at already."""
+    """One recording as it is fed to its session. ``ahead``: pieces that were read in advance."""
 
     pieces: Iterator[TagBlock]
     detectors: DetectorMap
@@ -106,7 +106,7 @@ class Side:
         return rebase(block, self.origin_ps)
 
     def first(self, seconds: float) -> Start | None:
-        """What its first seconds hold, to be learned from; None without any."""
+        """Its first seconds, to learn delays from; None when it is empty."""
         if self.next is None:
             return None
         begin = self.ahead[0].start_ps
@@ -186,7 +186,7 @@ class Pair:
         self._pipe: deque[tuple[Role, bytes]] = deque()
 
     def run(self, role: Role, step: Callable[[Session], list[Effect]]) -> None:
-        """One input for one session, and all that follows from it on both."""
+        """Give one input to one session, and deliver all resulting messages between both."""
         self._collect(role, step(self.sessions[role]))
         while self._pipe:
             to, data = self._pipe.popleft()
@@ -249,7 +249,7 @@ def replay_pair(
         side.open()
     bench = _learned(agreed, sides)
     psk = PreSharedKey.generate(PSK_BYTES)
-    copies = {role: psk.copy() for role in Role}  # each session makes zeros of what it spends
+    copies = {role: psk.copy() for role in Role}  # each session zeroes the pads that it spends
     nonce = os.urandom(32)
     stores = {role: DigestStore(nonce) for role in Role}
     sessions = [
@@ -327,7 +327,7 @@ def _feed(
 
 
 def _due_ps(side: Side, earliest_ps: int, *, common: bool) -> int:
-    """When a piece is fed: in the order of the raw clocks if they can mean the same time."""
+    """When a piece is fed: in the order of the raw clocks if these can refer to the same time."""
     if side.next is None:
         return -(1 << 62)
     start = side.next.start_ps - side.origin_ps

@@ -46,12 +46,12 @@ from photonlink.pipeline.status.model import BlockReport
 from photonlink.pipeline.status.run_summary import account
 
 MAX_JSON_BYTES = 1 << 20
-# what a missing or odd entry of a recording raises where it is used
+# exceptions from a missing or malformed entry of a recording
 _ODD = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def replay_session(folder: Path) -> dict[str, Any]:
-    """The account of the session as it runs again, with what the comparison found.
+    """The account of the repeated session, with the result of the comparison.
 
     ``keys_match``: the same key blocks, bit for bit; None when the recording has no result to
     compare with. ``sent_match``: the same bytes to the peer. ``warnings`` names damage.
@@ -121,7 +121,7 @@ class _Run:
         self.sent_bytes = 0
 
     def feed_all(self, path: Path) -> str | None:
-        """Every input; what is wrong with the file, if anything is."""
+        """Feed every input; returns the file's fault, or ""."""
         try:
             for item in read_inputs(path):
                 if item.name == "close":
@@ -201,7 +201,7 @@ class _Run:
 
 
 def _same_bytes(digest: Any, path: Path, length: int) -> bool:
-    """What this run sent is what was recorded, as far as this run went."""
+    """Whether this run sent the recorded bytes, as far as it went."""
     recorded = path.read_bytes()[:length]
     return len(recorded) == length and digest.digest() == hashlib.sha256(recorded).digest()
 

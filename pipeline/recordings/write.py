@@ -139,7 +139,7 @@ class SessionRecorder:
         self._sent.write(data)
 
     def randomness(self, source: Callable[[int], bytes]) -> Callable[[int], bytes]:
-        """The same source, with every byte it gives written down."""
+        """The same source, with every byte recorded."""
 
         def recorded(n_bytes: int) -> bytes:
             data = source(n_bytes)
@@ -149,7 +149,7 @@ class SessionRecorder:
         return recorded
 
     def tap(self, instrument: str, direction: str, data: bytes) -> None:
-        """What goes over an instrument's wire (not the tagger's records: those are inputs)."""
+        """Record an instrument's wire (not the tagger's records: those are inputs)."""
         line = {"instrument": instrument, "direction": direction, "bytes": data.decode("latin-1")}
         self._transcript.write(json.dumps(line).encode() + b"\n")
 
@@ -170,7 +170,7 @@ def _private(path: Path) -> BinaryIO:
 
 
 class RecordedRandomness:
-    """Gives the bytes of a recording back in order; running dry is a named error."""
+    """Returns the bytes of a recording in order; a named error when there are no more."""
 
     def __init__(self, path: Path) -> None:
         try:

@@ -32,8 +32,8 @@ NAMES = {
     "refused": "blocks refused, rounding",
     "authentication": "authentication",
 }
-_STEADY = 8  # earlier blocks of a link that goes on as it did
-_LESS = 1e-3  # of the asymptotic key: not worth a hint
+_STEADY = 8  # earlier blocks of a steady link
+_LESS = 1e-3  # share of the asymptotic key below which no hint is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def run_yield(
 def _hints(
     reports: Sequence[BlockReport], parameters: AgreedParameters, ratio: float
 ) -> dict[str, str]:
-    """By the name of a cost."""
+    """Hints by the name of a cost."""
     if not reports:
         return {}
     p = parameters
@@ -119,7 +119,7 @@ def _hints(
 
 
 def _steady(report: BlockReport, parameters: AgreedParameters, ratio: float, sifted: int) -> float:
-    """Share of the asymptotic key that blocks of ``sifted`` bits give on a link that goes on."""
+    """Share of the asymptotic key that blocks of ``sifted`` bits give on a steady link."""
     n = sifted // 2
     rates = (report.qber_hv or 0.0, report.qber_da or 0.0)
     earlier, strings = EarlierErrors(), []

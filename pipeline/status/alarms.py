@@ -197,7 +197,7 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Use its key switch NOW",
             ),
         ),
-        *_kinds(  # raised by unauthenticated connections: shown only
+        *_kinds(  # raised by unauthenticated connections: displayed only
             Severity.MINOR,
             Clears.HANDSHAKE,
             ("psk_mismatch", "the nodes hold different pre-shared keys", "Copy one file to both"),
@@ -301,7 +301,7 @@ FATAL = frozenset({"ledger_failed"})
 
 
 def kind_of(code: str) -> AlarmKind | None:
-    """The entry of an alarm, also of one that is named after its instrument."""
+    """The entry of an alarm, including alarms named after an instrument."""
     for known in (CATALOGUE, OF_WATCHERS):
         if code in known:
             return known[code]
@@ -337,14 +337,14 @@ class KeyWatch:
         self._raised: set[str] = set()
 
     def block(self, report: BlockReport) -> list[Alarm]:
-        """What one more block changes."""
+        """Take one more block."""
         if report.abort is None:
             self._without = self._above = 0
             cleared = [alarm(code, active=False) for code in sorted(self._raised)]
             self._raised.clear()
             return cleared
         self._without += 1
-        # so many errors that correction was given up come to the same
+        # correction that was given up for too many errors counts as well
         above = report.abort.startswith(("qber_above_threshold", "leak_cap_reached"))
         self._above = self._above + 1 if above else 0
         found = []

@@ -1,7 +1,7 @@
 """An MQTT 5 broker on loopback for the demo and the tests: rumqttd, from the package iotcore.
 
-It runs in a session of its own, so Ctrl-C in a terminal does not reach it, and it ends when
-its owner does (its standard input closes).
+It runs in its own process session, so Ctrl-C in a terminal does not reach it, and it ends with its
+owner, when its standard input closes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _serve(config: str) -> None:
     from iotcore import Broker
 
     with Broker(config_path=config):
-        sys.stdin.buffer.read()  # until the owner closes it or goes away
+        sys.stdin.buffer.read()  # until the owner closes it or ends
 
 
 if __name__ == "__main__":

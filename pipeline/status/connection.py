@@ -23,7 +23,8 @@ class BrokerAddressError(PhotonlinkError):
 
 class SaidByClient(logging.Handler):
     """The last error that the MQTT library logged: an alert of TLS 1.3 comes after the handshake,
-    and the library only logs it before its connection times out."""
+    and the library logs it but then only reports a timeout.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -81,7 +82,7 @@ class BrokerAddress:
         return address
 
     def check(self) -> None:
-        """Read every file once, so that what is wrong shows before anything runs."""
+        """Read every file once, so that faults are found before anything runs."""
         if not self.tls and (self.ca or self.certificate or self.key):
             raise BrokerAddressError(
                 "certificates are given, and the connection is not encrypted",
@@ -109,7 +110,7 @@ class BrokerAddress:
             context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self.certificate is not None:
-                # a key with a passphrase would ask on the terminal
+                # a key with a passphrase would prompt on the terminal
                 context.load_cert_chain(
                     str(self.certificate), str(self.key) if self.key else None, password=_none
                 )
@@ -172,7 +173,7 @@ def refuse_readable_by_others(path: Path, what: str) -> None:
 
 
 def tls_reason(error: OSError) -> str:
-    """Why OpenSSL refused files, without its own words for it."""
+    """Why OpenSSL refused files, in plain words."""
     return "no PEM files that fit together" if isinstance(error, ssl.SSLError) else reason(error)
 
 
@@ -211,7 +212,7 @@ _SIGNS = (
 
 
 def plain(error: BaseException, before: str = "") -> str:
-    """Why there is no broker, in one sentence for a person. before: what the library logged."""
+    """Why there is no broker, in one sentence. before: the library's last log entry."""
     said = str(error) or type(error).__name__
     lowered = f"{before} {said} {error.__cause__ or ''}".replace("_", " ").lower()
     found = next((sentence for sign, sentence in _SIGNS if sign in lowered), None)
@@ -219,5 +220,7 @@ def plain(error: BaseException, before: str = "") -> str:
 
 
 def jittered(pause_s: float) -> float:
-    """Half to all of a pause: many programs do not come back in one instant."""
+    """A random half to all of a pause, so that many programs do not reconnect at the same
+    instant.
+    """
     return pause_s * random.uniform(0.5, 1.0)  # noqa: S311

@@ -63,7 +63,7 @@ def discovery(speaker: Speaker, software: str, *, emulated: bool | None) -> byte
 def _sensor(
     speaker: Speaker, field: str, name: str, unit: str | None, kind: str | None, template: str
 ) -> dict[str, Any]:
-    if unit is not None:  # what is not known is null, and no figure
+    if unit is not None:  # unknown values are null
         known = template.removeprefix("{{").removesuffix("}}").strip()
         template = f"{{{{ {known} if value_json.{field} is not none else none }}}}"
     found: dict[str, Any] = {

@@ -30,7 +30,7 @@ FIGURES: dict[str, tuple[str, str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class NodeFigures:
-    """What is known of one node. labels: values of ``LABELS``. severities: code → severity."""
+    """The figures of one node. labels: values of ``LABELS``. severities: code → severity."""
 
     labels: tuple[str, str, str, str, str]
     up: bool

@@ -1,4 +1,4 @@
-"""What a link tells those who watch it: public numbers only, flat, units in the names.
+"""The published status of a link: public numbers only, flat, units in the names.
 
 These records are what the session publishes; MQTT, the terminal view and ``--json`` only
 render them. No field may ever hold key, sifted bits, pads, or any digest of them.
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 
 class Phase(enum.StrEnum):
-    """Where the session stands."""
+    """The phase of the session."""
 
     CONNECTING = "connecting"
     HANDSHAKE = "handshake"
-    ACQUIRING = "acquiring"  # looking for the clock
+    ACQUIRING = "acquiring"  # searching the clock
     SIFTING = "sifting"
     DISTILLING = "distilling"
     CLOSED = "closed"
@@ -25,7 +25,7 @@ class Phase(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """The link as it stands now. None means not known (yet)."""
+    """The present state of the link. None means not known (yet)."""
 
     phase: Phase
     rate_hz: dict[str, float] = field(default_factory=dict)  # by detector letter, own side
@@ -50,13 +50,13 @@ class LinkState:
     leak_bits: int = 0
     epsilon: float = 0.0  # summed over blocks
     pads_left_bits: int = 0
-    pads_days: float | None = None  # that they last at the last hour's net consumption
+    pads_days: float | None = None  # days that the pads last at the last hour's net consumption
     key_stored_bits: int = 0
     blocks: int = 0
     block_fill: float = 0.0  # 0..1 of the block now being sifted
     last_abort: str | None = None
     emulated: bool = False
-    calibration_left_s: float | None = None  # until the calibration runs out; None: there is none
+    calibration_left_s: float | None = None  # until the calibration expires; None: there is none
     assumptions: str = ""  # beside those of every link (docs/claim.md), comma-separated
 
 

@@ -1,4 +1,4 @@
-"""Configuration of a Mosquitto broker: TLS, accounts, who may write what, bridges between sites.
+"""Configuration of a Mosquitto broker: TLS, accounts, write permissions, bridges between sites.
 
 Text only, per version of the broker: mosquitto.conf(5) of 2.0.11; for 2.1 the pages "per listener
 settings" and "password file" of mosquitto.org/documentation, which replace two options by plugins.
@@ -24,7 +24,7 @@ DISCOVERY = "homeassistant/device"
 
 
 class BrokerConfigError(PhotonlinkError):
-    """The broker that was asked for cannot be configured like this."""
+    """The requested broker cannot be configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _bridge(b: Bridge) -> list[str]:
         f"remote_clientid bridge-{b.site}",
         f"topic {ROOT}/{b.site}/# out 1",
         "cleansession true",
-        "notifications false",  # they are topics that the other broker's list refuses
+        "notifications false",  # topics that the other broker's access list refuses
         "restart_timeout 1 30",  # with jitter, growing
         "keepalive_interval 30",
     ]
@@ -152,13 +152,14 @@ def _bridge(b: Bridge) -> list[str]:
 
 
 def access_list(plan: BrokerPlan) -> str:
-    """Who may read and write what; what is not named is refused. No patterns: each account has its
-    own lines, so that no name can widen them."""
+    """Who may read and write what; anything else is refused. No patterns: each account has lines of
+    its own, so that no account name can act as a wildcard.
+    """
     lines = ["# Written by photonlink broker-config."]
     for site, node in plan.nodes:
         lines += [
             f"user {site}.{node}",
-            f"topic readwrite {ROOT}/{site}/{node}/#",  # it reads what it retained before
+            f"topic readwrite {ROOT}/{site}/{node}/#",  # it reads its own retained messages
             f"topic write {DISCOVERY}/photonlink-{site}-{node}/config",
         ]
     for site in plan.sites:

@@ -1,11 +1,11 @@
 """Publishes the status of a node over MQTT 5.
 
-Status only: what a broker says never reaches the key. The node hands records over without waiting;
-newest state replaces older, blocks queue up to a bound, and a broker that is gone costs nothing but
-what the bound drops. Topics and payloads: docs/mqtt.md and ``topics``.
+Status only: messages from a broker never influence the key. The node hands records over without
+waiting; the newest state replaces older ones, blocks queue up to a bound, and while a broker is
+gone only records beyond the bound are lost. Topics and payloads: docs/mqtt.md and ``topics``.
 
-A node listens to one thing, its own subtree: what it retained there in an earlier life, or a late
-last will, is put right as soon as it is seen.
+A node subscribes to its own subtree only: messages retained by an earlier run, or a late last will,
+are corrected as soon as they arrive.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class MqttAddress:
     role: str
     link: str
     node: str | None = None  # none: LINK-ROLE
-    home_assistant: bool = False  # tell it of this node
+    home_assistant: bool = False  # announce this node to it
     position: tuple[float, float] | None = None  # latitude and longitude, degrees
 
     @property
@@ -85,7 +85,7 @@ class MqttPublisher:
         self._instruments: dict[str, InstrumentState] = {}
         self._instrument_due: dict[str, float] = {}
         self._readiness: Readiness | None = None  # to be published
-        self._stale: dict[str, None] = {}  # topics retained by an earlier life of this node
+        self._stale: dict[str, None] = {}  # topics retained by an earlier run of this node
         self._emulated: bool | None = None
         self._peer_node: str | None = None
         self._announce = True  # status and meta have to be published
@@ -132,7 +132,7 @@ class MqttPublisher:
         self._wake.set()
 
     def meet(self, peer_node: str) -> None:
-        """The node at the other end of the link, once it has proved itself."""
+        """Take the name of the node at the other end, once it has proved itself."""
         if peer_node and peer_node != self._peer_node:
             self._peer_node, self._announce = peer_node, True
             self._wake.set()
@@ -161,7 +161,7 @@ class MqttPublisher:
         self.connected = False
 
     def _lost(self, why: str) -> None:
-        """Named when it is lost, and again when the reason is another; never every try."""
+        """Report a lost broker once, and again when the reason changes; not at every attempt."""
         if self.trouble != why:
             log.warning("MQTT broker %s: %s; key making goes on", self._address.broker.where, why)
         if self.connected or not self._lost_s:
@@ -179,7 +179,7 @@ class MqttPublisher:
         self.connected, self.trouble, self._lost_s = True, "", 0.0
 
     async def close(self) -> None:
-        """Let ``run`` publish what waits, empty every alarm, say ``offline``, then end."""
+        """Let ``run`` publish queued records, clear every alarm, publish ``offline``, then end."""
         self._stop = True
         self._wake.set()
 
@@ -265,7 +265,9 @@ class MqttPublisher:
                 await self._publish(client, self._speaker.instrument(name), instrument, pace)
 
     async def _listen(self, client: aiomqtt.Client) -> None:
-        """Own messages of an earlier life. Ends with MqttError as soon as the broker is gone."""
+        """Read own messages of an earlier run. Ends with MqttError as soon as the broker is
+        gone.
+        """
         speaker = self._speaker
         async for message in client.messages:
             topic, payload = str(message.topic), message.payload
@@ -281,7 +283,7 @@ class MqttPublisher:
             self._wake.set()
 
     def _outlived(self, topic: str) -> bool:
-        """Retained, and nothing that this life of the node says."""
+        """Whether a message is retained and not from this run of the node."""
         speaker = self._speaker
         alive = {
             speaker.meta,

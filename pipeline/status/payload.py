@@ -55,9 +55,9 @@ def _number(value: float | None) -> float | None:
 def encode(
     record: Record, speaker: Speaker, *, ts: float, seq: int, since_ts: float | None = None
 ) -> bytes:
-    """The payload: who speaks, ``v`` schema version, ``ts`` UNIX seconds, ``seq`` rising per start.
+    """The payload: the sender, ``v`` schema version, ``ts`` UNIX seconds, ``seq`` rising per start.
 
-    since_ts: of an alarm, when it was raised; what the catalogue says of it is added.
+    since_ts: of an alarm, when it was raised; the catalogue's texts are added.
     """
     fields = flatten(record)
     if isinstance(record, Alarm):
@@ -76,7 +76,7 @@ def encode_status(speaker: Speaker, status: str, ts: float) -> bytes:
 def encode_meta(
     speaker: Speaker, ts: float, *, peer_node: str | None, software: str, emulated: bool | None
 ) -> bytes:
-    """Who speaks, with what, in which schemas."""
+    """The sender, its instruments, and its schemas."""
     schemas = {f"{n}_schema": f"photonlink/v{VERSION}/{n}.schema.json" for n in RECORD_SCHEMAS}
     about: dict[str, Any] = {"peer_node": peer_node, "software": software, "emulated": emulated}
     if speaker.position is not None:
@@ -88,7 +88,7 @@ RECORD_SCHEMAS = ("state", "block", "alarm", "instrument", "readiness")
 
 
 def head(speaker: Speaker, ts: float) -> dict[str, Any]:
-    """What every payload begins with."""
+    """The common fields of all payloads."""
     names = {"site": speaker.site, "node": speaker.node, "link": speaker.link, "role": speaker.role}
     return {"v": VERSION, "ts": round(ts, 3), **names}
 

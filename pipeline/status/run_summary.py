@@ -1,4 +1,4 @@
-"""What the blocks of a run add up to: the JSON of ``demo``, ``node`` and ``replay``."""
+"""The sums over the blocks of a run: the JSON of ``demo``, ``node`` and ``replay``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alarms in the system's own log: the journal where there is one, else syslog; never waits.
+"""Writes alarms to the system's log: the journal where there is one, else syslog; never waits.
 
 Journal: its native protocol, one datagram of ``FIELD=value`` lines (systemd, "Native Journal
 Protocol"). Syslog: RFC 3164 to /dev/log, facility daemon.
@@ -40,7 +40,7 @@ class SystemLog:
         return True
 
     def alarm(self, node: str, alarm: Alarm) -> None:
-        """Raised or cleared. What the log does not take is counted."""
+        """Log an alarm that was raised or cleared. Entries that the log refuses are counted."""
         if self._socket is None:
             return
         major = alarm.severity is Severity.MAJOR
@@ -57,7 +57,7 @@ class SystemLog:
             line = f"<{8 * DAEMON + priority}>photonlink: {text}"
         try:
             self._socket.send(line.encode()[:2048])
-        except OSError:  # full, or the log was started again: the next alarm finds it
+        except OSError:  # full, or the log was restarted: the next alarm connects again
             self.lost += 1
             with contextlib.suppress(OSError):
                 self._socket.connect(self._path)

@@ -1,6 +1,7 @@
-"""The names under which a node speaks on MQTT: layout ``photonlink/v2``, described in docs/mqtt.md.
+"""The MQTT topics of a node: layout ``photonlink/v2``, described in docs/mqtt.md.
 
-Pure functions; every topic names the node that speaks, and nobody else writes below its name.
+Pure functions; every topic holds the name of the publishing node, and no other node writes below
+it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ ROOT = f"photonlink/v{VERSION}"
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A node as others see it. ``node`` is unique within its site; each is [a-z0-9-], 1 to 64.
+    """The public name of a node. ``node`` is unique within its site; each is [a-z0-9-], 1 to 64.
 
-    position: latitude and longitude in degrees (WGS 84), for a map; none: it is not told.
+    position: latitude and longitude in degrees (WGS 84), for a map; none: not published.
     """
 
     site: str
@@ -31,7 +32,7 @@ class Speaker:
 
     @property
     def subtree(self) -> str:
-        """A filter for everything that this node ever says."""
+        """A filter for all topics of this node."""
         return f"{self.base}/#"
 
     @property

@@ -1,7 +1,7 @@
 """A node's own page for programs: ``/metrics`` for Prometheus, ``/events`` for ``watch --node``.
 
-The event stream carries what the node would publish over MQTT, same topics, same payloads: first
-what is retained, then what comes. Read only, on loopback only.
+The event stream carries the messages that the node would publish over MQTT, with the same topics
+and payloads: first the retained ones, then new ones. Read only, on loopback only.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class StatusPage:
             self._held.pop(topic, None)
         event = _event(topic, payload)
         for reader in list(self._readers):
-            if reader.full():  # it would miss something without knowing: it comes again
+            if reader.full():  # it would miss records without notice: it must connect again
                 self._readers.discard(reader)
                 self.dropped += 1
                 while not reader.empty():
@@ -123,7 +123,7 @@ class StatusPage:
                 async with asyncio.timeout(BEAT_S):
                     await response.write(event)
         except (ConnectionError, TimeoutError):
-            pass  # the reader has gone, or does not read
+            pass  # the reader has closed, or does not read
         finally:
             self._readers.discard(reader)
         return response
