@@ -18,7 +18,10 @@ from pathlib import Path
 import pytest
 
 GRACE_S = 2.0
-"""A thread that was told to end, or a child's pipe, may need a moment."""
+"""A thread that was asked to end, a child's pipe or a task may need a moment."""
+CANCELLED_S = 20.0
+"""A cancelled task needs turns of the loop, which a busy machine gives late. It is waited for no
+longer than it takes."""
 _FDS = Path("/proc/self/fd")
 
 
@@ -71,9 +74,11 @@ async def _no_task_is_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0)
-    left = [t for t in asyncio.all_tasks() - before if t is not asyncio.current_task()]
-    if left:  # cancelled ones may be on their way out
-        await asyncio.wait(left, timeout=0.2)
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    cancelled = {t for t in left if t.cancelling()}
+    for tasks, seconds in ((cancelled, CANCELLED_S), (left - cancelled, GRACE_S)):
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
     names = sorted(f"{t.get_name()} ({t.get_coro()})" for t in left if not t.done())
     assert not names, f"tasks left behind: {', '.join(names)}"
 

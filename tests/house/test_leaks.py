@@ -22,6 +22,17 @@ def test_descriptor(tmp_path):
 async def test_task():
     kept.append(asyncio.create_task(asyncio.sleep(60), name="never awaited"))
 
+async def slowly():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(2.5)
+
+async def test_slow_to_cancel():
+    task = asyncio.create_task(slowly())
+    await asyncio.sleep(0)
+    task.cancel()
+
 @pytest.mark.leaks("this one may")
 def test_allowed():
     threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
@@ -44,6 +55,7 @@ kept = []
         ("test_task", "tasks left behind: never awaited"),
         ("test_allowed", ""),
         ("test_clean", ""),
+        ("test_slow_to_cancel", ""),
     ],
 )
 def test_what_is_left_behind_is_named(tmp_path: Path, test: str, words: str) -> None:
