@@ -1,1 +1,3 @@
-"""What programs that act for a person may do at a bench: read; set what they are allowed to."""
+"""Access to a bench for programs that act for a person: they read, and set what they are allowed
+to.
+"""

@@ -1,4 +1,6 @@
-"""What an agent asked for, as JSON lines; a request stands there before it has any effect."""
+"""Audit log of an agent's requests, as JSON lines; a request is written before it has any
+effect.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from photonlink.hal.errors import PhotonlinkError
 
 
 class AuditError(PhotonlinkError):
-    """The audit log cannot be written: nothing is done."""
+    """The audit log cannot be written, so the request is not carried out."""
 
 
 class AuditLog:
-    """Only appends, mode 0600; every line is on the disk when ``write`` returns."""
+    """Append-only, mode 0600; a line is on the disk when ``write`` returns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,7 +31,7 @@ class AuditLog:
             ) from error  # fmt: skip
 
     def write(self, what: str, **fields: Any) -> None:
-        """One line; AuditError when it does not reach the disk."""
+        """Write one line; AuditError when it cannot be synced to the disk."""
         line = {"ts": round(time.time(), 3), "pid": os.getpid(), "event": what, **fields}
         data = json.dumps(line, default=str).encode() + b"\n"
         try:

@@ -1,8 +1,8 @@
-"""The bench as an agent sees it: each method is a tool.
+"""The bench as offered to an agent: each method is a tool.
 
 Reading is free. Setting needs a rule ``--allow INSTRUMENT.PARAMETER``, and a real instrument
-``--allow-real`` beside it. Every limit is checked before anything is sent, nothing is switched on
-here whatever is allowed, and every request is in the audit log before it has any effect.
+``--allow-real`` beside it. Every limit is checked before anything is sent, light, bias and outputs
+are never switched on here, and every request is in the audit log before it has any effect.
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ class Desk:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._allow)
 
     async def _noted(self, what: str, work: Awaitable[T], **about: Any) -> T:
-        """Written down before and after. AuditError: it could not be, and nothing was done."""
+        """Log a request before and after it is carried out. AuditError: the log failed, and nothing
+        was done.
+        """
         try:
             self._log.write(what, **about)
         except AuditError:

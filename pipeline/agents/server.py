@@ -23,7 +23,7 @@ has not allowed is refused. Light, bias and outputs are never switched on here."
 
 
 def tools(desk: Desk, *, setting: bool) -> list[Callable[..., Awaitable[Any]]]:
-    """What is offered; without anything allowed nothing that sets is even named."""
+    """The offered tools; without anything allowed, no tool that sets is listed."""
     reading: list[Callable[..., Awaitable[Any]]] = [
         desk.instruments,
         desk.parameters,
@@ -54,7 +54,7 @@ def server_of(desk: Desk, *, setting: bool) -> Any:
 
 
 def _telling(tool: Callable[..., Awaitable[Any]], failed: type[Exception]) -> Any:
-    """A tool whose named errors reach the agent in full, and nothing else does."""
+    """A tool whose named errors are passed to the agent in full; other errors are not."""
     import functools
 
     @functools.wraps(tool)

@@ -1,1 +1,1 @@
-"""The bench as a user meets it: look, set, count, record, switch off. Functions; no terminal."""
+"""The bench for users: list, read, set, count, record, switch off. Functions without a terminal."""

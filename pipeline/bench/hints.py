@@ -1,4 +1,6 @@
-"""What to do about an error on the way to an instrument: the rule, the process, the place."""
+"""Hints for errors on the way to an instrument: the missing udev rule, the process that holds it,
+the library's path.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _RULES = "udev/70-photonlink.rules"
 
 
 def holders(path: str, proc: Path = Path("/proc")) -> list[tuple[int, str]]:
-    """(process, command) of everybody who has a file open, as far as /proc lets us look."""
+    """(process, command) of every process that has a file open, as far as /proc is readable."""
     try:
         wanted = os.stat(path)
     except OSError:
@@ -68,7 +70,7 @@ def udev_rule(driver: str, rules: Iterable[Path]) -> str:
 
 
 def hint_for(error: PhotonlinkError, driver: str, address: str) -> str:
-    """More than the error itself can know; "" when there is nothing to add."""
+    """A hint beyond the error's own text; "" when there is none."""
     place = Address.parse(address) if address else None
     if isinstance(error, LinkBusy) and place is not None and place.scheme == "serial":
         found = holders(place.path)
@@ -93,7 +95,7 @@ def hint_for(error: PhotonlinkError, driver: str, address: str) -> str:
 
 
 def _library(path: Path) -> str:
-    """Where a library of that name does lie, and where was looked."""
+    """Where a library of that name was found, and which places were searched."""
     folders = [path.parent, Path("/usr/lib"), Path("/usr/local/lib"), Path("/opt")]
     found = [
         str(hit)

@@ -1,4 +1,6 @@
-"""Light for a reason and a time: the whole bench, guarded; off and read back at the end."""
+"""Light for a reason and a time: the whole bench, watched by the light guard; switched off and read
+back at the end.
+"""
 
 from __future__ import annotations
 

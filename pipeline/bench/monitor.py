@@ -1,4 +1,4 @@
-"""Readings of some instruments again and again, with what they were before."""
+"""Repeated readings of some instruments, with their history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from photonlink.pipeline.bench.reading import Reader, live_parameters, parameter
 
 HISTORY = 120
 OPENING_S = 10.0
-AGAIN_S = 2.0  # an instrument that is away is looked for this often
+AGAIN_S = 2.0  # interval between attempts to reach an absent instrument
 
 
 @dataclass
@@ -33,7 +33,7 @@ class MonitorRow:
 
 @dataclass
 class Picture:
-    """All rows as last read. errors: instrument → reason. waiting: not yet tried."""
+    """All rows with their last readings. errors: instrument → reason. waiting: not yet tried."""
 
     rows: list[MonitorRow]
     errors: dict[str, str]
@@ -47,7 +47,7 @@ class Picture:
                 await self._complete.wait()
 
     def told(self, name: str) -> None:
-        """An instrument was read or has failed."""
+        """Signal that an instrument was read or has failed."""
         self.waiting.discard(name)
         if not self.waiting:
             self._complete.set()
@@ -60,7 +60,7 @@ async def monitoring(
     *,
     rate_hz: float = 2.0,
 ) -> AsyncIterator[Picture]:
-    """A picture that is kept up to date for the body; a slow instrument is late alone.
+    """A picture that is updated while the body runs; a slow instrument delays no other.
 
     parameters: names, of those instruments that have them; none: the numbers that move.
     LimitError when no instrument has any of them.

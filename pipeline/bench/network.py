@@ -1,7 +1,8 @@
-"""Instruments that name themselves on the network when they are asked by a datagram.
+"""Finds instruments on the network that answer a discovery datagram.
 
-Only what a registration's ``network`` says is sent: one datagram a kind. What answers is listed and
-not opened; an answer is whatever somebody on the network sends, so it is bounded and printed plain.
+Only what a registration's ``network`` says is sent: one datagram for each kind. Devices that answer
+are listed and not opened; an answer may come from anybody on the network, so it is bounded and
+printed without control characters.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One datagram. reply: of an answer. address: of the driver, with ``{host}``."""
+    """One datagram. reply: pattern of an answer. address: the driver's address, with ``{host}``."""
 
     driver: str
     port: int
@@ -32,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Who says to be there."""
+    """An answer of a device."""
 
     driver: str
     address: str
@@ -43,7 +44,7 @@ class Answer:
 
 
 def questions() -> list[Question]:
-    """Of all drivers whose instruments answer one."""
+    """The questions of all drivers whose instruments answer one."""
     return [
         Question(d.id, int(d.network[0]), d.network[1].encode(), d.network[2], d.network[3])
         for d in registry().drivers.values()
@@ -54,7 +55,7 @@ def questions() -> list[Question]:
 async def ask_network(
     asked: Iterable[Question], broadcast: str, wait_s: float = WAIT_S
 ) -> list[Answer]:
-    """All at once; a network that cannot be asked gives no answers."""
+    """Send all questions at once; an unreachable network gives no answers."""
     found = await asyncio.gather(*(_ask(question, broadcast, wait_s) for question in asked))
     return [answer for answers in found for answer in answers]
 
@@ -74,7 +75,7 @@ class _Listener(asyncio.DatagramProtocol):
         self.answers.setdefault((address, serial), Answer(self._question.driver, address, serial))
 
     def error_received(self, exc: Exception) -> None:
-        """A port that nobody listens on: no answer."""
+        """No process listens on the port: there is no answer."""
 
 
 async def _ask(question: Question, broadcast: str, wait_s: float) -> list[Answer]:

@@ -57,7 +57,7 @@ def station_of(name: str, drivers: Iterable[str]) -> str:
 
 
 def station_from_scan(name: str, found: Scan) -> tuple[str, list[str]]:
-    """(text, what was left out and why). Devices that exactly one driver fits are written."""
+    """(text, omitted devices with the reason). Devices that fit exactly one driver are written."""
     text, left, names = _HEAD.format(name=name), [], set[str]()
     for seen in found.devices:
         device = seen.device

@@ -10,7 +10,7 @@
             delay_ps, pairs = table.correlate(1, 2, seconds=5)
 
 The bench lives in a thread of its own with its light guard. Light goes off at the end of the block,
-when the time is over, when the notebook's process ends, however it ends, or on ``photonlink safe``.
+when the time is over, when the notebook's process ends in any way, or on ``photonlink safe``.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class NotebookBench:
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
-    # ---- what one asks ----
+    # ---- for the user ----
     @property
     def names(self) -> tuple[str, ...]:
         """The instruments that are open."""
@@ -195,15 +195,16 @@ class NotebookBench:
     def light(self, reason: str, seconds: float) -> Iterator[None]:
         """Bias and lasers on for the block, at most ``seconds``, under a lease with a reason.
 
-        LightWentOff when it goes off before the block is done: by the measurement that it spoils,
-        or at the end of the block.
+        When the light goes off before the block is done, the measurement that it spoils raises
+        LightWentOff, or the end of the block does.
         """
         stack = AsyncExitStack()
         self._light = self._run(stack.enter_async_context(lit(self._bench, reason, seconds)))
         try:
             yield
         except BaseException:
-            with contextlib.suppress(PhotonlinkError):  # the block's own error goes first
+            # an error of the block itself has precedence
+            with contextlib.suppress(PhotonlinkError):
                 self._run(stack.aclose())
             raise
         else:
@@ -258,7 +259,7 @@ class NotebookBench:
             if not self._opened.done():
                 self._opened.set_exception(error)
         finally:
-            if not self._loop.is_closed():  # the runner did not get as far as closing it
+            if not self._loop.is_closed():  # the runner was interrupted before it closed the loop
                 self._loop.close()
 
     async def _open_until_stopped(self, station: Any) -> None:

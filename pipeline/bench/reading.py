@@ -1,4 +1,4 @@
-"""Reading and setting one instrument that may belong to a process that runs.
+"""Reads and sets one instrument that a running process may hold.
 
 Reading switches nothing: the instrument is identified and queried. When a process of this project
 owns it, the query goes to that process. Setting needs exclusive access to the instrument.
@@ -27,7 +27,7 @@ OWNER_S = 6.0
 
 
 class Reader(Protocol):
-    """Reads parameters of one instrument; ``how`` says in words by which way."""
+    """Reads parameters of one instrument; ``how``: in words, which way the readings come."""
 
     how: str
 
@@ -77,7 +77,7 @@ async def reading(name: str, entry: InstrumentEntry) -> AsyncIterator[Reader]:
 
 
 async def identify(name: str, entry: InstrumentEntry) -> tuple[Identity, str]:
-    """(who it is, by which way that is known)."""
+    """(identification, the way by which it was read)."""
     owner = owner_of_entry(entry)
     if owner is not None:
         found = (await ask_owner(owner, {"identify": True}, OWNER_S))["instruments"]
@@ -93,7 +93,7 @@ def parameters_of(entry: InstrumentEntry) -> dict[str, Param]:
 
 
 def live_parameters(entry: InstrumentEntry) -> list[str]:
-    """What a monitor shows when nothing is named: the numbers that move."""
+    """The parameters of a monitor without names: numbers that change by themselves."""
     return [
         p.name
         for p in parameters_of(entry).values()
@@ -138,7 +138,7 @@ def plan_changes(name: str, entry: InstrumentEntry, wanted: Mapping[str, str]) -
 
 
 def _unopened(name: str, entry: InstrumentEntry) -> Driver:
-    """The driver, made and not opened: it knows its limits and its bytes."""
+    """The driver object, not opened, for its limits and its encoding."""
     kind = load_driver(entry.driver)
     settings = kind.Settings.model_validate(entry.settings)
     addresses = [a for _, a in candidates(entry) if not a.startswith(EMULATOR_NAME)]
@@ -160,7 +160,7 @@ def _refuse_on(driver: Driver, key: str, value: Value) -> None:
 
 
 def value_of(param: Param, text: str, where: str = "") -> Value:
-    """What a person typed, as the parameter's kind. LimitError when it is none."""
+    """A typed text as a value of the parameter's kind. LimitError when it is not one."""
     word = text.strip()
     if param.choices is not None:
         return next((c for c in param.choices if str(c) == word), word)

@@ -1,4 +1,6 @@
-"""Is the bench ready? Its calibration tasks, from its station file, files and instruments."""
+"""Whether the bench is ready: its calibration tasks, from station file, other files and
+instruments.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def tasks_file(station: SimulatedStation, path: Path) -> Path:
 
 
 async def standing(station: SimulatedStation, path: Path, tell: Tell) -> list[Standing]:
-    """The state of every task now. What a running node keeps locked is in its status instead."""
+    """The present state of every task. Instruments that a running node holds are read from its
+    status.
+    """
     tasks = all_tasks(station.task, station.own_tasks)
     done = load_done(tasks_file(station, path))
     if isinstance(station, NodeStation):

@@ -1,8 +1,9 @@
-"""Switches all instruments off at once and reports, also those that other processes own.
+"""Switches all instruments off at once and reports, including those that other processes hold.
 
 1. It asks the owning processes, through their control sockets, to switch off and end.
-2. It ends an owner that still holds its instrument a second after the light guard's lease.
-3. It opens what is not yet known to be off, which switches it off, and reads it back.
+2. It kills an owner that still holds its instrument one second after the light guard's lease.
+3. It opens every instrument that is not yet known to be off, which switches it off, and reads it
+back.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class SafeReport:
 
     @property
     def ok(self) -> bool:
-        """Everything that could be reached reads back off, and nothing was out of reach."""
+        """Whether every instrument was reached and reads back off."""
         return all(step.ok for step in self.steps) and not self.unreached
 
 
@@ -106,7 +107,8 @@ async def _lets_go(owner: Owner, deadline: float) -> bool:
 
 
 async def _open_and_close(station: BenchStation, report: SafeReport) -> None:
-    """Opening switches off and reads back; what cannot be opened is named and hides no other.
+    """Opening switches off and reads back; a failure is reported and does not affect other
+    instruments.
 
     A port may be held for a moment by the light guard of an owner that was ended.
     """

@@ -1,4 +1,6 @@
-"""What is plugged in, which driver it is for, and who has it open. Passive unless told to probe."""
+"""Lists plugged-in devices, the fitting drivers, and the processes that hold them. Passive unless a
+probe is requested.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """devices: what the kernel knows. held: what our own programs have open, wherever it is."""
+    """devices: what the kernel knows. held: instruments held by this project's programs, on any
+    link.
+    """
 
     devices: tuple[Seen, ...]
     held: tuple[Owner, ...] = field(default_factory=tuple)
@@ -55,9 +59,9 @@ def scan(root: Path = Path("/")) -> Scan:
 
 
 async def probe(found: Scan, about_to: Callable[[Seen, str], None]) -> Scan:
-    """Ask each serial device who it is, with the identification of each driver that fits.
+    """Send each serial device the identification query of each driver that fits.
 
-    about_to: told before anything is sent to a device. A device that is held, or that fits no
+    about_to: called before anything is sent to a device. A device that is held, or that fits no
     driver, is left alone. What was sent is in the result.
     """
     return Scan(tuple([await _probe(seen, about_to) for seen in found.devices]), found.held)
@@ -133,7 +137,9 @@ def lines(found: Scan) -> Iterable[str]:
 
 
 async def follow(say: Callable[[str], None]) -> None:
-    """Until cancelled: each device that comes or goes, and what to do with one that comes."""
+    """Until cancelled: report each device that is plugged in or out, with the next step for a new
+    one.
+    """
     drivers = registry().drivers
     async with contextlib.aclosing(plug_events()) as events:
         async for event in events:

@@ -1,4 +1,4 @@
-"""Lines that are drawn over the last ones on a terminal, and printed plainly in a pipe."""
+"""Draws lines over the previous ones on a terminal; prints them plainly in a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All readings of a bench in one file; what differs between two; what would bring it back."""
+"""All readings of a bench in one file; differences of two files; restoring."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SnapshotError(PhotonlinkError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One instrument as it was. error: why it could not be read; "" when it was."""
+    """One instrument's readings. error: why it could not be read; "" when it was read."""
 
     driver: str
     identity: Mapping[str, str]
@@ -73,7 +73,9 @@ class Snapshot:
 
 
 async def take(target: Target) -> Snapshot:
-    """Read every instrument at once. One that fails says so and hides no other."""
+    """Read every instrument at once. A failure is recorded and does not affect other
+    instruments.
+    """
     found = await asyncio.gather(*(_one(n, e) for n, e in target.entries.items()))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Snapshot(target.station.name, now, dict(zip(target.entries, found, strict=True)))
@@ -143,10 +145,10 @@ def _facts(taken: Taken | None) -> dict[str, Value]:
 
 
 def plan_restore(old: Snapshot, now: Snapshot, target: Target) -> dict[str, list[PlannedSet]]:
-    """What must be set to come back to ``old``, checked against all limits, nothing sent.
+    """The settings that restore ``old``, checked against all limits; nothing is sent.
 
-    Light, bias and outputs are never among it: they stay as they are. SnapshotError: another
-    instrument (serial number) stands there now.
+    Light, bias and outputs are never among it: they stay as they are. SnapshotError: there is an
+    instrument with another serial number now.
     """
     plan: dict[str, list[PlannedSet]] = {}
     for name, entry in target.entries.items():

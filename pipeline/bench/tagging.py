@@ -1,4 +1,4 @@
-"""A time tagger outside of key: live rates, live correlation, a recording.
+"""A time tagger without key making: live rates, live correlation, a recording.
 
 A tagger that is making key is refused: its process holds it, and the node's store is locked.
 """
@@ -30,7 +30,7 @@ from photonlink.pipeline.native.correlate import StreamCorrelator
 from photonlink.pipeline.node.emitting import GuardedLight, emitting
 from photonlink.pipeline.node.station import NodeStation
 
-_RECORDINGS = "photonlink.drivers.recordings"  # met by name: pipeline imports no driver
+_RECORDINGS = "photonlink.drivers.recordings"  # found by name: pipeline imports no driver
 MAX_BINS = 100_000
 SETTLE_S = 0.3
 
@@ -102,7 +102,7 @@ async def blocks(opened: OpenTagger, seconds: float) -> AsyncGenerator[TagBlock,
 async def chunks(
     opened: OpenTagger, seconds: float
 ) -> AsyncGenerator[tuple[AcquisitionStart, WireChunk], None]:
-    """What the tagger hands out, for at most ``seconds`` (and 2 s) of the host's time."""
+    """The tagger's chunks, for at most ``seconds`` (and 2 s) of the host's time."""
     start = await opened.tagger.start()
     end = time.monotonic() + seconds + 2.0
     stream: Any = opened.tagger.chunks()

@@ -1,4 +1,4 @@
-"""What a command is about: ``STATION``, ``STATION:instrument`` or ``DRIVER@ADDRESS``."""
+"""The target of a command: ``STATION``, ``STATION:instrument`` or ``DRIVER@ADDRESS``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIRECT = re.compile(r"([a-z0-9]+\.[a-z0-9_]+)@(.+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The station, and which of its instruments is meant ("" for all).
+    """The station, and the selected instrument ("" for all).
 
     path: of the station file; None when an address was given directly.
     """
@@ -39,13 +39,13 @@ class Target:
 
     @property
     def entries(self) -> dict[str, InstrumentEntry]:
-        """The instruments that are meant, by name."""
+        """The selected instruments by name."""
         if not self.instrument:
             return dict(self.station.instruments)
         return {self.instrument: self.station.instruments[self.instrument]}
 
     def one(self) -> tuple[str, InstrumentEntry]:
-        """The one instrument that is meant. StationError when the station has several."""
+        """The one selected instrument. StationError when the station has several."""
         if len(self.entries) != 1:
             raise StationError(
                 f"which of {', '.join(self.entries)}?", where=str(self.path),
@@ -54,11 +54,11 @@ class Target:
         return next(iter(self.entries.items()))
 
     def only(self) -> SimulatedStation:
-        """The station with the instruments that are meant, and no others."""
+        """The station with the selected instruments only."""
         return self.station.model_copy(update={"instruments": self.entries})
 
     def tagger(self) -> tuple[str, InstrumentEntry]:
-        """The one time tagger that is meant. StationError when there is none, or several."""
+        """The one selected time tagger. StationError when there is none, or several."""
         found = {
             name: entry
             for name, entry in self.entries.items()
@@ -71,7 +71,7 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Read what was typed, and the station file it names. StationError says what is wrong."""
+    """Parse the argument, and read the station file it names. StationError names the fault."""
     direct = _DIRECT.fullmatch(text)
     if direct:
         name, address = direct.group(1).partition(".")[2], direct.group(2)
@@ -111,7 +111,7 @@ def load_any_station(path: Path) -> SimulatedStation:
     try:
         tables = parse_toml(read_toml_text(path), str(path))
     except FileError:
-        tables = {}  # told below, with what is wrong
+        tables = {}  # reported below, with the reason
     if "node" in tables or "peer" in tables:
         return load_node_station(path)
     return with_sim_paths(load_station(path, SimulatedStation), path.resolve().parent)

@@ -1,6 +1,6 @@
-"""``photonlink align``: both ends look at the polarization, one end turns it.
+"""``photonlink align``: both ends measure the polarization, one end turns it.
 
-Every click is told to the other end and none becomes key; every message is under the pre-shared
+Every click is sent to the other end and none becomes key; every message is under the pre-shared
 key. The end whose station has ``[alignment]`` fits the model of its controllers and moves them.
 """
 
@@ -48,7 +48,7 @@ class AlignOptions:
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """What an end knows afterwards; floor and setting only at the end with the controllers."""
+    """The result at one end; floor and setting only at the end with the controllers."""
 
     moves: int
     qber: float
@@ -72,7 +72,9 @@ async def align_stations(
 
 
 async def align(station: NodeStation, options: AlignOptions, tell: Tell) -> Aligned:
-    """Bring the link to its floor. Light and bias are off afterwards; the controllers stay."""
+    """Bring the link to its least QBER. Light and bias are off afterwards; the controllers keep
+    their setting.
+    """
     # locked before any instrument is touched: a node that runs keeps its light
     with open_store(station) as store, contextlib.closing(store.psk(station.node.psk)) as psk:
         bench = await open_bench(with_emulator_addresses(station))

@@ -1,8 +1,8 @@
 """``photonlink check --calibrate``: measure both ends' detectors and write the calibration.
 
 Both ends run it at the same time, each with light its operator vouches for. Every message between
-them is under the pre-shared key. Alice computes the record and seals it; Bob reads it as his node
-will, against his own instruments, before either writes it.
+them is under the pre-shared key. Alice computes the record and seals it; Bob checks it as his node
+will, against his own instruments, before either end writes it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CalibrateOptions:
 async def calibrate_stations(
     stations: list[NodeStation], options: CalibrateOptions
 ) -> list[Calibration]:
-    """One end, or both ends of a bench at once; the calibration as each end has written it."""
+    """One end, or both ends of a bench at once; the calibration that each end has written."""
     return await together(*(calibrate(s, options) for s in stations))
 
 
@@ -117,7 +117,7 @@ async def _with_peer(
 
 
 async def tell_failure(peer: CheckPeer, error: PhotonlinkError) -> None:
-    """The other end ends with our reason instead of a lost connection."""
+    """Send our reason, so that the other end reports it instead of a lost connection."""
     try:
         await peer.send({"check": "failed", "why": str(error)})
     except PhotonlinkError:
@@ -126,7 +126,7 @@ async def tell_failure(peer: CheckPeer, error: PhotonlinkError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """What an end says of itself beside its clicks."""
+    """The description that an end sends beside its clicks."""
 
     operator: str
     instruments: Mapping[str, str]
@@ -177,7 +177,7 @@ def _compute(
     alice: _End, bob: _End, options: CalibrateOptions, old: Calibration | None
 ) -> Calibration:
     a, b = alice.clicks, bob.clicks
-    jitter = 300.0  # only to find the peaks; the widths are measured
+    jitter = 300.0  # used only to find the peaks; the widths are measured
     sift = coincidence_parameters(a.resolution_ps, b.resolution_ps, jitter, jitter)
     clock = ClockRecovery(
         ClockParameters(sift.sigma_ps), hint_offset_s=a.host_start_s - b.host_start_s
@@ -227,9 +227,9 @@ def _station(end: _End, detectors: Mapping[str, DetectorCalibration]) -> Station
 def with_one_replaced(old: Calibration, fresh: Calibration, detector: str) -> Calibration:
     """``old`` with one detector (``"bob.V"``) from ``fresh``; it stays valid as long as before.
 
-    The other three of its station give the scale: their mean delay and efficiency are the old
-    ones. CalibrationOtherInstruments when any other detector is another or has moved beyond its
-    uncertainty.
+    The other three of its station set the scale: their mean delay and efficiency keep the old
+    values. CalibrationOtherInstruments when another detector was exchanged or has changed beyond
+    its uncertainty.
     """
     role, _, letter = detector.partition(".")
     if role not in SIDES or letter not in LETTERS:

@@ -1,7 +1,7 @@
-"""What ``photonlink check`` measures: clicks in the dark and in the light, at one end or both.
+"""The measurements of ``photonlink check``: clicks without and with light, at one end or both.
 
-Both ends go through the same steps and tell each other when each is done: connect, everything
-dark, count; light on, record; then each sends its clicks to the other, all of them public.
+Both ends go through the same steps and signal the end of each: connect, all light off, count; light
+on, record; then each sends its clicks to the other, all of them public.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SideClicks:
 async def measure(station: NodeStation, seconds: float, *, wait_for_peer: bool) -> list[SideClicks]:
     """This end's clicks, and the peer's when it is there. Light and bias are off afterwards."""
     with contextlib.ExitStack() as locks:
-        lock_node(station.node.state_dir, locks)  # a node that runs keeps its light
+        lock_node(station.node.state_dir, locks)  # the light of a running node must stay on
         bench = await open_bench(with_emulator_addresses(station))
         async with guard(bench) as state, peer_of(station, wanted=wait_for_peer) as peer:
             own = await measure_own(station, bench, seconds, peer)
@@ -71,7 +71,7 @@ async def measure(station: NodeStation, seconds: float, *, wait_for_peer: bool) 
 
 
 async def exchange(peer: CheckPeer, own: SideClicks) -> SideClicks:
-    """Tell the other end all our clicks, and hear all of its own."""
+    """Send all our clicks to the other end, and receive all of its clicks."""
     await peer.send(_meta(own), encode_calibration(own.time_ps, own.detector, 0))
     return _from_peer(*await peer.receive("clicks"))
 
@@ -79,7 +79,7 @@ async def exchange(peer: CheckPeer, own: SideClicks) -> SideClicks:
 async def measure_own(
     station: NodeStation, bench: Bench, seconds: float, peer: CheckPeer | None
 ) -> SideClicks:
-    """In step with the peer: everything dark, count; light on, record."""
+    """In step with the peer: all light off, count; light on, record."""
     for laser in bench.having(Emits).values():
         await laser.set_emission(False)
     await asyncio.gather(*(d.set_bias(True) for d in bench.having(Biased).values()))

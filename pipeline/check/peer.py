@@ -1,7 +1,8 @@
-"""Two checks talk: small framed messages, everything bounded, with a deadline for each.
+"""The messages between two checks: small frames, bounded, with a deadline for each.
 
 With a pre-shared key every message after the first carries an HMAC over both ends' nonces, the
-sender, a counter and the message: what a calibration stands on comes from the other station.
+sender, a counter and the message: so the data of a calibration are known to come from the other
+station.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _DOMAIN = b"photonlink check\x00"
 
 
 class PeerNotAuthenticated(PhotonlinkError):
-    """Who answers does not hold our pre-shared key, or a message was changed on the way."""
+    """The other end does not hold our pre-shared key, or a message was changed on the way."""
 
 
 class CheckPeer:
@@ -46,7 +47,7 @@ class CheckPeer:
         self._buffer = bytearray()
 
     async def greet(self, purpose: str = "calibrate") -> None:
-        """Both ends draw a nonce; from here on every message is authenticated."""
+        """Exchange nonces; from here on every message is authenticated."""
         own = machine.random_bytes(NONCE_BYTES)
         await self.send({"check": purpose, "role": self._role}, own)
         meta, peer = await self.receive(purpose)
@@ -68,7 +69,7 @@ class CheckPeer:
         await self._stream.write(message + mac)
 
     async def receive(self, step: str) -> tuple[dict[str, object], bytes]:
-        """The peer's message of this step; LinkError when it is elsewhere or gone."""
+        """The peer's message of this step; LinkError when the peer is at another step or gone."""
         async with asyncio.timeout(STEP_TIMEOUT_S):
             sizes = await self._exactly(_HEAD.size)
             n_head, n_payload = _HEAD.unpack(sizes)
@@ -115,7 +116,7 @@ class CheckPeer:
         return piece
 
     async def in_step(self, step: str) -> None:
-        """Wait until both ends are here."""
+        """Wait until both ends have reached this step."""
         await self.send({"check": step})
         await self.receive(step)
 
@@ -124,7 +125,7 @@ class CheckPeer:
 async def peer_of(
     station: NodeStation, *, wanted: bool = True, psk: Prover | None = None
 ) -> AsyncIterator[CheckPeer | None]:
-    """The other end's check, or None when it is not wanted or does not come in time."""
+    """The other end's check, or None when it is not wanted or does not connect in time."""
     if not wanted:
         yield None
         return

@@ -1,9 +1,9 @@
-"""``photonlink check``: look at a bench before key is made, with a verdict and a hint each.
+"""``photonlink check``: checks of a bench before key is made, each with a verdict and a hint.
 
-Every click is disclosed to the peer and none ever becomes key. One station alone tells rates
-and dark counts; with its peer (a second ``photonlink check`` at the other end, or both stations
-given at once) also the clock, the delays between detectors and the visibility per basis.
-This module judges; ``check_measure`` measures.
+Every click is disclosed to the peer and none ever becomes key. One station alone gives rates and
+dark counts; with its peer (a second ``photonlink check`` at the other end, or both stations given
+at once) also the clock, the delays between detectors and the visibility per basis. This module
+judges; ``check.measure`` measures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from photonlink.pipeline.stages.clock.recovery import (
 from photonlink.pipeline.stages.sift import coincidence_parameters
 from photonlink.pipeline.stages.window import LETTERS, Int64s
 
-# What a bench of InGaAs or silicon detectors should look like; the hints say what to do.
+# Expected values of a bench with InGaAs or silicon detectors.
 LOW_RATE_HZ = 200.0
 HIGH_RATE_HZ = 2e6
 DARK_SHARE = 0.25
@@ -42,7 +42,7 @@ HISTOGRAM_PS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """ok: True good, False stops key, None not known or worth a look."""
+    """ok: True: good; False: no key is possible; None: unknown or doubtful."""
 
     what: str
     ok: bool | None

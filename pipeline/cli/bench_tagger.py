@@ -1,4 +1,4 @@
-"""The commands about a time tagger that makes no key: ``count``, ``histogram``, ``record``."""
+"""The commands for a time tagger that makes no key: ``count``, ``histogram``, ``record``."""
 
 from pathlib import Path
 from typing import Annotated

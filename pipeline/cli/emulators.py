@@ -1,6 +1,6 @@
 """``emulate``, ``record-wire``, ``serve-wire``, ``compare-wire``: the emulators' own program.
 
-They are started, never imported: nothing above the wire knows an emulator.
+They are started as programs, never imported: no code above the wire depends on an emulator.
 """
 
 import os

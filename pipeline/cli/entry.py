@@ -1,4 +1,4 @@
-"""The command ``photonlink``: imports the rest where an interruption is already expected."""
+"""The command ``photonlink``: imports the rest inside the handler of interruptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 
 def main() -> None:
     """Ctrl-C while Python is still importing ends as quietly as any other."""
-    gc.disable()  # until a command runs: looking through what is imported costs a tenth of --help
+    # off until a command runs: collecting the imported modules costs a tenth of --help
+    gc.disable()
     try:
         from photonlink.pipeline.cli.main import main as run
 

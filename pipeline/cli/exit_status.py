@@ -1,4 +1,4 @@
-"""What the exit status of every command says; printed by ``photonlink --help``, too."""
+"""The exit statuses of all commands; ``photonlink --help`` prints them as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends that could not do what it was asked: one message, one status."""
+"""The end of a command that failed: one message, one status."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from photonlink.hal.errors import PhotonlinkError, first_error
 from photonlink.hal.regular_file import reason
 from photonlink.pipeline.cli.exit_status import ExitStatus
 
-TRACEBACK = "PHOTONLINK_TRACEBACK"  # environment: show where an error came from
+TRACEBACK = "PHOTONLINK_TRACEBACK"  # environment variable: show where an error came from
 
 
 def end_with(error: BaseException) -> NoReturn:
-    """Say what went wrong on stderr and leave with the status of :class:`ExitStatus`.
+    """Print the error on stderr and exit with a status of :class:`ExitStatus`.
 
-    Of tasks that failed together the first is told. With PHOTONLINK_TRACEBACK=1 in the environment
-    the error is raised as it is.
+    Of tasks that failed together the first is reported. With PHOTONLINK_TRACEBACK=1 in the
+    environment the error is raised as it is.
     """
     error = first_error(error)
     if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
         raise error
     if isinstance(error, KeyboardInterrupt):
         sys.exit(ExitStatus.INTERRUPTED)
-    if isinstance(error, BrokenPipeError):  # the reader has gone; Python would complain at its end
+    # the reader is gone; Python would print an error at its end
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitStatus.FAILURE)
     say(_sentence(error))
-    if getattr(error, "causes", ()):  # addresses that were tried: more can be said about each
+    if getattr(error, "causes", ()):  # addresses that were tried: a hint for each
         from photonlink.pipeline.bench.hints import hints_of
 
         assert isinstance(error, PhotonlinkError)  # noqa: S101 - it has causes
@@ -43,7 +44,7 @@ def end_with(error: BaseException) -> NoReturn:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, PhotonlinkError):
         return str(error)
-    if isinstance(error, OSError):  # a folder that is missing, a file that is there, a full disk
+    if isinstance(error, OSError):  # a missing folder, an existing file, a full disk
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{reason(error)}"
     if isinstance(error, MemoryError):

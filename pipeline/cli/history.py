@@ -1,4 +1,4 @@
-"""``photonlink history``: what ``watch`` has kept of a station."""
+"""``photonlink history``: the history that ``watch`` keeps of a station."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command ``photonlink``. Each command says what it did, and exits with 0 only when it did it.
+"""The command ``photonlink``. Each command prints its result, and exits with 0 only on success.
 
 Exit statuses are those of :class:`ExitStatus`, one meaning for all commands. Nothing heavy is
 imported here: each command imports what it needs when it runs; help is plain text.
@@ -92,7 +92,7 @@ def options(
     ] = False,
 ) -> None:
     """Quantum key distribution bench: instruments, emulators, secret key from their clicks."""
-    gc.enable()  # entry.py holds it off while commands are only listed
+    gc.enable()  # entry.py disables it while commands are only listed
 
 
 @app.command()
@@ -243,8 +243,9 @@ def node(
 
     loaded = load_node_station(station)
     options = NodeOptions(duration, record, control)
-    lines = json_lines or plain or control or not on_terminal()  # control: stdin has no keys
-    gc.freeze()  # what was imported stays: sweeps need not look at it
+    # control: standard input has commands, no key presses
+    lines = json_lines or plain or control or not on_terminal()
+    gc.freeze()  # imported modules are permanent: the garbage collector need not scan them
     with emulators(loaded, start=sim):
         if lines:
             report = Reporter(loaded.name, json_lines=json_lines)
@@ -281,6 +282,6 @@ def main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()  # a reader that has gone shows here, not when Python ends
+            sys.stdout.flush()  # a closed pipe is found here, not at the end of Python
     except BaseException as error:  # noqa: BLE001 - every end of a command is told in one place
         end_with(error)

@@ -64,7 +64,8 @@ def keyrate(
         raise typer.BadParameter("name a link file or a preset (--presets lists them)")
     loaded = [model.load_link(path) for path in links]
     axis = against or curve.default_axis(loaded[0])
-    ranges = [curve.default_range(link, axis) for link in loaded]  # the picture shows all of them
+    # the picture's range covers all links
+    ranges = [curve.default_range(link, axis) for link in loaded]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     xs = curve.steps(low if start is None else start, high if stop is None else stop, points)
     blocks = [curve.BlockLength.of(bits=b) for b in block_bits or ()]

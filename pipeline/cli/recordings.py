@@ -22,7 +22,7 @@ from photonlink.pipeline.cli.terminal import console, finite
 if TYPE_CHECKING:
     from photonlink.hal.tags import WireFormat
 
-LETTERS = "HVDA"  # of stages.window, which imports numpy; a test compares them
+LETTERS = "HVDA"  # the same as in stages.window, which imports numpy; a test compares them
 FORMATS = (
     "a0", "a1", "a2", "tdc1", "swabian16", "qutag", "qutag_compressed", "t2", "t2_hh1", "t2_ph300",
     "t3", "t3_hh1", "t3_ph300", "s15_fast", "flat64", "packed32", "nox", "fpga_link",
@@ -118,7 +118,7 @@ def _told_format(form: str | None) -> "WireFormat | None":
 def _told_parameters(
     form: str | None, unit_ps: float | None, sync_period_ps: float | None
 ) -> dict[str, float]:
-    """What --unit and --sync-period say; wrong usage where the format fixes or needs them."""
+    """The values of --unit and --sync-period; wrong usage where the format fixes or needs them."""
     if unit_ps is not None and form in FIXED_UNIT:
         raise typer.BadParameter(f"the unit of {form} is fixed: --unit cannot change it")
     if form is not None and form.startswith(("t2", "t3")) and unit_ps is None:
@@ -174,7 +174,7 @@ def replay(
 
 
 def _map_of(path: Path, told: str | None) -> dict[str, int]:
-    """Channels as told, else as the recording says, else the default."""
+    """Channels from the option, else from the recording, else the default."""
     from photonlink.hal.recordings import open_recording
 
     known = dict(open_recording(path).letters) if told is None else {}

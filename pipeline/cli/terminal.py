@@ -1,4 +1,6 @@
-"""Where commands print: the width of a terminal, no cut in a pipe, no failure for an encoding."""
+"""Output of commands: as wide as the terminal, uncut in a pipe, without failures of the
+encoding.
+"""
 
 from __future__ import annotations
 

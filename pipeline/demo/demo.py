@@ -1,10 +1,10 @@
 """The demo: an emulated bench, two nodes and a broker on this machine, until there is key.
 
-Nothing special happens here. It writes two station files and a pre-shared key, starts
+It writes two station files and a pre-shared key, starts
 ``python -m photonlink.firmware_sim``, ``photonlink node alice.toml`` and ``photonlink node
 bob.toml`` as programs of their own, and shows what the nodes report. The emulators run in a
-process group of their own and stop last, so that Ctrl-C leaves time to turn the light off and
-read it back.
+process group of their own and stop last, so that after Ctrl-C the light can be turned off and read
+back.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from photonlink.pipeline.status.broker import EmbeddedBroker, free_port
 from photonlink.pipeline.status.run_summary import account
 
 READY_TIMEOUT_S = 60.0
-# opening, the last block and goodbye, beyond the acquisition itself
+# for opening, the last block and the end, beyond the acquisition itself
 NODE_GRACE_S = 120.0
 STOP_TIMEOUT_S = 20.0
-CALIBRATE_S = 5.0  # of light; the first key is to come within a minute
+CALIBRATE_S = 5.0  # seconds of light; the first key should come within a minute
 LINE_LIMIT = 1 << 20
 NODES = ("alice", "bob")
 # done, without key, interrupted, and interrupted when it was done and Python was about to end it
@@ -64,7 +64,7 @@ class StartedProgram:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in the terminal reaches the demo alone
+            start_new_session=True,  # Ctrl-C in the terminal interrupts the demo alone
             limit=LINE_LIMIT,
         )
         program = cls(name, process)
@@ -118,7 +118,7 @@ class StartedProgram:
 
 @dataclass
 class DemoOutcome:
-    """What the nodes and the emulators said at the end."""
+    """The final reports of the nodes and the emulators."""
 
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: dict[str, str] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class Demo:
         self.outcome = DemoOutcome()
 
     async def run(self) -> DemoOutcome:
-        """What was reached, also when something failed: then ``failures`` says what."""
+        """Run, and return the outcome, also of a failed run: ``failures`` then has the reasons."""
         loop = asyncio.get_running_loop()
         for number in ENDING_SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
@@ -218,7 +218,7 @@ class Demo:
                 await watchdog.watch(nodes[-1].process.pid)
             await self._or_stopped(self._follow(nodes))
         finally:
-            # each of these runs whatever the one before met: the emulators last, lasers off
+            # each step runs even when an earlier one failed; the emulators end last, lasers off
             try:
                 await asyncio.gather(*(self._end(node) for node in nodes), return_exceptions=True)
                 if page is not None:
@@ -247,7 +247,7 @@ class Demo:
         )  # fmt: skip
 
     async def _or_stopped(self, work: Any) -> None:
-        """Do the work, or leave it when the user asks to stop."""
+        """Do the work, or cancel it when the user asks to stop."""
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -271,7 +271,9 @@ class Demo:
             raise emulators.failure("the emulators did not start")
 
     async def _calibrate(self, stations: list[Path], watchdog: _Watchdog) -> None:
-        """What an operator does before key is made; the demo vouches for its emulated light."""
+        """The operator's calibration before key is made; the demo vouches for its emulated
+        light.
+        """
         self._take({"event": "calibrating", "node": "both", "seconds": CALIBRATE_S})
         check = await StartedProgram.start(
             "check", "-m", "photonlink.pipeline.cli", "check", *map(str, stations), "--calibrate",
@@ -318,7 +320,7 @@ class Demo:
         self._show(event)
 
     async def _end(self, node: StartedProgram) -> None:
-        """Stop a node, reading what it says of its light meanwhile."""
+        """Stop a node, and read its reports about its light meanwhile."""
 
         async def read_rest() -> None:
             while event := await node.read():

@@ -1,4 +1,4 @@
-"""The files of the demo: what a person would write to run a link, written into one folder."""
+"""Writes the files of the demo, the same that a person writes to run a link, into one folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from photonlink.pipeline.keys.psk import PreSharedKey, create_psk
 from photonlink.pipeline.keys.store_key import create_key_file
 
-# The addresses are of instruments that are not there: "auto" says so and attaches to emulators.
+# The addresses belong to absent instruments: "auto" reports that and attaches to emulators.
 
 _PUMP = """\
 [instruments.pump]
@@ -150,9 +150,9 @@ def write_demo_files(
         stations[side] = folder / f"{side}.toml"
         stations[side].write_text(text, encoding="utf-8")
     emulators = ["-m", "photonlink.firmware_sim", "--run-dir", str(folder / "run")]
-    # a tagger of 2 ns, as the default bench has it, would hide no difference of its detectors
+    # the default bench's tagger of 2 ns would make the ratio between its detectors too large
     emulators += ["--model", "alice-tagger=picoquant-multiharp150"]
-    emulators += ["--until-stdin-closes"]  # they end, dark, when their parent ends
+    emulators += ["--until-stdin-closes"]  # they end, with light off, when their parent ends
     if seed is not None:
         emulators += ["--seed", str(seed)]
     return DemoFiles(stations, tuple(emulators))

@@ -4,7 +4,7 @@ The same seed gives the same bytes on every wire at the same virtual times, and 
 for bit, however fast or loaded the machine is. Both taggers are TDC1: a vendor's library runs in
 threads and sockets of its own and keeps real time. There is no broker.
 
-This module is the one place that knows both sides of the wire (decision 0014): it starts them on
+This module alone imports both sides of the wire (decision 0014): it starts them on
 one event loop; they still meet over the wire only. Its key comes from a seed and is marked so:
 :data:`Provenance.SEEDED` is never delivered.
 """
@@ -41,8 +41,8 @@ NONCE_BYTES = 32
 
 @dataclass
 class VirtualOutcome:
-    """What a virtual run made. checks: node → HMAC over its key blocks under one nonce, from the
-    seed. wire_digest: SHA-256 over all bytes of all wires, with their virtual times."""
+    """The result of a virtual run. checks: node → HMAC over its key blocks under one nonce, from
+    the seed. wire_digest: SHA-256 over all bytes of all wires, with their virtual times."""
 
     seed: int
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def virtual_demo(
     devices are replaced. show: called with every event of the nodes.
     """
     run = _Run(DEFAULT_SEED if seed is None else seed, duration_s, show)
-    begin = time.perf_counter()  # of the host: how fast it went, of no consequence inside
+    begin = time.perf_counter()  # the host's time, for the report only
     with virtual_runner(run.outcome.seed) as runner:
         loop = cast(VirtualLoop, runner.get_loop())
         start_s = loop.time()

@@ -1,4 +1,5 @@
-"""The demo's watchdog: when the demo is gone it ends the nodes and removes the folder with the PSK.
+"""The demo's watchdog: when the demo was killed, it ends the nodes and removes the folder with the
+PSK.
 
 Run as ``python -I -S watchdog.py FOLDER|- EMULATORS``, on the standard library alone. Standard
 input tells it the nodes to end (``node 4711``); ``done`` says that the demo has cleaned up itself.
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def end(pids: list[int]) -> None:
-    """Ask, wait, and end by force what does not end."""
+    """Ask the processes to end, wait, and kill those that remain."""
     for pid in pids:
         tell(pid, signal.SIGTERM)
     deadline = time.monotonic() + END_S
@@ -53,7 +54,7 @@ def tell(pid: int, number: int) -> None:
 
 
 def runs(pid: int) -> bool:
-    """False when it has ended, also while it is a zombie."""
+    """False when the process has ended; a zombie has ended."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")

@@ -38,7 +38,9 @@ q  F10  Ctrl-C  stop: a node turns its light off and reads it back
 
 
 class TopApp(App[None]):
-    """Shows a model until it is told to exit. ``stop`` is asked once by q; none: q ends the app."""
+    """Shows a model until it is asked to exit. ``stop`` is called once by q; none: q ends the
+    app.
+    """
 
     TITLE = "photonlink top"
     ENABLE_COMMAND_PALETTE = False
@@ -99,7 +101,7 @@ class TopApp(App[None]):
         self.draw()
 
     def draw(self) -> None:
-        """Everything anew, when something may have changed: a message, a key, a second."""
+        """Redraw everything after anything that may change it: a message, a key press, a second."""
         width, height = self.size
         seen = (self.model.changes, int(self.model.clock()), width, height, repr(self.choice))
         if seen == self._drawn or not width:
@@ -191,7 +193,7 @@ class TopApp(App[None]):
             self.action_pane(0)
 
     def on_click(self, event: Click) -> None:
-        """A link that is clicked is chosen."""
+        """Choose the clicked link."""
         if event.widget is not None and event.widget.id == "links":
             rows = link_rows(self.model, self.choice, *self._list_size())
             if 0 <= event.y < len(rows):

@@ -32,14 +32,14 @@ def model_name(driver: str) -> str:
 
 
 def title(group: list[dict[str, Any]]) -> str:
-    """How many of which model, and whether they are real."""
+    """Count and model, and whether they are real."""
     one = group[0]
     count = f"{len(group)} {TIMES} " if len(group) > 1 else ""
     return f"{count}{model_name(text(one, 'driver'))}, {text(one, 'provenance') or '?'}"
 
 
 def instruments_in_short(node: WatchedNode) -> Text:
-    """All of one node's in one line."""
+    """All instruments of one node in one line."""
     line = Text()
     for group in groups(node):
         state = text(group[0], "state")

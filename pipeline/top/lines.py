@@ -1,4 +1,4 @@
-"""The model as lines with time stamps, for pipes, files and terminals that can do no more."""
+"""The model as lines with time stamps, for pipes, files and simple terminals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def on_terminal(*, on_stderr: bool = False) -> bool:
 
 
 class Lines:
-    """The model as lines with time stamps: what happens, and every ten seconds the figures."""
+    """The model as lines with time stamps: events, and the figures every ten seconds."""
 
     def __init__(self, model: Model, out: IO[str]) -> None:
         self._model, self._out = model, out
@@ -40,7 +40,7 @@ class Lines:
         self.tell()
 
     def tell(self) -> None:
-        """Print what is new. A reader that has gone costs nothing."""
+        """Print new lines. A closed output is ignored."""
         model, now = self._model, self._model.clock()
         trouble = model.trouble()
         if trouble != self._trouble:

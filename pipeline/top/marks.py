@@ -1,4 +1,4 @@
-"""Numbers with units, bars and sparklines as text. A sign stands beside every colour."""
+"""Numbers with units, bars and sparklines as text. Every colour is accompanied by a sign."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What the terminal shows: the board of ``watch``, fed by a broker or by a node's own events.
+"""The model of the terminal view: the board of ``watch``, fed by a broker or by a node's own
+events.
 
-``photonlink top`` hears of links over MQTT; the demo and a node report events, which become the
+``photonlink top`` gets its data over MQTT; the demo and a node report events, which become the
 same messages here. Pure but for the clock that is handed in.
 """
 
@@ -41,8 +42,9 @@ class Recent:
 
 
 class Model:
-    """State behind the screen. ``doing``: what is done before there is a link; ``trouble``: why
-    nothing is heard. ``changes`` counts up with everything that may change the screen."""
+    """State behind the screen. ``doing``: the activity before there is a link; ``trouble``: why no
+    messages arrive. ``changes`` is increased by everything that may change the screen.
+    """
 
     def __init__(self, title: str, clock: Callable[[], float] = time.time) -> None:
         self.title = title
@@ -53,14 +55,14 @@ class Model:
         self.doing = ""
         self.trouble: Callable[[], str] = lambda: ""
         self.changes = 0
-        self.logged = 0  # lines, also those that the log has forgotten
+        self.logged = 0  # all lines so far, including those dropped from the log
         self._recent_s = 0.0
         self._link = level(title)
 
     # ---- from a broker ----
 
     def message(self, topic: str, payload: bytes) -> None:
-        """One message of the broker; never raises for what is in it."""
+        """One message of the broker; never raises for its content."""
         now = self.clock()
         try:
             for change in self.board.feed(parse(topic, payload), now):
@@ -75,7 +77,7 @@ class Model:
     # ---- from a node's own events ----
 
     def event(self, event: Event) -> None:
-        """One event of a node; never raises for what is in it."""
+        """One event of a node; never raises for its content."""
         now = self.clock()
         for message in self._messages(event):
             try:
@@ -89,7 +91,7 @@ class Model:
         self._heard(now)
 
     def _messages(self, event: Event) -> Iterator[NodeMessage]:
-        """The event as what the node would publish."""
+        """The event as the messages that the node would publish."""
         kind, node = str(event.get("event")), level(str(event.get("node", "node")))
         body = {k[:64]: bounded(v) for k, v in event.items() if k not in ("event", "node")}
 
@@ -131,7 +133,7 @@ class Model:
     # ---- both ----
 
     def _note(self, change: Change, now: float) -> None:
-        """What a change adds to the log."""
+        """Add the lines for a change to the log."""
         node, body = change.node, change.body
         if change.kind == "alarm":
             mark, tone = ("▲", "bad") if change.raised else ("cleared:", "ok")
@@ -164,7 +166,7 @@ class Model:
 
 
 def first(nodes: list[WatchedNode]) -> WatchedNode:
-    """The node whose figures stand for the link: Alice's where she is heard."""
+    """The node whose figures represent the link: Alice's when it publishes."""
     return next((n for n in nodes if n.role == "alice"), nodes[0])
 
 

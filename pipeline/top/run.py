@@ -1,4 +1,4 @@
-"""Work with the full screen beside it: one event loop, and the work ends it, not the screen."""
+"""Runs work beside the full screen on one event loop; the end of the work ends both."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ T = TypeVar("T")
 async def on_screen(model: Model, work: Coroutine[Any, Any, T], *, on_stderr: bool = False) -> T:
     """Show the model full screen while ``work`` runs. q asks it to end as Ctrl-C would.
 
-    The screen opens with the first thing there is to show: until then a passphrase may be asked
-    for. A screen that fails or is closed does not end the work. The last view stays in the
-    terminal.
+    The screen opens with the first event to show: until then a passphrase may be prompted for. A
+    screen that fails or is closed does not end the work. The last view stays in the terminal.
     """
     task = asyncio.ensure_future(work)
     app = TopApp(model, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -52,7 +51,7 @@ async def on_screen(model: Model, work: Coroutine[Any, Any, T], *, on_stderr: bo
 
 
 async def while_open(model: Model, listening: Coroutine[Any, Any, None]) -> None:
-    """Show the model full screen until q; ``listening`` ends with it."""
+    """Show the model full screen until q; ``listening`` is then ended too."""
     task = asyncio.ensure_future(listening)
     try:
         with _logged_to(model):

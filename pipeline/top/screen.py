@@ -17,7 +17,7 @@ from photonlink.pipeline.watch.intake import Flat, number, text
 PANES = ("link", "instruments", "alarms", "log")
 RANK = {"bad": 0, "busy": 1, "off": 2, "ok": 3}
 SORTS = ("state", "name", "key rate")
-UNKNOWN_LIMIT = 0.11  # no block has named its threshold yet: BBM92 gives no key beyond it
+UNKNOWN_LIMIT = 0.11  # used before a block reports its threshold: BBM92 gives no key beyond it
 Part = tuple[str, str] | str | Text
 
 
@@ -34,7 +34,7 @@ class Choice:
 
 
 def shown_links(model: Model, choice: Choice) -> dict[str, list[WatchedNode]]:
-    """The links that pass the filter, in the order chosen: what is wrong comes first."""
+    """The links that pass the filter, in the chosen order: faults come first."""
     now = model.clock()
     links = {
         key: nodes
@@ -68,7 +68,7 @@ def _line(width: int, *parts: Part) -> Text:
 
 
 def head(model: Model, width: int) -> Text:
-    """One line: who we are, whether light is emulated, how many links make key, the time."""
+    """One line: program, whether light is emulated, how many links make key, the time."""
     now = model.clock()
     links = model.board.links()
     making = sum(words(nodes, now)[0] == "ok" for nodes in links.values())
@@ -185,7 +185,7 @@ def pane(model: Model, choice: Choice, width: int) -> list[Text]:
 
 
 def _hint(model: Model, width: int) -> list[Text]:
-    """Before there is a link: what is done."""
+    """The activity before there is a link."""
     return [_line(width, (line.text, "dim")) for line in list(model.log)[-12:]]
 
 
@@ -211,7 +211,7 @@ def link_lines(model: Model, key: str, nodes: list[WatchedNode], width: int) -> 
 
 
 def _claim(state: Flat) -> str:
-    """The calibration's time left, and what is assumed beside what every link assumes."""
+    """The calibration's time left, and assumptions beside those of every link."""
     left = number(state, "calibration_left_s")
     calibration = "no calibration" if left is None else f"calibration valid for {span(left)}"
     assumed = text(state, "assumptions")

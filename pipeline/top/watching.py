@@ -1,4 +1,4 @@
-"""Listening without a screen: lines until a signal comes."""
+"""Listens without a screen: prints lines until a signal comes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TELL_S = 0.5
 
 
 async def in_lines(lines: Lines, listening: Coroutine[Any, Any, None]) -> None:
-    """Print what is heard until SIGINT or SIGTERM, or until the listener fails."""
+    """Print messages until SIGINT or SIGTERM, or until the listener fails."""
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):

@@ -1,4 +1,4 @@
-"""Who may look and acknowledge. On loopback no login is needed, elsewhere one is.
+"""Access control for viewing and acknowledging. Outside loopback a login is needed.
 
 The password file has one ``name:argon2-hash`` a line (``photonlink watch --add-user NAME FILE``).
 """
@@ -26,7 +26,7 @@ class AccessError(PhotonlinkError):
 
 
 def split_listen(listen: str) -> tuple[str, int]:
-    """``HOST:PORT`` → both. AccessError when it is none."""
+    """``HOST:PORT`` → both. AccessError for anything else."""
     host, colon, port = listen.rpartition(":")
     host = host.strip("[]")
     if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535 or not host:
@@ -80,7 +80,7 @@ class Access:
         return cls(users)
 
     def login(self, name: str, password: str) -> str | None:
-        """A new session's token, or None. At most ten failures a minute are looked at."""
+        """A new session's token, or None. At most ten failures a minute are processed."""
         import argon2
 
         now = time.monotonic()
@@ -116,7 +116,7 @@ class Access:
 
 
 def hash_password(password: str) -> str:
-    """For the password file."""
+    """The hash of a password, as the password file holds it."""
     import argon2
 
     return argon2.PasswordHasher().hash(password)

@@ -1,7 +1,7 @@
-"""All links that ``photonlink watch`` knows, as they stand now. Pure: no socket, no clock.
+"""The present state of all links in ``photonlink watch``. Pure: no socket, no clock.
 
-Nodes are what publishes; a link is what two nodes of opposite roles call by one name. The board
-keeps the last state of each, the alarms that hold, and in words whether key is made and why not.
+Nodes publish; two nodes of opposite roles with one link name form a link. The board keeps the last
+state of each, the active alarms, and a sentence on whether key is made and why not.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class WatchedNode:
 
     @property
     def holding(self) -> dict[str, Flat]:
-        """The alarms that hold: none of a node that is not there."""
+        """The active alarms: none for a node that is offline."""
         return {} if self.status == "offline" else self.alarms
 
     @property
@@ -65,7 +65,7 @@ class WatchedNode:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a message changed, for history and viewers. kind: state, block, alarm, node."""
+    """The change made by a message, for history and viewers. kind: state, block, alarm, node."""
 
     node: WatchedNode
     kind: str
@@ -75,7 +75,7 @@ class Change:
 
 
 class Board:
-    """Feed it messages; ask it for links."""
+    """``feed`` takes messages; ``links`` gives the links."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, WatchedNode] = {}
@@ -85,7 +85,7 @@ class Board:
         self._grouped: dict[str, list[WatchedNode]] | None = None
 
     def refuse(self, why: Refused, now_s: float) -> None:
-        """Count a message that was not accepted, against the node whose topic it came by."""
+        """Count a refused message, for the node that its topic names."""
         self.refused += 1
         node = self.nodes.get(f"{why.site}/{why.node}")
         if node is None:
@@ -120,7 +120,7 @@ class Board:
         before, node.status = node.status, text(message.body, "status") or "offline"
         if before != node.status:
             yield Change(node, "node", {"status": node.status})
-        if node.status == "offline":  # what it said before holds no more
+        if node.status == "offline":  # its earlier messages are no longer valid
             for code in list(node.alarms):
                 yield Change(node, "alarm", node.alarms.pop(code), code, raised=False)
 
@@ -157,7 +157,7 @@ class Board:
             raise Refused(f"more than {MAX_ALARMS} alarms", node.site, node.node)
         new = code not in node.alarms
         node.alarms[code] = message.body
-        if new and node.status != "offline":  # else retained in a life that has ended
+        if new and node.status != "offline":  # else retained by a run that has ended
             yield Change(node, "alarm", message.body, code, raised=True)
 
     def _on_instrument(
@@ -208,7 +208,7 @@ class Board:
 
 
 def live(node: WatchedNode, now_s: float) -> bool:
-    """Online, and heard of within ``STALE_S``."""
+    """Online, with a message within the last ``STALE_S``."""
     return node.status == "online" and now_s - node.state_s <= STALE_S
 
 
@@ -236,7 +236,7 @@ def words(nodes: list[WatchedNode], now_s: float) -> tuple[str, str, float | Non
 
 
 def noticed(node: WatchedNode, now_s: float) -> dict[str, Flat]:
-    """Alarms that watch itself raises of a node, as a node would publish them."""
+    """Alarms that watch itself raises about a node, in the form that a node would publish."""
     found = {}
     if live(node, now_s) and abs(node.skew_s) > CLOCK_OFF_S:
         where = "ahead of" if node.skew_s > 0 else "behind"
@@ -275,7 +275,7 @@ def _blocking(alarm: Flat | None) -> bool:
 
 
 def tile(key: str, nodes: list[WatchedNode], now_s: float) -> dict[str, Any]:
-    """What the first screen shows of a link."""
+    """The fields of a link on the first screen."""
     level, sentence, since = words(nodes, now_s)
     alice = next((n for n in nodes if n.role == "alice"), nodes[0])
     state = alice.state
@@ -300,7 +300,7 @@ def tile(key: str, nodes: list[WatchedNode], now_s: float) -> dict[str, Any]:
 
 
 def detail(key: str, nodes: list[WatchedNode], now_s: float) -> dict[str, Any]:
-    """Everything that is known of a link now."""
+    """All present data of a link."""
     return {
         **tile(key, nodes, now_s),
         "ends": [

@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 
 class HistoryError(PhotonlinkError):
-    """The history file cannot be used; nothing that is in it was changed."""
+    """The history file cannot be used; its content was not changed."""
 
 
 def read_series(
@@ -88,7 +88,7 @@ def _full_rate(db: sqlite3.Connection, waiting: list[tuple[float, array[float]]]
 
 def minutes(db: sqlite3.Connection, site: str, node: str, name: str,
             since: float) -> dict[int, float]:  # fmt: skip
-    """Minute (UNIX time / 60) → mean of one figure; what is not known is left out."""
+    """Minute (UNIX time / 60) → mean of one figure; unknown values are left out."""
     at = 3 * FIGURES.index(name)
     rows = db.execute(
         "SELECT t, points FROM minute JOIN nodes ON nodes.id = minute.node "
@@ -158,7 +158,7 @@ def plain(values: NDArray[Any]) -> list[float | None]:
 
 
 def level_for(since: float, until: float, now_s: float, points: int) -> Level:
-    """The finest level that still covers ``since`` and is not much finer than asked for."""
+    """The finest level that still covers ``since`` and is not much finer than requested."""
     span = until - since
     if since >= now_s - DAY_S and span <= 6 * 3600:
         return "raw"

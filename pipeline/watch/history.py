@@ -164,7 +164,7 @@ class History:
 
     def event(self, site: str, node: str, t: float, kind: str, body: Flat, *,
               code: str = "", severity: str = "") -> None:  # fmt: skip
-        """An alarm that was raised or cleared, a block, a node that came or went."""
+        """An alarm that was raised or cleared, a block, a node that went online or offline."""
         if len(self._events) >= MAX_PENDING:
             self.dropped += 1
             return
@@ -176,7 +176,9 @@ class History:
         self._events.append((t, number_of, kind, code, severity, json.dumps(body)))
 
     def flush(self, now_s: float, *, closing: bool = False) -> None:
-        """Write what waits, in one transaction; thin once a minute. Failures wait for the disk."""
+        """Write queued data in one transaction; thin once a minute. After a failure the data stay
+        queued.
+        """
         if closing:
             for (number_of, level), bucket in self._buckets.items():
                 self._closed_buckets.append((level, number_of, bucket.start, bucket.packed()))
@@ -220,7 +222,7 @@ class History:
     def _thin(self, now_s: float) -> None:
         nodes = [row[0] for row in self._db.execute("SELECT id FROM nodes")]
         for level, keep in KEEP_S.items():
-            # by node: the key of the tables begins with it, so only what goes is touched
+            # by node: the tables' key begins with it, so only deleted rows are touched
             self._db.executemany(
                 f"DELETE FROM {level} WHERE node = ? AND t < ?",  # noqa: S608 - a name of ours
                 [(node, now_s - keep) for node in nodes],
@@ -252,7 +254,7 @@ class History:
         )
 
     def last_hour(self, site: str, node: str, name: str, now_s: float) -> dict[int, float]:
-        """Minute (UNIX time / 60) → mean, of what is written."""
+        """Minute (UNIX time / 60) → mean, of the written data."""
         return minutes(self._db, site, node, name, now_s - 3600.0)
 
     @contextlib.contextmanager

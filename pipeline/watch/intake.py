@@ -1,7 +1,8 @@
-"""What a broker delivers, as bounded, typed facts: nothing a publisher sends can harm or grow.
+"""Checks a broker's messages and turns them into bounded, typed values: no publisher can cause harm
+or unbounded growth.
 
 A message is accepted when its topic is one of the layout (``docs/mqtt.md``), its payload is small,
-flat JSON and its version is ours. Everything else is counted against the node that the topic names.
+flat JSON and its version is ours. Everything else is counted for the node that the topic names.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class NodeMessage:
 
 
 class Refused(ValueError):
-    """The message is not of the layout; says why, and which node's topic it came by."""
+    """The message does not follow the layout; holds the reason, and the node of the topic."""
 
     def __init__(self, reason: str, site: str = "", node: str = "") -> None:
         super().__init__(reason)
@@ -114,7 +115,7 @@ def bounded(value: object) -> Any:
 
 
 def _printable(value: str) -> str:
-    """Cut, and without what a terminal would obey or a reader would not see."""
+    """The text, cut, without control characters and invisible ones."""
     return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
 
 

@@ -1,4 +1,4 @@
-"""Listens to a broker for ``photonlink watch``: never publishes, comes back by itself."""
+"""Listens to a broker for ``photonlink watch``: never publishes, reconnects by itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ KEEPALIVE_S = 10
 
 
 class BrokerListener:
-    """Runs until cancelled; ``feed`` gets (topic, payload), ``trouble`` says why there is none."""
+    """Runs until cancelled; ``feed`` gets (topic, payload); ``trouble`` gets the reason for a lost
+    connection.
+    """
 
     def __init__(self, address: BrokerAddress, feed: Callable[[str, bytes], None]) -> None:
         self._address, self._feed = address, feed
@@ -58,7 +60,7 @@ class BrokerListener:
             pause = min(2 * pause, BACKOFF_S[1])
 
     def _lost(self, why: str) -> None:
-        """Say it once, and again when the reason is another."""
+        """Report it once, and again when the reason changes."""
         if self.connected or why != self.trouble:
             self.since_s = time.time()
             log.warning("broker %s: %s", self._address.where, why)

@@ -1,4 +1,4 @@
-"""``/metrics`` of watch: the newest figures of every node that it hears."""
+"""``/metrics`` of watch: the newest figures of every node."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MAX_LINE_BYTES = 65_536
 
 
 class NodeListener:
-    """As ``BrokerListener``, for ``http://HOST:PORT`` of a node."""
+    """Like ``BrokerListener``, for ``http://HOST:PORT`` of a node."""
 
     def __init__(self, url: str, feed: Callable[[str, bytes], None]) -> None:
         parts = urlsplit(url)
@@ -30,7 +30,7 @@ class NodeListener:
         self.trouble = "not connected yet"
 
     async def run(self) -> None:
-        """Until cancelled; comes back by itself."""
+        """Until cancelled; reconnects by itself."""
         pause = BACKOFF_S[0]
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=SILENCE_S)
         async with aiohttp.ClientSession(timeout=timeout, max_line_size=MAX_LINE_BYTES) as session:

@@ -22,7 +22,7 @@ from photonlink.pipeline.watch.service import Watch
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. source: a broker, or the address of one node's own page.
+    """The options of the command line. source: a broker, or the address of one node's own page.
     ``history`` may be ``:memory:``."""
 
     source: BrokerAddress | str
@@ -36,7 +36,9 @@ class Options:
 
 
 def server_tls(options: Options) -> ssl.SSLContext | None:
-    """TLS of the page; with ``client_ca`` only clients with a certificate of it get in."""
+    """TLS of the page; with ``client_ca`` only clients with a certificate of that authority are
+    accepted.
+    """
     if options.certificate is None:
         return None
     files = (options.certificate, options.key, options.client_ca)
@@ -54,7 +56,7 @@ def server_tls(options: Options) -> ssl.SSLContext | None:
 
 
 async def run(options: Options, said: Callable[[str], None]) -> None:
-    """Until SIGINT or SIGTERM. ``said`` is told the page's address once it is open."""
+    """Until SIGINT or SIGTERM. ``said`` is called with the page's address once it is open."""
     host, port = split_listen(options.listen)
     access = Access.read(options.passwords)
     if not is_loopback(host) and not access.users and options.client_ca is None:

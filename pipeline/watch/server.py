@@ -1,7 +1,7 @@
 """The web face of ``photonlink watch``: static files, JSON, server-sent events, /metrics.
 
-Read only towards nodes. What an operator notes (acknowledge, shelve) stays in watch's own history
-file, needs a login where one is required, and a header that only our own page sends.
+Read only towards nodes. An operator's notes (acknowledge, shelve) stay in watch's own history file;
+they need a login where one is required, and a header that only our own page sends.
 """
 
 from __future__ import annotations
@@ -150,7 +150,9 @@ class Pages:
         return since, until
 
     async def _note(self, request: web.Request) -> web.Response:
-        """Acknowledge, shelve for a time, or take back: a note of ours, nothing at the node."""
+        """Acknowledge, shelve for a time, or undo: a note in our file, without effect on the
+        node.
+        """
         if request.headers.get(HEADER) != "1":
             raise web.HTTPForbidden(text=f"needs the header {HEADER}: 1")
         try:
@@ -191,7 +193,7 @@ class Pages:
         return web.Response(text="ok\n")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: a snapshot, then what changes. ``?link=KEY`` adds that link."""
+        """Server-sent events: a snapshot, then changes. ``?link=KEY`` adds that link."""
         viewer = self._watch.join(request.query.get("link", "")[:200])
         if viewer is None:
             raise web.HTTPServiceUnavailable(text="too many viewers")

@@ -28,7 +28,9 @@ MAX_VIEWERS = 256
 
 
 class Viewer:
-    """One open page. A viewer that is too slow loses updates, is told so, and starts afresh."""
+    """One open page. A viewer that is too slow loses updates, is notified, and starts again with a
+    snapshot.
+    """
 
     def __init__(self, link: str) -> None:
         self.link = link
@@ -63,7 +65,7 @@ class Watch:
     # ---- from the broker ----
 
     def feed(self, topic: str, payload: bytes) -> None:
-        """One message of the broker; never raises for what is in it."""
+        """One message of the broker; never raises for its content."""
         now = self.clock()
         self.messages += 1
         try:
@@ -77,7 +79,7 @@ class Watch:
             self._keep(change, now)
 
     def _log_once(self, said: str) -> None:
-        """A publisher that repeats itself fills no log."""
+        """Log a text once, so that a repetitive publisher does not fill the log."""
         if said not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(said)
             log.warning("%s", said)
@@ -101,7 +103,7 @@ class Watch:
         )  # fmt: skip
 
     def _count(self, change: Change, now: float) -> None:
-        """Flapping is counted; the system's log hears of it."""
+        """Count how often an alarm is raised; write it to the system's log."""
         node, body = change.node, change.body
         if change.raised:
             if len(self._raised) > MAX_COUNTED:
@@ -114,11 +116,11 @@ class Watch:
             self.system_log.alarm(node.id, alarm)
 
     def flaps(self, node: str, code: str, now: float) -> int:
-        """How often an alarm was raised in the last day, as far as watch has heard."""
+        """How often an alarm was raised in the last day, as far as watch has received it."""
         return sum(now - t < 86_400 for t in self._raised.get((node, code), ()))
 
     def look(self) -> None:
-        """What no node can say of itself: raised once, cleared once."""
+        """Alarms that no node can raise about itself: raised once, cleared once."""
         now = self.clock()
         holds = {
             (node.id, code): (node, body)
@@ -138,7 +140,7 @@ class Watch:
     # ---- to viewers ----
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything the first screen needs."""
+        """All data of the first screen."""
         now = self.clock()
         links = self.board.links()
         return {
@@ -155,7 +157,7 @@ class Watch:
     def _tile(
         self, key: str, nodes: list[WatchedNode], now: float, *, whole: bool = False
     ) -> dict[str, Any]:
-        """A tile; with its spark only where that is new or ``whole`` is asked for."""
+        """A tile; with its spark only when that is new or with ``whole``."""
         found = tile(key, nodes, now)
         held = self._levels.get(key)
         if held is None or held[0] != found["words"]:
@@ -174,7 +176,7 @@ class Watch:
         return detail(key, nodes, self.clock()) if nodes else None
 
     def alarms(self) -> list[dict[str, Any]]:
-        """Alarms that hold, with what operators noted, worst and oldest first."""
+        """Active alarms with the operators' notes, worst and oldest first."""
         now, notes = self.clock(), self.history.notes()
         found = []
         for key, nodes in self.board.links().items():
@@ -227,7 +229,7 @@ class Watch:
         return viewer
 
     async def push(self) -> None:
-        """Tell viewers what changed, at most ten times a second; encode once for all."""
+        """Send changes to viewers, at most ten times a second; encode once for all."""
         quiet = 0.0
         while True:
             await asyncio.sleep(PUSH_S)

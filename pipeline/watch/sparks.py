@@ -41,14 +41,14 @@ class Spark:
 
 
 class Sparks:
-    """One for each node that stands for a link."""
+    """One for each node that represents a link."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._of: dict[tuple[str, str], Spark] = {}
 
     def of(self, site: str, node: str, now_s: float) -> Spark:
-        """What an earlier run of watch has written is read on first sight."""
+        """The spark of a node; at first use read from the history file."""
         found = self._of.get((site, node))
         if found is None:
             means = self._history.last_hour(site, node, "skr_bps", now_s)

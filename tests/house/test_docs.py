@@ -1,4 +1,4 @@
-"""What a reader meets first: two screens of README, links that lead somewhere, real commands."""
+"""Checks the documentation: the README's length, links with a target, commands that exist."""
 
 from __future__ import annotations
 

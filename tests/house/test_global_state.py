@@ -1,4 +1,4 @@
-"""The native modules hold no state between calls but what is decided once and then constant."""
+"""The native modules keep no state between calls except values that are set once."""
 
 from __future__ import annotations
 

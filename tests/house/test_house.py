@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can read: arrows, sizes, words that must not occur."""
+"""Checks the rules of the house: imports, sizes, forbidden words."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _all_python_files() -> list[Path]:
     return [*_python_files(), *sorted(beside)]
 
 
-# a library that is built with the core and not ours to shape: pipeline/core/vendor/monocypher
+# a library of others that is built with the core: pipeline/core/vendor/monocypher
 VENDOR = ROOT / "pipeline/core/vendor/monocypher"
 
 

@@ -1,4 +1,4 @@
-"""The leak fixture: a test that leaves something behind fails and is told what."""
+"""The leak fixture: a test that leaves something behind fails, and the message names it."""
 
 from __future__ import annotations
 
