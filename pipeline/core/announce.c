@@ -41,7 +41,7 @@ static int rice_of(const grid *g, uint32_t n) {
 
 typedef struct {
   uint8_t *next;
-  uint64_t held; /* the low `n` < 32 bits wait */
+  uint64_t held; /* the low `n` < 32 bits are not written yet */
   int n;
 } writer;
 
@@ -94,7 +94,7 @@ int64_t pl_announce(const int64_t *time_ps, size_t n, const pl_slot *slot, uint8
   return w.next - out;
 }
 
-/* The bits not yet read, from the top of `held`; zeros follow the end, which `left` notices. */
+/* The bits not yet read, from the top of `held`; zeros follow the end, which `left` detects. */
 typedef struct {
   const uint8_t *next, *end;
   uint64_t held;
@@ -140,7 +140,7 @@ static inline int64_t get_gap(reader *r, int rice) {
   const uint64_t high = get(r, 32);
   refill(r);
   const int64_t gap = (int64_t)(high << 32 | get(r, 32));
-  /* one code per gap: this one has a short one, or is longer than any */
+  /* one code per gap: this gap has a short code, or is impossible */
   return high >> 31 || gap >> rice < ESCAPE ? PL_E_DATA : gap;
 }
 
@@ -210,10 +210,10 @@ enum { PIECE = 4096 }; /* events: their times stay in the cache */
 
 typedef struct {
   const int64_t *own;
-  size_t n_own, at; /* `at`: no earlier one is near what comes */
+  size_t n_own, at; /* `at`: no earlier one is near the next events */
   int64_t window, track;
   uint32_t *hist;
-  int64_t hist_bits, to_count; /* so many announced events are counted yet */
+  int64_t hist_bits, to_count; /* announced events counted so far */
 } around;
 
 static size_t first_not_before(const around *a, int64_t t) {
@@ -244,7 +244,7 @@ static int apart(const int64_t *own, size_t n, int64_t window) {
   return !near;
 }
 
-/* A piece of announced events, in one's own clock; returns its pairs. */
+/* Pairs of a piece of announced events, in this station's clock; returns their number. */
 static int64_t pair_piece(around *a, const int64_t *theirs, size_t n, int64_t *own_index,
                           int64_t *their_index, int64_t *residual, size_t capacity) {
   a->at = first_not_before(a, theirs[0] - a->track);

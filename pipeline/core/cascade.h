@@ -1,5 +1,5 @@
-/* Cascade, what both ends share: how a key is cut into frames, the public permutations,
- * and the wire format of questions. docs/cascade.md describes all three. */
+/* Common parts of both ends of Cascade: the division of a key into frames, the public permutations,
+ * and the wire format of requests. docs/cascade.md describes all three. */
 #ifndef PHOTONLINK_CASCADE_H
 #define PHOTONLINK_CASCADE_H
 #include <string.h>
@@ -12,14 +12,14 @@ enum {
   CC_MAX_UNITS = 16,                   /* units per frame: at most 65,536 positions */
   CC_MAX_WORDS = CC_MAX_UNITS * CC_UNIT_WORDS,
   CC_PASSES = 3,                       /* passes over blocks */
-  CC_SUBSETS = 16,                     /* random subsets that can be asked for */
+  CC_SUBSETS = 16,                     /* random subsets that can be requested */
   CC_HEADER = 6,                       /* bytes of a group header */
-  CC_MIN_LEVEL = 2,                    /* smallest block that may be asked for: 4 positions */
+  CC_MIN_LEVEL = 2,                    /* smallest block that may be requested: 4 positions */
   CC_MAX_LEVEL = 12,                   /* largest: 4,096 */
   CC_SUBSET_BASE = 16                  /* "what" of subset j is 16 + j */
 };
 
-/* What a group of a request asks. */
+/* The kinds of groups in a request. */
 enum {
   CC_OP_HALVES = 0,  /* listed middles m: the positions below m, as many as m's lowest set bit */
   CC_OP_BLOCKS = 1,  /* all blocks of 2^level */
@@ -28,7 +28,7 @@ enum {
   CC_OP_LOWER = 4    /* the lower halves of all blocks of 2^level */
 };
 
-typedef struct { /* where a key of n bits goes */
+typedef struct { /* the layout of a key of n bits */
   int64_t bits, words, units;
   int frames;
 } cc_layout;
@@ -132,7 +132,7 @@ static inline void cc_put_bits(cc_bits *w, uint64_t x, int n) {
 typedef struct {
   const uint8_t *bytes;
   size_t size;
-  size_t at; /* bit; never moved beyond the end by who counted the answers */
+  size_t at; /* bit; the caller counts the answers, so it never moves beyond the end */
 } cc_reader;
 /* The next n <= 57 of them. */
 static inline uint64_t cc_next_bits(cc_reader *r, int n) {

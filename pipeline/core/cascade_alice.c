@@ -1,5 +1,5 @@
-/* Alice's end of Cascade: answers questions about parities of her key, counts every bit that
- * leaves, and believes nothing the other end says. */
+/* Alice's end of Cascade: answers requests for parities of her key, counts every bit that she
+ * sends, and checks everything that the other end sends. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +19,7 @@ struct pl_cascade_alice {
   size_t store_bytes;
   alice_frame *frame;
   int frames; /* room in `frame` */
-  int ready;  /* 0: a restart failed half-way */
+  int ready;  /* 0: a restart failed */
 };
 
 /* out[w] bit b = parity of all bits before position 64 w + b; out[words] bit 0 = of all. */
@@ -69,7 +69,7 @@ static void load_frames(pl_cascade_alice *alice, const uint8_t *key) {
   }
 }
 
-/* Room for the frames of the layout; what is there is kept when it suffices. */
+/* Room for the frames of the layout; present memory is kept when it suffices. */
 static int make_room(pl_cascade_alice *alice) {
   const cc_layout *l = &alice->pub.layout;
   if (l->frames > alice->frames) {
@@ -154,7 +154,7 @@ static int in_range(const group *g) {
   }
 }
 
-/* Reads the group at *at and moves *at behind it; what it asks for is checked by in_range. */
+/* Reads the group at *at and moves *at behind it; in_range checks its content. */
 static int next_group(const pl_cascade_alice *alice, const uint8_t **at, const uint8_t *end,
                       group *g) {
   const uint8_t *p = *at;
@@ -241,7 +241,7 @@ int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request,
   group g;
   for (const uint8_t *at = request, *end = request + size; at < end;) {
     if (next_group(alice, &at, end, &g) != PL_OK || !in_range(&g)) {
-      explicit_bzero(out, capacity); /* nothing leaves, nothing counts */
+      explicit_bzero(out, capacity); /* nothing is sent, nothing is counted */
       return PL_E_DATA;
     }
     if (g.what < CC_PASSES)

@@ -21,7 +21,7 @@ void pl_cascade_bob_free(pl_cascade_bob *bob) {
   free(bob);
 }
 
-/* Locked memory of at least this size; what is there is kept when it suffices. */
+/* Locked memory of at least this size; present memory is kept when it suffices. */
 static int grow(void **memory, size_t *size, size_t wanted) {
   if (wanted <= *size) return PL_OK;
   pl_locked_free(*memory, *size);
@@ -50,7 +50,7 @@ static int make_room(pl_cascade_bob *bob) {
   return status;
 }
 
-/* A frame as new, but for the room in its lists. */
+/* Reset a frame; its lists keep their room. */
 static void clear_frame(bob_frame *f, int index, int words, uint64_t *store) {
   bob_frame clean = {.index = index, .words = words, .built = 1, .subset = -1};
   bob_cell *cells = (bob_cell *)(store + CC_PASSES * words);

@@ -1,14 +1,13 @@
-/* Bob's end of Cascade, internal to cascade_bob*.c: what he knows about one frame. */
+/* Bob's end of Cascade, internal to cascade_bob*.c: his state of one frame. */
 #ifndef PHOTONLINK_CASCADE_BOB_H
 #define PHOTONLINK_CASCADE_BOB_H
 #include "cascade.h"
 #include "cascade_kernels.h"
 
-/* What is known about 64 positions of one pass. Alice's parities that are known cut the pass into
- * blocks, each a power of two long and aligned to it. bound: a block begins at position i. odd, for
- * such an i: its parity differs from Alice's. A block of two positions and more that is in a list
- * of searches is marked in odd at i + 1, where no block begins. Nothing else is remembered of a
- * conversation. */
+/* The state of 64 positions of one pass. Alice's known parities cut the pass into blocks, each a
+ * power of two long and aligned to it. bound: a block begins at position i. odd, for such an i: its
+ * parity differs from Alice's. A block of two positions and more that is in a list of searches is
+ * marked in odd at i + 1, where no block begins. No other state of a conversation is kept. */
 typedef struct {
   uint64_t bound, odd;
 } bob_cell;
@@ -29,15 +28,15 @@ struct bob_pass {
   uint64_t starts[CC_MAX_UNITS]; /* by word: a block begins at its first bit */
   bob_search *search, *parked;   /* parked: long ones, for later; room for all in both */
   int searches, waiting, capacity; /* `waiting` of them are parked */
-  int ordered;                     /* so many of the searches were asked about before */
+  int ordered;                     /* number of searches that were requested before */
   unsigned shortest;                /* no parked block is shorter: level */
   int searching;                 /* pass 0, first searches: their level now */
-  int level;                     /* of the blocks that were asked for */
+  int level;                     /* of the requested blocks */
 };
 
 typedef enum { /* the stages of a frame, in their order */
-  BOB_TOP,      /* the blocks of pass 0 are asked for */
-  BOB_MEASURED, /* their parities are known and tell the rate */
+  BOB_TOP,      /* the blocks of pass 0 are requested */
+  BOB_MEASURED, /* their parities are known and give the error rate */
   BOB_REFINE,   /* they are halved; back to measured */
   BOB_FIRST,    /* the odd ones are searched, in a frame without padding */
   BOB_CASCADE,  /* passes and searches until no block is odd */
@@ -51,16 +50,16 @@ struct bob_frame {
   bob_stage stage;
   int words, index, built;   /* built: passes that exist */
   double fill, density;      /* key bits per position; errors per position */
-  int blocks, odd_blocks;    /* what pass 0 was told last */
+  int blocks, odd_blocks;    /* last parities of pass 0 */
   uint32_t subset_odd;       /* bit j: random subset j differs */
   int tries;                 /* searches in subsets */
-  int subset, begin, level, odd; /* the one that is going on (subset < 0: none) */
+  int subset, begin, level, odd; /* the present search (subset < 0: none) */
   int64_t errors;
 };
 
 struct pl_cascade_bob {
   cc_public pub;
-  uint8_t *request; /* the questions in flight; positions are public */
+  uint8_t *request; /* the open requests; positions are public */
   size_t request_size, request_capacity;
   int64_t request_bits;
   int in_flight, broken;
@@ -88,7 +87,7 @@ unsigned bob_subset_parity(const cc_public *pub, const bob_frame *frame, int sub
 int bob_ask(pl_cascade_bob *bob, bob_frame *frame);
 /* cascade_bob_hear.c: one group of the request in flight, with its answers. */
 int bob_hear(pl_cascade_bob *bob, const uint8_t **group, cc_reader *parities);
-/* cascade_bob_measure.c: what the blocks of a pass tell, which asking and hearing both need. */
+/* cascade_bob_measure.c: the error rate from a pass's blocks, used for requests and for answers. */
 int bob_queue_odd(bob_frame *frame, bob_pass *pass, int odd);
 int bob_measured(bob_frame *frame, int blocks, int odd);
 void bob_measure_rate(pl_cascade_bob *bob);

@@ -1,19 +1,19 @@
-/* What Bob asks next about one frame. */
+/* Bob's next request about one frame. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "cascade_bob.h"
 
-/* Only blocks up to 2^spread times the shortest odd one are asked about in a round: a long search is
- * likely to end at an error that a short one is about to find. */
+/* Only blocks up to 2^spread times the shortest odd one are requested in a round: a long search is
+ * likely to end at an error that a short one will find sooner. */
 typedef struct {
   double second; /* blocks of pass 1, in expected errors */
   int third;     /* of pass 2: level */
   unsigned spread;
 } strategy;
 
-/* docs/cascade.md has what each costs. Where blocks of 64 tell little more than those of 128,
- * searches that stay in one word are worth it. Fewer rounds: short blocks in all passes, nearly
+/* docs/cascade.md has the costs. Where blocks of 64 give little more information than those of 128,
+ * searches that stay in one word are worthwhile. Fewer rounds: short blocks in all passes, nearly
  * everything at the same time; but not at rates where parities cost too much of the key. */
 static const strategy *strategy_of(const pl_cascade_bob *bob, const bob_frame *f) {
   static const strategy usual = {7, CC_MAX_LEVEL, 3}, in_a_word = {4, CC_MAX_LEVEL, 1};
@@ -54,8 +54,8 @@ static void end_group(pl_cascade_bob *bob, size_t start, const bob_frame *f, int
   bob->request_bits += count;
 }
 
-/* Block lengths: the first near 0.73 / density (asking starts one level higher, and the measured
- * rate decides, see bob_start_searches), the others as the strategy says. */
+/* Block lengths: the first near 0.73 / density (the requests start one level higher, and the
+ * measured rate decides, see bob_start_searches), the others by the strategy. */
 static int level_for(const pl_cascade_bob *bob, int pass, const bob_frame *f) {
   const strategy *how = strategy_of(bob, f);
   if (pass == 2) return how->third;
@@ -91,8 +91,8 @@ static int ask_next_pass(pl_cascade_bob *bob, bob_frame *f) {
   return ask_blocks(bob, f, pass);
 }
 
-/* Halve every block of pass 0: lower halves are asked for, unless one half has no key bit.
- * Returns the number of questions. */
+/* Halve every block of pass 0: lower halves are requested, unless one half has no key bit. Returns
+ * the number of requested parities. */
 static int ask_refine(pl_cascade_bob *bob, bob_frame *f) {
   const bob_pass *p = &f->pass[0];
   int level = p->level, blocks = f->words * 64 >> level, count = 0;
@@ -159,7 +159,7 @@ static void order(bob_pass *p) {
   memcpy(p->search, ordered, (size_t)n * sizeof *ordered);
 }
 
-/* Returns 1 when something was asked, 0 when no block is odd. */
+/* Returns 1 when a parity was requested, 0 when no block is odd. */
 static int ask_searches(pl_cascade_bob *bob, bob_frame *f) {
   if (f->pass[0].real) {
     int status = settle(&bob->pub, f);

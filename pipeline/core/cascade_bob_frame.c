@@ -1,4 +1,4 @@
-/* One frame at Bob: known blocks, corrections, and what a correction does to the other passes. */
+/* One frame at Bob: known blocks, corrections, and their effect on the other passes. */
 #include <stdlib.h>
 
 #include "cascade_bob.h"

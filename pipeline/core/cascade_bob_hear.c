@@ -1,4 +1,4 @@
-/* What Bob makes of the answers to one group of questions. */
+/* Applies the answers to one group of a request. */
 #include "cascade_bob.h"
 
 static int compare_listed(bob_pass *p, int count, const uint8_t *items, cc_reader *r) {

@@ -1,4 +1,4 @@
-/* What the blocks of a pass tell: the error rate, which blocks are halved, which are searched. */
+/* Results from the blocks of a pass: the error rate, the blocks to halve, the blocks to search. */
 #include <math.h>
 
 #include "cascade_bob.h"
@@ -17,7 +17,7 @@ int bob_queue_odd(bob_frame *f, bob_pass *p, int odd) {
   return PL_OK;
 }
 
-/* Pass 0 has learnt the parities of `blocks` blocks, `odd` of which differ. */
+/* Pass 0 knows the parities of `blocks` blocks, `odd` of which differ. */
 int bob_measured(bob_frame *f, int blocks, int odd) {
   f->blocks = blocks;
   f->odd_blocks = odd;
@@ -30,7 +30,7 @@ static double rate_of(double odd, double length) {
   return 0.5 * (1 - pow(fmax(1 - 2 * odd, 0.01), 1 / length));
 }
 
-/* The error rate that the blocks tell, and one standard deviation more. Frames without padding
+/* The error rate estimated from the blocks, plus one standard deviation. Frames without padding
  * are counted together; they have the same block length. */
 void bob_measure_rate(pl_cascade_bob *bob) {
   for (int padded = 0; padded < 2; padded++) {
@@ -50,8 +50,8 @@ void bob_measure_rate(pl_cascade_bob *bob) {
   }
 }
 
-/* Blocks longer than about 0.73 / density (to the nearest power of two) are halved first: no
- * parity is wasted by that, they are as new as those of the halves would have been. */
+/* Blocks longer than about 0.73 / density (to the nearest power of two) are halved first: this
+ * wastes no parity: each one is as informative as a parity of a half would be. */
 int bob_start_searches(pl_cascade_bob *bob, bob_frame *f) {
   bob_pass *p = &f->pass[0];
   f->density = bob->rate * f->fill;

@@ -1,6 +1,6 @@
 /* The inner loops of Cascade, compiled once per instruction set: cascade_portable.c and
- * cascade_bmi2.c include this file with HOT(name) and HOT_TARGET defined, and what they know how to
- * do: HOT_DEPOSIT(bits, places) and HOT_EXTRACT(bits, places) as PDEP and PEXT, and
+ * cascade_bmi2.c include this file with HOT(name) and HOT_TARGET defined, and these operations:
+ * HOT_DEPOSIT(bits, places) and HOT_EXTRACT(bits, places) as PDEP and PEXT, and
  * HOT(transpose_slots), the transpose of a 64x64 matrix with rows i, i + HOT_ROWS, i + 2 HOT_ROWS
  * and so on side by side. All else is plain C, so that every build gives the same bits. */
 #include "cascade_bob.h"
@@ -106,8 +106,8 @@ INLINE int block_level(const bob_pass *p, int words, int begin) {
 }
 
 /* Position `at` of a pass was corrected: its block changes sides, and is queued when it is odd and
- * was not in a list; its level is left open. Not 0: it is a bit known to be right. Branches on
- * nothing that cannot be foreseen. */
+ * was not in a list; its level is left open. Not 0: it is a bit known to be right. It has no
+ * unpredictable branch. */
 INLINE uint64_t toggle(bob_pass *p, int at) {
   int begin = block_begin(p, at);
   bob_cell *c = &p->cell[begin >> 6];
@@ -120,8 +120,8 @@ INLINE uint64_t toggle(bob_pass *p, int at) {
   return wrong;
 }
 
-/* Up to 2 SPLITS positions of pass `own` are wrong and known to be: correct them, and tell the
- * other passes and the subsets. own < 0: positions in frame order, and every pass is told. */
+/* Up to 2 SPLITS positions of pass `own` are known to be wrong: correct them, and update the other
+ * passes and the subsets. own < 0: positions in frame order, and every pass is updated. */
 HOT_TARGET int HOT(flip)(const cc_public *pub, bob_frame *f, int own, const uint16_t *at, int n) {
   uint16_t position[2 * SPLITS], there[2 * SPLITS];
   uint64_t wrong = 0;
@@ -168,7 +168,7 @@ HOT_TARGET __attribute__((noinline)) static bob_search HOT(split_wide)(bob_pass 
   return bob_new_search(go_right ? middle : begin, level);
 }
 
-/* The rare case of two odd halves: the lower one is being searched. */
+/* The rare case of two odd halves: the lower one is searched first. */
 HOT_TARGET __attribute__((noinline)) static int HOT(also_right)(bob_pass *p, bob_search s,
                                                                 uint16_t *found) {
   int begin = bob_begin(s), level = bob_level(s);
@@ -181,9 +181,9 @@ HOT_TARGET __attribute__((noinline)) static int HOT(also_right)(bob_pass *p, bob
   return 2;
 }
 
-/* A block within a word, which is what most are: what the search becomes. A position that turns out
- * to be wrong is written to `found`. Bit 0 of `ends`: it is, as no more than one half is odd; bit
- * 1: both halves are. Nothing branches on the answer. */
+/* The next state of a search within one word, the most frequent case. A position that turns out to
+ * be wrong is written to `found`. Bit 0 of `ends`: it is wrong, as at most one half is odd; bit 1:
+ * both halves are odd. There is no branch on the answer. */
 INLINE bob_search split_word(bob_cell *c, bob_search s, unsigned left_odd, uint16_t *found,
                              unsigned *ends) {
   unsigned begin = s & 0xffff, at = begin & 63, level = (s >> BOB_LEVEL) - 1;
@@ -313,7 +313,7 @@ HOT_TARGET int HOT(hear_halves)(const cc_public *pub, bob_frame *f, int pass, in
   return PL_OK;
 }
 
-/* The first searches of pass 0: all of one length, one error each, nobody to tell. */
+/* The first searches of pass 0: all of one length, one error each, no other pass to update. */
 HOT_TARGET void HOT(hear_first)(bob_frame *f, int count, cc_reader *r) {
   bob_pass *p = &f->pass[0];
   bob_search *restrict search = p->search;
@@ -354,7 +354,7 @@ HOT_TARGET void HOT(end_first)(bob_frame *f) {
   p->searches = 0;
 }
 
-/* ---- Bob: what to ask ---- */
+/* ---- Bob: requests ---- */
 
 /* Moves the searches that go on to `to` and forgets those whose block became even. Returns their
  * number; `least` becomes the lowest level of all. */
@@ -397,7 +397,7 @@ INLINE int pick(bob_pass *p, unsigned most, uint8_t *restrict out) {
 }
 
 /* The frame's part of a request: odd blocks up to 2^spread times as long as the shortest one.
- * Returns the number of questions; what is left in the lists of searches has been asked about. */
+ * Returns the number of questions; the searches that remain in the lists have been requested. */
 HOT_TARGET int HOT(ask)(bob_frame *f, unsigned spread, uint8_t *out, size_t *size) {
   unsigned least = NO_LEVEL;
   int asked = 0;

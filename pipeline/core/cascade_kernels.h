@@ -1,5 +1,5 @@
 /* The inner loops of both ends of Cascade: cascade_hot.h, in as many builds as there are
- * instruction sets. What Bob knows of a frame (cascade_bob.h) stays his. */
+ * instruction sets. Bob's state of a frame (cascade_bob.h) is not visible here. */
 #ifndef PHOTONLINK_CASCADE_KERNELS_H
 #define PHOTONLINK_CASCADE_KERNELS_H
 #include "cascade.h"

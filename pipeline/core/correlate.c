@@ -59,10 +59,10 @@ static int64_t correlate_plain(const range *r, const series *s) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* How many partners an event has cannot be foretold, and each wrong guess costs as much as ten
- * partners. So eight candidates at a time are compared without a branch, the distances that lie
- * inside are moved together, and a second loop counts them. Each step waits for the one before;
- * two walks over the two halves of `a` take turns. */
+/* The number of an event's partners is unpredictable, and each mispredicted branch costs as much as
+ * ten partners. So eight candidates at a time are compared without a branch, the distances that lie
+ * inside are moved together, and a second loop counts them. Each step depends on the one before; so
+ * two walks over the two halves of `a` are interleaved. */
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
 enum { LANES = 8, LIST = 2048 };
 

@@ -7,6 +7,6 @@
  * portable kernels here and an error from pl_simd_level(). */
 int pl_simd(void);
 
-/* What the machine could do, whatever the environment says. */
+/* The machine's best level, independent of the environment variable. */
 int pl_simd_machine(void);
 #endif

@@ -121,7 +121,8 @@ int store_discard_before(event_store *st, int64_t time_ps) {
   st->live = to;
   size_t words = st->live / 64, kept = st->end - words * 64;
   explicit_bzero(st->bits, words * sizeof *st->bits);
-  if (words * 64 < st->cap / 4) return PL_OK; /* moving costs: only when it frees a quarter */
+  /* moving is expensive: only when it frees a quarter */
+  if (words * 64 < st->cap / 4) return PL_OK;
   memmove(st->time, st->time + words * 64, kept * sizeof *st->time);
   memmove(st->flags, st->flags + words * 64, kept);
   size_t all = st->cap / 64;

@@ -17,7 +17,7 @@ typedef struct {
 /* PL_E_MEMORY; the store is then as before (all zero before the first). */
 int store_init(event_store *store, size_t max_events);
 void store_free(event_store *store);
-/* Where there is room; see store_room. */
+/* Append where there is room; see store_room. */
 static inline void store_put(event_store *store, int64_t time, unsigned detector, unsigned flags) {
   const size_t at = store->end++;
   const uint64_t bit = (uint64_t)1 << (at & 63);
@@ -39,7 +39,7 @@ int store_label(event_store *store, int64_t first, size_t n, uint8_t *detector);
 int store_take_bits(event_store *store, const int64_t *index, size_t n, pl_secret *out);
 int store_discard_before(event_store *store, int64_t time_ps);
 
-/* Which detector a mask of clicks counts as; `random` decides where nature did not: the bit, and
+/* The detector that a mask of clicks counts as. For several clicks `random` decides the bit, and
  * across bases the basis too. */
 static inline unsigned event_squash(unsigned mask, unsigned random) {
   if ((mask & (mask - 1)) == 0) return (unsigned)__builtin_ctz(mask);

@@ -79,7 +79,7 @@ int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel,
     ev->counts.clicks[det]++;
     int64_t t = time_ps[k];
     if (resolution_ps > 0 && t <= FOREVER) t += resolution_ps * random[k] / 256;
-    /* late: after a change of delays, or from a tagger whose time runs back or is absurd */
+    /* late: after a change of delays, or from a tagger whose time decreases or is out of range */
     if (t > FOREVER || t < -FOREVER || (t -= ev->delay[det]) < ev->horizon) {
       ev->counts.late++;
       continue;

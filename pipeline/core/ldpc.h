@@ -1,5 +1,5 @@
-/* LDPC error correction, what both ends share: codes, how a key is cut into frames, syndromes.
- * docs/ldpc.md describes the codes and the messages. */
+/* Common parts of both ends of LDPC error correction: codes, the division of a key into frames,
+ * syndromes. docs/ldpc.md describes the codes and the messages. */
 #ifndef PHOTONLINK_LDPC_H
 #define PHOTONLINK_LDPC_H
 #include <string.h>
@@ -108,7 +108,7 @@ void ldpc_decoder_free(ldpc_decoder *decoder);
  * the iterations used, or 0 when there was no success in `limit`; `error` gets the last guess. */
 int ldpc_decode(ldpc_decoder *decoder, const ldpc_plan *plan, const uint64_t *target,
                 const uint64_t *known, int limit, uint64_t *error);
-/* After a failure: how unsure the decoder is of each position, higher = less sure. Returns the
+/* After a failure: the decoder's uncertainty of each position, higher = less certain. Returns the
  * number of violated checks. */
 int ldpc_doubt(ldpc_decoder *decoder, const ldpc_plan *plan, uint8_t *doubt);
 #endif

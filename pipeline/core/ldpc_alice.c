@@ -1,5 +1,5 @@
-/* Alice's end: her syndrome, and single bits that Bob asks for afterwards. Everything that leaves
- * is counted here, before it leaves. No branch and no address depends on her key. */
+/* Alice's end: her syndrome, and single bits that Bob asks for afterwards. Everything that she
+ * sends is counted here first. No branch and no address depends on her key. */
 #include <stdlib.h>
 
 #include "ldpc.h"
@@ -10,7 +10,7 @@ struct pl_ldpc_alice {
   pl_secret *key;  /* as many bits as the longest so far */
   uint64_t *words; /* one frame of the key, locked */
   int64_t leak, cap;
-  int sent; /* the syndrome was; the same bits again cost nothing more */
+  int sent; /* the syndrome was sent; the same bits again are not counted twice */
 };
 
 void pl_ldpc_alice_free(pl_ldpc_alice *alice) {

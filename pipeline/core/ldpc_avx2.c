@@ -82,7 +82,8 @@ AVX2 int ldpc_row_avx2(const ldpc_line *line, int degree, int lift, int8_t *mess
     }
     violated = _mm256_or_si256(violated, _mm256_or_si256(a.parity, b.parity));
     memset(fresh + degree * LDPC_LANES, LDPC_CERTAIN, LDPC_LANES);
-    for (int j = 0; j < degree; j += 2) { /* the odd one out adds nothing: it is certain */
+    /* the last one, without a partner, is certain and adds nothing */
+    for (int j = 0; j < degree; j += 2) {
       const int8_t *x = fresh + j * LDPC_LANES, *y = x + LDPC_LANES;
       a.even = _mm256_adds_epu8(a.even, fall_of(&a, x, fall));
       b.even = _mm256_adds_epu8(b.even, fall_of(&b, x + 32, fall));

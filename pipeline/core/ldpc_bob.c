@@ -1,4 +1,5 @@
-/* Bob's end: from Alice's syndrome to the error pattern, and what he asks for when it hides. */
+/* Bob's end: from Alice's syndrome to the error pattern, and requests for single bits when decoding
+ * fails. */
 #include <stdlib.h>
 
 #include "cpu.h"
@@ -48,7 +49,7 @@ static size_t frame_words(const ldpc_plan *plan) { /* target and mask */
   return (size_t)(ldpc_syndrome_words(plan) + ldpc_frame_words(plan));
 }
 
-/* Nothing heard yet: only the padding is known. */
+/* Before any message only the padding is known. */
 static void lay_out(pl_ldpc_bob *bob) {
   const ldpc_plan *plan = &bob->plan;
   uint64_t *next = (uint64_t *)(bob->frame + plan->frames);
@@ -74,7 +75,7 @@ int pl_ldpc_bob_restart(pl_ldpc_bob *bob, const pl_secret *key, double qber,
                  8 * wanted_words(&plan);
   bob_frame *frame = bytes > bob->room ? malloc(bytes) : bob->frame;
   status = frame ? ldpc_key_keep(&bob->key, key) : PL_E_MEMORY;
-  if (status != PL_OK) { /* the block that was there goes on */
+  if (status != PL_OK) { /* the old block continues */
     if (frame != bob->frame) free(frame);
     return status;
   }
@@ -132,7 +133,7 @@ static int all_known(const pl_ldpc_bob *bob, const bob_frame *frame) {
   return all == ~0ull;
 }
 
-/* Adds what `doubt` ranks highest to the request. */
+/* Adds the positions with the highest `doubt` to the request. */
 static void want_most_doubtful(pl_ldpc_bob *bob, int index) {
   const ldpc_plan *plan = &bob->plan;
   bob_frame *frame = &bob->frame[index];
@@ -171,7 +172,7 @@ static int attempt(pl_ldpc_bob *bob) {
       correct(bob, f);
       frame->open = 0;
       bob->open--;
-    } else if (all_known(bob, frame)) { /* Alice contradicts herself */
+    } else if (all_known(bob, frame)) { /* Alice's messages contradict each other */
       bob->n_wanted = 0;
       return PL_E_DATA;
     } else {

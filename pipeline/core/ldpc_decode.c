@@ -10,8 +10,7 @@
 
 enum { STRIDE = LDPC_MAX_LIFT + LDPC_LANES };
 
-/* Room for every plan, so that one decoder serves key after key; what a plan does not need is never
- * touched. */
+/* Room for every plan, so that one decoder serves many keys; unneeded memory is never touched. */
 struct ldpc_decoder {
   _Alignas(64) int8_t values[2][LDPC_MAX_COLUMNS * STRIDE]; /* by block column, in one of both */
   int8_t messages[LDPC_MAX_EDGES * LDPC_MAX_LIFT];          /* per edge: lift values */
@@ -40,7 +39,7 @@ ldpc_decoder *ldpc_decoder_new(ldpc_row_kernel *row) {
 
 void ldpc_decoder_free(ldpc_decoder *decoder) { free(decoder); }
 
-/* Saturation could wear out what is known for certain: it is renewed before every iteration. */
+/* Saturation could weaken the certain values: they are set again before every iteration. */
 static void pin(ldpc_decoder *d, const ldpc_plan *plan) {
   for (int i = 0; i < d->n_pinned; i++) {
     int column = (int)d->pinned[i] / plan->lift, place = (int)d->pinned[i] % plan->lift;

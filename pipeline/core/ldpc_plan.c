@@ -1,9 +1,9 @@
-/* Which code a key gets, how it is cut into frames and mixed, and the syndrome of a frame. */
+/* Choice of the code for a key, division into frames, mixing, and the syndrome of a frame. */
 #include "ldpc.h"
 
 #include <math.h>
 
-enum { LEAST_LIFT = 128, MOST_LIFT = 768 }; /* more lift would leave the second-level cache */
+enum { LEAST_LIFT = 128, MOST_LIFT = 768 }; /* a larger lift would not fit the second-level cache */
 
 /* Leak over n h(q) that a frame is planned for. Short frames need more, and low rates, where the
  * number of errors in a frame varies most. */
@@ -137,7 +137,7 @@ static inline int64_t further(int64_t index, int64_t step, int64_t bits) {
   return index < bits ? index : index - bits;
 }
 
-/* 64 bits from `index` on, as four walks of 16 that do not wait for each other. */
+/* 64 bits from `index` on, as four independent walks of 16. */
 static uint64_t load_word(const ldpc_plan *plan, const uint8_t *key, int64_t index,
                           int64_t step16) {
   int64_t step = plan->step, bits = plan->bits;

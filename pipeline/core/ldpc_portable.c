@@ -1,4 +1,4 @@
-/* One block row of the decoder, plainly: what every other kernel must equal bit for bit. */
+/* One block row of the decoder in plain C; every other kernel must give the same bits. */
 #include "ldpc.h"
 
 typedef struct {

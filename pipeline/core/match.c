@@ -1,7 +1,7 @@
-/* Two-fold coincidences: which event of one list belongs to which of the other.
+/* Two-fold coincidences: pairs of events of two lists.
  *
  * The walk is greedy in time order. One walk is a chain of dependent loads and compares; four of
- * them over separate stretches of time, interleaved, keep the processor busy while each waits.
+ * them over separate stretches of time, interleaved, use the processor while each waits for memory.
  * match_avx512.c compares eight events with eight instead, for the same pairs. */
 #include "match.h"
 
@@ -36,7 +36,7 @@ static size_t lower_bound(const int64_t *t, size_t low, size_t high, int64_t val
   return low;
 }
 
-/* Ends a stretch about `length` events on, where nothing before can pair with what follows. */
+/* Ends a stretch about `length` events later, where no earlier event can pair with a later one. */
 static void end_stretch(const walk *w, stretch *s, size_t length) {
   size_t i = s->i + length, j = s->j;
   if (i < w->na) j = lower_bound(w->b, j, w->nb, w->a[i] - w->shift);
@@ -49,7 +49,7 @@ static void end_stretch(const walk *w, stretch *s, size_t length) {
   s->j_end = i < w->na ? j : w->nb;
 }
 
-/* How many steps surely stay inside: each moves i and j by at most one. */
+/* Number of steps that stay inside in any case: each moves i and j by at most one. */
 static size_t safe_steps(const stretch *s) { return fewer(s->i_end - s->i, s->j_end - s->j); }
 
 /* One step: a pair or not, then on in the list that lags (in both after a pair). */
@@ -103,7 +103,7 @@ static void settle_one(const walk *w, const stretch *s, size_t k) {
   w->bi[k] = j;
 }
 
-/* Almost never is there a nearer one at all, which two compares tell. */
+/* There is almost never a nearer one, which two compares show. */
 static void settle(const walk *w, const stretch *s) {
   const int64_t *a = w->a, *b = w->b;
   for (size_t k = s->n_start; k + 1 < s->n; k++) {

@@ -42,9 +42,9 @@ INLINE int32_t *put(int32_t *to, uint64_t bits, size_t base, __m512i places) {
   return to + n;
 }
 
-/* Compares eight with eight, then goes on behind all that are too early for whatever follows: all
- * eight of one list, but for those near the last of the other, which are compared again. Returns
- * whether that was any. */
+/* Compares eight with eight, then moves on past those that are too early for all later events: all
+ * eight of one list, except those near the last of the other, which are compared again. Returns
+ * whether it moved. */
 INLINE int step(match_stretch *s, search how) {
   const int64_t *a = s->a + s->i, *b = s->b + s->j;
   __m512i each_a = _mm512_loadu_si512(a);
@@ -62,13 +62,13 @@ INLINE int step(match_stretch *s, search how) {
 
 static inline size_t fewer(size_t x, size_t y) { return x < y ? x : y; }
 
-/* How many steps surely stay inside lists and buffer. */
+/* Number of steps that stay inside lists and buffer in any case. */
 static inline size_t room(const match_stretch *s) {
   size_t free = MATCH_NEAR - (size_t)(s->end - s->pair);
   return fewer(fewer(s->na - s->i, s->nb - s->j) / SIDE, free / (SIDE * SIDE));
 }
 
-/* Each step waits for the one before: two searches side by side wait half as long. */
+/* Each step depends on the one before: two interleaved searches wait half as long. */
 INLINE int run_two(match_stretch s[2], search how) {
   match_stretch p = s[0], q = s[1];
   int moved = 1;

@@ -3,7 +3,7 @@
  *
  * A geometric magnitude is a number of whole steps and a rest, which are independent: steps are
  * geometric, the rest is geometric and cut. Each comes from a table by inversion. Boundaries are
- * known to 2^-117, and a draw looks at so many bits of them as it needs (32, or in one of some
+ * known to 2^-117, and a draw uses as many bits of them as it needs (32, or in one of some
  * 10^6 draws 128), so the law is exact to less than 2^-106 of total variation per draw. */
 #include "noise.h"
 

@@ -8,7 +8,7 @@
 enum {
   NOISE_LANES = 8,                 /* blocks of ChaCha20 at once */
   NOISE_WORDS = 16 * NOISE_LANES,  /* 32-bit words in store */
-  NOISE_STEPS = 1024,              /* finest part of a draw: at most so many values */
+  NOISE_STEPS = 1024,              /* finest part of a draw: at most this many values */
   NOISE_CELLS = NOISE_STEPS + 1,   /* of a table, at most */
   NOISE_GUIDE_BITS = 10
 };

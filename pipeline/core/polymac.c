@@ -6,7 +6,7 @@
 #include "gf128.h"
 #include "secret.h"
 
-/* All of it is locked memory, which a forked child finds zeroed: no pointers in here. */
+/* The whole struct is locked memory, which is zero in a forked child: it holds no pointers. */
 struct pl_polymac {
   pl_u128 powers[PL_GF128_POWERS]; /* k, k^2, ... */
   pl_u128 hash;

@@ -1,11 +1,11 @@
 /* Clicks in, events out: delays, merge, noise, quiet rule, in one pass.
  *
- * A click's time less its detector's delay gets noise once, before anything sorts or compares it;
- * all that follows depends on noised times alone. An event is a click that no earlier event holds,
- * and it holds all clicks of the next quiet_ps. None of them prolongs it: what an event's later
- * clicks do must not show (a veto that they prolong publishes which detectors were dead, and so the
- * bit). Beside a loss it is not known which clicks events hold: there they begin again only after
- * quiet_ps without any click, and nothing that was kept is near enough to show. */
+ * A click's time less its detector's delay gets noise once, before sorting and comparing; all later
+ * steps depend on noised times alone. A click that belongs to no earlier event begins an event, and
+ * all clicks of the next quiet_ps belong to it. None of them prolongs it: the effect of an event's
+ * later clicks must not be visible (a veto that they prolong reveals which detectors were dead, and
+ * so the bit). Beside a loss it is unknown which clicks belong to events: there events begin again
+ * only after quiet_ps without any click, so that no kept event is near the loss. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,7 +39,7 @@ struct pl_quiet {
   int64_t limit;   /* noised time: no earlier click can come */
   int64_t last;    /* unsettled: the latest click, or end of a loss */
   int64_t clicked; /* the latest click that an event holds */
-  int settled;     /* which clicks events hold is known */
+  int settled;     /* it is known which clicks belong to events */
   losses fresh;    /* noised time, still ahead */
   losses told;     /* what no event was kept in */
   event_store store;
@@ -48,7 +48,7 @@ struct pl_quiet {
 
 static int64_t clipped(int64_t t) { return t > FOREVER ? FOREVER : t < -FOREVER ? -FOREVER : t; }
 
-/* Sorted by start. No room: one longer gap is always safe. */
+/* Sorted by start. Without room, one longer gap is always safe. */
 static void add_loss(losses *list, int64_t start, int64_t end) {
   size_t at = list->n;
   while (at > 0 && list->at[at - 1].start_ps > start) at--;
@@ -123,7 +123,7 @@ void pl_quiet_free(pl_quiet *q) {
   free(q);
 }
 
-/* Of noised time. What is complete may be announced: a loss that is told late counts from there. */
+/* Of noised time. Complete events may be announced: a late report of a loss counts from there. */
 static void lose(pl_quiet *q, int64_t start, int64_t end) {
   if (start < q->limit) start = q->limit;
   if (end < start) end = start;
@@ -155,7 +155,7 @@ static void keep_many(pl_quiet *q, int64_t time, unsigned mask, unsigned shadow)
   q->counts.multi_same += multi && !cross;
 }
 
-/* Losses that begin before `end` leave it unknown which clicks events hold. */
+/* After losses that begin before `end` it is unknown which clicks belong to events. */
 static void meet_losses(pl_quiet *q, int64_t end) {
   size_t n = 0;
   for (; n < q->fresh.n && q->fresh.at[n].start_ps < end; n++) {
@@ -184,7 +184,7 @@ static void decide(pl_quiet *q) {
       }
       q->settled = 1;
     }
-    /* a click so shortly before belongs to the event before: it may have left a detector dead */
+    /* a click this shortly before is of the preceding event: a detector may be dead after it */
     const unsigned shadow = time - q->clicked < quiet ? EVENT_SHADOWED : 0;
     const size_t first = k++;
     unsigned mask = 1u << detector_of(q->pending[first]);
@@ -247,7 +247,7 @@ static void advance(pl_quiet *q, int64_t through_ps) {
   decide(q);
 }
 
-/* More clicks wait than detectors can make: all of them are lost. */
+/* More clicks are pending than detectors can make: all of them are lost. */
 static void give_up(pl_quiet *q) {
   const int64_t from = time_of(q->pending[0]), to = time_of(q->pending[q->pending_n - 1]) + 1;
   q->counts.unsettled += (int64_t)q->pending_n;
@@ -270,7 +270,7 @@ int pl_quiet_add(pl_quiet *q, const int64_t *time_ps, const uint8_t *channel, si
   return PL_OK;
 }
 
-/* ---- what became of it ---- */
+/* ---- results ---- */
 
 int64_t pl_quiet_horizon(const pl_quiet *q) { return q->limit - q->rule.quiet_ps; }
 

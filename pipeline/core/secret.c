@@ -33,7 +33,8 @@ static void decide_locking(void) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_MEMLOCK, &limit); /* the soft limit stays; mlock will tell */
+    /* the soft limit stays; mlock then fails if it is too low */
+    (void)setrlimit(RLIMIT_MEMLOCK, &limit);
   }
 }
 

@@ -1,4 +1,4 @@
-/* Locked memory, for C only: what Python may see is in include/. */
+/* Locked memory, for C only: Python's part is in include/. */
 #ifndef PHOTONLINK_SECRET_H
 #define PHOTONLINK_SECRET_H
 #include "core.h"

@@ -36,7 +36,7 @@ static uint64_t kept_last(const bitmaps *m, size_t byte, int gates) {
   return gates ? kept(&last, 0) & ~(uint64_t)0 << (64 - gates) : 0;
 }
 
-/* Where the output stands: whole words written, and the bits of the word in hand. */
+/* State of the output: whole words written, and the bits of the present word. */
 typedef struct {
   uint8_t *at;
   uint64_t word;
@@ -44,7 +44,7 @@ typedef struct {
   int64_t left; /* bits of room */
 } sink;
 
-/* Appends the low n bits of x; no branch, for how full the word gets cannot be foretold. */
+/* Appends the low n bits of x; without a branch, since the fill of the word is unpredictable. */
 static inline void append(sink *s, uint64_t x, unsigned n) {
   uint64_t top = x << (-n & 63);
   uint64_t word = s->word | top >> s->used;

@@ -10,7 +10,7 @@ enum { ESCAPE = 24 };
 typedef struct {
   uint8_t *out;
   size_t capacity, bytes;
-  uint64_t held; /* the low `n` bits wait */
+  uint64_t held; /* the low `n` bits are not written yet */
   int n;
 } writer;
 
@@ -79,7 +79,7 @@ static int64_t get_gap(reader *r, int rice) {
   int64_t high = get(r, 32), low = get(r, 32);
   if (high < 0 || low < 0 || high >= (int64_t)1 << 31) return PL_E_DATA;
   int64_t gap = high << 32 | low;
-  return gap >> rice < ESCAPE ? PL_E_DATA : gap; /* one code per gap: this one has a short one */
+  return gap >> rice < ESCAPE ? PL_E_DATA : gap; /* one code per gap: this gap has a short code */
 }
 
 int64_t pl_timecode_decode(const uint8_t *data, size_t bytes, size_t n, int label_bits, int rice,

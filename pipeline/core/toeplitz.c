@@ -41,7 +41,7 @@ void pl_toeplitz_free(pl_toeplitz *context) {
   free(context);
 }
 
-/* ---- the block under way ---- */
+/* ---- the present block ---- */
 
 static size_t chunks_of(int64_t bits) { return ((size_t)bits + 31) / 32; }
 
@@ -52,8 +52,8 @@ static size_t transform_words(const pl_toeplitz_block *block) {
   return block->plan.columns ? (size_t)1 << block->plan.log : 0;
 }
 
-/* The locked memory: the transforms of the columns, one of a row of the result, and the head. What
- * waits to be transformed lies where the row will be. */
+/* The locked memory: the transforms of the columns, one of a row of the result, and the head. Input
+ * that is not transformed yet lies in the place of the row. */
 static uint64_t *row_of(const pl_toeplitz *context) {
   return context->secret + context->block.plan.columns * transform_words(&context->block);
 }

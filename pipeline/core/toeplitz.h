@@ -1,4 +1,4 @@
-/* One Toeplitz hash under way (toeplitz.c), as its test sees it. */
+/* State of one Toeplitz hash (toeplitz.c), for its test. */
 #ifndef PHOTONLINK_TOEPLITZ_H
 #define PHOTONLINK_TOEPLITZ_H
 #include <sys/types.h>

@@ -16,10 +16,10 @@ PL_MUST_CHECK int pl_cascade_alice_new(pl_cascade_alice **out, const pl_secret *
 PL_MUST_CHECK int pl_cascade_alice_restart(pl_cascade_alice *alice, const pl_secret *key,
                                            const uint8_t *seed, int64_t leak_cap);
 void pl_cascade_alice_free(pl_cascade_alice *alice);
-/* Number of parities a request asks for, by its headers; PL_E_DATA when it is malformed. */
+/* Number of parities in a request, by its headers; PL_E_DATA when it is malformed. */
 PL_MUST_CHECK int64_t pl_cascade_alice_measure(pl_cascade_alice *alice, const uint8_t *request,
                                                size_t size);
-/* Bytes of the answer. PL_E_DATA: malformed. PL_E_LIMIT: beyond the cap. Nothing counts then. */
+/* Bytes of the answer. PL_E_DATA: malformed. PL_E_LIMIT: beyond the cap. Then nothing counts. */
 PL_MUST_CHECK int64_t pl_cascade_alice_answer(pl_cascade_alice *alice, const uint8_t *request,
                                               size_t size, uint8_t *out, size_t capacity);
 PL_MUST_CHECK int64_t pl_cascade_alice_leak(pl_cascade_alice *alice);

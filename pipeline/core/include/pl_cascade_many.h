@@ -6,9 +6,10 @@
 #include "pl_seed.h"
 #include "pl_secret.h"
 
-/* One call answers, or hears and asks, for a batch of records:
+/* One call handles a batch of records:
  * slot and kind (2 bytes each), size (4), little-endian, body. A step takes up to `most` whole
- * records of kind 0 and ends before any other; `used` tells how far it came. Slots count from 0. */
+ * records of kind 0 and ends before any other; `used` is the number of bytes consumed. Slots count
+ * from 0. */
 enum { PL_CASCADE_MAX_SLOTS = 65535, PL_CASCADE_RECORD_HEAD = 8 };
 typedef struct pl_cascade_alices pl_cascade_alices;
 PL_MUST_CHECK int pl_cascade_alices_new(pl_cascade_alices **out, int slots);
@@ -27,8 +28,8 @@ typedef struct pl_cascade_bobs pl_cascade_bobs;
 /* fewer_rounds, for a link with delay: 1 asks in a quarter of the rounds and leaks 5 % more. */
 PL_MUST_CHECK int pl_cascade_bobs_new(pl_cascade_bobs **out, int slots, int fewer_rounds);
 void pl_cascade_bobs_free(pl_cascade_bobs *all);
-/* The first request comes with the next step. PL_E_STATE: what is there waits for a step or for
- * pl_cascade_bobs_finished. */
+/* The first request comes with the next step. PL_E_STATE: the present key of the slot needs a step
+ * or pl_cascade_bobs_finished first. */
 PL_MUST_CHECK int pl_cascade_bobs_start(pl_cascade_bobs *all, int slot, const pl_secret *key,
                                         int64_t start, int64_t bits, const uint8_t *seed,
                                         double qber);

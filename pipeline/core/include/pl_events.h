@@ -24,7 +24,8 @@ PL_MUST_CHECK int pl_events_new(pl_events **out, const uint8_t *channel_map, int
 void pl_events_free(pl_events *ev);
 PL_MUST_CHECK int pl_events_set_delays(pl_events *ev, const int64_t *delay_ps);
 /* Clicks up to (not including) through_ps. n random bytes spread each time evenly over the tagger's
- * resolution (0: as they are, random is not read). PL_E_CAPACITY: too many wait; none was taken. */
+ * resolution (0: as they are, random is not read). PL_E_CAPACITY: too many are pending; none was
+ * taken. */
 PL_MUST_CHECK int pl_events_add(pl_events *ev, const int64_t *time_ps, const uint8_t *channel,
                                 size_t n, int64_t through_ps, int64_t resolution_ps,
                                 const uint8_t *random);

@@ -11,14 +11,16 @@ enum { PL_LDPC_MIN_BITS = 8192, PL_LDPC_MAX_BITS = 16777216 };
 typedef struct pl_ldpc_alice pl_ldpc_alice;
 PL_MUST_CHECK int pl_ldpc_alice_new(pl_ldpc_alice **out, const pl_secret *key, double qber,
                                     const uint8_t *seed, int64_t leak_cap);
-/* A new block in the same object: memory is kept and only grows. Refused: the old one goes on. */
+/* A new block in the same object: memory is kept and only grows. When refused, the old block
+ * continues. */
 PL_MUST_CHECK int pl_ldpc_alice_restart(pl_ldpc_alice *alice, const pl_secret *key, double qber,
                                         const uint8_t *seed, int64_t leak_cap);
 void pl_ldpc_alice_free(pl_ldpc_alice *alice);
 PL_MUST_CHECK int64_t pl_ldpc_alice_message_bytes(const pl_ldpc_alice *alice);
 /* Bytes of the message. Counted when first given; later it is the same. PL_E_LIMIT: the cap. */
 PL_MUST_CHECK int64_t pl_ldpc_alice_syndrome(pl_ldpc_alice *alice, uint8_t *out, size_t capacity);
-/* The key bits asked for; bytes. PL_E_DATA: malformed, PL_E_LIMIT: the cap; then nothing counts. */
+/* The key bits asked for; bytes. PL_E_DATA: malformed, PL_E_LIMIT: the cap; then nothing is
+ * counted. */
 PL_MUST_CHECK int64_t pl_ldpc_alice_disclose(pl_ldpc_alice *alice, const uint8_t *request,
                                              size_t size, uint8_t *out, size_t capacity);
 PL_MUST_CHECK int64_t pl_ldpc_alice_leak(const pl_ldpc_alice *alice);

@@ -8,7 +8,7 @@
 
 enum { PL_NOISE_SEED_BYTES = 32, PL_NOISE_MAX_SCALE_PS = 4096, PL_NOISE_MAX_TAILS = 64 };
 typedef struct pl_noise pl_noise;
-/* seed: PL_NOISE_SEED_BYTES secret bytes; `stream` tells several that use one seed apart.
+/* seed: PL_NOISE_SEED_BYTES secret bytes; `stream` distinguishes several objects with one seed.
  * scale_ps: 0 (no noise) to PL_NOISE_MAX_SCALE_PS. bound_ps: the law is cut to -bound <= n < bound
  * (rounded up, see pl_noise_bound) and scaled up to a whole; 1 to PL_NOISE_MAX_TAILS scales.
  * PL_E_STATE of the others: inherited through a fork. */

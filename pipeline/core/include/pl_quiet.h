@@ -8,12 +8,12 @@
 #include "pl_secret.h"
 
 enum { PL_QUIET_DELAY_LIMIT_PS = 10000000, PL_QUIET_MAX_PS = 10000000 };
-/* What both ends agreed on and the calibration says; constant while the station runs. */
+/* Agreed and calibrated values; constant while the station runs. */
 typedef struct {
   int64_t delay_ps[4]; /* of the detectors H V D A: subtracted from their times first */
   int64_t scale_ps;    /* of the noise, added to every click's time next; 0: none */
   int64_t bound_ps;    /* where the noise is cut, see pl_noise_new */
-  int64_t quiet_ps;    /* an event is its first click and all within so long after it */
+  int64_t quiet_ps;    /* an event is its first click and all clicks within this time after it */
 } pl_quiet_rule;
 typedef struct {
   int64_t clicks[4];   /* per detector: private, as is all that follows but for `events` */
@@ -23,7 +23,7 @@ typedef struct {
   int64_t multi_same;  /* of them, of several detectors of one basis */
   int64_t multi_cross; /* of them, of detectors of both bases */
   int64_t ignored;     /* clicks on channels that are no detector */
-  int64_t late;        /* clicks before what was complete, or without a usable time: dropped */
+  int64_t late;        /* clicks before the completed time, or without a usable time: dropped */
   int64_t unsettled;   /* clicks beside a loss, which begin no event */
   int64_t overflow;    /* events lost because the store was full */
 } pl_quiet_counts;
@@ -37,8 +37,8 @@ typedef struct pl_quiet pl_quiet;
 PL_MUST_CHECK int pl_quiet_new(pl_quiet **out, const uint8_t *channel_map,
                                const pl_quiet_rule *rule, const uint8_t *seed, size_t max_events);
 void pl_quiet_free(pl_quiet *quiet);
-/* Clicks may be missing from [start, end) of the tagger's time: to be told before the clicks after
- * it. Whatever it touches becomes no event, and events begin again with a click after quiet. */
+/* Clicks may be missing from [start, end) of the tagger's time; call it before adding later clicks.
+ * Clicks that it touches become no event, and events begin again after a quiet time. */
 PL_MUST_CHECK int pl_quiet_lose(pl_quiet *quiet, int64_t start_ps, int64_t end_ps);
 /* Clicks in the order of the tagger's time, all up to (not including) through_ps. Times are noised
  * here, once. */
@@ -54,20 +54,21 @@ PL_MUST_CHECK int64_t pl_quiet_get_lost(const pl_quiet *quiet, int64_t start_ps,
 PL_MUST_CHECK int64_t pl_quiet_first(const pl_quiet *quiet);
 /* Index of the first kept event at or after time_ps. */
 PL_MUST_CHECK int64_t pl_quiet_find(const pl_quiet *quiet, int64_t time_ps);
-/* Noised times of events [first, first + n): all that may be told before a block is closed. */
+/* Noised times of events [first, first + n): the only data that may be sent before a block is
+ * closed. */
 PL_MUST_CHECK int pl_quiet_times(const pl_quiet *quiet, int64_t first, size_t n,
                                  int64_t *time_ps);
 /* Bases (0 HV, 1 DA) of events by strictly increasing index. */
 PL_MUST_CHECK int pl_quiet_bases(const pl_quiet *quiet, const int64_t *index, size_t n,
                                  uint8_t *basis);
-/* How many of these events had a further click: private, against the agreed share. */
+/* How many of these events had a further click: private, to be compared with the agreed share. */
 PL_MUST_CHECK int64_t pl_quiet_followed(const pl_quiet *quiet, const int64_t *index, size_t n);
 /* For each of these events: bit 0 when it had a further click within its quiet time, bit 1 when the
  * event before, paired or not, had a click within quiet_ps before it. Private, against the agreed share. */
 PL_MUST_CHECK int pl_quiet_marks(const pl_quiet *quiet, const int64_t *index, size_t n,
                                  uint8_t *marks);
 /* Detectors of events by strictly increasing index, which are spent. PL_E_STATE, and nothing is
- * told: one was spent before. */
+ * disclosed: one was spent before. */
 PL_MUST_CHECK int pl_quiet_disclose(pl_quiet *quiet, const int64_t *index, size_t n,
                                     uint8_t *detector);
 /* Bits by strictly increasing index into a secret of n bits; spends the events. */

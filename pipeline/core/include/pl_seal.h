@@ -1,8 +1,8 @@
-/* Sealing: authenticated encryption of what lies on disk, from and to locked memory.
+/* Sealing: authenticated encryption of records on disk, from and to locked memory.
  *
  * A sealed record is nonce (24 bytes, random), ciphertext, tag (16 bytes): XChaCha20-Poly1305
  * (draft-irtf-cfrg-xchacha-03) of the vendored Monocypher. The context is authenticated and not
- * stored: a record opens only in the place it was sealed for. */
+ * stored: a record decrypts only in the place it was sealed for. */
 #ifndef PHOTONLINK_PL_SEAL_H
 #define PHOTONLINK_PL_SEAL_H
 #include <stddef.h>

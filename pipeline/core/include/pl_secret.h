@@ -5,8 +5,8 @@
 
 #include "pl_status.h"
 
-/* Bits in locked memory: bit i is byte i/8, mask 0x80 >> i%8. Every function takes PL_E_STATE's
- * way out on a NULL handle and on one inherited through a fork. */
+/* Bits in locked memory: bit i is byte i/8, mask 0x80 >> i%8. Every function returns PL_E_STATE for
+ * a NULL handle and for one inherited through a fork. */
 typedef struct pl_secret pl_secret;
 /* 1: secrets are locked into memory. 0: PHOTONLINK_SECRET_MEMORY=unlocked was set at start. */
 PL_MUST_CHECK int pl_secret_memory_locked(void);

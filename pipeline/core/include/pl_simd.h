@@ -3,7 +3,7 @@
 #define PHOTONLINK_PL_SIMD_H
 #include "pl_status.h"
 
-/* Each level has what is below it; numbered anew for each architecture. */
+/* Each level includes the lower ones; numbering starts again for each architecture. */
 enum pl_simd {
   PL_SIMD_PORTABLE = 0,
   PL_SIMD_SSE = 1, /* x86-64 */

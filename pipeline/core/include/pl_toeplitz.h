@@ -16,7 +16,8 @@ PL_MUST_CHECK int pl_toeplitz_begin(pl_toeplitz *context, int64_t n, int64_t n_o
  * than the block has left (none was taken). PL_E_STATE: no block was begun. */
 PL_MUST_CHECK int pl_toeplitz_add(pl_toeplitz *context, const pl_secret *x, int64_t start,
                                   int64_t count);
-/* PL_E_STATE: bits are missing. Refused, the block stays under way; else it is over, and wiped. */
+/* PL_E_STATE: bits are missing. When refused, the block remains unfinished; else it is finished,
+ * and wiped. */
 PL_MUST_CHECK int pl_toeplitz_finish(pl_toeplitz *context, pl_secret *y, const uint8_t *seed,
                                      int64_t seed_bytes);
 /* All three with x as the only piece. */

@@ -1,6 +1,6 @@
-/* What the core makes of fixed inputs, one line and checksum per kind of result, for comparison
- * between machines: two ends of a link must agree whatever they run on. Used by .ci/aarch64;
- * printed, not compared with stored values, since better error correction says other things. */
+/* Results of the core for fixed inputs, one line and checksum per kind of result, for comparison
+ * between machines: two ends of a link must agree on any machine. Used by .ci/aarch64; printed, not
+ * compared with stored values, since an improved error correction sends other messages. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

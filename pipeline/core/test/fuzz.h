@@ -1,4 +1,4 @@
-/* What the fuzzers of this room share. */
+/* Common parts of the fuzzers here. */
 #ifndef PHOTONLINK_FUZZ_H
 #define PHOTONLINK_FUZZ_H
 #include <stdio.h>

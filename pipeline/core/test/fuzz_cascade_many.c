@@ -1,8 +1,8 @@
-/* libFuzzer on many keys at once (cascade_many.c): the input is a list of things that happen to two
- * ends, honest steps with any room and number of records, and what a hostile peer or a broken
- * stream would do between them: bytes changed, cut off, records of any slot, kind and size. Nothing but a
- * named error may come of it; whole records are used or none; a count of leaked bits never falls
- * within a block nor passes its cap; and honest ends never complain. */
+/* libFuzzer on many keys at once (cascade_many.c): the input is a list of actions on two ends:
+ * honest steps with any room and number of records, and between them the actions of a hostile peer
+ * or a broken stream: bytes changed, cut off, records of any slot, kind and size. The only effect
+ * may be a named error; whole records are used or none; a count of leaked bits never falls within a
+ * block nor passes its cap; and honest ends never complain. */
 #include "fuzz.h"
 
 enum { SLOTS = 3, BITS = 20000, STREAM = 1 << 17, THINGS = 120 };
@@ -113,7 +113,7 @@ static void take_finished(bench *b) {
   }
 }
 
-/* What the stream of a hostile peer may hold. */
+/* A possible stream of a hostile peer. */
 static void lie(bench *b, unsigned how) {
   stream *s = take(&b->in, 1) % 2 ? &b->to_alice : &b->to_bob;
   size_t at = s->size ? (size_t)take(&b->in, 2) % s->size : 0;

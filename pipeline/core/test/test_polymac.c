@@ -65,7 +65,7 @@ static void levels(void) {
   REQUIRE(ones.lo == 0x5555555555555555u && ones.hi == 0x5555555555555555u);
 }
 
-static void vectors(void) { /* poly_mac128-02 and -04 of shared/vectors */
+static void vectors(void) { /* poly_mac128-02 and -04 of tests/vectors */
   static const uint8_t long_message[] = {0xa1, 0x2e, 0xa9, 0x4e, 0x04, 0xb5, 0xf8, 0x4e, 0xa2,
                                          0x5d, 0x27, 0x18, 0xde, 0xd3, 0x17, 0xc9, 0xeb};
   static const struct {

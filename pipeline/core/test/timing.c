@@ -1,6 +1,6 @@
-/* Does the time depend on the secret? Welch's t-test between a fixed and random inputs, after
- * Reparaz, Balasch and Verbauwhede (dudect, DATE 2017). For the kernels valgrind cannot run; by
- * hand, on an idle machine, with PHOTONLINK_SIMD forcing the level (not part of the test suite:
+/* Tests whether the time depends on the secret: Welch's t-test between a fixed and random inputs,
+ * after Reparaz, Balasch and Verbauwhede (dudect, DATE 2017). For the kernels valgrind cannot run;
+ * by hand, on an idle machine, with PHOTONLINK_SIMD forcing the level (not part of the test suite:
  * it measures time):
  *
  *   gcc -std=c11 -D_GNU_SOURCE -O3 -I pipeline/core pipeline/core/test/timing.c \
@@ -28,7 +28,7 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Of the runs below the 90th percentile: interrupts are not what is asked about. */
+/* Of the runs below the 90th percentile: the others contain interrupts. */
 static double welch(const double *time, const uint8_t *group) {
   double sorted[RUNS], n[2] = {0}, sum[2] = {0}, square[2] = {0}, variance[2], mean[2];
   memcpy(sorted, time, sizeof sorted);
