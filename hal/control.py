@@ -1,4 +1,5 @@
-"""The control socket of a process that owns a bench: safe, identify, read; nothing else.
+"""The control socket of a process that owns a bench: the commands safe, identify and read, no
+other.
 
 A Unix socket in :func:`hal.ownership.run_folder`, which only its user can enter. JSON lines:
 
@@ -36,7 +37,7 @@ class ControlServer:
         self._bench, self._end = bench, end
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request; what it raises is its refusal."""
+        """Carry out one request; its exception is sent as a refusal."""
         if request.get("safe"):
             steps = await self._bench.safe_state()
             return {"steps": [dataclasses.asdict(step) for step in steps]}
@@ -93,7 +94,7 @@ async def control_socket(bench: Bench, end: Callable[[str], None]) -> AsyncItera
         return
     path = bench.claims.control
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()  # of an earlier process of our number
+        path.unlink()  # left by an earlier process with our process id
     server = ControlServer(bench, end)
     running: set[asyncio.Task[None]] = set()
 
@@ -118,7 +119,7 @@ async def control_socket(bench: Bench, end: Callable[[str], None]) -> AsyncItera
 async def ask_owner(owner: Owner, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """One request to the process that owns an instrument. LinkError: it does not answer, refuses.
 
-    LinkTimeout when it is there and stands still.
+    LinkTimeout when the process runs but does not answer.
     """
     writer = None
     try:

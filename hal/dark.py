@@ -1,7 +1,8 @@
-"""``python -m photonlink.hal.dark MODULE:CLASS ADDRESS SETTINGS``: one instrument made safe.
+"""``python -m photonlink.hal.dark MODULE:CLASS ADDRESS SETTINGS``: makes one instrument safe.
 
-The light guard runs it for instruments that no bytes of ours reach (vendor libraries, VISA): the
-driver opens the instrument, and opening makes it safe. Exit code 0 when it reads back safe.
+The light guard runs it for instruments that cannot be reached by plain bytes (vendor libraries,
+VISA): the driver opens the instrument, and opening makes it safe. Exit code 0 when it reads back
+safe.
 """
 
 from __future__ import annotations

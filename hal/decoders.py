@@ -99,7 +99,7 @@ _Tags = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 class DecodeError(PhotonlinkError, ValueError):
-    """The stream cannot be read on: times run backwards for good, or leave 64 bits.
+    """The stream cannot be read further: times run backwards permanently, or exceed 64 bits.
 
     ``position`` is the byte at which it stopped, counted over the whole stream. Everything
     before it has been handed out.

@@ -1,4 +1,4 @@
-"""What is plugged in, passively: reads what the kernel already knows and opens no device.
+"""Lists plugged-in devices passively: reads the kernel's data and opens no device.
 
 Linux only (sysfs); elsewhere the list is empty. pyserial's ``list_ports`` is not used: it shows no
 USB numbers for some ports and cannot be pointed at another tree for tests.

@@ -1,8 +1,8 @@
 """The base of all drivers: from declarations to an instrument.
 
-A driver says what it is made of (``PARAMS``, ``CODEC``, ``OFF``), who it is (``identify``), and
-implements its facets; opening, closing on failure, settings, snapshot, deviation, safe state with
-read-back and emergency off are here, once.
+A driver declares its parts (``PARAMS``, ``CODEC``, ``OFF``), implements ``identify`` and its
+facets; opening, closing on failure, settings, snapshot, deviation, safe state with read-back and
+emergency off are here, once.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _CLOSE_S = 5.0
 class Off:
     """One step of the safe state: a parameter and its safe value.
 
-    action: in words (``bias off``). A parameter that cannot be set is only waited for, as long as
-    it may take to settle (light that follows its current). hint: what to do when it fails.
+    action: in words (``bias off``). For a parameter that cannot be set the step only waits, for its
+    settling time (light that follows its current). hint: what to do when it fails.
     """
 
     param: str
@@ -133,10 +133,10 @@ class Driver(Instrument):
         await self.codec.set(param, value)
 
     async def release(self) -> None:
-        """Give the device back, however it is. Never asked to make anything safe."""
+        """Close the device in its present state. It need not make anything safe."""
         await self.codec.close()
 
-    # ---- what everybody may ask ----
+    # ---- for all users ----
     @property
     def provenance(self) -> Provenance:
         found: Provenance = self.codec.provenance
@@ -207,7 +207,7 @@ class Driver(Instrument):
         return tuple(steps)
 
     def off_bytes(self) -> bytes:
-        """What ends light, bias and outputs past everything else; b"" when there is none."""
+        """The bytes that end light, bias and outputs at any time; b"" when there are none."""
         settable = [(self.params[step.param], step.value) for step in self.OFF]
         return b"".join(self.command_bytes(p, value) for p, value in settable if p.set)
 

@@ -1,4 +1,4 @@
-"""One exception tree. Every error says what, where, what was last seen, and what to do."""
+"""One exception tree. Every error holds the fault, the place, the last data seen, and a hint."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LinkClosed(LinkError, ConnectionError):
 
 
 class LinkDesync(LinkError):
-    """The reply does not belong to the question; nothing of it is used."""
+    """The reply does not belong to the question and is not used."""
 
     retryable = True
 
@@ -66,7 +66,9 @@ class InstrumentError(PhotonlinkError):
 
 
 class DriverFault(InstrumentError):
-    """A driver or a vendor's package raised what it should not; ``__cause__`` is the original."""
+    """A driver or a vendor's package raised an unexpected exception; ``__cause__`` is the
+    original.
+    """
 
 
 class ReadbackMismatch(InstrumentError):
@@ -82,9 +84,9 @@ class IdentityError(InstrumentError):
 
 
 class AcquisitionError(InstrumentError):
-    """A tagger stopped taking data by itself (memory overrun, time elapsed): start it anew.
+    """A tagger stopped taking data by itself (memory overrun, time elapsed): start it again.
 
-    Its time zero restarts; nothing ties the new acquisition to the old one.
+    A new acquisition has a new time zero, without relation to the old one.
     """
 
 
@@ -93,7 +95,7 @@ class StationError(PhotonlinkError, ValueError):
 
 
 class BenchError(PhotonlinkError):
-    """Instruments of a bench could not be opened: one readable tree of what failed and why.
+    """Instruments of a bench could not be opened: one readable tree of failures and reasons.
 
     causes: (driver, address, error) of every address that was tried.
     """
@@ -126,7 +128,7 @@ class RecordingError(PhotonlinkError, ValueError):
 
 
 def first_error(error: BaseException) -> BaseException:
-    """The first fault of tasks that failed together, itself no group, however deep they stand."""
+    """The first exception of tasks that failed together; groups are searched at any depth."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""What an instrument can do, as small contracts that drivers implement and others ask by.
+"""The abilities of instruments as small contracts, which drivers implement and callers test for.
 
 A driver is an :class:`Instrument` and any number of facets: a laser ``Emits``, a counting module
 ``CountsPhotons`` and is ``Biased``, a bench supply ``HasOutput``. Bench, supervisor, safe state,
@@ -6,7 +6,7 @@ command line and documentation walk instruments by facets; a facet defined elsew
 :class:`Facet` in a driver's own package) is walked like those below.
 
 Each facet has its place in the safe state, ``safety_rank``: lower ranks are made safe first,
-equal ones at once. Light goes first: it is what harms, and sources obey at once.
+equal ones at once. Light is first: it can harm, and sources switch off at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LIGHT, DRIVE, PATH, BIAS, LAST = 10, 20, 30, 40, 90
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answered: as the device itself says it."""
+    """The identification that the device reports."""
 
     vendor: str
     model: str
@@ -52,7 +52,7 @@ class SafetyStep:
 
 @dataclass(frozen=True, slots=True)
 class DarkCommand:
-    """What ends light, bias and outputs from another process, whatever came before.
+    """The command that ends light, bias and outputs from another process, in any state.
 
     Bytes that are sent to ``address`` (``tcp``, ``serial``, ``udp``); or, where no bytes reach the
     instrument, the arguments of ``python -m photonlink.hal.dark``.
@@ -65,7 +65,7 @@ class DarkCommand:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something that holds now and stops light or measurement, as the instrument's readings say it.
+    """A present condition in the instrument's readings that stops light or measurement.
 
     code: stable name, lower_snake_case. text: what it is and what to do.
     """
@@ -116,7 +116,7 @@ class Instrument(Mapped, abc.ABC):
 
     @property
     def provenance(self) -> Provenance:
-        """EMULATED when the wire itself says so (a stand-in vendor library), else REAL."""
+        """EMULATED when the wire itself reports it (a stand-in vendor library), else REAL."""
         return Provenance.REAL
 
     @abc.abstractmethod
@@ -127,20 +127,20 @@ class Instrument(Mapped, abc.ABC):
         """Readings and settings, units in the names (``current_ma``, ``temperature_c``)."""
 
     def deviation(self, readings: Mapping[str, Reading]) -> str:
-        """How a snapshot differs from what was asked of the instrument, in words; "" if it agrees.
+        """How a snapshot differs from the requested settings, in words; "" if it agrees.
 
-        A difference means that it restarted, or that somebody else set it.
+        A difference means that the instrument restarted, or that another program set it.
         """
         return ""
 
     def conditions(self, readings: Mapping[str, Reading]) -> tuple[Condition, ...]:
-        """What a snapshot says that a person must know: an open interlock, light that ended."""
+        """Conditions in a snapshot that a person must know: an open interlock, light that ended."""
         return ()
 
     async def notices(self) -> AsyncIterator[str]:
-        """What the instrument says by itself, in sentences (an interlock that opened).
+        """Unrequested messages of the instrument, in sentences (an interlock that opened).
 
-        Ends when it never says anything; LinkError when it is lost.
+        Ends at once when it sends none; LinkError when it is lost.
         """
         return
         yield ""
@@ -150,7 +150,7 @@ class Instrument(Mapped, abc.ABC):
         return ()
 
     def dark_command(self) -> DarkCommand | None:
-        """What another process must send to end light and bias; None when there is neither.
+        """The command for another process to end light and bias; None when there is neither.
 
         Asked after ``open``, before any light. It must work on a fresh connection and may come in
         the middle of a command that this process left unfinished.
@@ -160,7 +160,7 @@ class Instrument(Mapped, abc.ABC):
     def emergency_off(self) -> None:
         """Send "off" without the event loop, from another thread, waiting for nothing long.
 
-        The last resort of the watchdog when the loop is dead; nothing is read back.
+        Used by the watchdog when the loop does not run; nothing is read back.
         """
         return
 
@@ -172,7 +172,7 @@ def facets_of(kind: type) -> tuple[type[Facet], ...]:
 
 
 class Emits(Facet):
-    """Light leaves it. Off after ``open`` until it is asked for, under a lease (``hal.safety``)."""
+    """Emits light. Off after ``open`` until requested, under a lease (``hal.safety``)."""
 
     safety_rank = LIGHT
     needs_off = True
@@ -185,7 +185,7 @@ class Emits(Facet):
 
     @abc.abstractmethod
     async def safe_state(self) -> tuple[SafetyStep, ...]:
-        """As every instrument's: here for the lease, which ends with it."""
+        """Like every instrument's; it also ends the lease."""
 
 
 class HasOutput(Facet):
@@ -275,7 +275,7 @@ class Rotates(Facet):
     @property
     def retarders(self) -> tuple[Retarder, ...]:
         """What each axis does to polarization, in the order in which light meets them; nominal.
-        Empty: the instrument does not know what is mounted on it."""
+        Empty: the mounted optics are unknown."""
         return ()
 
     @property
@@ -310,7 +310,7 @@ class DelaysLight(Facet):
 
 
 class Biased(Facet):
-    """A detector's bias, per channel. Off after ``open`` until it is asked for."""
+    """A detector's bias, per channel. Off after ``open`` until requested."""
 
     safety_rank = BIAS
     needs_off = True
@@ -412,7 +412,9 @@ class HasTemperature(Facet):
 
 
 class Cools(HasTemperature, Facet):
-    """A temperature loop. It stays closed in the safe state: a warm detector takes hours back."""
+    """A temperature loop. It stays closed in the safe state: cooling a warm detector again takes
+    hours.
+    """
 
     @abc.abstractmethod
     async def set_cooling(self, on: bool) -> None: ...
@@ -420,7 +422,7 @@ class Cools(HasTemperature, Facet):
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """locked: to ``source``. offset_s: from it, when the instrument says so."""
+    """locked: to ``source``. offset_s: from it, when the instrument reports it."""
 
     locked: bool
     source: str

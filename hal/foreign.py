@@ -1,9 +1,9 @@
-"""The one place where exceptions that are not ours become ours.
+"""Maps foreign exceptions to errors of ``hal.errors``, in one place.
 
-Vendor packages, C bindings, drivers with a fault: whatever a public coroutine of an instrument
-raises leaves it as an error of ``hal.errors`` with the original as its cause. So a broken
-instrument is a lost or refusing instrument for the supervisor, never the end of the node.
-Cancellation, KeyboardInterrupt and SystemExit pass.
+Vendor packages, C bindings, drivers with a fault: every exception of a public coroutine of an
+instrument is raised as an error of ``hal.errors`` with the original as its cause. So the supervisor
+treats a broken instrument as lost or refusing, and the node goes on. Cancellation,
+KeyboardInterrupt and SystemExit pass.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def ours(error: Exception, where: str, doing: str) -> PhotonlinkError:
         return LinkTimeout(text, where=where)
     if isinstance(error, OSError):
         return LinkClosed(text, where=where)
-    _log.error("%s: %s", where, text, exc_info=error)  # a fault of a program: it needs its place
+    _log.error("%s: %s", where, text, exc_info=error)  # a programming error: keep its traceback
     return DriverFault(text, where=where)
 
 

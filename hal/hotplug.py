@@ -1,7 +1,7 @@
-"""Devices that come and go while we look: what changed in :func:`hal.discovery.plugged_in`.
+"""Reports devices that are plugged in or out: changes of :func:`hal.discovery.plugged_in`.
 
-The kernel's events (pyudev, Linux) only say when to look again; without them it is looked every
-second. Nothing is opened, and nothing that comes is taken in by itself.
+The kernel's events (pyudev, Linux) only trigger a new listing; without them the list is read every
+second. No device is opened, and a new device does not join the bench by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUBSYSTEMS = ("tty", "usb")
 
 @dataclass(frozen=True, slots=True)
 class PlugEvent:
-    """A device that came, or one that is gone (not ``came``)."""
+    """A device that was plugged in (``came``) or out."""
 
     device: PluggedIn
     came: bool
@@ -31,7 +31,7 @@ class PlugEvent:
 async def plug_events(
     sysfs: Path = Path("/sys"), dev: Path = Path("/dev"), *, poll_s: float = POLL_S
 ) -> AsyncGenerator[PlugEvent, None]:
-    """What changes from now on, until the consumer closes it."""
+    """Changes from now on, until the consumer closes the generator."""
     known = set(await asyncio.to_thread(plugged_in, sysfs, dev))
     woken = asyncio.Event()
     with _kernel_events(woken) as heard:
@@ -51,7 +51,7 @@ async def plug_events(
 
 @contextlib.contextmanager
 def _kernel_events(woken: asyncio.Event) -> Iterator[bool]:
-    """Sets ``woken`` with each event of the kernel; False where there are none to be had."""
+    """Sets ``woken`` with each event of the kernel; False where there are no events."""
     monitor = _monitor()
     if monitor is None:
         yield False
@@ -74,7 +74,7 @@ def _kernel_events(woken: asyncio.Event) -> Iterator[bool]:
 
 
 def _monitor() -> Any:
-    """A monitor of udev's events that runs; None without pyudev, libudev or the kernel's socket."""
+    """A running monitor of udev's events; None without pyudev, libudev or the kernel's socket."""
     try:
         import pyudev
 

@@ -1,4 +1,4 @@
-"""Interlock rules of a station: what holds for some time ends light, and keeps it off.
+"""Interlock rules of a station: a condition that holds for some time ends light and keeps it off.
 
 ::
 
@@ -8,7 +8,7 @@
     then = "safe"                            # the whole bench; or "safe pump spd-h"
     latch = true                             # light stays refused until the bench is opened again
 
-A reading that cannot be had counts as if the rule held. Software is no interlock (``hal.safety``).
+When a reading fails, the rule counts as if it held. Software is no interlock (``hal.safety``).
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _cover_everything(
 
 @dataclass
 class RuleState:
-    """since: it has held from then on (monotonic). It outlives a lease of light."""
+    """since: start of the time for which it has held (monotonic). It outlives a lease of light."""
 
     since: float | None = None
     tripped: bool = False
@@ -205,7 +205,9 @@ class Interlocks:
                 )  # fmt: skip
 
     async def look(self) -> None:
-        """Every rule once, all readings at once. Whatever ``safe`` and ``tell`` raise is raised."""
+        """Check every rule once, with all readings taken together. Exceptions of ``safe`` and
+        ``tell`` pass.
+        """
         readings = await asyncio.gather(*(self._reading(rule) for rule in self._rules))
         now = time.monotonic()
         for (rule, state), reading in zip(self._rules.items(), readings, strict=True):
@@ -233,7 +235,7 @@ class Interlocks:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return None  # not we were cancelled: the link was closed under the question
+            return None  # this task was not cancelled: the link was closed during the question
         except Exception as error:  # noqa: BLE001 - why it cannot be had makes no difference
             if not isinstance(error, PhotonlinkError | TimeoutError | KeyError):
                 _log.exception("%s.%s cannot be read", name, key)

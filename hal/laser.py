@@ -1,4 +1,4 @@
-"""What every laser's driver has in common, once the instrument has a switch for its light.
+"""Common part of the drivers of lasers that have a switch for their light.
 
 The driver declares a parameter ``emission`` (``trips=True``: an interlock may end it) and, when an
 interlock, a key or a shutter can forbid light, readings with ``stops``.
@@ -21,8 +21,9 @@ class LaserDriver(Driver, Emits):
     """A driver whose parameter ``emission`` switches the light."""
 
     async def set_emission(self, on: bool) -> None:
-        """Switch and read back. What forbids light is an InstrumentError before anything is
-        switched; light that does not come as asked is switched off again."""
+        """Switch and read back. A condition that forbids light raises InstrumentError before
+        anything is switched; when the light differs from the request, it is switched off again.
+        """
         if not on:
             await self.set("emission", False)
             return

@@ -1,9 +1,10 @@
-"""Starts and feeds the light guard: a process of its own that outlives the program it watches.
+"""Starts and serves the light guard: a separate process that outlives the program it watches.
 
 ``safety.guard`` makes a bench safe however a program *ends by itself*. A program that is killed, or
-stopped, or starved, cannot; its :class:`LightGuard` then sends every instrument's dark command
-(:meth:`Instrument.dark_command`). It is started and told the commands before any light is on;
-of an instrument that comes later (:meth:`LightGuard.watch`), before its light can be asked for.
+stopped, or gets no CPU time, cannot; its :class:`LightGuard` then sends every instrument's dark
+command (:meth:`Instrument.dark_command`). It is started and gets the commands before any light is
+on; for an instrument that joins later (:meth:`LightGuard.watch`), before its light can be
+requested.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class LightGuardError(PhotonlinkError):
 class LightGuard:
     """The guard process of one bench.
 
-    on_event: called with what the guard says: ``fired`` (why), ``dark`` (name), ``failed`` (name,
-    reason), ``ended`` (it is gone: the light has to go off).
+    on_event: called with the guard's messages: ``fired`` (why), ``dark`` (name), ``failed`` (name,
+    reason), ``ended`` (the guard is gone: the light has to go off).
     """
 
     def __init__(self, on_event: Event, *, lease_s: float = LEASE_S) -> None:
@@ -90,7 +91,7 @@ class LightGuard:
     async def watch(self, name: str, instrument: Instrument) -> None:
         """One more instrument, or one that is back: returns when the running guard has its command.
 
-        A guard that does not run needs nothing: ``start`` tells it everything. LightGuardError
+        Before ``start`` nothing is sent: ``start`` sends all commands. LightGuardError
         when it does not answer or cannot reach the instrument; no light of it may be on then.
         """
         async with self._turn:
@@ -101,7 +102,7 @@ class LightGuard:
     async def _tell_commands(
         self, message: Mapping[str, Any], commands: Iterable[Mapping[str, Any]]
     ) -> None:
-        """Say it and wait until the guard has confirmed that it watches these."""
+        """Send the commands and wait until the guard has confirmed them."""
         names = {command["name"] for command in commands}
         self._watching = None
         await self._say(message)
@@ -116,13 +117,13 @@ class LightGuard:
             raise LightGuardError("the light guard has ended", hint="Ask for the light again")
 
     async def beat(self) -> None:
-        """A sign of life, to be given every BEAT_S. LightGuardError when the guard is gone."""
+        """Send a heartbeat; due every BEAT_S. LightGuardError when the guard is gone."""
         if not self.alive:
             raise LightGuardError("the light guard has ended", hint="Ask for the light again")
         await self._say({"beat": 1})
 
     async def stop(self) -> None:
-        """The bench is safe: let the guard end without doing anything."""
+        """The bench is safe: end the guard without any action."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -140,7 +141,7 @@ class LightGuard:
             await asyncio.gather(self._listening, return_exceptions=True)
 
     async def abandon(self) -> None:
-        """The bench is not known to be dark: leave the guard to it, which then ends by itself."""
+        """The bench may still emit: leave the guard running; it switches off and ends by itself."""
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()
@@ -176,7 +177,9 @@ class LightGuard:
 
 
 class InsideGuard(LightGuard):
-    """For emulated light in this process: it ends with the process, so no second one watches."""
+    """For emulated light in this process: it ends with the process, so no second process
+    watches.
+    """
 
     _watches = False
 
@@ -198,12 +201,12 @@ class InsideGuard(LightGuard):
 
 
 def guard_of_light(on_event: Event) -> LightGuard:
-    """Who watches the light that is driven from the running event loop."""
+    """The guard for light that is driven from the running event loop."""
     return LightGuard(on_event) if machine.instruments_are_outside() else InsideGuard(on_event)
 
 
 def _target(name: str, instrument: Instrument) -> dict[str, Any] | None:
-    """What the guard needs to switch one instrument off; None when it has nothing to switch off."""
+    """The guard's data for switching one instrument off; None when it has nothing to switch off."""
     command = instrument.dark_command()
     if command is None:
         return None

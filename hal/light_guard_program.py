@@ -1,7 +1,7 @@
-"""The light guard's program: switches every instrument off when its node is gone or stands still.
+"""The light guard's program: switches every instrument off when its node is gone or does not run.
 
-Run as ``python -I -S light_guard_program.py``, on nothing but the standard library, so that it
-starts within milliseconds and does not depend on what it guards. JSON lines on standard input:
+Run as ``python -I -S light_guard_program.py``, on the standard library alone, so that it starts
+within milliseconds and does not depend on the code it guards. JSON lines on standard input:
 
     {"lease_s": 5.0, "node": 4711, "dark": [
      {"name": "pump", "scheme": "tcp", "host": "…", "port": 1998, "data": "hex"},
@@ -11,9 +11,9 @@ starts within milliseconds and does not depend on what it guards. JSON lines on 
     {"beat": 1}      the node lives: at least one within every lease
     {"done": 1}      the node has made the bench safe itself: end without doing anything
 
-The end of the input without "done" means that the node is gone. No beat for ``lease_s`` means
-that it is stopped or starved. Both make every instrument dark; each act is one JSON line on
-standard output.
+The end of the input without "done" means that the node is gone. No heartbeat for ``lease_s`` means
+that it is stopped or gets no CPU time. In both cases every instrument is switched off; each action
+is one JSON line on standard output.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from typing import Any
 
 TRY_S = 0.3  # for one connection, one write, one reply
 RETRY_S = 0.05
-GIVE_UP_S = 30.0  # an instrument that cannot be reached for so long has lost power or network
+GIVE_UP_S = 30.0  # an instrument that cannot be reached for this long has lost power or network
 REFUSED_S = 5.0  # nothing listens at its address, no such port: it is off or unplugged
 ABSENT = (ConnectionRefusedError, FileNotFoundError)
 KILL_AFTER_S = 0.3  # a stopped node that still holds the port is ended after this
-PROGRAM_S = 20.0  # for one try of an instrument's driver
+PROGRAM_S = 20.0  # for one attempt of an instrument's driver
 FAREWELL_S = 2.0  # replies of instruments are awaited so long before the port is given back
 
 
 def say(**fields: Any) -> None:
-    """One line for the node, and for people; neither need be there any more."""
+    """Write one line for the node and for people, if anybody still reads."""
     with contextlib.suppress(OSError):
         os.write(1, json.dumps(fields).encode() + b"\n")
 
@@ -120,7 +120,7 @@ class NodeWatch:
         self.gone = False  # the node has ended: its ports are free
 
     def make_dark(self, reason: str) -> None:
-        """Everything off, all at once; returns when each is done or given up."""
+        """Switch all instruments off concurrently; returns when each is off or given up."""
         tell(f"{reason}: switching off {', '.join(t['name'] for t in self.targets) or 'nothing'}")
         say(fired=reason)
         threads = [threading.Thread(target=self._off, args=(t,)) for t in self.targets]
@@ -150,7 +150,7 @@ class NodeWatch:
         tell(f"{target['name']}: COULD NOT BE SWITCHED OFF: {error}. Use its key switch")
 
     def _end_node(self, name: str, error: str) -> None:
-        """A node that stands still holds the port which is needed to switch off."""
+        """Kill a stopped node, since it holds the port that is needed to switch off."""
         self.gone = True
         if self.node > 0 and os.getppid() == self.node:
             tell(f"{name} cannot be reached ({error}) while the node stands still: ending the node")
@@ -158,7 +158,7 @@ class NodeWatch:
                 os.kill(self.node, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def watch(self) -> None:
-        """Until the node says that it is done, or is gone."""
+        """Watch until the node is done or gone."""
         rest, due, fired = b"", time.monotonic() + self.lease_s, False
         while True:
             wait = None if fired or not self.targets else max(0.0, due - time.monotonic())
@@ -179,7 +179,7 @@ class NodeWatch:
             due, fired = time.monotonic() + self.lease_s, False
 
     def take(self, message: dict[str, Any]) -> bool:
-        """One message; True when the node has said that it is done."""
+        """One message; True when it was the node's ``done``."""
         if "dark" in message:
             self.targets = list(message["dark"])
             self.lease_s = float(message["lease_s"])
@@ -193,7 +193,7 @@ class NodeWatch:
 
 
 def main() -> None:
-    # what ends a terminal, a session or a service must not end the guard before its node
+    # signals that end a terminal, a session or a service must not end the guard before its node
     for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGPIPE"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

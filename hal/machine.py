@@ -1,9 +1,9 @@
-"""What a program takes from the machine it runs on: time, randomness, instruments to be shared.
+"""The program's access to its machine: time, randomness, shared instruments.
 
 On an ordinary event loop these are the operating system's. A loop may bring its own (``wall_s()``,
-``seeded_bytes(n)``, ``holds_its_instruments``); only the runner of virtual time does. Bytes that a
-loop brings can be made again by whoever knows their seed, so they carry a provenance of their own,
-which no station can allow to be delivered.
+``seeded_bytes(n)``, ``holds_its_instruments``); only the runner of virtual time does. Bytes from a
+loop can be reproduced from their seed, so they carry a provenance of their own, and no station can
+allow the delivery of key made with them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def wall_s() -> float:
 
 
 def randomness() -> tuple[Callable[[int], bytes], Provenance]:
-    """Where random bytes come from, and what key made with them is marked as."""
+    """The source of random bytes, and the provenance of key made with them."""
     own: Callable[[int], bytes] | None = getattr(_loop(), "seeded_bytes", None)
     return (os.urandom, Provenance.REAL) if own is None else (own, Provenance.SEEDED)
 
@@ -43,7 +43,9 @@ def random_bytes(n: int) -> bytes:
 
 
 def jitter() -> float:
-    """A number from 0.5 to 1: what a waiting time is shortened by, so that two do not meet."""
+    """A number from 0.5 to 1: what a factor for waiting times, so that two programs do not act at
+    the same time.
+    """
     return 0.5 + int.from_bytes(random_bytes(4), "big") / 2**33
 
 
@@ -53,8 +55,9 @@ def any_of(values: Sequence[T]) -> T:
 
 
 def instruments_are_outside() -> bool:
-    """True: instruments outlive this process or its loop and others reach them too. Then somebody
-    else has to watch the light, and who opens an instrument locks it."""
+    """True: instruments outlive this process or its loop, and other programs can reach them. Then a
+    second process must watch the light, and an opened instrument is locked.
+    """
     return not getattr(_loop(), "holds_its_instruments", False)
 
 

@@ -1,12 +1,12 @@
-"""What every driver of superconducting nanowire detectors has in common: bias, and unlatching.
+"""Common part of the drivers of superconducting nanowire detectors: bias, and unlatching.
 
-A nanowire that has become normal (latched) detects nothing until its bias was taken away. The rule:
+A nanowire in the normal state (latched) detects nothing until its bias is removed. The rule:
 a reading above ``latched_v`` across a wire that has bias is a latch; it is counted, the bias is
-taken away for ``unlatch_s`` and given back. A wire that latches ``unlatch_most`` times within
+removed for ``unlatch_s`` and restored. A wire that latches ``unlatch_most`` times within
 ``unlatch_within_s`` is left without bias, and that is a condition (an alarm).
 
 The driver declares, per channel, parameters ``bias_{ch}_a`` (setting ``bias_{ch}_a``, deferred) and
-``voltage_{ch}_v``; ``snapshot`` applies the rule, so whoever polls the bench applies it.
+``voltage_{ch}_v``; ``snapshot`` applies the rule, so every poll of the bench applies it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from photonlink.hal.settings import DriverSettings
 
 
 class NanowireSettings(DriverSettings):
-    """Of every driver of nanowires."""
+    """Settings of every driver of nanowires."""
 
     latched_v: float = Field(
         default=0.05, gt=0, le=10, description="more than this across a wire: it has latched, V"
@@ -59,7 +59,7 @@ class NanowireDriver(Driver, Biased):
         await self.set(f"bias_{channel}_a", bias_a)
 
     async def enable(self) -> None:
-        """What must be switched on before a bias acts; nothing unless the driver says so."""
+        """Switch on what a bias needs; by default nothing."""
 
     async def set_bias(self, on: bool, channel: int | None = None) -> None:
         """Bias of the settings on, or off; of one channel or (None) of all that have one."""
@@ -100,7 +100,7 @@ class NanowireDriver(Driver, Biased):
         return abs(float(volts)) > float(self.settings.latched_v)
 
     async def _undo(self, channel: int) -> None:
-        """Bias away, and back unless it latches too often."""
+        """Remove the bias, and restore it unless the wire latches too often."""
         now, settings, recent = time.monotonic(), self.settings, self._recent[channel]
         self.latches[channel] += 1
         while recent and now - recent[0] > settings.unlatch_within_s:

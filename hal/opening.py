@@ -112,7 +112,9 @@ class Bench:
         return any(r.provenance is not Provenance.REAL for r in self.resolutions.values())
 
     async def snapshot(self) -> dict[str, Mapping[str, Value]]:
-        """Readings of every instrument. One that fails says so and hides no other."""
+        """Readings of every instrument. A failure is recorded and does not affect other
+        instruments.
+        """
 
         async def one(name: str) -> Mapping[str, Value]:
             try:
@@ -125,8 +127,9 @@ class Bench:
         return dict(zip(names, values, strict=True))
 
     async def safe_state(self) -> tuple[SafetyStep, ...]:
-        """Every instrument made safe, rank by rank (light first), whatever it is; those of one
-        rank at once. Every step runs even when an earlier one fails."""
+        """Make every instrument safe, rank by rank (light first); those of one rank concurrently.
+        Every step runs even when an earlier one fails.
+        """
         steps: list[SafetyStep] = []
         for rank in sorted({i.safety_rank for i in self.instruments.values()}):
             group = {n: i for n, i in self.instruments.items() if i.safety_rank == rank}
@@ -142,9 +145,9 @@ class Bench:
         return steps
 
     async def take_in(self, name: str) -> Resolution:
-        """Open an instrument that was missing, outputs off; whatever keeps it away is raised.
+        """Open an instrument that was missing, outputs off; raises why it cannot be opened.
 
-        It is on the bench only when everybody in ``joining`` knows of it.
+        It joins the bench only after every callback in ``joining`` has accepted it.
         """
         entry = self.entries[name]
         instrument, resolution = await _open_one(name, entry, self.tap, self.claims)
@@ -159,8 +162,9 @@ class Bench:
         return resolution
 
     async def admit(self, name: str, instrument: Instrument) -> None:
-        """An instrument that was opened, first or again, comes (back) to the bench: tell those in
-        ``joining``. What one of them raises keeps it away."""
+        """An instrument that was opened, first or again, comes (back) to the bench: call those in
+        ``joining``. An exception of one of them keeps it away.
+        """
         for tell in self.joining:
             await tell(name, instrument)
 
@@ -255,7 +259,7 @@ async def _open_one(
             await _close_quietly(instrument)
             claims.release(address)
             raise
-        # The address says it, or the wire itself does (a stand-in library at a real address).
+        # Known from the address, or from the wire itself (a stand-in library at a real address).
         provenance = _BY_ADDRESS.get(chosen, instrument.provenance)
         return instrument, Resolution(
             name, entry.driver, chosen, address, provenance, identity, tuple(attempts)

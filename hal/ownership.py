@@ -1,4 +1,5 @@
-"""Which process owns an instrument: one lock per address, held while it is open, signed.
+"""Which process owns an instrument: one lock per address, held while it is open, with the holder's
+name.
 
 A serial port can be locked; a TCP socket or a vendor's library cannot, and a second program that
 opens it would switch off the first one's light. The locks are advisory, between programs of this
@@ -31,7 +32,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 FOLDER_VARIABLE = "PHOTONLINK_RUN_DIR"
-_TRIES, _PAUSE_S = 5, 0.01  # somebody who only looks holds the lock for less
+_TRIES, _PAUSE_S = 5, 0.01  # a process that only checks holds the lock for less
 _MAX_NOTE = 4096
 
 
@@ -78,7 +79,7 @@ def run_folder() -> Path:
 
 
 def process_begun(pid: int) -> str:
-    """When a process started, in the kernel's own count; "" when it does not run or is a corpse."""
+    """When a process started, in the kernel's own count; "" when it does not run or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -90,7 +91,7 @@ _PTS = "/dev/pts/"
 
 
 def device_key(address: str) -> str:
-    """What two addresses of one device have in common: no options of the link."""
+    """The part that all addresses of one device have in common: without the link's options."""
     found = Address.parse(address)
     if found.scheme == "serial":
         port = os.path.realpath(found.path)
@@ -136,7 +137,8 @@ class Claims:
             address, instrument, os.getpid(), process_begun(os.getpid()), _command(),
             str(self.control),
         )  # fmt: skip
-        with contextlib.suppress(OSError):  # a full disk does not keep a lock from being held
+        # the lock is held even when a full disk prevents the name
+        with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(asdict(note)).encode()[:_MAX_NOTE], 0)
         self.release(address)

@@ -1,5 +1,5 @@
-"""What is written from the registration: the table of instruments, their pages' reference part,
-the udev rules.
+"""Writes from the registrations: the table of instruments, the reference part of their pages, the
+udev rules.
 
 ``python -m photonlink.hal.pages ROOT`` writes them into a checkout; a test compares.
 """
@@ -78,7 +78,7 @@ def _matches(device: str, serial: bool) -> str:
 
 
 def between(text: str, begin: str, end: str, new: str, where: str) -> str:
-    """``text`` with what stands between two marks replaced. ValueError when a mark is missing."""
+    """``text`` with the part between two marks replaced. ValueError when a mark is missing."""
     head, found, rest = text.partition(begin)
     _, found_end, tail = rest.partition(end)
     if not (found and found_end):
@@ -87,7 +87,7 @@ def between(text: str, begin: str, end: str, new: str, where: str) -> str:
 
 
 def files(root: Path, drivers: Mapping[str, Registration]) -> Iterator[tuple[Path, str]]:
-    """Every file that is written from the registration, and what stands in it."""
+    """Every file that is written from the registrations, with its content."""
     docs = root / "docs" / "instruments"
     readme = docs / "README.md"
     table = "\n" + instrument_table(drivers.values()) + "\n"

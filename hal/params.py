@@ -46,7 +46,7 @@ class Param:
     tolerance: how far a read-back may lie from what was set, in the parameter's unit.
     at_least:  the instrument may take more than it was asked for (the next range).
     settle_s:  how long the read-back may take to agree.
-    plausible: what a reading may be at all; outside it the reply is nonsense and refused.
+    plausible: the possible range of a reading; a reply outside it is refused.
     poll:      read in every snapshot, at most every 10 s, or once after opening.
     setting:   its name in the station file's ``settings``; ``deferred``: the driver applies it
                itself when it is asked to (a bias), not ``configure``.
@@ -85,7 +85,7 @@ class Param:
     stops: Mapping[Value, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """ValueError for a declaration that cannot be: it is found when the driver is loaded."""
+        """ValueError for an impossible declaration: it is found when the driver is loaded."""
         wrong = ""
         if not (self.get or self.set):
             wrong = "can be neither read nor set"
@@ -261,7 +261,7 @@ class Parameters:
             ) from None
 
     def forget(self) -> None:
-        """The instrument was opened anew: nothing is known of it."""
+        """The instrument was opened again: drop all known values."""
         self.wanted.clear()
         self._kept.clear()
 
@@ -301,7 +301,7 @@ class Parameters:
             await asyncio.sleep(_STEP_S)
 
     async def snapshot(self) -> dict[str, Value]:
-        """All readable parameters. One that the instrument refuses is left out, not guessed."""
+        """All readable parameters. Parameters that the instrument refuses are left out."""
         values: dict[str, Value] = {}
         for param in self.table.values():
             if param.get:
@@ -322,7 +322,7 @@ class Parameters:
         return value
 
     def deviation(self, readings: Mapping[str, Value]) -> str:
-        """The first setting that no longer is what was asked, in words; "" when all are."""
+        """The first setting that differs from the request, in words; "" when all agree."""
         for name, wanted in self.wanted.items():
             param, found = self.table[name], readings.get(name)
             if found is not None and not param.trips and not param.agrees(wanted, found):

@@ -1,4 +1,4 @@
-"""What a recorded run offers, and how the pipeline opens one without knowing any driver."""
+"""The interface of recorded runs, and how the pipeline opens one without importing a driver."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from photonlink.hal.facets import Instrument, StreamsTags
 from photonlink.hal.tags import LostInterval, TagBlock, WireFormat
 
 BLOCK_RECORDS = 1 << 17
-_READERS = "photonlink.drivers.recordings"  # met by name: hal imports no driver
+_READERS = "photonlink.drivers.recordings"  # found by name: hal imports no driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Summary:
 class Recording(Instrument, StreamsTags):
     """A recorded run. ``blocks`` reads it plainly; as a StreamsTags it can sit in a station.
 
-    Damage never hides what is readable: that is handed out first, then ``error`` says what is
-    wrong at which byte (``chunks`` raises it at that point).
+    In a damaged file the readable part is returned first, then ``error`` names the fault and its
+    byte (``chunks`` raises it at that point).
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Recording(Instrument, StreamsTags):
 
     @abc.abstractmethod
     def told(self, parameters: Mapping[str, float]) -> Recording:
-        """The same recording with what its file does not say: parameters of its wire format.
+        """The same recording with parameters of its wire format that the file does not contain.
 
         RecordingError for one that the format does not have.
         """

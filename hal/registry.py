@@ -1,11 +1,11 @@
-"""Which drivers exist: each says so itself, once, in its own module; no list is kept anywhere.
+"""Finds the drivers: each declares itself in its own module; there is no central list.
 
 A driver's module ``drivers/<vendor>/<model>.py`` holds one declaration of literals::
 
     INSTRUMENT = Registration(id="acme.one", title="Acme One: laser", driver="One", …)
 
-It is read from the source text: listing imports no driver, and a module that is broken is a named
-problem, never the end of the rest. Other packages join through the entry point group
+It is read from the source text: listing imports no driver, and a broken module is a named problem
+and does not affect the others. Other packages join through the entry point group
 ``photonlink.drivers``: name = the driver's id, value = its module. Loading imports one module.
 """
 
@@ -34,7 +34,7 @@ from photonlink.hal.params import Limits
 from photonlink.hal.settings import DriverSettings
 
 GROUP = "photonlink.drivers"
-_OWN = "photonlink.drivers"  # met by name, as any entry point is: hal imports no driver
+_OWN = "photonlink.drivers"  # found by name, like any entry point: hal imports no driver
 _NAME = "INSTRUMENT"
 EVIDENCE = ("manual", "transcript", "hardware")
 _ID = re.compile(r"[a-z0-9]+\.[a-z0-9_]+")
@@ -43,7 +43,7 @@ _USB = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}( \w+=[^ ]+)*|name:\S+")
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a driver says about itself. Literals only: it is read without importing the module.
+    """A driver's declaration. Literals only: it is read without importing the module.
 
     id:         ``vendor.model``, as a station file writes it. title: one line for people.
     driver:     the class in the module. facets: names of the facets it implements.
@@ -86,7 +86,7 @@ class Registration:
         return self.page or f"{self.id.partition('.')[2]}.md"
 
     def problems(self) -> list[str]:
-        """What cannot be in it, each in words."""
+        """The faults of the declaration, each in words."""
         wrong = []
         if not _ID.fullmatch(self.id):
             wrong.append(f"id {self.id!r} is not vendor.model in small letters")
@@ -117,7 +117,7 @@ class Problem:
 
 
 class DriverClass(Protocol):
-    """What a driver class offers beside the contract of its instrument."""
+    """The interface of a driver class beside the contract of its instrument."""
 
     Settings: type[DriverSettings]
 
@@ -141,7 +141,7 @@ class Registry:
 
 
 def registry(emulators: frozenset[str] | None = None) -> Registry:
-    """Walk our own drivers, then those of other packages. An id counts once: the first has it.
+    """Walk our own drivers, then those of other packages. Of several with one id the first is used.
 
     emulators: model names of the emulators that exist, when the caller knows them; a driver whose
     emulator is missing is then a problem too.

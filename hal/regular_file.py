@@ -1,4 +1,6 @@
-"""Files that somebody names: read with a bound; what is no regular file is refused by kind."""
+"""Reads files that a user names, with a bound; anything but a regular file is refused, with its
+kind.
+"""
 
 from __future__ import annotations
 
@@ -77,5 +79,5 @@ def read_text(path: Path, *, at_most: int) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, for somebody who has never read errno(3)."""
+    """Why the system refused, in plain words."""
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)

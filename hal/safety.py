@@ -1,4 +1,4 @@
-"""Making light safe: emission leases, and a guard that never leaves a bench lit.
+"""Making light safe: emission leases, and a guard that switches a bench off in every case.
 
 **Software is no interlock.** It cannot act when the machine hangs, loses power or its network.
 A laser that can harm eyes needs its hardware interlock and key switch; what is here keeps a
@@ -38,7 +38,7 @@ ENDING_SIGNALS = tuple(
 
 
 class LeaseExpired(InstrumentError):
-    """The permission to emit ran out, or its holder gave no sign of life: the light goes off."""
+    """The permission to emit expired, or its holder sent no heartbeat: the light goes off."""
 
 
 class Lease:
@@ -53,7 +53,7 @@ class Lease:
         self.expired = ""
 
     def renew(self) -> None:
-        """A sign of life. LeaseExpired when the light is off or going off."""
+        """Renew the lease. LeaseExpired when the light is off or going off."""
         if self.expired:
             raise LeaseExpired(self.expired, hint="Arm the laser again")
         self._due = machine.monotonic_s() + self._heartbeat_s
@@ -118,7 +118,9 @@ async def _shielded(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Guard:
-    """What ``guard`` hands to its body: ``signal`` names the signal that ended it, if one did."""
+    """The value that ``guard`` gives its body: ``signal`` names the signal that ended it, if one
+    did.
+    """
 
     def __init__(self) -> None:
         self.signal = ""
@@ -137,8 +139,8 @@ async def guard(
 
     A signal cancels the body; ``Guard.signal`` then tells which, and the cancellation ends here.
     So does ``photonlink safe``, through the bench's control socket; ``signal`` is "SAFE" then.
-    Further signals do not interrupt the safe state. A loop that stands still for ``watchdog_s``
-    makes a thread send "off" past it.
+    Further signals do not interrupt the safe state. When the loop does not run for ``watchdog_s``,
+    a thread sends "off" itself.
     """
     state, task = Guard(), asyncio.current_task()
     if task is None:
@@ -163,7 +165,7 @@ async def guard(
         finally:
             try:
                 await _shielded(_finish(bench, state, report))
-            except asyncio.CancelledError:  # a signal that came only now; an error goes first
+            except asyncio.CancelledError:  # a signal that came only now; an error has precedence
                 if not state.signal:
                     raise
                 task.uncancel()
@@ -174,7 +176,7 @@ async def _finish(bench: Bench, state: Guard, report: Report | None) -> None:
     if report is not None:
         try:
             report(state.steps)
-        except OSError as error:  # a terminal that was closed; the bench is safe all the same
+        except OSError as error:  # the terminal is closed; the bench is safe nevertheless
             _log.warning("the safe state could not be reported: %s", error)
 
 
@@ -205,7 +207,7 @@ def _watched(bench: Bench, timeout_s: float) -> contextlib.AbstractContextManage
 
 
 class Watchdog:
-    """A thread that watches the event loop. When the loop stands still it says "off" itself."""
+    """A thread that watches the event loop. When the loop does not run, it sends "off" itself."""
 
     def __init__(self, instruments: Iterable[Instrument], timeout_s: float) -> None:
         self._instruments = instruments  # one that comes later is among them

@@ -37,7 +37,7 @@ class StationModel(TableModel):
 
 
 class Match(StationModel):
-    """Who must answer at the address. A device that says otherwise is not used."""
+    """The device that must answer at the address. Another device is not used."""
 
     serial: str | None = None
     model: str | None = None
@@ -48,10 +48,10 @@ class InstrumentEntry(StationModel):
 
     backend: ``real`` never falls back; ``auto`` attaches to ``emulator`` when ``address`` is absent
     or silent, and says why; ``emulator`` uses ``emulator`` only.
-    An ``emulator`` may also be a name, ``sim:NAME``: whoever loads the station replaces it by the
-    address of that emulator before the bench is opened.
-    limits: parameter → [lowest, highest], narrowing the instrument's own.
-    optional: the bench starts without it, names it, and takes it in when it comes.
+    An ``emulator`` may also be a name, ``sim:NAME``: the loader of the station replaces it by the
+    address of that emulator before the bench is opened. limits: parameter → [lowest, highest],
+    narrowing the instrument's own. optional: the bench starts without it, reports it, and opens it
+    when it appears.
     """
 
     driver: str
@@ -90,7 +90,7 @@ class BenchStation(StationModel):
 
     @model_validator(mode="after")
     def _one_device_once(self) -> Self:
-        """Two names for one device: one would switch off what the other has switched on."""
+        """Refuse two names for one device: one would switch off what the other has switched on."""
         seen: dict[str, str] = {}
         for name, entry in self.instruments.items():
             own = {

@@ -1,10 +1,10 @@
 """Lost and found again: one report per loss, back-off, same serial number, outputs off.
 
-A real device that is lost is waited for; it is never replaced by an emulator. It comes back
-configured from the station file, with light and bias off: whoever wants light asks again.
+A real device that is lost is waited for; it is never replaced by an emulator. It returns configured
+from the station file, with light and bias off: light must be requested again.
 
 For a time tagger the loss is part of the stream: ``tagger_stream`` yields ``Started`` whenever an
-acquisition begins (time zero is new then, nothing of the old one continues), ``WireChunk`` while
+acquisition begins (with a new time zero, unrelated to the old one), ``WireChunk`` while
 it runs and ``Lost`` when it broke off.
 """
 
@@ -41,7 +41,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class WrongDevice:
-    """While looking for a lost instrument, another one answered. It is left alone."""
+    """While searching a lost instrument, another one answered. It is not used."""
 
     name: str
     reason: str
@@ -66,7 +66,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something an instrument said by itself: an interlock opened, emission ended."""
+    """An unrequested message of an instrument: an interlock opened, emission ended."""
 
     name: str
     text: str
@@ -88,7 +88,7 @@ Event = Lost | WrongDevice | Found | Notice | ConditionChanged
 @dataclass(frozen=True, slots=True)
 class BackOff:
     """Waiting times between attempts: doubling, capped, each shortened at random by up to half,
-    so that several devices on one hub do not knock in step."""
+    so that several devices on one hub are not tried at the same time."""
 
     first_s: float = 0.25
     longest_s: float = 10.0
@@ -137,7 +137,7 @@ class Supervisor:
             group.create_task(self._listen(name, instrument), name=f"hear {name}")
 
     async def _await_missing(self, group: asyncio.TaskGroup, name: str) -> None:
-        """An optional instrument that was not there: named as lost, taken in when it comes."""
+        """An optional instrument that was not there: reported as lost, opened when it appears."""
         begin, reason = machine.monotonic_s(), self._bench.missing[name]
         self.lost[name] = reason
         self._on_event(Lost(name, reason))
@@ -148,7 +148,7 @@ class Supervisor:
                 identity = (await self._bench.take_in(name)).identity
                 break
             except BenchError:
-                pass  # still away: the next attempt will tell
+                pass  # still away: tried again later
             except Exception as error:  # noqa: BLE001 - it is there, and something keeps it out
                 text = str(ours(error, name, "take in"))
                 if text != told:
@@ -167,7 +167,7 @@ class Supervisor:
                     waits = self._back_off.waits()
                 return
             except LinkError:
-                await asyncio.sleep(next(waits))  # that it is lost, the watch reports
+                await asyncio.sleep(next(waits))  # the watch reports the loss
             except Exception as error:  # noqa: BLE001 - a broken instrument never ends the node
                 self._on_event(Notice(name, str(ours(error, name, "notices"))))
                 return
@@ -194,7 +194,7 @@ class Supervisor:
             readings = await instrument.snapshot()
             if _uptime(readings) < _uptime(self.readings.get(name, {})):
                 return readings, "it restarted by itself", True
-            # Once is no proof: a setting may have been changed while it was read.
+            # One difference is no proof: a setting may have been changed during the reading.
             return readings, instrument.deviation(readings), False
         except LinkError as error:
             return {}, str(error), not error.retryable  # the link resynchronises before a retry
@@ -244,7 +244,7 @@ class Supervisor:
                     told.add(error.seen + error.what)
                     self._on_event(WrongDevice(name, str(error)))
             except Exception:  # noqa: BLE001, S110
-                pass  # still away, or not ready yet: the next attempt will tell
+                pass  # still away, or not ready yet: tried again later
             else:
                 return identity
             await _close(instrument)
@@ -253,7 +253,7 @@ class Supervisor:
     async def tagger_stream(self) -> AsyncIterator[Started | WireChunk | Lost]:
         """The tagger's acquisition, restarted as often as needed, until the consumer closes it.
 
-        A tagger that stopped by itself is started anew; one that is lost is looked for first.
+        A tagger that stopped by itself is started again; one that is lost is searched first.
         """
         tagger, name = self._bench.tagger, self._bench.tagger_name
         try:
@@ -298,7 +298,7 @@ def _uptime(readings: Mapping[str, Value]) -> float:
 
 
 async def _close(instrument: Instrument) -> None:
-    with contextlib.suppress(Exception):  # it is gone; closing is courtesy
+    with contextlib.suppress(Exception):  # it is gone; closing may fail
         async with asyncio.timeout(5.0):
             await instrument.close()
 

@@ -1,7 +1,7 @@
-"""What every time tagger's driver has in common: idle or streaming, and nothing between.
+"""Common part of the drivers of time taggers: idle or streaming, with no state between.
 
 The driver implements ``begin``, ``pieces`` and ``end``; starting twice, asking for events before
-the start, a start that fails halfway and closing while events come are dealt with here.
+the start, a start that fails halfway and closing while events come are handled here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class TaggerDriver(Driver, StreamsTags):
 
     async def release(self) -> None:
         try:
-            with contextlib.suppress(PhotonlinkError):  # one that is gone cannot be told
+            with contextlib.suppress(PhotonlinkError):  # a device that is gone cannot be stopped
                 await self.stop()
         finally:
             self.streaming = False

@@ -1,4 +1,4 @@
-"""TagBlock: the one shape in which every time tagger hands out its events; and what it is made of.
+"""TagBlock: the common form of every time tagger's events; and its parts.
 
 A tagger hands out the bytes of its wire (:class:`WireChunk`) and the name of the decoder that reads
 them (:class:`WireFormat`), kept apart so that a session can be recorded and replayed bit for bit.
@@ -49,7 +49,7 @@ class TagBlock:
     time_ps: int64 (n,), picoseconds since the start of the acquisition, not decreasing.
     channel: uint8 (n,), the input each event arrived on, numbered as the instrument does.
     end_ps:  no later block holds an event earlier than this: the recorded horizon.
-    lost:    what is missing from the block.
+    lost:    intervals with missing events.
 
     Tags of a key-making run are raw key: they are never printed or logged (``repr`` shows
     counts only), and :meth:`wipe` overwrites them once they have been sifted.
@@ -112,9 +112,10 @@ class WireFormat:
 
 @dataclass(frozen=True, slots=True)
 class WireChunk:
-    """Bytes as they came from the tagger, with what the driver knows beside them.
+    """Bytes from the tagger, with additional data of the driver.
 
-    lost: gaps known from outside the records (FIFO flags, reconnects), in the tagger's clock;
+    lost: gaps known from other sources than the records (FIFO flags, reconnects), in the tagger's
+    clock;
           a gap whose end is not known yet ends at -1 and is closed by the next decoded record.
     """
 
@@ -124,14 +125,18 @@ class WireChunk:
 
 @dataclass(frozen=True, slots=True)
 class AcquisitionStart:
-    """host_time_s: UNIX time at which the tagger's time zero lies, good to ``uncertainty_s``."""
+    """host_time_s: UNIX time at which the tagger's time zero lies, with uncertainty
+    ``uncertainty_s``.
+    """
 
     host_time_s: float
     uncertainty_s: float
 
     @classmethod
     def between(cls, before_s: float, after_s: float, more_s: float) -> AcquisitionStart:
-        """Time zero lies between two UNIX times; ``more_s``: what the instrument adds to that."""
+        """Time zero lies between two UNIX times; ``more_s``: further uncertainty of the
+        instrument.
+        """
         return cls((before_s + after_s) / 2, max(0.0, after_s - before_s) / 2 + more_s)
 
 

@@ -1,4 +1,4 @@
-r"""For driver tests: the conversation as text, held against the driver, or against an emulator.
+r"""For driver tests: a conversation as text, compared with the driver, or with an emulator.
 
     async with expected_dialogue(Irspd1, r'''
         > hvolt?;
@@ -6,10 +6,10 @@ r"""For driver tests: the conversation as text, held against the driver, or agai
     ''', bias_v=62.0) as driver:
         assert await driver.get("bias_v") == 0.0
 
-``>`` is what the driver must send, ``<`` what it hears. Escapes are those of Python (``\r``,
-``\x02``) and ``\s`` for a space at the end of a line; ``…`` in a ``<`` line stands for text that
-may be another (only for :func:`play`); lines that begin with ``#`` are remarks. The driver speaks
-over a real connection on loopback; nothing of it is replaced.
+``>`` lines are sent by the driver, ``<`` lines by the instrument. Escapes are those of Python
+(``\r``, ``\x02``) and ``\s`` for a space at the end of a line; ``…`` in a ``<`` line stands for
+text that may be another (only for :func:`play`); lines that begin with ``#`` are remarks. The
+driver uses a real connection on loopback; no part of it is replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PLAIN = {"r": "\r", "n": "\n", "t": "\t", "s": " ", "0": "\0", "\\": "\\"}
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line: ``sent`` by the driver or heard by it. ``data`` may hold the wildcard ``…``."""
+    """One line: ``sent`` by the driver or received by it. ``data`` may hold the wildcard ``…``."""
 
     line: int
     sent: bool
@@ -44,7 +44,7 @@ _ANY = "…".encode()
 
 
 def dialogue(text: str) -> tuple[Said, ...]:
-    """The lines of a conversation. ValueError for a line that is none."""
+    """The lines of a conversation. ValueError for an invalid line."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -78,7 +78,7 @@ class _FarEnd:
                 if said.sent:
                     got = await self._read(reader, said.data)
                     if not got:
-                        return  # nothing more was said; what is left is told at the end
+                        return  # the conversation ended; missing lines are reported at the end
                     if got != said.data:
                         self.wrong = f"line {said.line}: expected {said.data!r}, got {got!r}"
                         return
@@ -107,8 +107,8 @@ class _FarEnd:
 async def expected_dialogue(driver: type[D], text: str, **settings: Any) -> AsyncIterator[D]:
     """A driver whose far end is the conversation ``text``. AssertionError where it differs.
 
-    The driver is not opened: the test does that, or connects it (``driver.connect()``). At the
-    end everything must have been said; the driver is then given back, not made safe.
+    The driver is not opened: the test does that, or connects it (``driver.connect()``). At the end
+    all lines must have been used; the driver is then closed, not made safe.
     """
     far_end = _FarEnd(dialogue(text))
     tasks: set[asyncio.Task[None]] = set()
@@ -140,7 +140,9 @@ async def expected_dialogue(driver: type[D], text: str, **settings: Any) -> Asyn
 
 
 async def play(text: str, address: str, *, timeout_s: float = 1.0) -> list[str]:
-    """The driver's side of a conversation, held against an emulator. What differed, per line."""
+    """Play the driver's side of a conversation against an emulator. Returns the differences, per
+    line.
+    """
     link = make_stream(address)
     await link.open(timeout_s)
     wrong = []
@@ -161,7 +163,7 @@ async def play(text: str, address: str, *, timeout_s: float = 1.0) -> list[str]:
 
 
 async def _until(link: Any, pattern: re.Pattern[bytes], count: int, timeout_s: float) -> bytes:
-    """Bytes until they fit; what came when they never do."""
+    """Read until the bytes fit; returns what arrived when they never do."""
     got = b""
     try:
         while not pattern.fullmatch(got):

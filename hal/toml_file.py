@@ -1,4 +1,4 @@
-"""Files that people write: read with bounds, and every mistake named with its line.
+"""Reads files that people write, with bounds; every mistake is reported with its line.
 
 For station files and link files alike. A file is read only if it is a regular file of a sane size;
 an editor's byte order mark is accepted.
@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from photonlink.hal.regular_file import FileError, read_text
 
-MAX_BYTES = 1 << 20  # a thousand instruments need less
+MAX_BYTES = 1 << 20  # more than a thousand instruments need
 MAX_DEPTH = 64  # nested brackets
 
 
@@ -65,7 +65,7 @@ class TableModel(BaseModel):
 
 
 def check_numbers(value: Any, annotation: Any) -> None:
-    """ValueError for ``true`` or ``"1e9"`` where the annotation wants a number."""
+    """ValueError for ``true`` or ``"1e9"`` where the annotation is a number."""
     kinds = _kinds(annotation)
     wants_number = bool(kinds & {int, float})
     for each in value if isinstance(value, list | tuple) else (value,):
@@ -111,7 +111,7 @@ _BOUNDS = {
 
 
 def in_words(item: ErrorDetails) -> str:
-    """What pydantic objects to, for somebody who has never heard of it."""
+    """A pydantic error in plain words."""
     value, context = item.get("input"), item.get("ctx", {})
     kind = item["type"]
     if kind == "value_error":

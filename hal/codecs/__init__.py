@@ -1,1 +1,1 @@
-"""How commands look on a link: lines, command lines with a prompt, SCPI, frames, JSON-RPC."""
+"""Command formats on a link: lines, command lines with a prompt, SCPI, frames, JSON-RPC."""

@@ -1,4 +1,6 @@
-"""What all codecs promise to the driver base: connect, read and write a parameter, off in need."""
+"""The interface of all codecs to the driver base: connect, read and write a parameter, emergency
+off.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,12 @@ class Codec(abc.ABC):
 
     @property
     def provenance(self) -> Provenance:
-        """EMULATED when the wire itself says so."""
+        """EMULATED when the wire itself reports it."""
         return Provenance.REAL
 
     @abc.abstractmethod
     async def connect(self) -> None:
-        """Open the link and find the place where questions may be asked."""
+        """Open the link and synchronise it, so that questions may be asked."""
 
     async def close(self) -> None:
         """Give the device back. Never raises."""
@@ -75,7 +77,7 @@ def command(param: Param, value: Value) -> str:
 
 
 def decode_text(reply: bytes, link: Link) -> str:
-    """ASCII only: anything else on a text line is noise, and noise is no answer."""
+    """ASCII only: any other byte on a text line is noise, and the line is refused."""
     try:
         text = reply.decode("ascii")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Binary frames: a header that tells the length, a checksum or none.
+"""Binary frames: a header with the length, with or without a checksum.
 
 Layouts: Thorlabs APT (APT Communications Protocol, issue 25: 6-byte header, little-endian), frames
 between STX and a CRC-16, and the four bytes of OIF-ITLA-MSA-01.3 with their BIP-4.
@@ -28,7 +28,7 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def length(self, header: bytes) -> int:
-        """Length of the whole frame. ValueError: this is no header."""
+        """Length of the whole frame. ValueError: this is not a header."""
 
     def check(self, frame: bytes) -> None:  # noqa: B027 - a layout may have no checksum
         """ValueError when the checksum is wrong."""
@@ -129,11 +129,11 @@ def bip4(frame: bytes) -> int:
 
 
 class FrameCodec(Codec):
-    """Frames over a stream. ``exchange`` sends one and waits for the one that answers it.
+    """Frames over a stream. ``exchange`` sends one and waits for its answer.
 
-    Frames that nobody asked for (status updates) are handed to ``unsolicited`` or only counted.
-    probe: a frame that the instrument always answers, and how its answer is recognised: with it
-    the line is proved clean after a timeout.
+    Unrequested frames (status updates) are passed to ``unsolicited`` or only counted.
+    probe: a frame that the instrument always answers, and how its answer is recognised: it proves
+    that the line is clean after a timeout.
     """
 
     def __init__(
@@ -202,7 +202,9 @@ class FrameCodec(Codec):
         return frame
 
     async def resync(self) -> None:
-        """Silence, then a known answer to the probe, then silence again; LinkDesync otherwise."""
+        """Wait for silence, then a known answer to the probe, then silence again; LinkDesync
+        otherwise.
+        """
         deadline = asyncio.get_running_loop().time() + 4 * self.timeout_s
         while asyncio.get_running_loop().time() < deadline:
             try:
@@ -222,5 +224,5 @@ class FrameCodec(Codec):
         raise InstrumentError(f"{param.name}: frames are written by their driver", where=self.where)
 
     def command_bytes(self, param: Param, value: Value) -> bytes:
-        """A driver of frames says "off" itself (``Driver.off_bytes``)."""
+        """A driver with frames makes its own "off" command (``Driver.off_bytes``)."""
         return b""

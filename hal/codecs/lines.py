@@ -1,7 +1,8 @@
 """Question and lines back. Sets may be silent or answered; replies may end in a status line.
 
-Resynchronisation after a timeout or a cancellation rests on one rule: silence proves nothing (the
-instrument may only be slow), a *known answer to a fresh question* does.
+Resynchronisation after a timeout or a cancellation follows one rule: silence proves nothing (the
+instrument may only be slow), but a *known answer to a fresh question* proves that the line is
+clean.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _LONGEST_REPLY = 65_536
 class Nonce:
     """A register that can be written and read back: a random number in it proves the line clean.
 
-    ``param`` is the parameter that lives in the register; afterwards it gets back what was last
-    asked for, or ``default``.
+    ``param`` is the parameter that lives in the register; afterwards it gets back its last
+    requested value, or ``default``.
     """
 
     set: str
@@ -40,7 +41,7 @@ class Nonce:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """For instruments without such a register: a question whose reply is known beforehand."""
+    """For instruments without such a register: a question with a known reply."""
 
     question: str
     reply: str  # a regular expression for the whole line
@@ -55,8 +56,8 @@ class LineCodec(Codec):
     refusal: a line that refuses (regular expression), anywhere in the reply: InstrumentError.
     sets_answer: whether a set is answered; its reply's content is not looked at.
     leading: numbers may be followed by a unit or a remark (``-20.1 C``).
-    resync:  Nonce or Probe. wake: sent after opening; what comes back is thrown away until the
-             line was silent for ``quiet_s``. abort: ends a stream before resynchronising.
+    resync:  Nonce or Probe. wake: sent after opening; input is dropped until the line was silent
+    for ``quiet_s``. abort: ends a stream before resynchronising.
 
     A first line that repeats the command is an echo and dropped.
     """
@@ -98,7 +99,7 @@ class LineCodec(Codec):
     async def connect(self) -> None:
         await self.link.open(self.connect_timeout_s)
         if self._wake or self._abort:
-            # A half-written command of an earlier owner ends here; its reply is thrown away.
+            # Ends a half-written command of an earlier owner; its reply is dropped.
             wake = self._wake + (self._abort + self._command_end if self._abort else "")
             await self.link.write(encode_text(wake, self.link), self.timeout_s)
             await self.link.drain(self._quiet_s, self.timeout_s + 1.0)
@@ -176,7 +177,7 @@ class LineCodec(Codec):
         return text.encode("ascii")
 
     async def resync(self) -> None:
-        """Find the place in the conversation again; LinkDesync when that fails."""
+        """Synchronise the conversation again; LinkDesync when that fails."""
         link, loop = self.link, asyncio.get_running_loop()
         # The outstanding reply may come as late as its own deadline was long.
         deadline = loop.time() + self._longest_s + 2 * self.timeout_s

@@ -44,7 +44,7 @@ class ProgramCodec(Codec):
         return decode_text(await self.run(*arguments), self.link)
 
     async def resync(self) -> None:
-        """Nothing outstanding can come: the run that did not end was ended."""
+        """Nothing to do: an unfinished run was killed, so no late reply can come."""
 
     async def get(self, param: Param) -> Value:
         return param.parse((await self.ask(*shlex.split(param.get))).strip(), self.where)

@@ -1,4 +1,4 @@
-"""Question → reply → prompt, for command lines that print a prompt when they are ready."""
+"""Question → reply → prompt, for command lines that print a prompt when ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_REPLY = 1 << 20
 
 
 class PromptCodec(Codec):
-    """A command line. Resynchronisation opens a new connection: only that is sure to be empty.
+    """A command line. Resynchronisation opens a new connection, which holds no old reply.
 
     prompt: as it stands at the beginning of a line. wake: sent over a serial line after opening,
     where nothing greets by itself. Lines end in LF or CR LF; a first line that repeats the command

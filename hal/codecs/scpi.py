@@ -30,8 +30,8 @@ class ScpiCodec(Codec):
     end, reply_end: line ends over a stream; messages end by themselves.
     errors:  the question for the error queue, asked after every set until it is empty; "" for
              instruments that have none.
-    failure: a reply that is a refusal (regular expression), for instruments that say it there.
-    answers: whether a set is answered too (ZeroMQ must, a few others do).
+    failure: a reply that is a refusal (regular expression), for instruments that refuse in the
+    reply. answers: whether a set is answered too (ZeroMQ must, a few others do).
 
     Resynchronisation needs no register that can be written: over ``tcp``, ``zmq`` and ``http`` the
     connection is made anew; elsewhere ``*IDN?`` is asked until the identity known from the opening
@@ -100,7 +100,7 @@ class ScpiCodec(Codec):
             return data
 
     async def tell(self, text: str) -> None:
-        """One command; what the error queue then says is an InstrumentError."""
+        """Send one command; an entry in the error queue is raised as InstrumentError."""
         async with self.link.transaction(self.resync):
             if self._answers:
                 reply = decode_text(await self._exchange(text, None), self.link)
@@ -201,7 +201,7 @@ class ScpiCodec(Codec):
                 break
             if not self._known and not self.link.pending:
                 break
-        # The question that was left may have been *IDN? itself: then its twin comes now.
+        # The unanswered question may have been *IDN? itself: then two identical replies come.
         return await self.link.drain(_QUIET_S, timeout_s) == 0
 
 

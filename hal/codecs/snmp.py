@@ -173,7 +173,7 @@ class SnmpCodec(Codec):
         return values
 
     async def resync(self) -> None:
-        """Nothing to do but to forget: responses carry the number of their request."""
+        """Nothing to do: responses carry the number of their request, so late ones are dropped."""
         while self.link.pending:
             await self.link.receive(self.timeout_s)
 

@@ -1,4 +1,4 @@
-/* Contexts: feeding bytes in pieces. The formats themselves are in the other files. */
+/* Decoder contexts: bytes are fed in pieces. The formats are in the other files. */
 #include "decoder.h"
 
 #include <stdlib.h>
@@ -65,7 +65,7 @@ int pl_decoder_new(pl_decoder **out, int format, int64_t num, int64_t dnum, int6
   return PL_OK;
 }
 
-/* Tags are raw key: what was held back is overwritten before the memory goes. */
+/* Tags are raw key: held-back tags are overwritten before the memory is freed. */
 void pl_decoder_free(pl_decoder *d) {
   if (!d) return;
   if (d->held_cap) {
@@ -134,7 +134,7 @@ static size_t run_records(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s)
     }
     done += d->run(d, p + done * d->record, step, s);
   }
-  /* a kernel writes whole groups: what lies beyond the last tag is nobody's to wipe later */
+  /* a kernel writes whole groups: wipe now what lies beyond the last tag */
   size_t beyond = least(s->capacity - s->n, GROUP);
   memset(s->time + s->n, 0, beyond * sizeof *s->time);
   memset(s->channel + s->n, 0, beyond);
@@ -167,7 +167,7 @@ static int hold(pl_decoder *d, pl_sink *s) {
   if (held) {
     memcpy(d->held_time, s->time + keep, held * sizeof *d->held_time);
     memcpy(d->held_channel, s->channel + keep, held);
-    memset(s->time + keep, 0, held * sizeof *s->time); /* nobody wipes what is not handed out */
+    memset(s->time + keep, 0, held * sizeof *s->time); /* the caller wipes returned tags only */
     memset(s->channel + keep, 0, held);
   }
   d->held_n = held;

@@ -1,13 +1,13 @@
-/* Inside of the decoders: the context and what every format does with a record.
+/* Internals of the decoders: the context and the common handling of a record.
  *
  * `last` is the latest time seen. A tag at or after it is appended; one that is earlier by at
  * most `window` is sorted in; anything earlier is dropped, counted and becomes a lost interval.
- * Tags later than last - window are held back at the end of a call, so that what a call hands
- * out is final. Formats with wraps have window 0 and hold nothing, but for T3.
+ * Tags later than last - window are held back at the end of a call, so that returned tags are
+ * final. Formats with wraps have window 0 and hold nothing, but for T3.
  *
- * Where records carry the whole time, one wrong word could throw the clock far ahead and make
- * all that follows look too early. So a leap of more than `leap` waits for the next record: it
- * stands when that one is near it, else it was damage. */
+ * Where records carry the whole time, one wrong word could move the clock far ahead, so that all
+ * later records would be too early. So a leap of more than `leap` is held until the next record: it
+ * is accepted when that one is near it, else it was damage. */
 #ifndef PHOTONLINK_DECODER_H
 #define PHOTONLINK_DECODER_H
 #include <string.h>
@@ -30,7 +30,7 @@ typedef size_t (*pl_run)(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s);
 /* Decodes a stretch of plain records (one event each, in order); stops before any other. */
 typedef size_t (*pl_kernel)(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c);
 
-/* What is fixed about a format. */
+/* Constants of a format. */
 typedef struct {
   size_t record;
   int64_t num, den;     /* ps per unit when the format fixes it, else 0 */
@@ -40,7 +40,7 @@ typedef struct {
 } pl_format_facts;
 const pl_format_facts *pl_format_of(int format); /* NULL: there is no such format */
 
-/* A leap that waits for the next record, and whether it opened the lost interval. */
+/* A leap that is held until the next record, and whether it opened the lost interval. */
 typedef enum { PL_NO_SUSPECT, PL_SUSPECT, PL_SUSPECT_OPENED } pl_suspect;
 
 struct pl_decoder {

@@ -168,7 +168,7 @@ AVX2 static inline __m256i a1_step(__m256i tag, __m256i before, __m256i leap) {
 }
 
 AVX2 size_t pl_avx2_a1(pl_decoder *d, const uint8_t *p, size_t n, int64_t *t, uint8_t *c) {
-  /* after a word that came late or was damaged, `previous` does not tell where time is */
+  /* after a late or damaged word, `previous` is not the present time */
   if (n < 8 || d->last != pl_scale(d, (int64_t)d->previous, 0)) return 0;
   const __m256i base = _mm256_set1_epi64x(d->base), zero = _mm256_setzero_si256();
   const __m256i leap = _mm256_set1_epi64x(d->leap / 125 * 32 - 1);

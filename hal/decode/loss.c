@@ -1,9 +1,9 @@
 /* Order and loss: late records, leaps of the clock, intervals in which events may be missing. */
 #include "decoder.h"
 
-/* So many records that are too early, against so few in order, mean that the bytes are out of step
- * or the clock was reset: reading on would throw everything away one by one. (Formats with wraps
- * heal at the next wrap and read on.) */
+/* This many records that are too early, with so few in order, mean that the bytes are out of step
+ * or the clock was reset: to read on would drop every record. (Formats with wraps recover at the
+ * next wrap.) */
 enum { BAD_MAX = 32 };
 
 void pl_lost_add(pl_decoder *d, pl_lost lost) {
@@ -46,14 +46,14 @@ static void count_bad(pl_decoder *d) {
   if (++d->bad >= BAD_MAX && pl_format_of(d->format)->absolute) d->error = PL_E_DATA;
 }
 
-/* The same click again is no second witness: a run of equal words is damage. */
+/* A repetition of the same word does not confirm it: a run of equal words is damage. */
 static int repeated(const pl_decoder *d, int64_t t, int c) {
   int same = 0;
   for (int i = 0; i < d->suspects; i++) same |= d->suspect_channel[i] == c;
   return same && t == d->suspect_time;
 }
 
-/* A leap: believed when it is the first record of all or the second of two that agree. */
+/* A leap is accepted when it is the first record of all or the second of two that agree. */
 void pl_leap(pl_decoder *d, pl_sink *s, int64_t t, int c) {
   if (d->last == PL_NO_TIME) {
     pl_accept(d, s, t, c);

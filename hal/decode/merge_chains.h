@@ -15,7 +15,7 @@
 enum { CHAINS = 4 };
 _Static_assert((int)WIDE <= (int)PL_MERGE_PAD, "a load may begin at the end of a run");
 
-/* Where a chain stands. */
+/* State of a chain. */
 typedef struct {
   vec hand;
   size_t at;    /* in a; the place in b is implied by what both have given */

@@ -26,8 +26,8 @@ size_t pl_run_flat64(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   return i;
 }
 
-/* A high word holds bits 57..27 of the time of all events until the next one; by itself it says
- * that time has come so far. */
+/* A high word holds bits 57..27 of the time of all events until the next one; by itself it moves
+ * the horizon. */
 size_t pl_run_packed32(pl_decoder *d, const uint8_t *p, size_t n, pl_sink *s) {
   size_t i = 0;
   for (; i < n && pl_room(d, s); i++) {
@@ -54,7 +54,7 @@ static inline int64_t nox_time(const uint8_t *r) {
 }
 
 /* 48 bits wrap after 528 s: from the last sixteenth to the first. The opposite step is a late record
- * from before the wrap. A record that is not believed does not count as a step. */
+ * from before the wrap. A refused record does not count as a step. */
 static void nox_detection(pl_decoder *d, pl_sink *s, const uint8_t *r) {
   const int64_t tag = nox_time(r), before = (int64_t)d->previous;
   const int64_t units = d->units, base = d->base, rest = d->rest;

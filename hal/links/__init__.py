@@ -1,4 +1,4 @@
-"""How bytes travel: streams (TCP, serial) and messages (ZeroMQ, UDP, VISA, HTTP)."""
+"""Transports: streams (TCP, serial) and messages (ZeroMQ, UDP, VISA, HTTP)."""
 
 from __future__ import annotations
 

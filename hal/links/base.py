@@ -1,10 +1,10 @@
 """The contracts of links: streams of bytes, and messages; and the receive buffer of streams.
 
 A link ends every operation in one of: a result, ``LinkTimeout``, ``LinkClosed``, ``LinkDesync``,
-``LinkBusy``, ``LinkPermission``, ``LinkNotFound``. Whoever asks a question does so inside
-:meth:`Link.transaction`: only a question whose reply was read whole leaves the link clean. After
-a timeout, a cancellation or any other error it is *dirty*, and the next transaction first runs
-the codec's resynchronisation, so that a late reply is never credited to another question.
+``LinkBusy``, ``LinkPermission``, ``LinkNotFound``. Questions are asked inside
+:meth:`Link.transaction`: only a completely read reply leaves the link clean. After a timeout, a
+cancellation or any other error it is *dirty*, and the next transaction first runs the codec's
+resynchronisation, so that a late reply is never credited to another question.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def printable(data: bytes | bytearray) -> str:
 
 
 class Link(abc.ABC):
-    """The way to one instrument. One owner at a time, through ``transaction``.
+    """The connection to one instrument. One owner at a time, through ``transaction``.
 
     pace_s: shortest time from the end of one transaction to the begin of the next, for
     instruments that lose what comes faster.
@@ -59,7 +59,9 @@ class Link(abc.ABC):
     @property
     @abc.abstractmethod
     def pending(self) -> int:
-        """Bytes or messages that arrived and were not read yet. They answer no later question."""
+        """Bytes or messages that arrived and were not read yet. They are no answer to a later
+        question.
+        """
 
     @abc.abstractmethod
     async def open(self, timeout_s: float) -> None:
@@ -70,7 +72,7 @@ class Link(abc.ABC):
         """Give the device back. Never raises; safe to call twice."""
 
     def send_blocking(self, data: bytes) -> None:
-        """Last resort without the event loop, for ``Instrument.emergency_off`` only."""
+        """Send without the event loop, for ``Instrument.emergency_off`` only."""
         raise LinkError("this link cannot send without the event loop", where=self.uri)
 
     @contextlib.asynccontextmanager
@@ -79,9 +81,9 @@ class Link(abc.ABC):
     ) -> AsyncIterator[None]:
         """Own the link for one question and its answer.
 
-        ``resync`` is run first when an earlier transaction left the link dirty or bytes came
-        that nobody asked for; without one such a link is refused with LinkDesync. A link whose
-        other end is gone stays gone (LinkClosed): finding it again is the supervisor's business.
+        ``resync`` is run first when an earlier transaction left the link dirty or unrequested bytes
+        came; without one such a link is refused with LinkDesync. A link whose other end is gone
+        stays closed (LinkClosed): the supervisor opens it again.
         """
         async with self._lock:
             if not self.is_open:
@@ -110,7 +112,7 @@ class StreamLink(Link):
 
     @abc.abstractmethod
     async def read_exactly(self, count: int, timeout_s: float) -> bytes:
-        """``count`` bytes; on a timeout what came stays in the buffer for ``drain``."""
+        """``count`` bytes; on a timeout the received bytes stay in the buffer for ``drain``."""
 
     @abc.abstractmethod
     async def read_some(self, limit: int, timeout_s: float) -> bytes:
@@ -135,7 +137,7 @@ class StreamLink(Link):
 
 
 class MessageLink(Link):
-    """Whole messages: ``zmq``, ``udp``, ``visa``, ``http``. Nothing has to be searched for an end.
+    """Whole messages: ``zmq``, ``udp``, ``visa``, ``http``. No end of line has to be found.
 
     A message longer than ``MAX_BYTES`` is refused: LinkDesync.
     """
@@ -151,7 +153,7 @@ class MessageLink(Link):
         """The next message, whole."""
 
     async def drain(self) -> int:
-        """Throw away what came already. Returns the number of messages."""
+        """Drop messages that have arrived. Returns their number."""
         thrown = 0
         while self.pending:
             await self.receive(0.1)
@@ -239,7 +241,7 @@ class ByteLink(StreamLink):
             async with asyncio.timeout_at(deadline):
                 await self._wake.wait()
         except TimeoutError:
-            if not self._wake.is_set():  # else it came while this program was busy elsewhere
+            if not self._wake.is_set():  # else it came while this program was busy
                 text = f"no complete reply within {timeout_s:g} s"
                 raise self._error(LinkTimeout, text) from None
 

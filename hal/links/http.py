@@ -73,7 +73,7 @@ class HttpLink(MessageLink):
         return reply
 
     def send_blocking(self, data: bytes) -> None:
-        """Over a connection of its own; its reply is waited for a second and not looked at."""
+        """Over a connection of its own; the reply is awaited for one second and ignored."""
         connection = http.client.HTTPConnection(
             self.address.host, self.address.port or 80, timeout=1.0
         )
@@ -106,7 +106,8 @@ class HttpLink(MessageLink):
         try:
             status, reason, reply = await self._thread.run(ask, timeout_s + 0.5)
         except TimeoutError:
-            connection.close()  # a late reply ends there; the next question opens another
+            # closes the connection of a late reply; the next question opens another
+            connection.close()
             raise LinkTimeout(f"no complete reply within {timeout_s:g} s", where=self.uri) from None
         except (OSError, http.client.HTTPException) as error:
             await self.close()

@@ -1,9 +1,9 @@
-"""One thread that owns something which blocks: a vendor library, a VISA resource, a Windows port.
+"""One thread that owns a blocking resource: a vendor library, a VISA resource, a Windows port.
 
 Two threads on one VISA resource gave 386 wrong replies of 800 and not one exception (measured);
 vendor libraries promise no re-entrancy either. So each has exactly one thread. A call that hangs
-cannot be killed: its await ends at the deadline, and so do those of later calls. While calls come
-back, those that wait for their turn are not late.
+cannot be killed: its await ends at the deadline, and so do those of later calls. As long as calls
+return, queued calls do not time out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class OwnerThread:
         return self._running > 0
 
     def post(self, function: Callable[[], object]) -> None:
-        """Call ``function`` in the thread, from any thread, and wait for nothing."""
+        """Call ``function`` in the thread, from any thread, without waiting."""
         self._start()
         self._jobs.put((function, None, None))
 
@@ -83,7 +83,7 @@ class OwnerThread:
         while (job := jobs.get()) is not None:
             function, future, loop = job
             if future is not None and future.cancelled():
-                continue  # its caller gave up before it began
+                continue  # the caller gave up before the call began
             self._running += 1
             try:
                 result, error = function(), None

@@ -27,12 +27,12 @@ from photonlink.hal.links.address import Address
 from photonlink.hal.links.base import ByteLink, MessageLink, Tap, printable
 
 _END_S = 2.0
-_WORDS_BYTES = 4096  # of standard error: what is told of it
+_WORDS_BYTES = 4096  # bytes of standard error that are reported
 _READ_BYTES = 1 << 18
 
 
 class _Run:
-    """One child: its output, its last words, its end."""
+    """One child process: its output, the end of its standard error, its exit."""
 
     def __init__(self, child: asyncio.subprocess.Process, uri: str) -> None:
         self.child, self.uri = child, uri
@@ -46,14 +46,14 @@ class _Run:
             del self._words[:-_WORDS_BYTES]
 
     async def how_it_ended(self) -> str:
-        """Status and last words, once its output has ended."""
+        """Status and end of standard error, once its output has ended."""
         status = await self.child.wait()
         await self._reader
         words = printable(self._words).strip()
         return f"status {status}" + (f": {words}" if words else "")
 
     async def end(self, ask: int = signal.SIGTERM) -> None:
-        """Ask it to end, then make it; collect it."""
+        """Terminate it, then kill it if needed, and reap it."""
         for number, patience_s in ((ask, _END_S), (signal.SIGKILL, _END_S)):
             with contextlib.suppress(ProcessLookupError):
                 self.child.send_signal(number)
@@ -68,7 +68,7 @@ class _Run:
 
 
 def _check(address: Address) -> None:
-    """That it is there and may be run, said before the first question."""
+    """Check that the program exists and is executable, before the first question."""
     path = address.path
     if not os.path.exists(path):
         raise LinkNotFound(
@@ -112,7 +112,7 @@ class ProgramLink(MessageLink):
 
     @property
     def pending(self) -> int:
-        return 0  # a run's output is read with the run, or thrown away with it
+        return 0  # a run's output is read with the run, or dropped with it
 
     async def open(self, timeout_s: float) -> None:
         del timeout_s
@@ -158,7 +158,7 @@ class ProgramLink(MessageLink):
         finally:
             await run.end()
         if run.child.returncode:
-            self._open = False  # what it reads is not there: found again by opening again
+            self._open = False  # its instrument is absent: to be found by opening again
             words = "" if self.private else f" {printable(said)}"
             raise LinkClosed("the program failed", where=self.uri, seen=ended + words)
         if self.tap is not None:
@@ -176,14 +176,14 @@ class ProgramLink(MessageLink):
         return self.stream
 
     async def halt(self) -> None:
-        """End the run that streams; nothing of it is left."""
+        """End the streaming run and drop its output."""
         stream, self.stream = self.stream, None
         if stream is not None:
             await stream.close()
 
 
 class ProgramStream(ByteLink):
-    """The output of a run that goes on. A reader that is too slow holds the program back."""
+    """The output of a running program. A slow reader blocks the program."""
 
     def __init__(self, address: Address, run: _Run, tap: Tap | None) -> None:
         super().__init__(address, tap=tap)
@@ -197,7 +197,7 @@ class ProgramStream(ByteLink):
         del timeout_s
 
     def check_open(self) -> None:
-        """LinkClosed with the program's last words when it has ended."""
+        """LinkClosed with the end of its standard error when the program has ended."""
         self._check_open()
 
     async def _take_all(self) -> None:

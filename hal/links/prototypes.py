@@ -82,10 +82,10 @@ class Function:
 class Prototypes:
     """All functions of one library that a driver uses.
 
-    fails: the status rule of most of them. gone: the statuses that say that the device is no longer
-    there. error_text: the function that puts a status in words:
-    ``(char *text, int code)``; ``(int code, char *text)`` with ``code_first``; or ``char * (int
-    code)``, declared with ``value=True``.
+    fails: the status rule of most of them. gone: the statuses for a device that is no longer
+    connected. error_text: the function that puts a status in words: ``(char *text, int code)``;
+    ``(int code, char *text)`` with ``code_first``; or ``char * (int code)``, declared with
+    ``value=True``.
     """
 
     functions: Sequence[Function]

@@ -1,4 +1,4 @@
-"""What both serial links share: configuring the port, and one mapping of its many errors."""
+"""Common part of both serial links: configuring the port, and one mapping of its many errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_port(address: Address) -> serial.Serial:
 
 
 def serial_error(error: Exception, address: Address, *, opening: bool = False) -> LinkError:
-    """One named error for what pyserial, termios and the operating system raise.
+    """One named error for the exceptions of pyserial, termios and the operating system.
 
     pyserial raises SerialException (an OSError, often without errno), the bare OSError of the
     system, or ``termios.error``, which is neither.

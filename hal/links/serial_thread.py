@@ -1,7 +1,7 @@
 """Serial lines where the event loop cannot watch a port (Windows): two threads behind one link.
 
-One thread reads in short turns, one writes. Everything else happens in the event loop, so that
-the promises are those of every other link.
+One thread reads in short turns, one writes. Everything else runs in the event loop, so that it
+behaves like every other link.
 """
 
 from __future__ import annotations

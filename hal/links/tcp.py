@@ -21,7 +21,7 @@ class _Protocol(asyncio.Protocol):
         self.writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Here and not after the connect returns: a banner may already follow in the same step.
+        # Here and not after the connect returns: a banner may arrive in the same step.
         self._link._begin()
 
     def data_received(self, data: bytes) -> None:
@@ -43,7 +43,7 @@ class _Protocol(asyncio.Protocol):
 
 
 class _Detached(asyncio.Protocol):
-    """Swallows what a closed connection still delivers."""
+    """Drops data that a closed connection still delivers."""
 
 
 class TcpLink(ByteLink):

@@ -1,4 +1,4 @@
-"""UDP: datagrams as messages. What was lost on the way is counted, as far as this end can know."""
+"""UDP: datagrams as messages. Losses are counted, as far as this end can detect them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from photonlink.hal.links.address import Address
 from photonlink.hal.links.base import MessageLink, Tap
 
 _RECEIVE_BUFFER = 8 << 20
-_SO_RXQ_OVFL = 40  # Linux: the kernel tells with each datagram how many it has dropped so far
+_SO_RXQ_OVFL = 40  # Linux: with each datagram the kernel gives its count of dropped ones
 _LARGEST = 65_535
 
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class VendorLibrary:
-    """``lib:///abs/path/libX.so#serial=…``: one library, one thread, errors in its own words.
+    """``lib:///abs/path/libX.so#serial=…``: one library, one thread, error texts of the library.
 
     All functions of the table must exist in the library.
     """
@@ -52,7 +52,8 @@ class VendorLibrary:
         self.ffi: Any = cffi.FFI()
         self.prototypes, self.timeout_s = prototypes, timeout_s
         self.ffi.cdef(prototypes.declarations)
-        # Exported by stand-in libraries only: provenance cannot lie by a wrong station file.
+        # Exported by stand-in libraries only, so that a wrong station file cannot change the
+        # provenance.
         self.ffi.cdef("int SIM_IsEmulator(void);")
         self._thread = OwnerThread(address.uri)
         self._lib: Any = None
@@ -101,12 +102,14 @@ class VendorLibrary:
         return lib
 
     async def close(self) -> None:
-        """Forget the library. It stays mapped: unloading one with threads of its own crashes."""
+        """Forget the library. It stays mapped: unloading a library that has threads of its own
+        crashes.
+        """
         self._lib = None
         self._thread.stop()
 
     def post(self, work: Callable[[], object]) -> None:
-        """Have work done in the library's thread and wait for nothing: for ``emergency_off``."""
+        """Queue work for the library's thread without waiting: for ``emergency_off``."""
         self._thread.post(work)
 
     async def run(self, function: Callable[[], T], timeout_s: float | None = None) -> T:
@@ -118,7 +121,7 @@ class VendorLibrary:
             raise LinkTimeout(error.what, where=self.uri, hint="The library may hang") from None
 
     def attempt(self, name: str, *args: Any) -> tuple[int, tuple[Any, ...]]:
-        """Call a function *in the library's thread*: its status whatever it is, and its outputs."""
+        """Call a function *in the library's thread*: any status is returned, with the outputs."""
         result, call = self._call(name, args)
         return int(result), call.values()
 
@@ -155,7 +158,7 @@ class VendorLibrary:
         return result, call
 
     def error_text(self, code: int) -> str:
-        """A status in the library's own words."""
+        """The library's text for a status."""
         name = self.prototypes.error_text
         if name and self._lib is not None and self.prototypes.named(name).value:
             words = self.ffi.string(getattr(self._lib, name)(code)).decode("latin-1").strip()

@@ -110,11 +110,11 @@ class VendorPackage:
         self._thread.stop()
 
     def post(self, work: Callable[[], object]) -> None:
-        """Have work done in the package's thread and wait for nothing: for ``emergency_off``."""
+        """Queue work for the package's thread without waiting: for ``emergency_off``."""
         self._thread.post(work)
 
     async def run(self, work: Callable[[Any], T], timeout_s: float | None = None) -> T:
-        """``work(module)`` in the package's thread; what it raises comes back as ours."""
+        """``work(module)`` in the package's thread; its exceptions are mapped to ours."""
         module = self._module
         if module is None:
             raise LinkClosed("the package is not open", where=self.uri)

@@ -2,7 +2,7 @@
 
 Raw sockets and serial ports are *not* opened through VISA although it could: measured, pyvisa-py
 opens a refused socket without complaint, spins on a closed one until the timeout, never returns
-from ``clear()`` there, and lets pyserial's errors through. ``visa_or_native`` hands them to our own
+from ``clear()`` there, and does not map pyserial's errors. ``visa_or_native`` gives them to our own
 links. ``clear()`` is never called. One thread owns the resource: two threads on one resource got
 386 of 800 replies wrong without a single exception.
 
@@ -51,7 +51,7 @@ def visa_or_native(address: Address) -> Address:
 
 
 class VisaLink(MessageLink):
-    """``visa:USB0::0x1313::0x8078::P0012::INSTR?lib=@py``. A message ends where the bus says so."""
+    """``visa:USB0::0x1313::0x8078::P0012::INSTR?lib=@py``. The bus marks the end of a message."""
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
         super().__init__(address.only("lib"), tap=tap)
@@ -128,7 +128,7 @@ class VisaLink(MessageLink):
         return message
 
     def send_blocking(self, data: bytes) -> None:
-        """Handed to the resource's thread; what it is doing there is finished first."""
+        """Queued for the resource's thread, behind its present call."""
         resource = self._resource
         if resource is None:
             raise self._error(LinkClosed, self._failure)
@@ -159,7 +159,7 @@ class VisaLink(MessageLink):
             raise failure from error
 
     def _named(self, error: Exception, *, opening: bool) -> LinkError:
-        """pyvisa's VisaIOError, and whatever the layers below let through."""
+        """Our error for pyvisa's VisaIOError and for exceptions of lower layers."""
         code = getattr(error, "abbreviation", "")
         if code == "VI_ERROR_TMO":
             return self._error(LinkTimeout, "no complete reply in time")

@@ -14,10 +14,10 @@ from photonlink.hal.links.base import MessageLink, Tap, printable
 class ZmqLink(MessageLink):
     """``zmq://host:port``.
 
-    ZeroMQ connects in the background and tells nobody when there is no other end, so ``open``
-    first reaches the port by a plain TCP connection, and a monitor of the socket tells when the
-    other end goes. A REQ socket that missed its reply refuses
-    the next question: resynchronising is ``open`` again, a fresh socket.
+    ZeroMQ connects in the background and reports no missing peer, so ``open``
+    first reaches the port by a plain TCP connection, and a monitor of the socket reports when the
+    other end closes. A REQ socket that missed its reply refuses the next question: resynchronising
+    is ``open`` again, a fresh socket.
     """
 
     def __init__(self, address: Address, *, tap: Tap | None = None) -> None:
@@ -33,7 +33,7 @@ class ZmqLink(MessageLink):
 
     @property
     def pending(self) -> int:
-        """A REQ socket takes no message that was not asked for."""
+        """A REQ socket accepts no unrequested message."""
         return 0
 
     async def open(self, timeout_s: float) -> None:
@@ -111,7 +111,7 @@ class ZmqLink(MessageLink):
 
 
 async def _watch(monitor: Any, gone: asyncio.Event) -> None:
-    """Sets ``gone`` when the connection ends: a socket itself would wait for the next one."""
+    """Sets ``gone`` when the connection ends: the socket itself would wait for a new one."""
     await monitor.recv_multipart()
     gone.set()
 
@@ -129,7 +129,7 @@ def _package() -> Any:
 class ZmqPairs:
     """Receiving ends of PAIR sockets, one per key; ``take`` never waits.
 
-    What is not taken is held back by the sender: at most ``HELD`` messages lie here per socket.
+    The sender holds back further messages: at most ``HELD`` are queued here per socket.
     """
 
     HELD = 64

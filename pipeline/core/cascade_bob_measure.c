@@ -50,8 +50,8 @@ void bob_measure_rate(pl_cascade_bob *bob) {
   }
 }
 
-/* Blocks longer than about 0.73 / density (to the nearest power of two) are halved first: this
- * wastes no parity: each one is as informative as a parity of a half would be. */
+/* Blocks longer than about 0.73 / density (to the nearest power of two) are halved first; this
+ * wastes no parity, since each one is as informative as that of a half. */
 int bob_start_searches(pl_cascade_bob *bob, bob_frame *f) {
   bob_pass *p = &f->pass[0];
   f->density = bob->rate * f->fill;

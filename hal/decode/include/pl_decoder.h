@@ -1,6 +1,5 @@
 /* Vendor bytes in, (int64 ps, uint8 channel) out: the bytes of one record format, in any pieces, to
- * sorted tags. What a format carries from call to call (rollovers, lost records) lives in a
- * context. */
+ * sorted tags. State between calls (rollovers, lost records) is in a context. */
 #ifndef PHOTONLINK_PL_DECODER_H
 #define PHOTONLINK_PL_DECODER_H
 #include <stddef.h>
@@ -59,9 +58,9 @@ typedef struct pl_decoder pl_decoder;
 PL_MUST_CHECK int pl_decoder_new(pl_decoder **out, int format, int64_t unit_num, int64_t dtime_num,
                                  int64_t den);
 void pl_decoder_free(pl_decoder *d);
-/* Decodes from data until it is used up or the output is full; *consumed tells how far it came.
- * A trailing piece of a record is kept for the next call. capacity must be info.held + 8 or more;
- * held + size / record + 8 is enough for all formats whose records hold one event.
+/* Decodes from data until it is used up or the output is full; *consumed is the number of bytes
+ * used. A trailing piece of a record is kept for the next call. capacity must be info.held + 8 or
+ * more; held + size / record + 8 is enough for all formats whose records hold one event.
  * Returns the number of tags written, sorted by time, or a pl_status. After damage that
  * stops the stream, tags read before it are still returned; the next call returns the error. */
 PL_MUST_CHECK int64_t pl_decoder_feed(pl_decoder *d, const uint8_t *data, size_t size,

@@ -1,4 +1,4 @@
-/* What calls into the C libraries return, here and in pipeline/core (status.c).
+/* Return values of the C libraries, here and in pipeline/core (status.c).
  *
  * Public headers hold plain declarations: the build joins them for cffi, which reads neither
  * preprocessor lines nor attributes; both are taken out there. */

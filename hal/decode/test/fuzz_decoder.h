@@ -1,7 +1,7 @@
 /* libFuzzer on the decoder of one record format: fuzz_<format>.c says which, and how a plausible
- * record is made. Nothing but a named error may come of any bytes, what is promised must hold
- * (order, horizon, counts, sizes), and the kernels, fed whole, must agree with the plain decoder
- * fed in pieces. Every buffer has exactly its size, so that AddressSanitizer sees one byte more. */
+ * record is made. Any bytes must give tags or a named error, all promises must hold (order,
+ * horizon, counts, sizes), and the kernels, fed whole, must agree with the plain decoder fed in
+ * pieces. Every buffer has exactly its size, so that AddressSanitizer sees one byte more. */
 #ifndef PHOTONLINK_FUZZ_DECODER_H
 #define PHOTONLINK_FUZZ_DECODER_H
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What a test or a fuzzer stops at, optimised builds included. */
+/* An assertion for tests and fuzzers, also in optimised builds. */
 #ifndef PHOTONLINK_DECODE_REQUIRE_H
 #define PHOTONLINK_DECODE_REQUIRE_H
 #include <stdio.h>
