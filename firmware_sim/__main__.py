@@ -124,7 +124,7 @@ def _bench(words: list[str]) -> int:
 
 
 def _sentence(error: BaseException) -> str:
-    """What went wrong, for a terminal: no number of the system, no control characters."""
+    """An error as one sentence for a terminal: without error numbers and control characters."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, OSError):

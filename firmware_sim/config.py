@@ -185,8 +185,9 @@ class Arm(Part):
 
 class Eve(Part):
     """Between the source and Bob. intercept_fraction: intercept and resend in a random one of two
-    bases. strategy: instead of the source's pairs she sends what physics/eve.py makes of as many
-    pairs of its visibilities' mean; polarization turns of the fibres do not act on it."""
+    bases. strategy: instead of the source's pairs she sends the light of physics/eve.py, made from
+    as many pairs with the source's mean visibility; rotations of polarization in the fibres do not
+    act on it."""
 
     intercept_fraction: Fraction = 0.0
     strategy: str = "none"
@@ -227,8 +228,9 @@ class DeviceEntry(Part):
 
 
 class ScheduledFault(Part):
-    """Something that happens by itself, ``at_s`` of bench time: parameters set, or one device's
-    fault. With ``for_s`` the old values come back."""
+    """A fault scheduled for ``at_s`` of bench time: parameters to set, or one device's fault. With
+    ``for_s`` the old values are restored.
+    """
 
     at_s: NonNegative
     for_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
@@ -290,7 +292,7 @@ def load_bench(path: Path) -> BenchConfig:
 
 
 def explain(error: ValidationError) -> str:
-    """Every complaint of pydantic on one line: ``key: what is wrong``."""
+    """All errors of pydantic on one line: ``key: fault``."""
     return "; ".join(
         f"{'.'.join(str(p) for p in e['loc']) or 'bench'}: "
         + ("unknown key" if e["type"] == "extra_forbidden" else e["msg"])

@@ -2,8 +2,8 @@
 
 Requests ``{"get": path | [paths]}``, ``{"set": {path: value}}``, ``{"device": name, …command}``,
 ``{"status": true}``, ``{"truth": true}``, ``{"addresses": true}``, ``{"stop": true}``; a request's
-``id`` comes back. Replies ``{"ok": true, …}`` or ``{"ok": false, "error": "…"}``. Nothing a client
-sends ends the program, except ``stop``.
+``id`` is repeated in the reply. Replies ``{"ok": true, …}`` or ``{"ok": false, "error": "…"}``.
+Only ``stop`` ends the program.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Handler = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def answer(line: bytes, handler: Handler) -> dict[str, Any]:
-    """One request line → its reply object; never raises for what a client may send."""
+    """One request line → its reply object; never raises for any request."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -64,7 +64,7 @@ class TableControlServer:
         self.path.chmod(0o600)
 
     async def stop(self) -> None:
-        """Hang up on everybody and remove the socket."""
+        """Close all connections and remove the socket."""
         if self._server is None:
             return
         self._server.close()

@@ -1,8 +1,8 @@
-"""The optical table: which light reaches which detector, when.
+"""The optical table: computes which light reaches which detector, and when.
 
 pump power → pairs → fibre (loss, delay, rotation) → passive analysers → diodes → taggers, in
 fixed slices of bench time. Parameters change between slices, so the same file, seed and slices give
-the same clicks however often anybody looks. Truth stays here: nothing of it reaches a device.
+the same clicks, however often the state is read. The true figures stay here; no device gets them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TableParameterError(ValueError):
 
 
 def beside_the_table(kind: str) -> Any:
-    """A place of this kind on a dark table of its own; None for an instrument that needs none."""
+    """A place of this kind on a dark table of its own; None for an instrument without a place."""
     return OpticalTable(BenchConfig()).stand(example_place(kind)) if kind else None
 
 
@@ -118,11 +118,12 @@ class OpticalTable:
             raise TableParameterError(str(error)) from None
         self.config = trial
         self._dirty = True
-        self._apply_taggers()  # a start command that follows at once finds its clock's figures
+        # a start command that follows at once uses the new figures of the clock
+        self._apply_taggers()
         return {path: self.get(path) for path in values}
 
     def _quantity(self, path: str) -> tuple[Element, str] | None:
-        """The element and the name of the quantity that a path means, if it means one."""
+        """The element and the name of the quantity of a path, or None."""
         place, _, name = path.rpartition(".")
         element = self.elements.get(place)
         return (element, name) if element and name in element._values else None
@@ -145,8 +146,9 @@ class OpticalTable:
     # ---- places -----------------------------------------------------------------------------
 
     def stand(self, place: str) -> Any:
-        """What one device gets at ``place``. A diode that gets a device loses its bias until the
-        device sets it, and a source that gets one its pump light. ValueError: no such place."""
+        """The port of a device at ``place``. A diode with a device has no bias until the device
+        sets it, and a source with one has no pump light. ValueError: no such place.
+        """
         found = place_kind(place).create(self, place)
         if isinstance(found, Element):
             self.elements[place] = found
@@ -154,11 +156,13 @@ class OpticalTable:
         return found
 
     def touch(self) -> None:
-        """Something that acts on the light has changed: from the next slice on."""
+        """Take a changed element into account from the next slice on."""
         self._dirty = True
 
     def put(self, part: BaseModel, leaf: str, value: float) -> None:
-        """A device writes one parameter through its port: often, so cheap when nothing changed."""
+        """A device writes one parameter through its port: called often, so it is cheap without a
+        change.
+        """
         if getattr(part, leaf) == value:
             return
         try:
@@ -188,7 +192,9 @@ class OpticalTable:
         self._step_taggers(end, clicks)
 
     def drop(self, span_ps: int) -> None:
-        """Let bench time pass without light: the host was too slow. Taggers report it as a loss."""
+        """Let bench time pass without light, because the host was too slow. Taggers report a
+        loss.
+        """
         end = self.end_ps + span_ps
         self.dropped_ps += span_ps
         self.engine.skip(end - HORIZON_LAG_PS)
@@ -204,7 +210,7 @@ class OpticalTable:
         self.end_ps, self._horizon_ps = end_ps, horizon
 
     def now_ps(self) -> int:
-        """OpticalTable time at this moment: what a command that arrives now is stamped with."""
+        """Present bench time: the time stamp of a command that arrives now."""
         return max(self.end_ps, self.host_now_ps() if self.host_now_ps else 0)
 
     def _step_fibres(self, step_s: float) -> None:
@@ -246,7 +252,7 @@ class OpticalTable:
         return float(min(rate, MAX_PAIR_RATE_HZ))
 
     def source_params(self) -> SourceParams:
-        """What the configuration means for the engine now."""
+        """The engine's parameters by the present configuration."""
         s, rate = self.config.source, self.pair_rate_hz()
         turn = [
             self._turned(side)
@@ -276,7 +282,7 @@ class OpticalTable:
         return turn
 
     def transmission(self, side: str) -> float:
-        """Of one arm, from the source to the analyser: coupling, fibre, elements."""
+        """Transmission of one arm, from the source to the analyser: coupling, fibre, elements."""
         arm = self.arm(side)
         loss_db = arm.loss_db + arm.fibre_km * arm.fibre_db_per_km
         loss_db += sum(e.loss_db(side) for e in self.elements.values())
@@ -319,7 +325,7 @@ class OpticalTable:
             walk_ps=d.walk_ps,
         )
 
-    # ---- what is shown ----------------------------------------------------------------------
+    # ---- status ----------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """JSON-able: time, light and taggers."""
@@ -334,7 +340,7 @@ class OpticalTable:
         }
 
     def truth(self) -> dict[str, Any]:
-        """JSON-able: what really happened. For tests and people, never for a device."""
+        """JSON-able: the true figures. For tests and people, never for a device."""
         detectors = {}
         for i, name in enumerate(DETECTORS):
             t = self.engine.detector_truth(i)

@@ -1,11 +1,11 @@
-"""What a device emulator sees of the optical table: the place where it stands.
+"""The interface between device emulators and the optical table: a device's place.
 
 Everything here is called from the one event loop of the emulator program, never from another
 thread. A place outlives a device's connections: unplugging a cable does not stop light.
 
 The table owns the *physics* (light, clicks, clocks, FIFO); a device owns its *dialect and settings*
-and tells its place what the settings mean. A tagger calls ``TaggerPlace.configure`` with the
-figures of its hardware; the bench file may override them.
+and writes their effect to its place. A tagger calls ``TaggerPlace.configure`` with the figures of
+its hardware; the bench file may override them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DetectorPlace(Protocol):
         is the difference of two readings."""
 
     def stage_k(self) -> float | None:
-        """Temperature of the cold stage it is on; None where no controller of one stands."""
+        """Temperature of the cold stage it is on; None without a controller."""
 
 
 class DetectorArrayPlace(Protocol):
@@ -66,9 +66,9 @@ class DetectorArrayPlace(Protocol):
 
 
 class TagRead(NamedTuple):
-    """What one read of a tagger's memory returns; times in this tagger's own clock since start.
+    """The result of one read of a tagger's memory; times in this tagger's own clock since start.
 
-    A read ends at the first loss: what was lost comes right after the events returned with it.
+    A read ends at the first loss, which lies directly behind the returned events.
     """
 
     time_ps: npt.NDArray[np.int64]  # not decreasing; multiples of the resolution, rounded down
@@ -103,7 +103,7 @@ class TaggerPlace(Protocol):
     ) -> None:
         """The hardware's figures: inputs, LSB, dead time per input, memory depth, rms jitter.
 
-        Called once by the device's factory, before start. What the bench file sets wins.
+        Called once by the device's factory, before start. Values in the bench file have precedence.
         """
 
     def set_enabled(self, channel: int, enabled: bool) -> None:
@@ -113,7 +113,7 @@ class TaggerPlace(Protocol):
         """Empty the memory and begin: this tagger's time 0 is (about) now."""
 
     def stop(self) -> None:
-        """No more events are stored; what is in the memory can still be read."""
+        """Stop storing events; stored ones can still be read."""
 
     def read(self, max_tags: int | None = None) -> TagRead:
         """Take up to ``max_tags`` events recorded so far. Never waits."""
@@ -134,7 +134,7 @@ class Quantity:
 
 
 class Element:
-    """What stands at a place and acts on the light. Subclasses live in ``elements/``.
+    """An element at a place, which acts on the light. Subclasses are in ``elements/``.
 
     A device writes with :meth:`put` and reads with :meth:`get` or methods of the subclass; the
     same quantities are set by the path ``place.quantity`` (``alice.attenuator.attenuation_db``).
@@ -148,7 +148,7 @@ class Element:
         self._values = {q.name: q.value for q in self.QUANTITIES}
 
     def get(self, name: str) -> float:
-        """A quantity's present value. KeyError for a name that is none."""
+        """A quantity's present value. KeyError for an unknown name."""
         return self._values[name]
 
     def put(self, name: str, value: float) -> None:
@@ -167,11 +167,11 @@ class Element:
             self.table.touch()
 
     def loss_db(self, side: str) -> float:
-        """What it takes from the light of one arm."""
+        """Its loss in one arm."""
         return 0.0
 
     def pump_loss_db(self) -> float:
-        """What it takes from the pump light."""
+        """Its loss in the pump light."""
         return 0.0
 
     def background_hz(self, side: str) -> float:
@@ -179,7 +179,7 @@ class Element:
         return 0.0
 
     def delay_ps(self, side: str) -> float:
-        """What it adds to one arm's delay."""
+        """Its delay in one arm."""
         return 0.0
 
     def rotation(self, side: str) -> npt.NDArray[np.float64] | None:

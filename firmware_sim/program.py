@@ -1,7 +1,7 @@
 """The emulator program: a bench, its devices, the control socket, in one event loop.
 
 Bench time follows the host's monotonic clock slice by slice. When the host cannot keep up, time is
-dropped as a loss that every running tagger reports, never silently.
+dropped, and every running tagger reports the loss.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Program:
         self._follower: asyncio.Task[None] | None = None
         self._started = 0.0
 
-    # ---- life -------------------------------------------------------------------------------
+    # ---- start and stop
+    # -------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Program:
         await self._control.refuse_if_taken()
@@ -147,7 +148,7 @@ class Program:
         return found
 
     def ready(self) -> dict[str, Any]:
-        """The line that says where everything is."""
+        """The ready line, with all addresses."""
         return {
             "ready": True,
             "name": self.bench.config.name,
@@ -255,8 +256,9 @@ def _log(text: str) -> None:
 
 
 class QuietRepeats:
-    """The event loop's own complaints (no descriptor left to accept a client with, …): each kind
-    is printed once per REPEAT_S, with how often it came. asyncio alone would fill a disk."""
+    """Errors of the event loop (no descriptor left for a client, …): each kind is printed once per
+    REPEAT_S, with its count. Without this, asyncio would fill a disk.
+    """
 
     REPEAT_S = 10.0
 
@@ -279,7 +281,7 @@ class QuietRepeats:
 
 
 def _say(out: TextIO, line: Mapping[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # the parent may be gone: the light must go off all the same
+    with contextlib.suppress(OSError):  # the parent may be gone: the light must go off nevertheless
         print(json.dumps(line), file=out, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Scheduled faults: what the bench file's ``[[faults]]`` makes happen by itself, in bench time.
+"""Scheduled faults: the bench file's ``[[faults]]``, in bench time.
 
 Each is a set of parameters (with ``for_s`` the old values come back) or one device's control
 command. The same file and seed give the same faults in the same slices.
@@ -25,7 +25,9 @@ class Schedule:
         self._next = len(faults)
 
     def run(self, bench: OpticalTable, control: DeviceControl) -> list[str]:
-        """Apply everything due before the next slice; returns what could not be applied."""
+        """Apply everything due before the next slice; returns the faults that could not be
+        applied.
+        """
         errors = []
         while self._queue and self._queue[0][0] * 1e12 < bench.end_ps + bench.slice_ps:
             at_s, _, fault = heapq.heappop(self._queue)

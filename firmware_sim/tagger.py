@@ -1,4 +1,4 @@
-"""A time tagger as the bench sees it: front end in C, its own clock, a bounded memory."""
+"""The bench's part of a time tagger: front end in C, its own clock, a bounded memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class _Chunk:
 
 
 class TagMemory:
-    """FIFO of tags, bounded in events. What does not fit is lost, and where is remembered."""
+    """FIFO of tags, bounded in events. Events that do not fit are lost, and the interval is
+    kept.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -63,7 +65,7 @@ class TagMemory:
         self.until_ps = max(self.until_ps, until_ps)
 
     def lose(self, start_ps: int, end_ps: int, count: int) -> None:
-        """Remember that ``count`` events of [start, end) are missing."""
+        """Record that ``count`` events of [start, end) are missing."""
         self.overflow = True
         self.lost_total += count
         last = self._items[-1] if self._items else None

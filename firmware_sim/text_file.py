@@ -1,4 +1,4 @@
-"""Text files that somebody names: a regular file of a sane size, or one sentence."""
+"""Reads text files that a user names: only a regular file of limited size, else one sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REASONS = {
 
 
 class FileRefused(ValueError):
-    """The message names the file and what is wrong with it."""
+    """The message names the file and its fault."""
 
 
 def read_text(path: Path, *, at_most: int) -> str:

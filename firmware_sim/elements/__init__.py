@@ -1,1 +1,1 @@
-"""What can stand on the optical table: one file per kind of place, found by walking this folder."""
+"""The elements of the optical table: one file per kind of place, found by walking this folder."""

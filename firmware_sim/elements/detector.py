@@ -35,7 +35,7 @@ class DetectorAt:
         return total
 
     def stage_k(self) -> float | None:
-        """Temperature of the side's cold stage; None where no controller stands."""
+        """Temperature of the side's cold stage; None without a controller."""
         stage = self._table.elements.get(f"{self._place.partition('.')[0]}.cryostat")
         return None if stage is None else float(stage.get("temperature_k"))
 

@@ -1,4 +1,4 @@
-"""Instruments that only look: power meters and wavemeters."""
+"""Instruments that only measure: power meters and wavemeters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PowerMeter(Element):
 
     @property
     def wavelength_nm(self) -> float:
-        """Of the light here; signal and idler have twice the pump's wavelength."""
+        """Wavelength of the light here; signal and idler have twice the pump's."""
         pump_nm: float = self.table.config.source.pump_wavelength_nm
         return pump_nm if self.side == "pump" else 2.0 * pump_nm
 

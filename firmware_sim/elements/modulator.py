@@ -9,7 +9,7 @@ from photonlink.firmware_sim.places import Element, PlaceKind, Quantity
 
 
 class Modulator(Element):
-    """What a drive voltage, or the pattern that plays, makes of the light.
+    """Transmission as a function of the drive voltage, or of the pattern being played.
 
     T(V) = e + (1 - e) cos²(π (V - peak_v) / (2 vpi_v)) with the extinction e. A pattern that is
     fast against the bench's slices acts with its mean; ``insertion_db``: of an attenuator in the
@@ -27,7 +27,7 @@ class Modulator(Element):
     )
 
     def transmission(self, drive_v: float) -> float:
-        """Of one drive voltage, at the present bias."""
+        """Transmission at one drive voltage, with the present bias."""
         floor = math.pow(10.0, -self.get("extinction_db") / 10.0)
         off_v = drive_v + self.get("bias_v") - self.get("peak_v")
         open_ = math.cos(0.5 * math.pi * off_v / self.get("vpi_v")) ** 2

@@ -1,4 +1,6 @@
-"""Polarimeters in an arm: they see H-polarized alignment light behind what turns it."""
+"""Polarimeters in an arm: they measure H-polarized alignment light behind the elements that rotate
+it.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Pump:
 
 
 class ArmLaser(Element):
-    """``places.PumpPlace`` in an arm: an alignment laser behind a tap, seen by the detectors.
+    """``places.PumpPlace`` in an arm: an alignment laser behind a tap, which reaches the detectors.
 
     Its photons are a background of the rate power/(h c/wavelength), less the tap's loss.
     """

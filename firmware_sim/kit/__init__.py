@@ -1,1 +1,1 @@
-"""What every emulated instrument is made of: see docs/instruments/emulators.md."""
+"""Common parts of all emulated instruments: see docs/instruments/emulators.md."""

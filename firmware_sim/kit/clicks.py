@@ -1,5 +1,6 @@
-"""What time taggers of every vendor do to clicks: comparators, delays that change their order, dead
-times, memory that is full."""
+"""Common behaviour of time taggers: comparators, delays that change the order of clicks, dead
+times, a full memory.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def sees(level: float, pulse: float) -> bool:
 
 
 class LosesEvents:
-    """A tagger whose memory can be made to overrun; what it says of it is the model's business."""
+    """A tagger whose memory can be made to overrun; each model reports that in its own way."""
 
     to_lose = 0
 
@@ -33,7 +34,7 @@ class LosesEvents:
         self._fault_lose(order)
 
     def lost_of(self, events: int) -> int:
-        """How many of the next ``events`` vanish now."""
+        """How many of the next ``events`` are lost now."""
         gone = min(self.to_lose, events)
         self.to_lose -= gone
         return gone
@@ -60,7 +61,9 @@ def dead_time(
 
 
 class Sorter:
-    """Events that delays have put out of order; what may still be overtaken is held back."""
+    """Sorts events that delays have put out of order; holds back those that a later event may
+    precede.
+    """
 
     def __init__(self) -> None:
         self.clear()

@@ -1,7 +1,7 @@
-"""The time of an emulated instrument. Nothing under ``devices/`` asks the host for the time itself.
+"""The time of an emulated instrument. No code under ``devices/`` reads the host's time itself.
 
-A runner hands every device one clock: :class:`Clock` follows the host's monotonic clock, ``speed``
-times as fast; a runner with virtual time hands in another object with the same methods.
+The runner gives every device one clock: :class:`Clock` follows the host's monotonic clock,
+``speed`` times as fast; with virtual time it is another object with the same methods.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Clock:
         return (time.monotonic() - self._origin_s) * self.speed
 
     def utc(self) -> datetime:
-        """Date and time as the instrument shows them."""
+        """Date and time as displayed by the instrument."""
         return datetime.fromtimestamp(self._epoch_s + self.now_s(), UTC)
 
     async def sleep(self, duration_s: float) -> None:
@@ -41,7 +41,7 @@ class Clock:
 
 
 class LoopClock(Clock):
-    """The time of the event loop that the devices run on, for loops that keep their own.
+    """The time of the event loop that the devices run on, for loops with a time of their own.
 
     epoch_s: date and time when this clock was made, in seconds since 1970.
     """

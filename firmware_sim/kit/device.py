@@ -1,6 +1,7 @@
 """The base of every emulated instrument: identity, registers, faults, wires, status, control.
 
-A dialect (line, SCPI, frames, messages) adds ``serve``; a model declares what there is.
+A dialect (line, SCPI, frames, messages) adds ``serve``; a model declares its registers and
+commands.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ WRONG_SERIAL = "999999"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a runner hands to a device."""
+    """The objects that the runner gives to a device."""
 
     name: str
     settings: Mapping[str, Any]
@@ -69,7 +70,7 @@ class EmulatedDevice:
     # ---- for a model ---------------------------------------------------------------------------
 
     def setup(self) -> None:
-        """Called once, when settings and registers are there and no wire is."""
+        """Called once, after settings and registers are set and before any wire is opened."""
 
     def declare(self) -> tuple[registers.Register, ...]:
         """The registers; a model whose ranges depend on its settings overrides this."""
@@ -79,16 +80,16 @@ class EmulatedDevice:
         return f"{seed % 10**6:06}"
 
     def applied(self, name: str) -> None:
-        """After every accepted set: tell the optical table what the settings mean."""
+        """After every accepted set: write the settings' effect to the optical table."""
 
     def booted(self) -> None:
-        """After power-on values have come back; output and bias must be off here."""
+        """Called after the power-on values are restored; output and bias must be off here."""
 
     def tick(self) -> None:
         """Let time pass (called every TICK_S)."""
 
     def state(self) -> dict[str, Any]:
-        """What ``status`` shows beside serial number and cable."""
+        """Entries of ``status`` beside serial number and cable."""
         return {}
 
     def safe_off(self) -> None:
@@ -102,7 +103,7 @@ class EmulatedDevice:
 
     @property
     def serial_number(self) -> str:
-        """As the instrument reports it; ``wrong-identity`` strikes here."""
+        """The reported serial number; the fault ``wrong-identity`` acts here."""
         return WRONG_SERIAL if self.faults.use("wrong-identity") else self._serial
 
     def value(self, name: str) -> Any:
@@ -115,7 +116,7 @@ class EmulatedDevice:
         raise registers.Refusal("unknown", f"no such parameter: {name}")
 
     def show(self, name: str) -> str:
-        """As :meth:`value`, printed."""
+        """:meth:`value` as printed text."""
         value = self.value(name)
         if isinstance(value, str):
             return value
@@ -140,7 +141,8 @@ class EmulatedDevice:
         attribute = self._commands.get(word)
         return getattr(self, attribute) if attribute else None
 
-    # ---- life ----------------------------------------------------------------------------------
+    # ---- start and stop
+    # ----------------------------------------------------------------------------------
 
     def make_wires(self, run_dir: Path) -> dict[str, Wire]:
         """name → wire; the first is the instrument's main line."""
@@ -210,9 +212,9 @@ class EmulatedDevice:
     async def send_reply(
         self, session: Session, reply: bytes, request: bytes = b"", extra: bytes = b""
     ) -> bool:
-        """A reply through the armed faults; False: nothing of it was sent.
+        """A reply through the armed faults; False: it was not sent.
 
-        request, extra: what the faults ``echo`` and ``extra`` put before it.
+        request, extra: text that the faults ``echo`` and ``extra`` put before it.
         """
         left = await self.faults.through(reply, request, extra)
         if left is None:
@@ -268,7 +270,7 @@ class EmulatedDevice:
 
     @classmethod
     def fault_names(cls) -> dict[str, str]:
-        """Every fault of this instrument and what it does."""
+        """Every fault of this instrument with its effect."""
         common = {n: doc for n, doc in faults.COMMON.items() if n not in cls.NO_FAULTS}
         return {**common, **{n: doc for n, (_, doc, _) in faults.declared(cls).items()}}
 

@@ -12,8 +12,9 @@ from photonlink.firmware_sim.kit.laser import LaserDevice, LaserSettings
 @dataclass
 class DiodeSettings(LaserSettings):
     """threshold_ma, slope_mw_per_ma: of the diode.  nm, nm_per_k, nm_per_ma: wavelength at 25 °C
-    and zero current, and its tuning.  ambient_c, thermal_s: what the diode drifts to without its
-    cooler, and how fast.  hot_c: above this temperature the driver switches off."""
+    and zero current, and its tuning.  ambient_c, thermal_s: the temperature that the diode drifts
+    to without its cooler, and the time constant.  hot_c: above this temperature the driver switches
+    off."""
 
     threshold_ma: float = 10.0
     slope_mw_per_ma: float = 0.25
@@ -41,7 +42,7 @@ class DiodeDevice(LaserDevice):
         raise NotImplementedError
 
     def set_point_c(self) -> float | None:
-        """What the cooler holds; None: it is off."""
+        """Set point of the cooler; None: it is off."""
         raise NotImplementedError
 
     def warm(self) -> None:

@@ -1,7 +1,7 @@
 """Faults on demand: the same list for every instrument, plus those it declares itself.
 
-``{"fault": NAME, "count": n, "for_s": t, …}`` arms one: ``count`` uses of it (0: until healed), or
-the next ``for_s`` seconds. ``{"fault": "none"}`` heals everything.
+``{"fault": NAME, "count": n, "for_s": t, …}`` arms one: for ``count`` uses (0: until cleared), or
+for the next ``for_s`` seconds. ``{"fault": "none"}`` clears all.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ _ENDS = {0x0A: 0x0D, 0x0D: 0x0A}
 
 
 def fault(name: str, doc: str, *keys: str) -> Callable[[F], F]:
-    """Declare a fault of one model: the method ``(self, command)`` arms it; what it returns (a
-    callable, or None) heals it. ``keys``: what the command may carry beside the common keys."""
+    """Declare a fault of one model: the method ``(self, command)`` arms it and returns a callable
+    that clears it, or None. ``keys``: further keys of the command beside the common ones.
+    """
 
     def mark(function: F) -> F:
         function.kit_fault = (name, doc, keys)  # type: ignore[attr-defined]
@@ -71,7 +72,7 @@ def only(command: Mapping[str, Any], *known: str) -> None:
 
 @dataclass(slots=True)
 class _Armed:
-    left: int  # uses; 0: until healed
+    left: int  # uses; 0: until cleared
     heal: Callable[[], object] | None = None
     delay_s: float = 1.0
     per_s: float = 0.01
@@ -80,7 +81,7 @@ class _Armed:
 
 
 class Faults:
-    """What is armed on one device."""
+    """The armed faults of one device."""
 
     def __init__(self, seed: int, clock: Clock) -> None:
         self._random = random.Random(seed)  # noqa: S311 - faults, no secrets
@@ -89,13 +90,13 @@ class Faults:
         self._timers: list[Any] = []
 
     def arm(self, command: Mapping[str, Any], heal: Callable[[], object] | None = None) -> None:
-        """Arm ``command["fault"]``; ValueError for a count or time that is none."""
+        """Arm ``command["fault"]``; ValueError for an invalid count or time."""
         name = str(command["fault"])
         count, for_s = int(command.get("count", 0)), command.get("for_s")
         if count < 0 or (for_s is not None and not float(for_s) > 0):
             raise ValueError(f"{name}: count must be 0 or more, for_s more than 0")
         if name in REPLY:
-            for other in REPLY:  # one fault of the replies at a time
+            for other in REPLY:  # only one fault of replies at a time
                 self.heal(other)
         self.heal(name)
         self._armed[name] = _Armed(
@@ -110,14 +111,14 @@ class Faults:
             self._timers.append(self._clock.call_later(float(for_s), lambda: self.heal(name)))
 
     def heal(self, name: str = "") -> None:
-        """Heal one fault, or all of them."""
+        """Clear one fault, or all of them."""
         for each in [name] if name else list(self._armed):
             gone = self._armed.pop(each, None)
             if gone is not None and gone.heal is not None:
                 gone.heal()
 
     def cancel(self) -> None:
-        """No timer fires any more."""
+        """Cancel all timers."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -126,7 +127,7 @@ class Faults:
         return name in self._armed
 
     def use(self, name: str) -> bool:
-        """True when the fault strikes now; counts one use."""
+        """True when the fault acts now; counts one use."""
         armed = self._armed.get(name)
         if armed is None:
             return False
@@ -144,7 +145,7 @@ class Faults:
         return value * (1.0 + armed.per_s * (self._clock.now_s() - armed.since_s))
 
     async def through(self, reply: bytes, request: bytes, extra: bytes) -> bytes | None:
-        """What is left of a reply after the armed fault (None: nothing); waits when it is late."""
+        """A reply after the armed fault (None: no reply); waits for a late one."""
         name = next((n for n in REPLY if n in self._armed), "")
         if not name:
             return reply

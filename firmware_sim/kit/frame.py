@@ -1,4 +1,4 @@
-"""Instruments that speak in binary frames: a framing finds frames in bytes, a model answers them.
+"""Instruments that speak in binary frames: a framing cuts bytes into frames, a model answers them.
 
 Bytes that belong to no frame are dropped one at a time until one fits again, and counted.
 """
@@ -57,7 +57,7 @@ class Itla:
 
 
 class Apt:
-    """Thorlabs APT: six bytes, and as many as the second word says when dest has bit 7."""
+    """Thorlabs APT: six bytes, and a data part of the second word's length when dest has bit 7."""
 
     HOST, DEVICE, LONGEST = 0x01, 0x50, 1024
 
@@ -130,7 +130,7 @@ class FrameDevice(EmulatedDevice):
         raise NotImplementedError
 
     def refused(self, refusal: Refusal, frame: bytes) -> bytes:
-        """The frame that refuses; empty: none."""
+        """The frame for a refusal; empty: none."""
         return b""
 
     async def serve(self, session: Session) -> None:

@@ -1,8 +1,8 @@
-"""What every emulated laser does to the light: off, warm-up, mode hops, interlock.
+"""Common behaviour of emulated lasers: off, warm-up, mode hops, interlock.
 
-After emission has come on, power and wavelength approach what was asked for within
-``warm_up_s``; a mode hop moves the wavelength until it is healed; an open interlock or a locked
-key ends emission, which then stays off until it is asked for again.
+After emission has come on, power and wavelength approach their set points within ``warm_up_s``; a
+mode hop moves the wavelength until it is cleared; an open interlock or a locked key ends emission,
+which then stays off until it is requested again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ LIGHT_M_S = 299_792_458.0  # exact (SI)
 
 @dataclass
 class LaserSettings(DeviceSettings):
-    """warm_up_s: time constant after emission came on.  warm_up_nm, warm_up_share: how far off
-    wavelength and power are at first."""
+    """warm_up_s: time constant after emission came on.  warm_up_nm, warm_up_share: initial
+    deviation of wavelength and power.
+    """
 
     warm_up_s: float = 5.0
     warm_up_nm: float = 0.02
@@ -48,7 +49,7 @@ class LaserDevice(EmulatedDevice):
     _since_s = 0.0
 
     def asked(self) -> tuple[float, float]:
-        """Power in mW (0: no emission) and vacuum wavelength in nm that the settings mean."""
+        """Power in mW (0: no emission) and vacuum wavelength in nm by the settings."""
         raise NotImplementedError
 
     def extinguish(self) -> None:
@@ -64,7 +65,7 @@ class LaserDevice(EmulatedDevice):
         return self.power_mw > 0.0
 
     def shine(self) -> None:
-        """Bring the light of this moment onto the optical table."""
+        """Write the present light to the optical table."""
         if self.blocked:
             self.extinguish()
         power_mw, wavelength_nm = self.asked()
@@ -102,7 +103,7 @@ class LaserDevice(EmulatedDevice):
 
 
 def dbm_of(power_mw: float, floor_dbm: float = -60.0) -> float:
-    """mW as dBm, not below what the meter shows."""
+    """mW as dBm, not below the meter's lowest reading."""
     return 10.0 * math.log10(power_mw) if power_mw > 10.0 ** (floor_dbm / 10.0) else floor_dbm
 
 

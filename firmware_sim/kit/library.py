@@ -1,10 +1,12 @@
-"""Instruments behind a vendor's C library: a stand-in library is the cable, the device is here.
+"""Instruments behind a vendor's C library: a stand-in library is the cable, the emulated device is
+here.
 
-The table of prototypes (``wires/vendor_library/NAME.toml``) says which functions exist, with which
-arguments, in which modes. A model implements some of them with ``@command("MH_StartMeas")``:
-``(self, *in-arguments) -> None, one result, or a tuple of them`` (the value that the function
-returns, if it returns one, then the out-arguments); ``CallError(code)`` ends a call with an error
-number. A function without a method answers with :attr:`LibraryDevice.UNBUILT`.
+The table of prototypes (``wires/vendor_library/NAME.toml``) lists the functions, their arguments,
+and the modes in which they are allowed. A model implements some of them with
+``@command("MH_StartMeas")``: ``(self, *in-arguments) -> None, one result, or a tuple of them`` (the
+value that the function returns, if it returns one, then the out-arguments); ``CallError(code)``
+ends a call with an error number. A function without a method answers with
+:attr:`LibraryDevice.UNBUILT`.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class LibraryDevice(EmulatedDevice):
     # ---- for a model ---------------------------------------------------------------------------
 
     def check(self, function: prototypes.PrototypeFunction, arguments: list[Any]) -> None:
-        """Raise CallError when the call is not allowed now (mode, not initialised, …)."""
+        """Raise CallError when the call is not allowed at present (mode, not initialised, …)."""
 
     def opened(self) -> None:
         """A program has opened the device."""
@@ -157,9 +159,9 @@ def unpack(function: prototypes.PrototypeFunction, payload: bytes) -> list[Any]:
 
 
 def pack(function: prototypes.PrototypeFunction, result: Any, given: list[Any]) -> bytes:
-    """The reply of a call that went well: its results, each cut to the caller's memory.
+    """The reply of a successful call: its results, each cut to the caller's memory.
 
-    given: the call's in-arguments, which may say how large that memory is.
+    given: the call's in-arguments, which may hold the size of that memory.
     """
     outs = function.results
     results = result if isinstance(result, tuple) else (result,)

@@ -1,9 +1,9 @@
 """Instruments that speak in lines of text: any terminators, any reply end, echo, chained commands.
 
-Commands of one client are obeyed in order, one at a time: a command whose method is a coroutine
-(a measurement) keeps the next ones waiting. Nothing is dropped: when :data:`QUEUE` commands wait,
-the wire is not read until there is room. Text never enters a binary stream: a reply is sent when
-its turn comes, which is never while a stream is being sent.
+Commands of one client are executed in order, one at a time: a command whose method is a coroutine
+(a measurement) delays the next ones. Nothing is dropped: when :data:`QUEUE` commands are queued,
+the wire is not read until there is room. Text never enters a binary stream: a reply is sent in its
+turn, never while a stream is being sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from photonlink.firmware_sim.wires.session import Session
 
 QUEUE = 1024
 LINE_LIMIT = 1 << 16  # bytes of one command; the rest of a longer one is cut off
-FINISH_S = 5.0  # how long what a client left behind may still be obeyed
+FINISH_S = 5.0  # how long commands of a client that has left are still executed
 
 
 class LineDevice(EmulatedDevice):
@@ -60,11 +60,11 @@ class LineDevice(EmulatedDevice):
         return self.DONE
 
     def refused(self, refusal: Refusal, line: str, session: Session) -> str:
-        """What a refusal looks like on this wire."""
+        """The text of a refusal on this wire."""
         return self.REFUSED if refusal.kind in ("range", "level") else self.UNKNOWN
 
     def urgent(self, line: str, session: Session) -> bool:
-        """Called as soon as a command has arrived; True: what waits before it is void."""
+        """Called as soon as a command has arrived; True: queued commands are dropped."""
         return False
 
     def encode(self, reply: str) -> bytes:
@@ -90,7 +90,8 @@ class LineDevice(EmulatedDevice):
                 await queue.put(line)
                 if session.boundaries:  # one message is answered before the next is read
                     await queue.join()
-            with contextlib.suppress(TimeoutError):  # what a client sent before it closed counts
+            # commands that a client sent before it closed are executed
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FINISH_S):
                     await queue.join()
         finally:
@@ -112,7 +113,7 @@ class LineDevice(EmulatedDevice):
             rest = rest[: self.COMMAND_LIMIT]
 
     def split(self, data: bytes) -> list[bytes]:
-        """Cut at every terminator; what follows the last one is the last piece."""
+        """Cut at every terminator; the last piece is the rest after the last one."""
         for terminator in self.TERMINATORS[1:]:
             data = data.replace(bytes([terminator]), self.TERMINATORS[:1])
         return data.split(self.TERMINATORS[:1])

@@ -21,7 +21,7 @@ class MessageDevice(EmulatedDevice):
         raise NotImplementedError
 
     def refused(self, refusal: Refusal, message: bytes) -> bytes:
-        """The message that refuses."""
+        """The message for a refusal."""
         return str(refusal).encode()
 
     async def serve(self, session: Session) -> None:

@@ -40,7 +40,7 @@ OBJECTS_MAX = 10_000
 
 
 class PackageError(Exception):
-    """What the package raises. kind: the exception's class, a builtin's name."""
+    """An exception of the package. kind: the exception's class, a builtin's name."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -49,8 +49,9 @@ class PackageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A result that is an object of the package: its class, what it means to the model, and the
-    attributes that a client finds on it."""
+    """A result that is an object of the package: its class, the model's own object, and the
+    attributes for the client.
+    """
 
     class_name: str
     target: Any
@@ -101,7 +102,7 @@ class PackageDevice(EmulatedDevice):
         return {"command": PackageWire(self.serve, folder, self.MODULE, dict(self.SURFACE))}
 
     def left(self, objects: list[Any]) -> None:
-        """A client is gone; what it had made is handed over."""
+        """A client has left; called with the objects that it had created."""
 
     async def serve(self, session: Session) -> None:
         """One program that has imported the module."""

@@ -1,4 +1,4 @@
-"""Instruments that are read by a command-line program: the emulator brings the program along."""
+"""Instruments that are read by a command-line program: the emulator provides the program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from photonlink.firmware_sim.wires.session import Session, Wire
 
 
 class ProgramError(Exception):
-    """A run that ends with a status and words on standard error, or with ``out`` on its output."""
+    """A run that ends with a status and text on standard error, or with ``out`` on its output."""
 
     def __init__(self, text: str, status: int = 1, *, out: bool = False) -> None:
         super().__init__(text)
@@ -19,7 +19,7 @@ class ProgramError(Exception):
 
 
 class ProgramDevice(EmulatedDevice):
-    """Override :meth:`printed`, or :meth:`go` where a run goes on."""
+    """Override :meth:`printed`, or :meth:`go` for runs that continue."""
 
     PROGRAM: ClassVar[str]
     """Name of the program."""
@@ -37,11 +37,11 @@ class ProgramDevice(EmulatedDevice):
         return {"command": wire}
 
     def printed(self, arguments: list[str]) -> str:
-        """What a run with these arguments prints. ProgramError when it fails."""
+        """Output of a run with these arguments. ProgramError when it fails."""
         raise NotImplementedError
 
     async def go(self, arguments: list[str], run: Run) -> None:
-        """One whole run, but for its end."""
+        """One whole run, except its end."""
         reply = self.printed(arguments).encode()
         left = await self.faults.through(
             reply,
@@ -50,7 +50,7 @@ class ProgramDevice(EmulatedDevice):
         )
         if left is None:
             while await run.signal() is not None:
-                pass  # silent: the program hangs until somebody ends it
+                pass  # silent: the program hangs until it is killed
             return
         await run.write(left)
 

@@ -1,4 +1,4 @@
-"""Registers: what an instrument stores, declared once, and the values it computes.
+"""Registers: the stored settings of an instrument, declared once, and computed values.
 
 A register has a name, a power-on value (whose type is the register's type), a range or choices, a
 format, a unit and the access level a write needs. Three decorators tie methods to names:
@@ -113,11 +113,13 @@ class Registers:
         return iter(self.declared)
 
     def put(self, name: str, value: Any) -> None:
-        """What the instrument itself writes: unchecked."""
+        """Write a value as the instrument itself, unchecked."""
         self._values[name] = value
 
     def set(self, name: str, value: Any) -> Any:
-        """What a client writes. :class:`Refusal` changes nothing; returns the value as stored."""
+        """Write a value for a client. :class:`Refusal` changes nothing; returns the value as
+        stored.
+        """
         self._values[name] = self.declared[name].accept(value)
         return self._values[name]
 
@@ -125,7 +127,7 @@ class Registers:
         return self.declared[name].show(self._values[name])
 
     def save(self) -> None:
-        """The present values become those of the next power-on (volatile ones do not)."""
+        """Store the present values as power-on values (volatile ones excepted)."""
         self._saved = {
             n: r.value if r.volatile else self._values[n] for n, r in self.declared.items()
         }
@@ -158,7 +160,9 @@ def effect(*names: str) -> Callable[[F], F]:
 
 
 def command(*names: str) -> Callable[[F], F]:
-    """The method ``(self, argument, session)`` obeys this word; what it returns is the reply."""
+    """The method ``(self, argument, session)`` executes this command word; its result is the
+    reply.
+    """
     return _mark("command", *names)
 
 

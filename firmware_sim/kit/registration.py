@@ -1,7 +1,7 @@
-"""Where models are found: every ``firmware_sim/devices/<vendor>/<model>.py`` with a REGISTRATION.
+"""Finds the models: every ``firmware_sim/devices/<vendor>/<model>.py`` with a REGISTRATION.
 
-A new emulator is a new file; no table is edited. A module that cannot be imported or registered
-is named in :func:`problems` and does not disturb the others.
+A new emulator is a new file; no table is edited. A module that cannot be imported or registered is
+listed in :func:`problems` and does not affect the others.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Registration:
 
 
 class Catalogue:
-    """Registered models and what could not be registered."""
+    """Registered models, and the problems of others."""
 
     def __init__(self) -> None:
         self.models: dict[str, Registration] = {}

@@ -33,7 +33,7 @@ _PREFIX = {"": 1.0, "N": 1e-9, "U": 1e-6, "M": 1e-3, "K": 1e3, "MA": 1e6, "G": 1
 
 
 def pattern(header: str) -> re.Pattern[str]:
-    """A header as a manual prints it → what matches every way of writing it, without ``?``."""
+    """A header as a manual prints it → a pattern for all its spellings, without ``?``."""
     parts = []
     for match in _NODE.finditer(header):
         optional, word, number = match.groups()
@@ -46,7 +46,9 @@ def pattern(header: str) -> re.Pattern[str]:
 
 
 def number(text: str, unit: str = "") -> str:
-    """The number of ``10 dB``, ``1550NM`` (unit ``m``), ``ON``; unchanged when it is none."""
+    """The number of ``10 dB``, ``1550NM`` (unit ``m``), ``ON``; unchanged when it is not a
+    number.
+    """
     found = _NUMBER.match(text)
     if found is None or not found[2]:
         return text.strip().strip("\"'")
@@ -118,7 +120,9 @@ class ScpiDevice(LineDevice):
         return None
 
     def push_error(self, code: int, text: str) -> None:
-        """One more in the queue; the last place of a full one says so (SCPI-1999, 21.8.1)."""
+        """Add an error to the queue; the last entry of a full queue reports the overflow
+        (SCPI-1999, 21.8.1).
+        """
         if len(self.errors) >= ERROR_QUEUE:
             self.errors[-1] = (-350, "Queue overflow")
         else:

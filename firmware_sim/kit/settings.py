@@ -1,7 +1,7 @@
 """Settings of an emulator: one dataclass per model, filled from the bench file or the command line.
 
-``DeviceSettings`` has what every model has. The docstring of a model's own class explains its
-fields; ``emulate MODEL --help-settings`` prints it.
+``DeviceSettings`` has the settings of every model. The docstring of a model's own class explains
+its fields; ``emulate MODEL --help-settings`` prints it.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class SnmpDevice(MessageDevice):
         try:
             return self._answer(message)
         except (ValueError, IndexError):
-            return None  # an agent drops what it cannot read
+            return None  # an agent drops malformed requests
 
     def _answer(self, message: bytes) -> bytes | None:
         _, body, _ = take(message)

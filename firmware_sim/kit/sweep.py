@@ -1,4 +1,4 @@
-"""Where a sweep is: of a wavelength, a current, a voltage."""
+"""The present value of a sweep of a wavelength, a current or a voltage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sweep:
     cycles: int = 1
 
     def at(self, gone_s: float) -> tuple[float, int, bool]:
-        """(value, cycles that have ended, whether the sweep has) after ``gone_s``."""
+        """(value, completed cycles, whether the sweep has ended) after ``gone_s``."""
         span = abs(self.stop - self.start)
         leg_s = span / max(self.speed, 1e-15) + 1e-6
         if self.step:

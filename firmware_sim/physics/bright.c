@@ -1,4 +1,4 @@
-/* What bright light does to a diode.
+/* Effects of bright light on a diode.
  *
  * Blinding (Lydersen et al., Nature Photonics 4, 686 (2010)): photocurrent through the bias circuit
  * lowers the voltage on the diode below breakdown. It then is a linear photodiode: single photons
@@ -55,7 +55,7 @@ double sim_detector_bias(sim_detector *d, int64_t t) {
     return power >= d->p.blinding_hz ? 0.0 : 1.0 - power / d->p.blinding_hz;
 }
 
-/* 1 when this pulse clicks. Its light weighs on the bias afterwards, whether it clicked or not. */
+/* 1 when this pulse clicks. Its light lowers the bias afterwards, whether it clicked or not. */
 int sim_detector_pulse_clicks(sim_detector *d, const sim_pulse *pulse) {
     const int64_t t = pulse->click_ps;
     const double bias = d->p.blinding_hz > 0.0 ? sim_detector_bias(d, t) : 1.0;

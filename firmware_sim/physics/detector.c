@@ -15,7 +15,7 @@
 
 enum { SIM_TRAPS_PER_CLICK_MAX = 8, SIM_TRAPS_MAX = 1 << 16 };
 
-/* At one afterpulse per click a diode would never be quiet again, and a slice never end. */
+/* With one afterpulse per click a diode would never be quiet again, and a slice would never end. */
 static const double SIM_TRAPS_MEAN_MAX = 0.9;
 
 int sim_times_reserve(sim_times *v, size_t n) {

@@ -34,7 +34,7 @@ struct sim_detector {
     sim_times darks, clicks;
     sim_times traps;        /* heap of releases to come */
     sim_pulses pulses;      /* bright ones to come, in order */
-    double excess_hz;       /* power the bias still feels of pulses at excess_ps, it decays */
+    double excess_hz;       /* filtered power of pulses at excess_ps, which decays */
     int64_t excess_ps;
     int64_t horizon_ps, alive_ps;
     uint64_t truth[7];

@@ -1,8 +1,8 @@
-"""How bias, temperature and threshold move an InGaAs diode away from its nominal figures.
+"""Effect of bias, temperature and threshold on an InGaAs diode, relative to its nominal figures.
 
 Shapes, not data of one device (unverified for the IRSPD1): efficiency saturates exponentially with
-the excess bias, dark counts grow with it and double every 10 K, traps empty faster when warm, and
-a pulse is seen when it is above the discriminator's level.
+the excess bias, dark counts grow with it and double every 10 K, traps empty faster when warm, and a
+pulse is counted when it exceeds the discriminator's level.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _SATURATION = 2.0  # excess bias over nominal at which 1 - exp(-x) is evaluated
 _PULSE_SPREAD = 0.15  # rms of the pulse height, relative
 _NOISE_BANDWIDTH_HZ = 5e8
 _MAX_DARK_HZ = 1e7
-_MAX_OVER = 10.0  # times the nominal excess bias: no real diode survives it
+_MAX_OVER = 10.0  # times the nominal excess bias: destroys a real diode
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What the event engine needs to know of a diode now."""
+    """Present parameters of a diode for the event engine."""
 
     efficiency: float
     dark_hz: float

@@ -38,7 +38,7 @@ def component_seed(seed: int, component: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ArmParams:
-    """One arm as the engine sees it."""
+    """Parameters of one arm."""
 
     transmission: float
     hv_fraction: float
@@ -96,7 +96,7 @@ class TaggerParams:
 
 @dataclass(frozen=True, slots=True)
 class DetectorTruth:
-    """What really happened in a diode since the start."""
+    """True counts of a diode since the start."""
 
     photons_detected: int
     dark_counts: int
@@ -198,7 +198,7 @@ class Engine:
         lib.sim_tagger_set(self._taggers[side], ffi.new("sim_tagger_params *", fields))
 
     def restart_tagger(self, side: int) -> None:
-        """A new acquisition: its order and dead time start afresh."""
+        """A new acquisition: order and dead time are reset."""
         lib.sim_tagger_restart(self._taggers[side])
 
     def emit(self, start_ps: int, end_ps: int) -> int:
@@ -229,7 +229,7 @@ class Engine:
         return self._clicks
 
     def skip(self, horizon_ps: int) -> None:
-        """Throw away everything before the horizon."""
+        """Drop everything before the horizon."""
         for d in self._detectors:
             lib.sim_detector_skip(d, horizon_ps)
         self._clicks = [0] * len(DETECTORS)
@@ -272,7 +272,7 @@ class Engine:
         return dict(zip(names, map(int, out), strict=True))
 
     def detector_truth(self, index: int) -> DetectorTruth:
-        """What really happened in one diode."""
+        """True counts of one diode."""
         out = ffi.new("uint64_t[7]")
         lib.sim_detector_truth(self._detectors[index], out)
         return DetectorTruth(*map(int, out))

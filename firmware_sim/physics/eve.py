@@ -1,9 +1,9 @@
-"""Eve's light: what she lets fall on both receivers, and what she knows of it.
+"""Eve's light: the light that she sends to both receivers, and her record of it.
 
-A strategy turns the honest pairs of a stretch of time into what arrives at the receivers, arm by
-arm: single photons whose analyser outcome is drawn here, and bright polarized pulses that a
-passive analyser splits. She knows every letter that she has prepared. Which diode clicks, and
-when, is for the detectors (bright.c) to say.
+A strategy turns the honest pairs of an interval into the light at the receivers, arm by arm: single
+photons whose analyser outcome is drawn here, and bright polarized pulses that a passive analyser
+splits. She knows every state that she has prepared. The detectors (bright.c) decide which diode
+clicks, and when.
 
 Sources: intercept and resend (Bennett and Brassard 1984); time shift (Qi et al., Quantum Inf.
 Comput. 7, 73 (2007)); dead time (Weier et al., New J. Phys. 13, 073024 (2011)); blinding and
@@ -45,7 +45,7 @@ class EntangledPairs:
 
 @dataclass(frozen=True, slots=True)
 class Arriving:
-    """What falls on one receiver: times (n,), diodes (n,) 0..3 = H, V, D, A, photons (n,)."""
+    """Light at one receiver: times (n,), diodes (n,) 0..3 = H, V, D, A, photons (n,)."""
 
     time_ps: Times
     diode: Letters
@@ -62,11 +62,11 @@ class Arriving:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The light of one stretch of time.
+    """The light of one interval.
 
-    known_*: Eve's own record: the bench time at which something of hers, or something that she has
-    touched, reaches Bob, and the letters in which she sent it to each (NOBODY: not known).
-    bright_hz: continuous light on each of Bob's diodes, photons per second.
+    known_*: Eve's own record: the bench time at which light that she made or changed reaches Bob,
+    and the states that she sent to each receiver (NOBODY: not known). bright_hz: continuous light
+    on each of Bob's diodes, photons per second.
     """
 
     alice: Arriving
@@ -79,7 +79,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A name of ``STRATEGIES`` and its numbers; ``share``: of the pairs that she touches."""
+    """A name of ``STRATEGIES`` and its numbers; ``share``: of the pairs that she acts on."""
 
     name: str = "none"
     share: float = 1.0
@@ -108,7 +108,7 @@ def entangled(rng: Draws, time_ps: Times, visibility: float) -> EntangledPairs:
 
 
 def analysed(rng: Draws, letter: Letters) -> Letters:
-    """Where a single photon of this polarization goes behind a passive analyser."""
+    """The output of a passive analyser for a single photon of this polarization."""
     n = len(letter)
     basis = rng.integers(0, 2, n)
     bit = np.where(basis == letter >> 1, letter & 1, rng.integers(0, 2, n))
@@ -127,7 +127,9 @@ def singles(time_ps: Times, diode: Letters) -> Arriving:
 
 
 def bright(time_ps: Times, letter: Letters, photons: float) -> Arriving:
-    """Polarized pulses: half to the letter, a quarter to each of the other basis, none opposite."""
+    """Polarized pulses: half of the photons to their own diode, a quarter to each of the other
+    basis, none to the opposite one.
+    """
     times, diodes, energies = [], [], []
     for diode in range(4):
         share = np.where(letter == diode, 0.5, np.where(letter >> 1 == diode >> 1, 0.0, 0.25))
@@ -177,8 +179,9 @@ def intercept(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
 
 
 def by_basis(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
-    """C2: product states, Bob's photon ``hv_ps`` late in HV and ``da_ps`` in DA; the share that she
-    does not touch stays at zero and satisfies the statistics of different bases."""
+    """C2: product states, Bob's photon ``hv_ps`` late in HV and ``da_ps`` in DA; the other pairs
+    stay at zero and satisfy the statistics of different bases.
+    """
     hit = _touched(rng, pairs, s)
     n = int(hit.sum())
     letter = rng.integers(0, 4, n).astype(np.uint8)
@@ -203,8 +206,8 @@ def time_shift(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
 
 
 def dead_time(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
-    """A pulse before each pair of hers makes every diode of Bob's dead but the one that is opposite
-    to its polarization; the pair that follows is that letter. It comes at random, a quarter of
+    """A pulse before each of her pairs makes all of Bob's diodes dead except the one opposite to
+    its polarization; the pair that follows gives that outcome. It comes at random, a quarter of
     ``lead_ps`` to all of it before: at a fixed distance the clocks would find a second peak."""
     hit = _touched(rng, pairs, s)
     n = int(hit.sum())
@@ -266,7 +269,7 @@ def shadow(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
 
 
 def _distance(times: Times, rising: Times) -> Times:
-    """Of each time to the nearest entry of a rising row."""
+    """Distance of each time to the nearest entry of a sorted array."""
     at = np.clip(np.searchsorted(rising, times), 1, max(len(rising) - 1, 1))
     near: Times = np.minimum(
         np.abs(rising[at - 1] - times), np.abs(rising[at % len(rising)] - times)
@@ -283,7 +286,8 @@ def held_hz(s: Strategy) -> float:
 
 def blinding(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """Bob's diodes are held in linear mode, by continuous light or (``period_ps``) by pulses; she
-    measures all that comes and sends bright pulses that click in her basis or not at all."""
+    measures every photon and sends bright pulses that click in her basis or not at all.
+    """
     n = len(pairs.time_ps)
     letter = rng.integers(0, 4, n).astype(np.uint8)
     alice = singles(pairs.time_ps, analysed(rng, letter))
@@ -300,7 +304,7 @@ def blinding(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
 
 
 def sparse(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
-    """C4: entangled light so thin that public counts of single detectors would tell its outcomes:
+    """C4: entangled light so weak that public counts of single detectors would reveal its outcomes:
     one pair in ``gap_ps``. She measures nothing."""
     gap = round(s.get("gap_ps", 10**10))
     _, few = np.unique(pairs.time_ps // gap, return_index=True)

@@ -1,7 +1,8 @@
-"""Tag streams of a link under attack, at once: pairs, Eve's light, eight diodes, two taggers.
+"""Tag streams of a link under attack, without real time: pairs, Eve's light, eight diodes, two
+taggers.
 
-``python -m photonlink.firmware_sim light REQUEST.json OUT.npz`` writes what both taggers would have
-recorded, and beside it what Eve knows of her own light. Alice's clock is bench time.
+``python -m photonlink.firmware_sim light REQUEST.json OUT.npz`` writes the records of both taggers,
+and Eve's record of her own light. Alice's clock is bench time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from photonlink.firmware_sim.physics.eve import (
 )
 
 SLICE_PS = 100_000_000_000
-MARGIN_PS = 1_000_000_000  # of light before the clocks' zero
+MARGIN_PS = 1_000_000_000  # seconds of light before the clocks' zero
 Four = tuple[float, float, float, float]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -57,7 +58,7 @@ class EveRequest(BaseModel):
 
 
 class LightRequest(BaseModel):
-    """A link as its receivers see it. pairs_hz: of which both photons arrive; lone_hz: photons
+    """A link at its receivers. pairs_hz: pairs whose photons both arrive; lone_hz: photons
     without a partner, per side. Delays and efficiencies in the order H, V, D, A. phases: Eve's
     strategies, each from its start_s on."""
 
@@ -104,7 +105,7 @@ def generate(request: LightRequest) -> dict[str, npt.NDArray[Any]]:
         engine.set_tagger(side, TaggerParams(request.resolution_ps[side], 0.0, 0.0, 0, inputs))
     tags: tuple[list[Any], list[Any]] = ([], [])
     known: list[Scene] = []
-    # Alice's zero lies so late that Bob's stream is full from his own zero on
+    # Alice's zero is late enough for Bob's stream to be complete from his own zero on
     zero = round(request.offset_s * 1e12) + MARGIN_PS
     end_ps = round(request.duration_s * 1e12)
     for start in range(0, zero + end_ps + MARGIN_PS, SLICE_PS):

@@ -18,11 +18,11 @@ from photonlink.firmware_sim.physics.eve import (
 
 
 class EveOnTheTable:
-    """Draws pairs as the source would, and lets a strategy decide what falls on the receivers.
+    """Draws pairs as the source would, and lets a strategy make the light at the receivers.
 
     She acts on the pairs of which both photons would arrive; the others are lone photons. Her
-    bright pulses are as strong at the receiver as the strategy says. What would fall beyond a
-    slice's borders falls at the border.
+    bright pulses have the strategy's strength at the receiver. Light beyond a slice's borders is
+    moved to the border.
     """
 
     def __init__(self, engine: Engine, seed: int) -> None:

@@ -38,7 +38,7 @@ int64_t sim_detector_pulses(sim_detector *d, const int64_t *at_ps, const double 
  * call, in order, valid until the next; -1 without memory. */
 int64_t sim_detector_run(sim_detector *d, int64_t horizon_ps);
 const int64_t *sim_detector_clicks(const sim_detector *d);
-/* Everything before horizon_ps is thrown away: the bench could not keep up. */
+/* Drops everything before horizon_ps: the bench could not keep up. */
 void sim_detector_skip(sim_detector *d, int64_t horizon_ps);
 /* truth: photons detected, dark counts, afterpulses, lost to dead time, clicks, clicks of bright
  * pulses, lost because the bias was down or not yet back */

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NOMINAL_EXCESS_V = 2.0  # what the table calls nominal bias of a detector
+NOMINAL_EXCESS_V = 2.0  # nominal bias of a detector on the optical table
 BASE_K = 2.5
 
 
@@ -52,7 +52,9 @@ class Nanowire:
 
     @property
     def excess_v(self) -> float:
-        """The bias as the table's detectors take it: nominal at 0.9 of the switching current."""
+        """The bias in the units of the table's detectors: nominal at 0.9 of the switching
+        current.
+        """
         limit = self.switching_now_a
         if self.latched or limit <= 0.0:
             return -1.0

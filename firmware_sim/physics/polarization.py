@@ -35,7 +35,7 @@ def tensor(visibility_hv: float, visibility_da: float) -> Matrix:
 
 
 def contrast(extinction_db: float) -> float:
-    """What an analyser of this extinction leaves of a correlation: 1 - 2e."""
+    """Factor on a correlation by an analyser of this extinction: 1 - 2e."""
     leak = float(10.0 ** (-extinction_db / 10.0))
     return (1.0 - leak) / (1.0 + leak)
 

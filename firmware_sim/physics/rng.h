@@ -64,8 +64,8 @@ static inline double sim_normal(sim_rng *r) {
     }
 }
 
-/* A pure function of (key, counter): the counter-th output of splitmix64 started at key. What
- * happens to pair number n does not depend on what was drawn for others before it. */
+/* A pure function of (key, counter): the counter-th output of splitmix64 started at key. So the
+ * draws of pair number n do not depend on the draws of earlier pairs. */
 static inline uint64_t sim_at(uint64_t key, uint64_t counter) {
     uint64_t state = key + counter * 0x9e3779b97f4a7c15u;
     return sim_splitmix(&state);

@@ -7,8 +7,8 @@
  * is the correlation of the rotated state for the two bases (polarization.py). An intercepted pair
  * has Eve's outcome in between.
  *
- * What happens to a pair is a function of (component's key, number of the pair), so a change of one
- * component leaves every draw of the others alone; a lost photon still has its outcome. */
+ * All draws of a pair are functions of (component's key, number of the pair), so a change of one
+ * component does not change the draws of the others; a lost photon still has its outcome. */
 #include "detector.h"
 
 #include <stdlib.h>
@@ -31,7 +31,7 @@ typedef struct {
 } pair_batch;
 
 /* Photons on their way to one diode, in order; the light of a pair names its place in the batch.
- * Background waits only while a whole batch still fits behind it. */
+ * Background is queued only while a whole batch still fits behind it. */
 typedef struct {
     int64_t at_ps[QUEUE];
     uint16_t pair[QUEUE];
@@ -121,7 +121,7 @@ static int intercepted(const sim_source *s, uint64_t index) {
     return sim_at(s->eve, 2 * index) >> 32 < s->below.intercept;
 }
 
-/* Both outcomes of a pair, whether or not somebody is there to see them. */
+/* Both outcomes of a pair, whether or not they are detected. */
 static inline void measure(const sim_source *s, uint64_t index, outcome *alice, outcome *bob) {
     const uint64_t mine = sim_at(s->arm[0].analyser, index);
     const uint64_t theirs = sim_at(s->arm[1].analyser, index);
@@ -175,7 +175,7 @@ static int emit(sim_source *s, int pair, uint64_t index, int64_t start_ps, int t
     return 0;
 }
 
-/* All pairs of the batch: which photons get through, their light, what was seen of it. */
+/* All pairs of the batch: transmitted photons, their light, detections. */
 static int emit_batch(sim_source *s, int64_t start_ps, sim_detector *const *d) {
     uint8_t through[BATCH];
     uint16_t lit[BATCH];

@@ -29,7 +29,7 @@ void sim_tagger_restart(sim_tagger *t) {
     t->final_ps = 0;
 }
 
-/* Both without libm: most of the front end's time went there. */
+/* Both without libm, which took most of the front end's time. */
 static int64_t floor_ps(double x) {
     const int64_t whole = (int64_t)x;
     return whole - (x < (double)whole);
@@ -60,8 +60,8 @@ int64_t sim_tagger_run(sim_tagger *t, sim_detector *const *d, int64_t origin_ps,
                        int64_t capacity) {
     size_t at[4] = {0, 0, 0, 0};
     int64_t n = 0;
-    /* What the clock shows at the horizon. Jitter moves no tag across it: a stream that was said to be
-     * complete up to there stays so. */
+    /* The clock's reading at the horizon. Jitter moves no tag across it, so that a stream reported
+     * complete up to there remains complete. */
     const double span = (double)(d[0]->horizon_ps - origin_ps);
     const int64_t end_ps =
         own_ps + (d[0]->horizon_ps - origin_ps) + floor_ps(span * rate + own_fraction);

@@ -1,8 +1,8 @@
 """An asyncio event loop whose time jumps to the next timer as soon as nothing is ready.
 
-Everything that could tell a fast machine from a slow one is gone from it: its time only moves
-between turns, TCP connections are made in memory, work for a thread is done at once in the loop,
-and randomness that programs ask their loop for comes from a seed. Signals still arrive.
+Nothing in it depends on the machine's speed: its time only moves between turns, TCP connections are
+made in memory, work for a thread is done at once in the loop, and random bytes from the loop come
+from a seed. Signals still arrive.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ EPOCH_S = 1_767_225_600.0
 
 
 class StandsStill(RuntimeError):
-    """Nothing is ready, no timer runs: whatever is waited for would never come."""
+    """Nothing is ready and no timer runs, so the loop would wait for ever."""
 
 
 class _Selector(selectors.SelectSelector):
-    """Never waits. Real descriptors (signals, above all) are looked at once per turn."""
+    """Never waits. Real descriptors (mainly signals) are polled once per turn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,20 +58,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.network = Network(self)
         self._seeded = random.Random(seed)  # noqa: S311 - it is said to be no secret
 
-    # ---- what hal/machine.py asks of a loop ------------------------------------------------------
+    # ---- the interface for hal/machine.py ------------------------------------------------------
 
     def wall_s(self) -> float:
         """Seconds since 1970; a virtual run always begins at the same date."""
         return EPOCH_S + self.time() - START_S
 
     def seeded_bytes(self, n: int) -> bytes:
-        """Bytes that anybody who knows the seed knows too."""
+        """Bytes that follow from the seed."""
         return self._seeded.randbytes(n)
 
     @property
     def holds_its_instruments(self) -> bool:
-        """The emulated instruments are in this process: nobody else reaches them, and nothing has
-        to outlive it to switch off their light."""
+        """The emulated instruments are in this process: no other process can reach them, and no
+        guard has to outlive it to switch off their light.
+        """
         return True
 
     # ---- time ----------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     async def create_connection(  # type: ignore[override]
         self, protocol_factory: Factory, host: Any = None, port: Any = None, **options: Any
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """In memory. ValueError for what memory has not: TLS, sockets made elsewhere."""
+        """A connection in memory. ValueError for TLS and for existing sockets."""
         if host is None or options.get("ssl") or options.get("sock") is not None:
             raise ValueError("a virtual run connects by host and port, without TLS")
         return self.network.connect(protocol_factory, str(host), int(port or 0))

@@ -1,8 +1,8 @@
-"""Connections in memory: the two ends of a byte stream as asyncio transports, and who listens.
+"""Connections in memory: the two ends of a byte stream as asyncio transports, and the listeners.
 
 Bytes arrive in the order in which they were written, one write as one piece, in the next turn of
-the loop. A reader that pauses fills its own buffer; above the high mark the writer is told to
-pause, as with a socket. A digest of everything that was said belongs to the network.
+the loop. A reader that pauses fills its own buffer; above the high mark the writer is paused, as
+with a socket. The network keeps a digest of all bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Place = tuple[str, int]
 
 
 class _Name:
-    """What ``server.sockets[0]`` is asked for."""
+    """The part of a socket that ``server.sockets[0]`` needs."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -125,7 +125,7 @@ class MemoryTransport(asyncio.Transport):
         return self._closing
 
     def close(self) -> None:
-        """What was written still arrives; what comes is thrown away."""
+        """Written bytes still arrive; incoming bytes are dropped."""
         if self._closing:
             return
         self._closing = True
@@ -167,13 +167,13 @@ class MemoryServer(asyncio.AbstractServer):
             del self._network.servers[self.place]
 
     async def start_serving(self) -> None:
-        """It serves from the moment it is made."""
+        """Nothing to do: it serves from the start."""
 
     async def serve_forever(self) -> None:
         await asyncio.get_running_loop().create_future()
 
     async def wait_closed(self) -> None:
-        """Connections that were accepted live on."""
+        """Accepted connections remain open."""
 
     def is_serving(self) -> bool:
         return self._network.servers.get(self.place) is self
@@ -183,7 +183,7 @@ class MemoryServer(asyncio.AbstractServer):
 
 
 class Network:
-    """Who listens where, and the digest of all bytes with the times at which they were said."""
+    """The listeners, and the digest of all bytes with the times at which they were sent."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop

@@ -1,9 +1,9 @@
-"""A cassette: what went over one wire, with times. JSON lines, readable and editable.
+"""A cassette: the recorded traffic of one wire, with times. JSON lines, readable and editable.
 
 Line 1 is the header: ``{"cassette": 1, "model": …, "device": …, "wire": "tcp", "noise": [regex]}``.
 Then one event per line: ``{"t": seconds, "s": session, "d": ">" | "<" | "open" | "close", "text" or
-"hex": …}`` (``>``: from the client to the device). The last line, ``{"end": events}``, says that
-nothing is missing.
+"hex": …}`` (``>``: from the client to the device). The last line, ``{"end": events}``, shows that
+the recording is complete.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _event(path: Path, number: int, entry: dict[str, Any]) -> Event:
 
 
 def nearest(question: bytes, exchanges: list[Exchange]) -> Exchange | None:
-    """The known question most like this one."""
+    """The known question most similar to this one."""
     import difflib
 
     text = question.decode("latin-1")

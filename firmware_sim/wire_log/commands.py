@@ -85,7 +85,7 @@ async def _serve(player: CassettePlayer) -> None:
 
 
 def compare(words: list[str]) -> int:
-    """Ask an emulator everything a cassette asked, and show where it answers otherwise."""
+    """Ask an emulator all questions of a cassette, and show where its answers differ."""
     p = argparse.ArgumentParser(prog="photonlink compare-wire", description=compare.__doc__)
     p.add_argument("cassette", type=Path)
     p.add_argument("model", help="the emulator's id, or the address of anything that runs")

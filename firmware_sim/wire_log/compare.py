@@ -1,4 +1,4 @@
-"""Play the host's side of a cassette against a device or emulator; show what differs."""
+"""Plays the host's side of a cassette against a device or emulator, and shows the differences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from photonlink.firmware_sim.wire_log.cassette import Cassette, Exchange
 from photonlink.firmware_sim.wire_log.host import WireHost, connect
 
-QUIET_S = 0.15  # so long without a byte: the answer has ended
+QUIET_S = 0.15  # seconds without a byte that end an answer
 PATIENCE_S = 2.0  # beyond the time that the recorded device took
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerDifference:
-    """One question that is answered otherwise. line: of the cassette."""
+    """One question with a different answer. line: of the cassette."""
 
     line: int
     question: bytes
@@ -30,7 +30,7 @@ class AnswerDifference:
 
 
 def alike(a: bytes, b: bytes, noise: re.Pattern[bytes] | None) -> bool:
-    """Equal but for what is declared as noise."""
+    """Equal except for declared noise."""
     if a == b:
         return True
     return noise is not None and noise.sub(b"\0", a) == noise.sub(b"\0", b)
@@ -62,7 +62,7 @@ async def compare(
 
 
 async def _answer(host: WireHost, exchange: Exchange) -> bytes:
-    """What comes, until it is as long as the recorded answer and nothing follows."""
+    """Read until the answer is as long as the recorded one and no more bytes follow."""
     loop = asyncio.get_running_loop()
     answered = b""
     deadline = loop.time() + exchange.wait_s + (PATIENCE_S if exchange.answer else QUIET_S)

@@ -18,7 +18,7 @@ from photonlink.firmware_sim.wires.session import Session, Wire
 class WireRecorder:
     """``async with Recorder(...)``; clients connect to ``address``.
 
-    Every event is flushed at once: what a crash leaves is whole up to its last line.
+    Every event is flushed at once: after a crash the file is complete up to its last line.
     """
 
     def __init__(

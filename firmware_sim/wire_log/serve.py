@@ -16,7 +16,7 @@ PIECE_S = 0.2  # how long a question may take to arrive in full
 class CassettePlayer:
     """Answers each question as the device did; the same question twice gets its answers in turn.
 
-    A question the cassette never heard is not answered: ``complain`` is told, with the nearest
+    A question that is not in the cassette gets no answer: ``complain`` is called with the nearest
     known one and its line.
     """
 

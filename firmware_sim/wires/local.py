@@ -1,4 +1,4 @@
-"""What a client loads or runs (a library, a module, a program), with a socket beside it."""
+"""A file that a client loads or runs (a library, a module, a program), with a socket beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from photonlink.firmware_sim.wires.tcp import UnixWire
 
 
 class LocalWire(UnixWire):
-    """A file in a folder of its own; what is in it speaks to the emulator through the socket."""
+    """A file in a folder of its own; it talks to the emulator through the socket."""
 
     def __init__(
         self, serve: Serve, path: Path, content: bytes, socket_name: str, mode: int = 0o644
@@ -19,7 +19,7 @@ class LocalWire(UnixWire):
         fresh = path.with_name(f"{path.name}.new")
         fresh.write_bytes(content)
         fresh.chmod(mode)
-        fresh.replace(path)  # never written into: somebody may have the old one mapped
+        fresh.replace(path)  # replaced, not overwritten: a process may have the old file mapped
         self.file = path
         # through the folder's descriptor: a socket's own path may hold 107 bytes only
         self._folder_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)

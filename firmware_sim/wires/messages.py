@@ -9,7 +9,7 @@ from typing import Any
 from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve, Session
 from photonlink.firmware_sim.wires.tcp import TcpWire
 
-QUEUE = 1024  # messages that wait for the device, per client
+QUEUE = 1024  # queued messages for the device, per client
 HTTP_BODY_BYTES = 1 << 20
 HTTP_HEAD_LINES = 100
 
@@ -39,7 +39,9 @@ class UdpSession:
 
 
 class UdpWire(asyncio.DatagramProtocol):
-    """A UDP port; every peer has a session of its own. What finds its queue full is counted."""
+    """A UDP port; every peer has a session of its own. Messages for a full queue are dropped and
+    counted.
+    """
 
     PEERS = 64
 
@@ -86,7 +88,7 @@ class UdpWire(asyncio.DatagramProtocol):
         self._sessions.clear()
 
     def discard(self) -> None:
-        """Nothing is held back on this wire."""
+        """Nothing to do: this wire has no output memory."""
 
     async def close(self) -> None:
         tasks = [task for _, task in self._sessions.values()]
@@ -96,7 +98,7 @@ class UdpWire(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if addr not in self._sessions:
-            if len(self._sessions) >= self.PEERS:  # the one heard longest ago makes room
+            if len(self._sessions) >= self.PEERS:  # drops the client with the oldest message
                 _, task = self._sessions.pop(next(iter(self._sessions)))
                 task.cancel()
             session = UdpSession(self, addr)
@@ -145,7 +147,7 @@ class ZmqSession:
 
 
 class ZmqWire:
-    """What a REQ client takes for a REP socket; inside it is a ROUTER, so that a question which
+    """A REP socket for REQ clients; implemented as a ROUTER, so that a question which
     is never answered does not stop the next one. Needs ``pyzmq``."""
 
     PEERS = 64
@@ -208,7 +210,7 @@ class ZmqWire:
 
     def _session(self, peer: bytes) -> ZmqSession:
         if peer not in self._sessions:
-            if len(self._sessions) >= self.PEERS:  # the one heard longest ago makes room
+            if len(self._sessions) >= self.PEERS:  # drops the client with the oldest message
                 self._sessions.pop(next(iter(self._sessions)))[1].cancel()
             session = ZmqSession(self, peer)
             task = asyncio.get_running_loop().create_task(_serve(self._serve, session))
@@ -233,7 +235,7 @@ class ZmqWire:
             self._socket = None
 
     def discard(self) -> None:
-        """Nothing is held back on this wire."""
+        """Nothing to do: this wire has no output memory."""
 
     async def close(self) -> None:
         tasks = [t for _, t in self._sessions.values()]

@@ -1,8 +1,8 @@
 """A command-line program as the cable: an executable file that a client runs.
 
-Each run connects to the emulator, hands its arguments over, and prints what comes back until it is
-told its exit status. SIGUSR1 and SIGUSR2 travel to the emulator; any other end of the program is
-the end of the connection.
+Each run connects to the emulator, sends its arguments, and prints the replies until it gets its
+exit status. SIGUSR1 and SIGUSR2 travel to the emulator; any other end of the program is the end of
+the connection.
 
 To the emulator: one line of JSON (the arguments), then ``1`` or ``2`` for each signal. From it:
 frames ``u8 kind, u32 n, n bytes``: kind 1 standard output, 2 standard error, 0 the end (n is the
@@ -53,7 +53,7 @@ sys.exit({missing!r})
 class ProgramWire(LocalWire):
     """The program.
 
-    missing: what it says when the instrument is not there, and on which of its outputs.
+    missing: its message without the instrument, and the output it goes to.
     """
 
     scheme = "program"
@@ -69,14 +69,14 @@ class ProgramWire(LocalWire):
 
 
 class Run:
-    """One run of the program, as the emulator sees it."""
+    """The emulator's side of one run of the program."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._heard = b""
 
     async def arguments(self) -> list[str] | None:
-        """What it was called with; None when it is gone or this is no such program."""
+        """Its arguments; None when it is gone or is another program."""
         while b"\n" not in self._heard:
             more = await self._session.read()
             if more is None or len(self._heard) > ARGUMENTS_BYTES:

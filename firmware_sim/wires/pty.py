@@ -1,13 +1,13 @@
-"""A serial port made of a pseudo terminal, seen from the device.
+"""The device's side of a serial port made of a pseudo terminal.
 
-What a pty does not have and this does not pretend: baud rate (USB-CDC ports ignore it too) and
+Not emulated, since a pty does not have them: baud rate (USB-CDC ports ignore it too) and
 modem lines. The slave stays open here, so that settings survive and the master never raises EIO
 when no client is there; it is raw from the first moment, so nothing is echoed into the device.
-Nothing a client sends is dropped: while the device is behind, the kernel holds it and the client's
-write waits. The kernel holds about 18 kB towards the client; behind it lies the device's own
-output memory. What a client leaves behind (exclusive mode, terminal settings, replies it never
-read) ends when the last client closes, as it does with a real port; the kernel reports that
-through inotify. What a client discards itself (``tcflush``) is gone, as on a real port.
+No byte from a client is dropped: while the device is behind, the kernel buffers the bytes and the
+client's write blocks. The kernel holds about 18 kB towards the client; behind it lies the device's
+own output memory. The state of a client (exclusive mode, terminal settings, unread replies) is
+reset when the last client closes, as with a real port; the kernel reports that through inotify.
+Bytes that a client discards itself (``tcflush``) are lost, as on a real port.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from photonlink.firmware_sim.wires.session import OUTPUT_BYTES, Serve
 
 READ_BYTES = 4096
-INPUT_BYTES = 1 << 15  # waiting in the device; beyond it the kernel holds the rest
+INPUT_BYTES = 1 << 15  # bytes queued in the device; the kernel buffers further ones
 IN_OPEN, IN_CLOSE_WRITE, IN_CLOSE_NOWRITE = 0x20, 0x08, 0x10
 _EVENT = struct.Struct("iIII")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -224,7 +224,7 @@ class PtyWire:
     def _watch_clients(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._watch = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._watch < 0:
-            return  # no inotify left: what a client leaves behind stays, nothing else is lost
+            return  # no inotify left: a client's state is not reset, all else works
         mask = IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
         _libc.inotify_add_watch(self._watch, name.encode(), mask)
         loop.add_reader(self._watch, self._client_event)
@@ -242,7 +242,7 @@ class PtyWire:
             self._tidy()
 
     def _tidy(self) -> None:
-        """The last client has closed: what it set on the line ends with it."""
+        """The last client has closed: reset the line."""
         with contextlib.suppress(OSError, termios.error):
             fcntl.ioctl(self._slave, termios.TIOCNXCL)
             tty.setraw(self._slave, termios.TCSANOW)

@@ -1,4 +1,4 @@
-"""One client's connection as a device sees it, whatever the wire."""
+"""A device's side of one client's connection, on any wire."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Serve = Callable[[Session], Coroutine[Any, Any, None]]
 
 
 class Wire(Protocol):
-    """Device side of one connection point. ``address`` is what a client is told."""
+    """Device side of one connection point. ``address`` is the client's address for it."""
 
     @property
     def address(self) -> str: ...
@@ -46,13 +46,13 @@ class Wire(Protocol):
     def clients(self) -> int: ...
 
     async def plug(self) -> None:
-        """Be there for clients. OSError when the address cannot be had."""
+        """Accept clients. OSError when the address is not available."""
 
     def plug_soon(self) -> None:
         """As :meth:`plug`, from code that cannot wait."""
 
     def unplug(self) -> None:
-        """Pull the cable: clients are cut at once, new ones find nobody."""
+        """Pull the cable: clients are disconnected at once, new ones are refused."""
 
     def discard(self) -> None:
         """Empty the device's output memory (power cycle)."""

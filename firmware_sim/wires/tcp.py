@@ -1,7 +1,7 @@
 """Stream sockets as a device holds them: a TCP port, or the Unix socket of a vendor library.
 
 A wire accepts any number of clients, hands each to a coroutine and can be pulled and plugged in
-again at the same address. A client that does not read fills its own send buffer and nobody else's.
+again at the same address. A client that does not read fills only its own send buffer.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class StreamWire:
         try:
             await self._talk(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client left or the cable was pulled: both are everyday events here
+            pass  # the client left or the cable was pulled: both are normal here
         finally:
             del self._clients[task]
             writer.close()

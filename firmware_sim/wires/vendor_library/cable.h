@@ -154,7 +154,7 @@ static void drop_cable(void) {
     cable_fd = -1;
 }
 
-/* A library that is unloaded leaves no cable behind. */
+/* Close the cable when the library is unloaded. */
 static void __attribute__((destructor)) unload(void) {
     drop_cable();
 }
@@ -176,7 +176,7 @@ static int exchange(request_t *request, const out_t *out, int outs) {
     if (good && (left || reply.code == 0)) /* a failed call may have no results */
         for (int i = 0; i < outs && good; i++) good = take(&out[i], &left, deadline) == 0;
     if (good && left == 0) return reply.code;
-    drop_cable(); /* a late answer must never meet the next question */
+    drop_cable(); /* a late answer must not be taken for the answer to the next question */
     return E_FAILED;
 }
 

@@ -8,7 +8,7 @@ and layouts cannot differ.
 A function is ``NAME = "MODES [-> TYPE [or VALUE]]: ARGUMENTS"``. Without ``->`` it returns a
 status of type int; with it a value (``text``: a string of the library's; ``void``: nothing), or the
 error number as that type, or VALUE when the call fails. An argument is ``in|out|inout TYPE[LENGTH]
-NAME``; LENGTH is a number or the name of the argument that says it; ``in?``, ``out?``: NULL is
+NAME``; LENGTH is a number or the name of the argument that holds it; ``in?``, ``out?``: NULL is
 allowed.
 
 On the socket, little-endian: request ``u32 function, u32 size`` and the in-arguments in order
@@ -70,7 +70,7 @@ class PrototypeArgument:
 
     @property
     def room(self) -> int:
-        """Bytes that the caller's memory holds, when the table says it."""
+        """Size of the caller's memory in bytes, when the table has it."""
         return max(self.length, 1) * TYPES[self.type][2]
 
     @property
@@ -115,7 +115,7 @@ class PrototypeFunction:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A whole table. codes: what the stand-in itself answers (argument, open_fail, busy, not_open,
+    """A whole table. codes: the stand-in's own error numbers (argument, open_fail, busy, not_open,
     failed; closed: to closing what is not open).  connect, disconnect: functions that open and
     close the cable; without them it opens by itself at the first call.  reconnect: opening again
     closes first.  demo: calls succeed, with zeros, after an open that found no device.

@@ -1,9 +1,10 @@
-"""Stand-in for a vendor's Python package: the cable only, the instrument is the emulator program.
+"""Stand-in for a vendor's Python package: only the cable; the instrument is in the emulator
+program.
 
 The emulator writes a copy of this file, with the package's names at its end, into its run folder
 (``kit/package.py``); nothing but the standard library and numpy is imported. Requests and replies:
-u32 length and JSON, in replies followed by the bytes of each array. A call without an answer
-raises after ``TIMEOUT_S`` and the cable is gone: a late answer is never believed.
+u32 length and JSON, in replies followed by the bytes of each array. A call without an answer raises
+after ``TIMEOUT_S`` and the cable is closed, so that a late answer is never used.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ _BUILTIN = {e.__name__: e for e in (ValueError, TypeError, NotImplementedError, 
 
 
 def _plain(value: Any) -> Any:
-    """What JSON cannot carry by itself. TypeError for what no instrument takes."""
+    """Values that JSON cannot hold as plain ones. TypeError for unsupported types."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -134,7 +135,7 @@ def _class(cable: _Cable, name: str, methods: list[str], classes: dict[str, Any]
         return call
 
     def forget(self: Any) -> None:
-        cable.gone.append(getattr(self, "_sim_object", 0))  # told with the next call
+        cable.gone.append(getattr(self, "_sim_object", 0))  # sent with the next call
 
     members = {"__init__": construct, "__del__": forget}
     return type(name, (), {**members, **{m: method(m) for m in methods}})
