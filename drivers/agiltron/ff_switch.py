@@ -52,7 +52,7 @@ class FfSwitch(Driver, Switches):
     )
 
     async def identify(self) -> Identity:
-        """It has no identity: a position within its outputs is all it says."""
+        """It reports no identity: any position within its outputs is accepted."""
         position = await self.codec.exchange(_ASK + b"\0\0", _any, bytes)
         if position[:2] != _ASK or not 1 <= position[3] <= 8:
             raise IdentityError(

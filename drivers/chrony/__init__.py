@@ -1,1 +1,1 @@
-"""Clock of the host as chrony keeps it."""
+"""The host's clock, disciplined by chrony."""

@@ -1,4 +1,4 @@
-"""The host's clock as chrony keeps it, read with ``chronyc -c``.
+"""The host's clock, disciplined by chrony, read with ``chronyc -c``.
 
 Report: ``tracking`` of chronyc(1), values in seconds and ppm, as observed of chrony 4.3. Read only:
 nothing here needs more than a user's rights.
@@ -39,7 +39,7 @@ _LOCAL = ("7F7F0101", "00000000", "")
 
 
 class Chronyd(Driver, ReportsClock):
-    """One host's clock. Locked means: it follows a source, and says that it is synchronised."""
+    """One host's clock. Locked means: it follows a source and reports that it is synchronised."""
 
     PARAMS = (
         Param("reference_id", str, "whom it follows, as eight digits", TRACKING),

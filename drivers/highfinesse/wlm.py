@@ -2,7 +2,7 @@
 
 The library is a client of the vendor's server program, whose host stands in ``wlmData.ini``. Calls
 as QMI 0.54.2 makes them. A getter never waits: it repeats the last value until there is a new one;
-values that are not positive are error numbers. Not verified on hardware: the whole of it.
+values that are not positive are error numbers. Not verified on hardware: all of it.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Wlm(Driver, HasTemperature, MeasuresWavelength):
         raise InstrumentError(f"{what}: {meaning}", where=self.name, seen=f"{value:g}")
 
     async def snapshot(self) -> Mapping[str, Reading]:
-        """Without light there is no wavelength: then ``signal`` says why, in words."""
+        """Without light there is no wavelength; ``signal`` then holds the reason in words."""
         readings = dict(await super().snapshot())
         missing = str(readings.pop("wavelength_nm_error", ""))
         readings.pop("power_uw_error", None)

@@ -2,8 +2,9 @@
 
 Text in, JSON out over ZeroMQ REQ/REP, port 6060; tags as arrays of uint64 picoseconds on one PAIR
 socket per channel (the vendor's Python examples ``utils/common.py`` and ``utils/acquisitions.py``).
-A message is one acquisition of one channel, and its times start anew. Whether an acquisition
-without a tag sends a message is not documented, so acquisitions are counted by ``status``.
+A message is one acquisition of one channel, and its times start at zero again. Whether an
+acquisition without a tag sends a message is not documented, so acquisitions are counted by
+``status``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Service:
         self._where, self._timeout_s = where, timeout_s
 
     async def ask(self, question: str) -> dict[str, Any]:
-        """The reply, {} when it is empty. InstrumentError for one that is an error."""
+        """The reply, {} when it is empty. InstrumentError for an error reply."""
 
         async def again() -> None:
             await self.link.open(self._timeout_s)
@@ -67,7 +68,9 @@ class Service:
 
 @dataclass(slots=True)
 class Batch:
-    """What one channel recorded since the last: (acquisition, times), and what has no time."""
+    """Events of one channel since the last batch: (acquisition, times), and the count of those
+    without a time.
+    """
 
     blocks: list[tuple[int, Times]]
     lost: tuple[int, int, int] | None  # acquisitions [from, to) and the tags in them
@@ -75,7 +78,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Channel:
-    """One channel's stream: messages as they came, and how far they have been placed in time."""
+    """One channel's stream: received messages, and the number that have been placed in time."""
 
     number: int
     id: str
@@ -95,8 +98,9 @@ class Channel:
     def place(self, acquisitions: int, tags: int, where: str) -> Batch:
         """Messages up to ``tags`` belong to the acquisitions up to ``acquisitions``.
 
-        One message for each, or none at all, is certain. Otherwise some acquisitions were
-        empty and the instrument does not say which: their tags have no time and count as lost.
+        One message for each acquisition, or no message at all, is unambiguous. Otherwise some
+        acquisitions were empty, and which ones is unknown: their tags have no time and count as
+        lost.
         """
         blocks: list[Times] = []
         while self.waiting and self.tags < tags:
@@ -163,7 +167,7 @@ class DltStream:
             self._pairs.close()
 
     async def chunk(self, errors: tuple[int, ...]) -> WireChunk:
-        """What was recorded up to the last acquisition that all channels have finished.
+        """Words up to the last acquisition that all channels have finished.
 
         errors: the instrument's own counts of lost tags per channel.
         """
@@ -171,7 +175,7 @@ class DltStream:
         since, ended = found[0][0].known, min(count for _, count, _ in found)
         if ended == since or any(count != ended for _, count, _ in found):
             self._not_silent()
-            return WireChunk(b"")  # one is ahead: the next look finds all at one place
+            return WireChunk(b"")  # one channel is ahead: complete at a later poll
         self._moved_s = time.monotonic()
         streams, lost = [], self._told(errors, since, ended)
         for channel, _, tags in found:

@@ -109,7 +109,7 @@ class Quantis(Driver, GivesRandomness):
 
     async def fill_random(self, buffer: memoryview) -> None:
         """Fill all of ``buffer``. InstrumentError when the device gives less or repeats itself;
-        what was filled by then must not be used."""
+        bytes filled until then must not be used."""
         if buffer.readonly:
             raise LimitError("memory to be filled is read-only", where=self.name)
         whole = buffer.cast("B")
@@ -128,7 +128,7 @@ class Quantis(Driver, GivesRandomness):
             )
 
     def _watch(self, whole: memoryview) -> None:
-        """Repetition count; what it computes from the bytes is overwritten."""
+        """Repetition count test; values computed from the bytes are overwritten."""
         values = np.frombuffer(whole, np.uint8)
         if len(values) < REPEATED_MAX:
             return

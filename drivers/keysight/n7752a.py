@@ -1,7 +1,7 @@
 """Keysight N7752A: two attenuators with shutters (1 and 3) and two power meters (5 and 6), SCPI.
 
-Dialect: what two public drivers of the instrument agree on. Not tried on hardware, and no client of
-a package registry speaks it.
+Dialect: the common part of two public drivers of the instrument. Not tried on hardware; no
+published package supports it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class N7752a(Driver, Attenuates, MeasuresPower):
         return found
 
     async def configure(self) -> None:
-        """The meters speak in watts."""
+        """Set the meters' unit to watts."""
         await super().configure()
         for n in _METERS:
             await self.set(f"unit{n}", "W")

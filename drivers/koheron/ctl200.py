@@ -1,8 +1,8 @@
 """Koheron CTL200, CTL300E, CTL20: driver of a butterfly laser diode and its cooler, over serial.
 
 Dialect: ``Veriqloud/kiwi_hw_control`` 23f2c1b, ``remote/lib/laser/koheron_control.py`` (used in a
-QKD product). Each command is echoed, then one line answers it. Not verified on hardware: what a set
-answers, how a refusal reads, the meaning of ``err``, whether the interlock is latched.
+QKD product). Each command is echoed, then one line answers it. Not verified on hardware: the reply
+to a set, the text of a refusal, the meaning of ``err``, whether the interlock is latched.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Ctl200(LaserDriver, Cools):
         return Identity("Koheron", model, serial, version)
 
     async def set(self, name: str, value: float | int | bool | str) -> None:
-        """As every driver's; the current also within the driver's own limit."""
+        """Like every driver's; the current is also kept within the driver's own limit."""
         if name == "current_ma":
             most_ma = await self.params.get_float("current_max_ma")
             await self.params.set(name, value, (0.0, most_ma))

@@ -1,8 +1,7 @@
 """Lake Shore 336: temperature controller of a cold stage, four inputs, two heaters.
 
 Dialect: the vendor's ``lakeshore`` 1.10.0 (``model_336.py``, ``generic_instrument.py``). Not
-tried on hardware. Heaters are read-only until ``heaters_armed`` says otherwise: heat harms a cold
-stage.
+tried on hardware. Heaters are read-only unless ``heaters_armed`` is set: heat harms a cold stage.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Model336(Driver, HasOutput, HasTemperature):
         Off("heater_range_1", "off", "heater 1 off", "Switch the controller off NOW"),
         Off("heater_range_2", "off", "heater 2 off", "Switch the controller off NOW"),
     )
-    # *ESR? says of the commands before it what an error queue would, and is 0 once it was read.
+    # *ESR? reports errors of earlier commands, like an error queue, and is 0 once it was read.
     CODEC = partial(ScpiCodec, reply_end="\r\n", errors="*ESR?")
 
     class Settings(DriverSettings):
@@ -70,7 +69,7 @@ class Model336(Driver, HasOutput, HasTemperature):
         )
 
     async def connect(self) -> None:
-        """The event register may hold what happened before: it is read and thrown away."""
+        """Read the event register once, since it may hold earlier events, and drop the value."""
         await super().connect()
         await self.codec.ask("*ESR?", str)
 
@@ -102,7 +101,7 @@ class Model336(Driver, HasOutput, HasTemperature):
         return await self.get(f"heater_range_{channel}") != "off"
 
     async def temperature_k(self, channel: int = 1) -> float:
-        """Input A to D (1 to 4) in kelvin; a reading that is none is an error that says why."""
+        """Input A to D (1 to 4) in kelvin; an invalid reading raises an error with the reason."""
         self._known(channel, (1, 2, 3, 4))
         letter = INPUTS[channel - 1]
         bits = int(await self.get(f"status_{letter}"))

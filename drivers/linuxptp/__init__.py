@@ -1,1 +1,1 @@
-"""Clock of a network interface as linuxptp keeps it."""
+"""The clock of a network interface, disciplined by linuxptp."""

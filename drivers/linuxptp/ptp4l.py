@@ -1,4 +1,4 @@
-"""A network interface's clock as linuxptp keeps it, read with ``pmc -u -b 0 'GET …'``.
+"""A network interface's clock, disciplined by linuxptp, read with ``pmc -u -b 0 'GET …'``.
 
 Output as observed of linuxptp 3.1.1 (a master on the loopback; a slave was not tried). pmc speaks
 to ptp4l's Unix socket, so its user needs rights to it. Read only.
@@ -60,7 +60,7 @@ class Ptp4l(Driver, ReportsClock):
         domain: int = Field(default=0, ge=0, le=255, description="`-d`: domain of the clocks")
 
     async def _response(self, data_set: str) -> tuple[str, dict[str, str]]:
-        """Who answered, and its fields."""
+        """The answering port, and the fields of its response."""
         text = await self.codec.ask(
             "-u", "-b", "0", "-s", self.settings.socket, "-d", str(self.settings.domain),
             f"GET {data_set}",

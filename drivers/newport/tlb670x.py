@@ -141,7 +141,7 @@ class Tlb670x(LaserDriver):
         return str(text)
 
     def _drain(self) -> None:
-        """What an earlier question left behind is no reply to the next one."""
+        """Drop the replies that earlier questions have left."""
         with contextlib.suppress(PhotonlinkError):
             for _ in range(_MOST_STALE):
                 self._receive()

@@ -103,7 +103,7 @@ class ItlaModule(LaserDriver, HasTemperature):
 
     # ---- registers ----
     async def _exchange(self, register: int, data: int | None = None) -> bytes:
-        """One frame each way. InstrumentError in the module's words."""
+        """One frame each way. InstrumentError with the module's error name."""
         request = Itla.request(register, data or 0, write=data is not None)
         frame: bytes = await self.codec.exchange(
             request, lambda f: f[1] == register and (bool(f[0] & 0x04) or not self._marks), bytes
@@ -126,7 +126,7 @@ class ItlaModule(LaserDriver, HasTemperature):
         return text.partition(b"\0")[0].decode("ascii", "replace").strip()
 
     async def _number(self, text: str) -> int:
-        """A register as ``PARAMS`` write it."""
+        """A register in the notation of ``PARAMS``."""
         number, _, bit = text.lstrip("±").partition(":")
         frame = await self._exchange(int(number, 16))
         value = int.from_bytes(frame[2:], "big", signed=text.startswith("±"))
@@ -167,7 +167,7 @@ class ItlaModule(LaserDriver, HasTemperature):
             await self._put(int(param.set.lstrip("±"), 16), round(float(param.wire(value))))
 
     def off_bytes(self) -> bytes:
-        """Three times: what was left of an unfinished frame may swallow the first."""
+        """Three times, because the rest of an unfinished frame may take up the first."""
         return Itla.request(RESENA, 0, write=True) * 3
 
     async def temperature_c(self, channel: int = 1) -> float:

@@ -62,7 +62,7 @@ class Dd100mc(Driver, Attenuates):
     _max_db = 100.0
 
     async def identify(self) -> Identity:
-        """The instrument has no identity: its configuration text is what tells it from others."""
+        """The instrument has no identity; it is recognised by its configuration text."""
         text = await self.codec.ask("CD", str)
         if "MAX ATTEN" not in text.upper():
             raise IdentityError("another instrument answers here", where=self.name, seen=text[:80])

@@ -1,7 +1,7 @@
 """OZ Optics EPC: four fibre squeezers on a serial line (9600 8N1).
 
 Dialect: ``pylablib`` 1.4.5 (EPC04) and QMI 0.54.2 (``epc_driver.py``): one line, then ``Done``. A
-squeezer turns the state about its axis by an angle that grows with its voltage; how fast is a
+squeezer turns the state about its axis by an angle that grows with its voltage; the factor is a
 setting, because it depends on unit and wavelength. Not tried on hardware.
 """
 
@@ -72,7 +72,7 @@ class Epc(Driver, Rotates):
         return tuple(Retarder(None, 45.0 if n % 2 else 0.0, -reach, reach) for n in _CHANNELS)
 
     async def identify(self) -> Identity:
-        """It has no identity of its own; its voltages line tells it from others."""
+        """It has no identity; it is recognised by its line of voltages."""
         text = await self.codec.ask("V?", str)
         if len(_numbers(text)) != len(_CHANNELS):
             raise IdentityError("another instrument answers here", where=self.name, seen=text[:80])
@@ -99,7 +99,7 @@ class Epc(Driver, Rotates):
         await self.codec.tell(text)
 
     async def home(self, axis: int = 1) -> None:
-        """No voltage."""
+        """Set all voltages to zero."""
         await self.set(f"voltage{axis}_v", 0.0)
 
     async def move_to_deg(self, angle: float, axis: int = 1) -> None:

@@ -73,7 +73,7 @@ class Odl650(Driver, DelaysLight):
         return int(found[1]) / STEPS_PER_PS
 
     async def snapshot(self) -> Mapping[str, Reading]:
-        """As every instrument's; before homing there is no delay to be told."""
+        """Like every instrument's; before homing there is no delay."""
         values = dict(await super().snapshot())
         if values.get("homed") is False:
             values.pop("delay_ps_error", None)

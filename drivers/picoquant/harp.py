@@ -1,4 +1,4 @@
-"""What PicoQuant's MultiHarp, HydraHarp and PicoHarp have in common, through their libraries.
+"""Common part of PicoQuant's MultiHarp, HydraHarp and PicoHarp, through their libraries.
 
 Three modes: T2 and T3 records are streamed, histograms are counted by the instrument. Calls as in
 QMI's wrappers (``QuTech-Delft/QMI``). Not verified on hardware: whether COUNTS_DROPPED stays set
@@ -135,7 +135,7 @@ class HarpDriver(TaggerDriver):
         period = {"sync_period_ps": self._sync_period_ps}
         return WireFormat(name, {"resolution_ps": self._bin_ps, **period})
 
-    # ---- what families differ in ----
+    # ---- differences between the families ----
     def initialize(self) -> None:
         self.call("Initialize", MODES[self.settings.mode], self.reference())
 
@@ -263,7 +263,7 @@ class HarpDriver(TaggerDriver):
             if self.is_open and self._device >= 0:
                 await self.codec.run(self._close)
         except PhotonlinkError:
-            pass  # a device that is gone cannot be told to stop
+            pass  # a device that is gone cannot be stopped
         finally:
             self._device = -1
             await super().release()
@@ -363,7 +363,7 @@ class HarpDriver(TaggerDriver):
                 await asyncio.sleep(CHUNK_EVERY_S)
 
     def _read(self) -> tuple[WireChunk, AcquisitionError | None]:
-        """One read of the FIFO, then the flags: what they say holds up to the time they show."""
+        """One read of the FIFO, then the flags, which hold for the time up to their reading."""
         room = (self.ROOM,) if self.COUNTED_READ else ()
         count = self.call("ReadFiFo", self._records, *room)
         if not 0 <= count <= self.ROOM:
@@ -383,7 +383,7 @@ class HarpDriver(TaggerDriver):
     def _judge(
         self, flags: Flag, since_ps: int
     ) -> tuple[tuple[LostInterval, ...], AcquisitionError | None]:
-        until_ps = self._elapsed_ps + PS_PER_MS  # the elapsed time is told in whole milliseconds
+        until_ps = self._elapsed_ps + PS_PER_MS  # the elapsed time is given in whole milliseconds
         if flags & Flag.FIFO_FULL:
             reason = "the tagger's FIFO overran"
             return (LostInterval(since_ps, -1, None, reason),), AcquisitionError(

@@ -1,7 +1,7 @@
 """PicoQuant HydraHarp 400: time tagger, through the vendor's library ``libhh400.so``.
 
 Names and signatures as in QMI's wrapper (``QuTech-Delft/QMI``), which names the header of HHLib
-3.0; :mod:`.harp` says how it works and what nobody verified. Records are those of version 2
+3.0; operation and unverified points are in :mod:`.harp`. Records are those of version 2
 (library 3).
 """
 

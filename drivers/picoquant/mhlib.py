@@ -16,7 +16,7 @@ _DEVICE = "int device"
 
 
 def _functions(prefix: str, *more: Function) -> Prototypes:
-    """The functions that all families have, and what one has beside them."""
+    """The functions of all families, and further ones of one family."""
     shared = (
         Function(f"{prefix}_GetLibraryVersion", "out text[16384] version"),
         Function(f"{prefix}_GetErrorString", "out text[16384] text, int code"),
@@ -44,7 +44,7 @@ def _functions(prefix: str, *more: Function) -> Prototypes:
 
 
 def _modular(prefix: str, *more: Function) -> Prototypes:
-    """What MultiHarp and HydraHarp have, and PicoHarp has not."""
+    """Functions of MultiHarp and HydraHarp that PicoHarp lacks."""
     return _functions(
         prefix,
         Function(f"{prefix}_Initialize", f"{_DEVICE}, int mode, int reference"),

@@ -1,7 +1,7 @@
 """PicoQuant MultiHarp 150: time tagger, through the vendor's library ``libmh150.so``.
 
-Names and signatures as in QMI's wrapper (``QuTech-Delft/QMI``); :mod:`.harp` says how it works and
-what nobody verified.
+Names and signatures as in QMI's wrapper (``QuTech-Delft/QMI``); operation and unverified points are
+in :mod:`.harp`.
 """
 
 from __future__ import annotations

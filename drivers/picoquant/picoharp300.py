@@ -1,7 +1,7 @@
 """PicoQuant PicoHarp 300: time tagger with two inputs, through the vendor's ``libph300.so``.
 
 Names and signatures as in QMI's wrapper (``QuTech-Delft/QMI``), which names the header of PHLib
-3.0; :mod:`.harp` says how it works and what nobody verified. Input 0 is sync: in T2 mode an input
+3.0; operation and unverified points are in :mod:`.harp`. Input 0 is sync: in T2 mode an input
 like the other, in T3 and histogram mode what times are counted from. Routers are not driven.
 """
 
@@ -53,7 +53,7 @@ class PicoHarp300(HarpDriver):
     def apply_input(self, channel: int, used: bool, offset_ps: int) -> None:
         if channel and offset_ps:
             raise LimitError("only input 0 has an offset", where=self.name)
-        # no input can be switched off: the highest level sees the least
+        # no input can be switched off: the highest level passes the fewest pulses
         level = self.settings.level_mv if used or self.settings.mode != "t2" else 800
         self.call("SetInputCFD", channel, level, self.settings.zero_cross_mv)
         if channel == 0:

@@ -166,7 +166,9 @@ class Taiko(LaserDriver, HasTemperature):
         await self.codec.run(partial(self._call, param.set, *scale, wired))
 
     async def set(self, name: str, value: Value) -> None:
-        """As every driver's. A power is kept until there is light: a locked laser refuses it."""
+        """Like every driver's. A power is stored until the light is on, since a locked laser
+        refuses it.
+        """
         if name in POWERS:
             self.params[name].check(value, self.params.limits.get(name), where=self.name)
             self._wanted_power[name] = int(value)

@@ -1,4 +1,4 @@
-"""Questions to a module in an SRS SIM900 mainframe: sent through it, read out of its buffer.
+"""Questions to a module in an SRS SIM900 mainframe: sent through it, read from its buffer.
 
 ``SNDT port,"text"`` sends, ``NINP? port`` counts what came, ``RAWN? port,n`` reads it (QMI
 ``stanford_research_systems/sim900.py``).
@@ -22,7 +22,7 @@ _LONGEST = 1024
 class Sim900Codec(ScpiCodec):
     """SCPI with the mainframe; ``module`` asks the module at ``port``.
 
-    What an earlier question left in the buffer is read and thrown away before the next one."""
+    Old replies in the buffer are read and dropped before the next question."""
 
     def __init__(self, address: str, **more: Any) -> None:
         super().__init__(address, errors="", **more)
@@ -47,7 +47,7 @@ class Sim900Codec(ScpiCodec):
             return parse(text.strip())
 
     async def _take(self) -> str:
-        """What waits in the mainframe's buffer for this port."""
+        """The content of the mainframe's buffer for this port."""
         count = await self.ask(f"NINP? {self.port}", self._count)
         if not count:
             return ""

@@ -3,8 +3,8 @@
 Calls as in the header tdcbase.h 1.15 (2019) and tdcmultidev.h. Not verified on hardware: channel
 numbers of tags (input 1 is 0, as in the binary files; start as fifth input is 4), that an event
 waits in the buffer for less than 50 ms. The unit has no start of a measurement: its clock runs
-from ``TDC_init`` on. Time zero of an acquisition is its first event, and the host's stamp belongs
-to that.
+from ``TDC_init`` on. Time zero of an acquisition is its first event, which the host's stamp refers
+to.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class Qutag(TaggerDriver):
         return values
 
     def counter(self, number: int) -> int:
-        """Where an input stands among the counters."""
+        """Index of an input among the counters."""
         return _vendor(number) % 5
 
     async def begin(self) -> AcquisitionStart:
@@ -215,7 +215,7 @@ class Qutag(TaggerDriver):
     def _start(self) -> AcquisitionStart:
         lib = self.codec
         lib.invoke("TDC_freezeBuffers", 0)
-        lib.invoke("TDC_getDataLost")  # of before
+        lib.invoke("TDC_getDataLost")  # drop older events
         lib.invoke("TDC_setTimestampBufferSize", RING)  # empties it
         self._lost, self._origin, self._end = False, None, 0
         self._zero_s = self._seen_s = time.time()
@@ -237,7 +237,7 @@ class Qutag(TaggerDriver):
                 await asyncio.sleep(CHUNK_EVERY_S)
 
     def _read(self) -> WireChunk:
-        """What the ring buffer holds; when it was full, older events are gone."""
+        """The content of the ring buffer; when it was full, older events are lost."""
         lib = self.codec
         count = lib.invoke("TDC_getLastTimestamps", 1, self._time, self._channel)
         lost = bool(lib.invoke("TDC_getDataLost")) or self._lost
@@ -258,12 +258,12 @@ class Qutag(TaggerDriver):
             return
         now, unit_s = time.time(), self._resolution_ps * 1e-12
         span_s = float(ticks[-1] - ticks[0]) * unit_s
-        first_s = now - span_s  # or earlier: events wait until they are read
+        first_s = now - span_s  # or earlier: events are buffered until they are read
         if now - self._zero_s <= FIRST_EVENT_S + LATENCY_S:
             # the first event after the buffer was emptied came about one mean gap later
             gap_s = span_s / (len(ticks) - 1) if len(ticks) > 1 else first_s - self._zero_s
             self._origin, self._zero_s = int(ticks[0]), min(first_s, self._zero_s + gap_s)
-        else:  # the stamp is given away: the clock counts from there
+        else:  # the stamp has been returned: the clock counts from there
             self._origin = int(ticks[0]) - round((first_s - self._zero_s) / unit_s)
 
     def _losses(self, ticks: Any, lost: bool) -> tuple[LostInterval, ...]:

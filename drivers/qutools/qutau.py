@@ -1,7 +1,7 @@
 """qutools quTAU, sold by ID Quantique as ID800 and ID801: time tagger, eight inputs, 81 ps.
 
-The library is quTAG's in an older form (``idq-id801`` 1.0.2); see :mod:`.qutag` for what both share
-and what nobody verified. Whether an input has signal conditioning depends on the unit's type.
+The library is quTAG's in an older form (``idq-id801`` 1.0.2); see :mod:`.qutag` for common and
+unverified points. Whether an input has signal conditioning depends on the unit's type.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Our own recording: the chunks of a tagger's wire as they came, with what was known to be lost.
+"""Our own recording: the chunks of a tagger's wire as received, with the known losses.
 
 Layout (docs/recordings.md): magic, version, JSON header with its CRC, then one frame per chunk:
 kind, length of the data, length of the loss list, CRC-32 over all of it. Frames are only ever
@@ -43,7 +43,7 @@ UNKNOWN = Identity("", "", "")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What was known when the recording began."""
+    """The data known at the start of the recording."""
 
     wire_format: WireFormat
     identity: Identity = UNKNOWN

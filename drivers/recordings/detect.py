@@ -1,4 +1,4 @@
-"""What kind of recording a file is, from its bytes: magic numbers, else plausible times."""
+"""Detects the kind of a recording from its bytes: magic numbers, else plausible times."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Raw:
     data_start: int
     description: str
     text: str | None = None  # a0, a2: words as lines of text
-    assumed: str = ""  # what the file does not say
+    assumed: str = ""  # parameters that the file does not contain
 
 
 def _backwards(times: npt.NDArray[np.int64]) -> float:
-    """Fraction of steps that go back in time; 1 when there is nothing to judge by."""
+    """Fraction of steps that go back in time; 1 without any steps."""
     steps = np.diff(times)
     return float(np.mean(steps < 0)) if len(steps) else 1.0
 
 
 def _a1_score(word: npt.NDArray[np.uint64]) -> float:
-    """0 for a perfect a1 stream, above 1 for one that cannot be one."""
+    """0 for a perfect a1 stream, above 1 for an impossible one."""
     low = word & np.uint64(0x1F)
     times = (word >> np.uint64(10)).astype(np.int64)
     if len(word) > 2 and np.all(word == word[0]):
@@ -118,7 +118,7 @@ def _tdc1(head: bytes) -> Raw | None:
 def detect_raw(head: bytes, where: str) -> Raw:
     """Which bare record format ``head`` (the first bytes of a file) is in.
 
-    Most telling formats first. RecordingError when none is plausible.
+    The most distinctive formats first. RecordingError when none is plausible.
     """
     name = words.text_format(head)
     if name is not None:

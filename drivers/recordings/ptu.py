@@ -26,7 +26,7 @@ from photonlink.hal.tags import WireFormat
 MAGIC = b"PQTTTR\0\0"
 _VERSION = b"1.0.00\0\0"
 _TAG = struct.Struct("<32siI8s")
-_HEADER_LIMIT = 1 << 24  # no header is longer; bounds what a corrupt one can make us read
+_HEADER_LIMIT = 1 << 24  # no header is longer; limits the bytes read for a corrupt one
 
 _EMPTY, _BOOL, _INT, _FLOAT, _TIME = 0xFFFF0008, 0x00000008, 0x10000008, 0x20000008, 0x21000008
 _INTEGERS = {_INT, 0x11000008, 0x12000008}  # plain, bit set, colour
@@ -141,9 +141,9 @@ def _picoseconds(tags: Mapping[str, TagValue], name: str, where: str) -> float:
         raise RecordingError(f"the PTU tag {name} is missing or makes no sense", where=where)
     exact = Fraction(value) * 10**12
     if float(np.float32(value)) == value:
-        # the writer went through single precision: what was meant lies within half its last digit
+        # the value was stored in single precision: the true one lies within half of its last digit
         return float(_simplest(exact * (1 - _SINGLE), exact * (1 + _SINGLE)))
-    # 8.0e-11 s in binary is not exactly 80 ps: the nearest simple fraction is what was meant
+    # 8.0e-11 s in binary is not exactly 80 ps: take the nearest simple fraction
     return float(exact.limit_denominator(1_000_000))
 
 

@@ -1,4 +1,4 @@
-"""A recording is a time tagger too: its bytes go through the decoders a live wire goes through."""
+"""A recording as a time tagger: its bytes go through the same decoders as those of a live wire."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FORCED_START = {"qutag": detect.QUTAG_HEADER, "qutag_compressed": detect.QUTAG_
 
 @dataclass(slots=True)
 class _Layout:
-    """Where the records of a file lie, and what its header says."""
+    """The place of a file's records, and the data of its header."""
 
     description: str
     wire_format: WireFormat
@@ -181,7 +181,7 @@ class FileRecording(Recording):
             return block.end_ps - block.start_ps > max_jump_ps
 
         position = self._first(noticed)
-        if self.wire_format.name in ABSOLUTE:  # a leap is believed at the second record
+        if self.wire_format.name in ABSOLUTE:  # a leap is accepted at the second record
             position -= record_size(self.wire_format)
         self.error = RecordingError(
             f"time jumps ahead by {by_ps / 1e12:.0f} s",
@@ -221,7 +221,7 @@ class FileRecording(Recording):
                 if self.damage_at is None and decoder.info.damaged:
                     self.damage_at = self._first(lambda _, seen: seen.damaged > 0)
                 yield block, decoder
-                if decoder.info.failed:  # the next feed says why
+                if decoder.info.failed:  # the next feed raises the reason
                     decoder.feed(WireChunk(b""))
         except RecordingError as error:
             self.error = error
@@ -473,13 +473,13 @@ def _head(path: Path) -> bytes:
 
 
 def _nox_start(path: Path) -> int:
-    """Where a NOX file's first configuration record lies: what comes before it is left over."""
+    """Where a NOX file's first configuration record lies: earlier bytes belong to an older run."""
     head = detect.head_of(path)
     return next((at for at in range(0, len(head), 8) if head[at] == detect.NOX_CONFIGURATION), 0)
 
 
 def _told_layout(path: Path, wire_format: WireFormat) -> _Layout:
-    """As the user says. ``a0`` and ``a2`` are a1 as text."""
+    """The layout that the user has given. ``a0`` and ``a2`` are a1 as text."""
     text = wire_format.name if wire_format.name in ("a0", "a2") else None
     if text is not None:
         wire_format = WireFormat("a1", {"word_order": "low_first"})

@@ -2,8 +2,8 @@
 
 ``inputs.bin`` in the session's folder holds every input of the session in order:
 ``u32 header length | header JSON | u32 payload length | payload | u32 CRC-32 of all before``,
-little-endian (docs/recordings.md). The input ``acquisition_started`` says what the records are,
-``tags`` are the chunks.
+little-endian (docs/recordings.md). The input ``acquisition_started`` holds the wire format, the
+inputs ``tags`` are the chunks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def inputs_of(path: Path) -> Path | None:
 
 
 def read_header(path: Path) -> Header:
-    """What the first acquisition says of its records. RecordingError when there is none."""
+    """The wire format of the first acquisition. RecordingError when there is none."""
     with path.open("rb") as file:
         for position, about, _ in _inputs(file, str(path)):
             if about["name"] == "acquisition_started":

@@ -34,7 +34,7 @@ def text_format(head: bytes) -> str | None:
 
 
 def text_words(file: BinaryIO, name: str, records: int, where: str) -> Iterator[tuple[int, bytes]]:
-    """(byte position, words as ``a1`` low first). RecordingError at the first line that is none."""
+    """(byte position, words as ``a1`` low first). RecordingError at the first invalid line."""
     digits, position = _LINES[name], 0
     lines_a_record = 16 // digits
     words: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The data stream of a TTM8000: packets over UDP, words in them, and what is missing between.
+"""The data stream of a TTM8000: packets over UDP, their words, and gaps between them.
 
 Packets and words as in the vendor's headers (``FlexIOLibTypes.h``, ``TTMLib.h`` 4.4.4, copied in
 ``acraddoc91/timeTaggerODMeasurement``).
@@ -77,7 +77,7 @@ class PacketStream:
                 raise AcquisitionError("the measurement was started anew", where=self._where)
             ahead = (packet.number - self._number) & 0xFFFF
             if ahead == 0 or ahead >= 1 << 15:
-                continue  # twice, or later than its successor: that gap has been told
+                continue  # a duplicate, or later than its successor: that gap has been reported
             self._number, self.inputs = packet.number, packet.inputs
             self.packets += 1
             if ahead > 1:
@@ -88,7 +88,7 @@ class PacketStream:
                 self._synchronous = False
             payloads.append(packet.payload)
         found.append(self._words(payloads, gaps))
-        if self._missing:  # told now: the next high word may never come
+        if self._missing:  # reported now: the next high word may never come
             gaps.append(self._gap(-1))
         return WireChunk(found[0] if len(found) == 1 else b"".join(found), tuple(gaps))
 

@@ -64,12 +64,12 @@ class Ttm8000(TaggerDriver):
 
     async def connect(self) -> None:
         self.streaming, self._stream.packets, self._stream.lost = False, 0, 0
-        self.codec.private = True  # what comes is raw key
+        self.codec.private = True  # its data are raw key
         await self.codec.open(self.settings.reply_timeout_s)
 
     @property
     def provenance(self) -> Provenance:
-        return Provenance.REAL  # a stream cannot say that it is emulated
+        return Provenance.REAL  # the stream does not show whether it is emulated
 
     @property
     def capabilities(self) -> TaggerCapabilities:
@@ -112,7 +112,7 @@ class Ttm8000(TaggerDriver):
         }
 
     async def _fresh(self) -> WireChunk:
-        """Begin with a packet that comes now; what lay in the queue is thrown away."""
+        """Begin with a fresh packet; queued ones are dropped."""
         await self.codec.drain()
         try:
             packet = packet_of(await self.codec.receive(self.settings.reply_timeout_s), self.name)
@@ -146,4 +146,4 @@ class Ttm8000(TaggerDriver):
             yield self._stream.take(*came)
 
     async def end(self) -> None:
-        """The board goes on: it was not this driver that started it."""
+        """The board continues, since this driver has not started it."""

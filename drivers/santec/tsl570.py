@@ -124,7 +124,7 @@ class Tsl570(LaserDriver):
         return replace(param, scale=1e-9) if self._metres and param.unit == "nm" else param
 
     async def _alerts(self) -> list[str]:
-        """Each alert is told once, one per question; an instrument that repeats one is believed."""
+        """Read the alerts, one per question; each is reported once. Stops when one is repeated."""
         found: list[str] = []
         for _ in range(_MOST_ALERTS):
             text = await self.codec.ask(":SYST:ALER?", str)

@@ -1,7 +1,7 @@
-"""Who answers ``*IDN?``: what S-Fifteen's instruments have in common.
+"""The identity in the reply to ``*IDN?``, for all S-Fifteen instruments.
 
-The full text is not documented. A serial number is taken from it when it says ``SN …`` or
-``serial …``; otherwise the port's by-id path is all that tells two units apart.
+The full text is not documented. A serial number is taken from it when it contains ``SN …`` or
+``serial …``; otherwise only the port's by-id path distinguishes two units.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """S-Fifteen IRSPD1: an InGaAs single-photon detector, over its USB serial line.
 
 Dialect: the subset that the vendor's ``s15lib`` 0.3.0 uses (``single_photon_detector.py``). Not
-verified on hardware: the full ``*idn?`` text, ranges of voltages, what ``pvolt`` is beside the
-Peltier drive, and whether ``hvolt?`` is a measurement; its read-back is therefore given 1 V.
+verified on hardware: the full ``*idn?`` text, ranges of voltages, the meaning of ``pvolt`` (taken
+as the Peltier drive), and whether ``hvolt?`` is a measurement; its read-back is therefore given 1
+V.
 """
 
 from __future__ import annotations

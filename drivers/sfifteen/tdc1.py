@@ -1,7 +1,7 @@
 """S-Fifteen TDC1: four-input time tagger, 2 ns bins, over its USB serial line.
 
 Dialect: the vendor's ``s15lib`` 0.3.0 and ``Timestamp_TDC1`` (dd85370); not verified on hardware.
-Events leave here as the bytes of the wire; ``hal.decode`` reads them (format ``tdc1``).
+Events are returned as the bytes of the wire; ``hal.decode`` reads them (format ``tdc1``).
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ class Tdc1(TaggerDriver, CountsPhotons):
             )
 
     async def snapshot(self) -> Mapping[str, Value]:
-        """Settings read back; while it streams the tagger cannot be asked and says only that."""
+        """Settings read back; while it streams, the tagger cannot be queried, and the snapshot
+        holds only that.
+        """
         return {"streaming": True} if self.streaming else await super().snapshot()
 
     async def count(self, gate_s: float) -> PhotonCounts:
@@ -179,7 +181,7 @@ class Tdc1(TaggerDriver, CountsPhotons):
         return AcquisitionStart(arrived - counter_s, max(0.0, arrived - sent) + 0.01)
 
     async def pieces(self) -> AsyncIterator[WireChunk]:
-        """Bytes of the stream. LinkTimeout when even the dummy events stay away."""
+        """Bytes of the stream. LinkTimeout when even the dummy events are missing."""
         loop = asyncio.get_running_loop()
         data, self._first = self._first, b""
         last = loop.time()
@@ -198,7 +200,7 @@ class Tdc1(TaggerDriver, CountsPhotons):
             data = b""
 
     async def end(self) -> None:
-        """End the stream; what is still on its way is thrown away."""
+        """End the stream; bytes in transit are dropped."""
         self.codec.link.dirty = True  # the next question aborts, drains and proves the line clean
         try:
             async with self.codec.link.transaction(self.codec.resync):

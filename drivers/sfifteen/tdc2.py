@@ -1,9 +1,9 @@
 """S-Fifteen TDC2: four-input time tagger, 1/256 ns, through its readout program ``readevents7``.
 
 Options and words: ``qcrypto`` ``timestamp7/readevents7.c``; not verified on hardware. The program
-has the device while it runs, so one acquisition is one run; there is nothing to ask beside it, and
-no serial number. Its words carry the unit's whole counter: time zero of an acquisition is its first
-event. Where no event comes for 0.26 ms a dummy does, so a stream is never silent.
+holds the device while it runs, so one acquisition is one run; nothing else can be queried, and
+there is no serial number. Its words carry the unit's whole counter: time zero of an acquisition is
+its first event. Where no event comes for 0.26 ms a dummy does, so a stream is never silent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INSTRUMENT = Registration(
 WORD = struct.Struct("<Q")
 TIME_SHIFT = 10
 DAC_ZERO_V, DAC_STEP_V, DAC_MAX = -1.024, 0.00075, 4095
-CHUNK_BYTES = 8 << 20  # all that may have come: the stream holds 4 MB and one read more
+CHUNK_BYTES = 8 << 20  # the most that can be buffered: 4 MB in the stream and one more read
 CHUNK_EVERY_S = 0.05
 SILENCE_S = 1.0
 """Dummy events come thousands of times a second: without any for this long it has stopped."""
@@ -81,7 +81,7 @@ class Tdc2(TaggerDriver):
         return ["-a1", "-t", ",".join(4 * [str(self._dac)]), "-D", ticks, *more]
 
     async def identify(self) -> Identity:
-        """One event, dummies included: the program has no other answer."""
+        """Wait for one event, dummies included: the program gives no other answer."""
         word = await self.codec.run(*self._arguments("-q", "1"))
         if len(word) != WORD.size:
             raise IdentityError("this is no readevents7", where=f"{self.name} ({self.address})",
@@ -89,7 +89,7 @@ class Tdc2(TaggerDriver):
         return Identity("S-Fifteen Instruments", "TDC2", "")
 
     async def snapshot(self) -> Mapping[str, Reading]:
-        """What was asked of it: the program reads nothing back."""
+        """The requested settings: the program reads nothing back."""
         if not self.streaming:
             await self.codec.run(*self._arguments("-q", "1"))
         elif self.codec.link.stream is not None:
@@ -107,7 +107,7 @@ class Tdc2(TaggerDriver):
         return AcquisitionStart(arrived, max(0.0, arrived - sent) + 0.01)
 
     async def pieces(self) -> AsyncIterator[WireChunk]:
-        """The program's output. LinkTimeout when even the dummy events stay away."""
+        """The program's output. LinkTimeout when even the dummy events are missing."""
         loop = asyncio.get_running_loop()
         data, self._first = self._first, b""
         last = loop.time()

@@ -90,7 +90,7 @@ class Eos(NanowireDriver, CountsPhotons):
     count_channels = bias_channels
 
     async def identify(self) -> Identity:
-        """WebSQ tells no serial number: the number of detectors is all there is to compare."""
+        """WebSQ reports no serial number: only the number of detectors can be compared."""
         found = await self.codec.properties("NumberOfDetectors")
         if found != self.settings.detectors:
             raise IdentityError(
@@ -110,7 +110,7 @@ class Eos(NanowireDriver, CountsPhotons):
 
     async def write(self, param: Param, value: Value) -> None:
         """WebSQ sets a list as a whole: one channel is changed in what it holds."""
-        if param.unit == "A":  # what was asked of the others, or of all, holds no longer
+        if param.unit == "A":  # earlier requests for the others, or for all, are no longer valid
             overlap = ["bias_max_a"] if param.name != "bias_max_a" else list(self.params.wanted)
             for name in overlap:
                 if name.startswith("bias_"):

@@ -32,8 +32,8 @@ def objects(text: str) -> Iterator[dict[str, Any]]:
 
 class WebsqCodec(Codec):
     """A question by label, and a second one behind it: the answer is the last object with that
-    label before the second reply. So neither a broadcast nor the reply that it overtook is ever
-    left for the next question. ``label/n`` is the n-th of a list."""
+    label before the second reply. So neither a broadcast nor a reply that it overtook remains for
+    the next question. ``label/n`` is the n-th of a list."""
 
     def __init__(
         self, address: str, *, tap: Tap | None, where: str, timeout_s: float, wanted: Wanted
@@ -54,7 +54,7 @@ class WebsqCodec(Codec):
         return await self._talk({"request": "labelProps", "value": "None"}, label, _same)
 
     async def command(self, command: str, label: str, value: Any) -> None:
-        """A set; what became of it is asked for by the caller."""
+        """Send a set; the caller reads the value back."""
         message = {"command": command, "label": label, "value": value}
         async with self.link.transaction(self.resync):
             await self.link.write(json.dumps(message).encode(), self.timeout_s)
@@ -90,7 +90,9 @@ class WebsqCodec(Codec):
             ) from None
 
     async def resync(self) -> None:
-        """Broadcasts that came meanwhile are no fault; after one the connection is made anew."""
+        """Drop broadcasts that came meanwhile, which are no fault; after a fault open a new
+        connection.
+        """
         if not self.link.dirty:
             while self.link.pending:
                 await self.link.read_some(65_536, self.timeout_s)

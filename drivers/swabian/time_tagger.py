@@ -1,6 +1,6 @@
 """Swabian Instruments Time Tagger 20, Ultra and X, through the package ``Swabian.TimeTagger``.
 
-Names, units and limits as in the docstrings of ``swabian-timetagger`` 2.22.6. Tags leave here as
+Names, units and limits as in the docstrings of ``swabian-timetagger`` 2.22.6. Tags are returned as
 the 16-byte records of the vendor's ``Dump``. Not tried on hardware.
 """
 
@@ -190,6 +190,6 @@ class TimeTagger(TaggerDriver, CountsPhotons):
             if tagger is not None and self.is_open:
                 await self.codec.run(lambda package: package.freeTimeTagger(tagger))
         except PhotonlinkError:
-            pass  # one that is gone cannot be given back
+            pass  # a device that is gone cannot be released
         finally:
             await super().release()

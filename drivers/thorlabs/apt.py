@@ -1,8 +1,8 @@
-"""Thorlabs motors that speak APT: what rotation mounts and paddles have in common.
+"""Thorlabs motors with the APT protocol: common part of rotation mounts and paddles.
 
 Frames and status bits: Thorlabs "APT Controllers Host-Controller Communications Protocol", issue
 25. Completion frames get lost and belong to other commands (PnPQ issue 104): a move has ended when
-the status bits say so and two readings of the position agree.
+the status bits show it and two readings of the position agree.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLL_S = 0.05
 def axis_params(
     axes: tuple[int, ...], limits: tuple[float, float], ours: str = ""
 ) -> tuple[Param, ...]:
-    """What every axis can say. ``get`` is a field of its status frame."""
+    """The parameters of every axis. ``get`` is a field of its status frame."""
     return (
         Param("angle{ch}_deg", float, "angle of axis {ch}", "angle {ch}", "angle {ch}", "deg",
               limits=limits, ours=ours, tolerance=0.2, channels=axes),
@@ -76,14 +76,14 @@ class AptDriver(Driver, Rotates):
         return tuple(range(1, len(self.CHANNELS) + 1))
 
     async def speed_deg_per_s(self) -> float:
-        """Of the moves that begin now."""
+        """Speed of moves from now on."""
         raise NotImplementedError
 
     async def prepare(self, axis: int, word: int) -> None:
         """Make an axis ready to move. ``word``: its status bits."""
 
     def counts(self, angle: float, position: int) -> int:
-        """Where to go for an angle, coming from ``position``."""
+        """The target in counts for an angle, starting from ``position``."""
         return round(angle * self.COUNTS_PER_DEG)
 
     def angle(self, axis: int, position: int) -> float:
@@ -168,7 +168,7 @@ class AptDriver(Driver, Rotates):
         self.params.wanted.pop(f"angle{axis}_deg", None)
         await self.prepare(axis, (await self.status(axis))[1])
         await self.codec.tell(Apt.short(MOVE_HOME, self.CHANNELS[axis - 1]))
-        await asyncio.sleep(_POLL_S)  # the bit of an earlier homing goes when this one begins
+        await asyncio.sleep(_POLL_S)  # the bit of an earlier homing is cleared when this one begins
         await self._arrive(axis, self.settings.home_s, lambda _, word: bool(word & HOMED))
 
     async def move_to_deg(self, angle: float, axis: int = 1) -> None:

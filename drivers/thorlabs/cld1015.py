@@ -77,7 +77,7 @@ class Cld1015(LaserDriver, Cools):
         return identity
 
     async def set(self, name: str, value: float | int | bool | str) -> None:
-        """As every driver's; the current also within the driver's own limit."""
+        """Like every driver's; the current is also kept within the driver's own limit."""
         if name == "current_a":
             most_a = await self.params.get_float("current_limit_a")
             await self.params.set(name, value, (0.0, most_a))

@@ -1,4 +1,4 @@
-"""Thorlabs K10CR1 and K10CR2 rotation mounts: what they share beside ``apt.py``.
+"""Thorlabs K10CR1 and K10CR2 rotation mounts: common part beside ``apt.py``.
 
 Units: 409600/3 counts per degree, 7 329 109 per deg/s, 1502 per deg/s² (``pnpq`` 0.2.1, QMI 0.54.2,
 ``pylablib`` 1.4.5). The counter does not wrap: a move takes the nearest equivalent angle. The home

@@ -1,4 +1,4 @@
-"""Thorlabs MPC paddles (MPC320, MPC220): what they share beside ``apt.py``.
+"""Thorlabs MPC paddles (MPC320, MPC220): common part beside ``apt.py``.
 
 170° are 1370 counts; velocity, home position and jog steps are one frame (0x0530). An axis moves
 only when it is enabled; axes stay enabled between moves, because disabling them makes queued jumps

@@ -1,7 +1,7 @@
 """Thorlabs OSW-E (OSW12-…E, OSW22-…E): a fibre switch on a USB serial line (115200 8N1).
 
 Dialect: ``pnpq`` 0.2.1, tried by its authors on an OSW22-1310E: a set is not answered, then the
-position is asked for up to 3 s. Not tried on hardware by us.
+position is queried for up to 3 s. Not tried on hardware by us.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class OswE(Driver, Switches):
     )
 
     async def identify(self) -> Identity:
-        """The serial number of the USB plug is another one than the label's; none is asked here."""
+        """The USB serial number differs from the one on the label, so none is checked."""
         board = await self.codec.ask("I?", str)
         if "OSW" not in board.upper():
             raise IdentityError("another instrument answers here", where=self.name, seen=board[:80])

@@ -62,7 +62,7 @@ class Pax1000(Driver, MeasuresPolarization, MeasuresPower):
         await self.set("spinning", True)
 
     async def close(self) -> None:
-        """The waveplate stops; a motor that is left on is no danger, so no error is raised."""
+        """Stop the waveplate; a running motor is no danger, so no error is raised."""
         try:
             if self.is_open:
                 await self.codec.tell("SENS:CALC 0;:INP:ROT:STAT 0")

@@ -1,8 +1,8 @@
 """Toptica DLC pro: controller of a diode laser, over its command line (TCP port 1998, or USB).
 
 Dialect: the vendor's ``toptica-lasersdk`` 3.3.0, QMI's ``toptica/dlc.py``, and a printed session
-with a real controller (echo, CR LF, extra lines; see ``docs/instruments/dlc_pro.md``). This driver
-has not met hardware. Currents are in mA, temperatures in °C, as the controller says them.
+with a real controller (echo, CR LF, extra lines; see ``docs/instruments/dlc_pro.md``). Not tried on
+hardware. Currents are in mA, temperatures in °C, as in the controller.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class DlcPro(Driver, Emits, HasTemperature):
         Off("drive_enabled", False, "current off"),
         Off("emission", False, "emission off", "Turn the key switch off NOW"),
     )
-    # The USB line does not greet by itself; the vendor's SDK opens it with these two bytes.
+    # The USB line sends no banner by itself; the vendor's SDK opens it with these two bytes.
     CODEC = partial(PromptCodec, prompt="> ", wake=b"\x12\x03")
     OPTIONS = ("monitor",)
 
@@ -109,7 +109,7 @@ class DlcPro(Driver, Emits, HasTemperature):
             default="laser1", description="the laser head, when the controller has two"
         )
 
-    _lit = False  # light was asked for and has come
+    _lit = False  # light was requested and has come
 
     def parameters(self) -> tuple[Param, ...]:
         return params(self.settings.head)
@@ -173,8 +173,8 @@ class DlcPro(Driver, Emits, HasTemperature):
     async def notices(self) -> AsyncIterator[str]:
         """Interlock, key, emission and health, within 0.1 s of their change.
 
-        Needs ``?monitor=1999`` in the address; without it there is nothing to hear, and the
-        next look at the readings tells it.
+        Needs ``?monitor=1999`` in the address; without it there are no messages, and the next
+        readings show the change.
         """
         address = Address.parse(self.address)
         port = address.number("monitor", 0)
@@ -201,7 +201,7 @@ class DlcPro(Driver, Emits, HasTemperature):
         return await self.params.get_float("temperature_act_c")
 
     async def set(self, name: str, value: Value) -> None:
-        """As every driver's; the current also within the head's own clip."""
+        """Like every driver's; the current is also kept within the head's own clip."""
         if name == "current_set_ma":
             clip = await self.params.get_float("current_clip_ma")
             await self.params.set(name, value, (0.0, clip))
@@ -209,7 +209,7 @@ class DlcPro(Driver, Emits, HasTemperature):
             await super().set(name, value)
 
     async def set_emission(self, on: bool) -> None:
-        """Switch the current source, then wait until the light really follows."""
+        """Switch the current source, then wait until the light has followed."""
         self._lit = False
         if on:
             await self._may_emit()

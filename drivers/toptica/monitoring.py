@@ -1,7 +1,7 @@
-"""The DLC pro's monitoring line: values it sends by itself when they change (port 1999).
+"""The DLC pro's monitoring line: it sends values when they change (port 1999).
 
 ``(add 'name interval_ms)`` subscribes; lines ``(2026-11-21T23:37:32.108Z 'name value)`` follow.
-Whether the line greets is not documented, so lines that are no such message are passed over.
+Whether the line sends a banner is not documented, so other lines are skipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from photonlink.hal.links import StreamLink
 
 _PUSH = re.compile(r"^(?:>\s*)*\((\S+Z)\s+'(\S+)\s+(.*)\)\s*$")
 _ERROR = re.compile(r"^(?:>\s*)*\(Error:\s*(.*)\)\s*$", re.IGNORECASE)
-_LISTEN_S = 3600.0  # nothing may change for hours: silence is no fault here
+_LISTEN_S = 3600.0  # values may not change for hours: silence is no fault here
 
 
 async def changes(

@@ -1,6 +1,6 @@
 """Viavi MAP-200 mVOA-C1: attenuators with beam blocks, on SCPI; the channel is an argument.
 
-Dialect: one public driver. Not tried on hardware, and no client of a package registry speaks it.
+Dialect: one public driver. Not tried on hardware; no published package supports it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Mvoa(Driver, Attenuates, MeasuresPower):
         return found
 
     async def set_attenuation_db(self, value: float, channel: int = 1) -> None:
-        """Set, then let the beam pass."""
+        """Set, then open the beam block."""
         await self.set(f"attenuation{channel}_db", value)
         await self.set(f"blocked{channel}", False)
 

@@ -1,4 +1,4 @@
-"""White Rabbit switch: is its clock locked, and how far is it off. Read only, SNMP v2c (UDP 161).
+"""White Rabbit switch: lock state and offset of its clock. Read only, SNMP v2c (UDP 161).
 
 Objects: the CERN switch MIB ``WR-SWITCH-MIB``, revision 2018-07, below ``1.3.6.1.4.1.96.100``. Not
 tried on hardware.
@@ -47,7 +47,7 @@ _ERROR: dict[Value, str] = {"error": "the switch reports an error: look at its s
 
 class WrSwitch(Driver, ReportsClock):
     """One switch, its first servo. Locked means: main status OK, PLL ready, servo tracking phase,
-    and its update counter has moved since the clock was asked for the last time."""
+    and its update counter has changed since the last query of the clock."""
 
     PARAMS = (
         Param("main_status", str, "the switch as a whole", f"{BASE}.6.1.1.0", choices=_STATUS,

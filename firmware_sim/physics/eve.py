@@ -195,7 +195,8 @@ def by_basis(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
 
 def time_shift(rng: Draws, pairs: EntangledPairs, s: Strategy) -> Scene:
     """Bob's photon arrives ``shift_ps`` early or late, by a coin; nothing is measured. With
-    ``late`` = 1 always late: the edge of the coincidence window."""
+    ``late`` = 1 it is always late: the edge of the coincidence window.
+    """
     hit = _touched(rng, pairs, s)
     sign = np.where(rng.random(len(hit)) < 0.5, -1, 1) if not s.get("late", 0) else 1
     at = pairs.time_ps + np.where(hit, sign * round(s.get("shift_ps", 500)), 0)

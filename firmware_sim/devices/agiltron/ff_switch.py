@@ -2,7 +2,7 @@
 
 Frames: QMI 0.54.2 (``agiltron/_ff_optical_switch.py``). Evidence: manual. Unverified, chosen here:
 a frame that is refused is answered with ``FF``, position 1 at power-on, the switching time. In
-position ``lit_position`` light passes where the switch stands.
+position ``lit_position`` light passes the switch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Emulated HighFinesse wavemeter: the server program behind the stand-in ``libwlmData.so``.
 
 All functions that QMI 0.54.2 binds exist. Evidence: manual. Unverified, chosen here: interval and
-noise of measurements, the level below which there is no signal, pressure and temperature, what
-settings that change nothing here answer. Light comes to channel 1; the other channels are dark.
+noise of measurements, the level below which there is no signal, pressure and temperature, the
+replies of settings without effect here. Light comes to channel 1; the other channels are dark.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Wlm(LibraryDevice):
         return {"measuring": self._running}
 
     def method(self, word: str) -> Callable[..., Any] | None:
-        """Besides the functions below: what only keeps settings."""
+        """Functions that only store settings, besides those below."""
         found = super().method(word)
         name = word[3:]
         if found is None and name in SETTINGS:

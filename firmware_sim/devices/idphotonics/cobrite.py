@@ -103,7 +103,7 @@ class EmulatedCobrite(LaserDevice, LineDevice):
         return f"ERR {self._error}"
 
     def _select(self, arguments: list[str]) -> tuple[list[str], list[str]]:
-        """Lasers that ``c,s,d`` (numbers, 0 or ``*``) means, and the arguments after it."""
+        """The lasers selected by ``c,s,d`` (numbers, 0 or ``*``), and the arguments after it."""
         pick = arguments[:3] or ["*"]
         found = [
             at
@@ -115,7 +115,7 @@ class EmulatedCobrite(LaserDevice, LineDevice):
         return found, arguments[3:]
 
     def _system(self, word: str, arguments: list[str]) -> str | None:
-        """What concerns the chassis; None when it is no such command."""
+        """Commands of the chassis; None for any other."""
         if word == "*IDN?":
             return f"ID Photonics,CoBrite-DX1,{self.serial_number},3.0.0"
         if word == "LAY?":

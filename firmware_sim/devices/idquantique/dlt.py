@@ -92,7 +92,7 @@ class _Target:
 
 
 class Service:
-    """Every target that somebody has asked for."""
+    """Every requested target."""
 
     def __init__(self) -> None:
         self.targets: dict[str, _Target] = {}
@@ -192,7 +192,7 @@ def _options(words: list[str]) -> dict[str, str]:
 class DltRecording:
     """The acquisitions of one recording, one after the other, handed to the service."""
 
-    MOST_AT_ONCE = 100  # shorter ones fall behind
+    MOST_AT_ONCE = 100  # shorter ones cannot keep up
 
     def __init__(self, service: Service) -> None:
         self.service, self.playing, self.acquisitions = service, False, 0
@@ -220,8 +220,9 @@ class DltRecording:
         delays: Mapping[int, int],
         unit: int,
     ) -> None:
-        """Deliver what ended by ``until_ps``: windows of ``width`` every ``period``, ``most`` of
-        them. delays: of the channels that are sent, in ps. unit: of their times, in ps."""
+        """Deliver the acquisitions that ended by ``until_ps``: windows of ``width`` every
+        ``period``, ``most`` of them. delays: of the channels that are sent, in ps. unit: of their
+        times, in ps."""
         for _ in range(self.MOST_AT_ONCE):
             start = self.acquisitions * period
             if not self.playing or until_ps < start + width:

@@ -152,7 +152,7 @@ class TimeController(LosesEvents, ScpiDevice):
 
     @command("DEVIce:SAMPling:RECAlibrate", "RAW#:ERRORS:CLEAR", "INPUt#:COUNter:RESEt")
     def _clear(self, _: str, __: Session, *n: int) -> None:
-        """The counters of losses begin anew; recalibration changes nothing here."""
+        """Reset the counters of losses; recalibration has no effect here."""
         self._errors.update(dict.fromkeys(n, 0))
 
     @reading("RAW#:ERRORS")

@@ -36,7 +36,7 @@ class Model2400Settings(DeviceSettings):
 
 
 class Model2400(ScpiDevice):
-    """Source, compliance, output; the load decides what is measured and what clicks."""
+    """Source, compliance, output; the load determines the readings and the clicks."""
 
     Settings = Model2400Settings
     WIRES = ("tcp", "serial")
@@ -152,7 +152,7 @@ class Model2400(ScpiDevice):
              "DISPlay:ENABle", "SENSe:RESistance:MODE", "STATus:QUEue:CLEar", "ABORt",
              "TRIGger:CLEar", "INITiate")  # fmt: skip
     def _accepted(self, _: str, __: Session) -> None:
-        """What changes nothing that is emulated."""
+        """Accepted commands without an emulated effect."""
 
     @command("READ?", "MEASure:VOLTage?", "MEASure:CURRent?", "MEASure:RESistance?", "FETCh?")
     async def _read(self, _: str, __: Session) -> str:

@@ -4,7 +4,7 @@ Commands: Keysight's 33500/33600 series programming guide as ``pymeasure`` 0.16.
 (``Agilent33500``). Evidence: manual. Unverified, chosen here: the error number of a name that
 exists, arbitrary waveforms as text only (no binary blocks), no bursts, triggers or modulation:
 those words are accepted where pymeasure has them and change nothing. Channel
-``modulator_channel``, into 50 ohm behind an amplifier, drives the modulator where it stands.
+``modulator_channel``, into 50 ohm behind an amplifier, drives the modulator at its place.
 """
 
 from __future__ import annotations

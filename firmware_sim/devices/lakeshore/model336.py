@@ -169,7 +169,9 @@ class Model336(LineDevice):
         return ",".join(values)
 
     def _share(self, argument: str) -> float:
-        """Output of a heater, 0 to 1 of its range: proportional to what is missing."""
+        """Output of a heater, 0 to 1 of its range: proportional to the difference from the set
+        point.
+        """
         if argument not in ("1", "2"):
             raise Refusal("unknown", argument[:40])
         if self.registers[f"RANGE {argument}"] == "0" or argument == "2":

@@ -32,7 +32,7 @@ class Dd100mcSettings(DeviceSettings):
 
 
 class Dd100mc(OzLine):
-    """The blocking wedge: where it is, whether it knows."""
+    """The blocking wedge: its position, and whether the instrument knows it."""
 
     Settings = Dd100mcSettings
     AFTER_DONE = "\r\n"

@@ -13,7 +13,7 @@ from photonlink.firmware_sim.kit.clicks import FAR_PAST, Sorter, dead_time
 from photonlink.firmware_sim.kit.clock import Clock
 from photonlink.firmware_sim.places import TaggerPlace, TagRead
 
-LAG_S = 1.0  # how long the end of a measurement waits for a bench that is behind
+LAG_S = 1.0  # longest wait at the end of a measurement for a slow bench
 
 
 @dataclass
@@ -30,7 +30,7 @@ class InputSettings:
 
 
 class Recorder(Protocol):
-    """What becomes of the events (``records``)."""
+    """Turns events into records or histograms (``records``)."""
 
     def take(
         self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], until: int
@@ -38,7 +38,7 @@ class Recorder(Protocol):
 
 
 class HarpAcquisition:
-    """Start, read, stop; knows about full memory and lost events."""
+    """Start, read, stop; handles a full memory and lost events."""
 
     def __init__(self, place: TaggerPlace, clock: Clock) -> None:
         self._place, self._clock = place, clock
@@ -76,7 +76,7 @@ class HarpAcquisition:
         self._place.start()
 
     def stop(self) -> None:
-        """End of measurement; what the memory holds can still be read."""
+        """End of measurement; stored records can still be read."""
         if self._running:
             self.halt()
         self.started = False
@@ -110,12 +110,12 @@ class HarpAcquisition:
         return min((end - self._started_s) * 1e3, self._end_ps * 1e-9)
 
     def watch(self) -> None:
-        """Notice a full memory without taking anything out of it."""
+        """Check for a full memory without reading from it."""
         if self._running and not self.fifo_full:
             self._judge(self._place.read(0))
 
     def _judge(self, read: TagRead) -> None:
-        """What comes after a gap is no longer valid: the measurement ends there."""
+        """Data after a gap are not valid: the measurement ends there."""
         if read.overflow or read.lost:
             if self._running:
                 self.halt()
@@ -165,7 +165,9 @@ class HarpAcquisition:
     def _encode(
         self, tick: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], ready: int
     ) -> npt.NDArray[np.uint32]:
-        """Sort what the shifts have mixed, hold back what may still be overtaken, then filter."""
+        """Sort events that the shifts have put out of order, hold back those that a later event may
+        precede, then filter.
+        """
         tick, channel = self._sorter.sort(tick, channel, ready)
         first = int(np.searchsorted(tick, 0))  # an offset cannot reach before the start
         tick, channel = tick[first:], channel[first:]

@@ -1,4 +1,4 @@
-"""What PicoQuant's MultiHarp, HydraHarp and PicoHarp have in common behind their libraries.
+"""Common part of PicoQuant's MultiHarp, HydraHarp and PicoHarp behind their libraries.
 
 Three modes: histograms, T2 and T3. Functions are named here without the family's prefix.
 Unverified, chosen here for all: power-on settings, the refusal of changes while measuring, which
@@ -189,7 +189,7 @@ class Harp(LibraryDevice):
 
         return heal
 
-    # ---- which call is allowed when ------------------------------------------------------------
+    # ---- allowed calls ------------------------------------------------------------
 
     def check(self, function: PrototypeFunction, arguments: list[Any]) -> None:
         if self.faults.use("error"):
@@ -218,8 +218,9 @@ class Harp(LibraryDevice):
         return channel
 
     def _apply(self, channel: int) -> None:
-        """A comparator sees a pulse when its level lies between the base line and the top; with
-        the other edge it fires at the pulse's end."""
+        """A comparator fires for a pulse when its level lies between the base line and the top;
+        with the other edge at the pulse's end.
+        """
         own, pulse = self._inputs[channel], self.config.pulse_mv
         seen = own.level_mv * pulse > 0 and abs(own.level_mv) < abs(pulse)
         self.place.set_enabled(channel, own.enabled and seen)
@@ -420,7 +421,7 @@ def within(value: int, low: int, high: int) -> None:
 
 
 class ModularHarp(Harp):
-    """What MultiHarp and HydraHarp have beside it: modules, channel offsets, enables, gates."""
+    """Further parts of MultiHarp and HydraHarp: modules, channel offsets, enables, gates."""
 
     @command("GetNumOfModules")
     def _modules(self, _: int) -> int:

@@ -2,8 +2,8 @@
 
 Names and arguments are those of the vendor's public header for PHLib 3.0 (December 2013), wrapped
 by QMI 0.54.2 too. Evidence: manual. No router is connected. It has two inputs, 0 (sync) and 1; a
-place has four, so that a bench that is cabled for four detectors can hold it: nothing is seen at
-the other two. What is unverified: ``harp``; the error numbers as such; the flag for lost references
+place has four, so that a bench that is cabled for four detectors can hold it: the other two are not
+connected. What is unverified: ``harp``; the error numbers as such; the flag for lost references
 (none).
 """
 

@@ -42,7 +42,7 @@ PH300_T3 = RecordLayout(1 << 16, 15 << 28, False, 28, 0, 16, 1 << 12, first_inpu
 
 
 class Wraps:
-    """Puts the words between events that say how often the counter has wrapped.
+    """Inserts the overflow words between events.
 
     start: reading of the counter when the measurement begins.
     """
@@ -102,7 +102,7 @@ class Synced:
 
 class T3:
     """Every event with the number of its sync and the time since it, in bins of 2^binning units;
-    an event that comes later than the field can say is not recorded."""
+    an event beyond the field's range is not recorded."""
 
     def __init__(self, layout: RecordLayout, sync: int, binning: int, start: int = 0) -> None:
         self._layout, self._binning = layout, binning
@@ -127,7 +127,7 @@ class HistogramMemory:
         self.restart()
 
     def restart(self) -> None:
-        """A new measurement goes on in the same memory."""
+        """A new measurement continues in the same memory."""
         self._synced = Synced(len(self.counts))
         self.overflow = False
 

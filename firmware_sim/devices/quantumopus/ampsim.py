@@ -131,7 +131,7 @@ class AmpSim(ScpiDevice):
         try:
             self.change(letter, value)
         except Refusal:
-            return  # out of range: as if nothing had been said
+            return  # out of range: ignored
 
     def _adc(self) -> int:
         full_v = LOW_GAIN_V if self.registers["C"] else HIGH_GAIN_V

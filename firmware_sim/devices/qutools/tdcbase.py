@@ -1,5 +1,5 @@
-"""What quTAG, quTAU and ID800/ID801 have in common behind ``libtdcbase.so``: they run from
-``TDC_init`` on, tag, count coincidences, keep the last events, write files.
+"""Common part of quTAG, quTAU and ID800/ID801 behind ``libtdcbase.so``: they run from ``TDC_init``
+on, tag, count coincidences, keep the last events, write files.
 
 Names, ranges and return codes are those of tdcbase.h 1.15 (2019). Unverified, chosen here: time
 zero at ``TDC_init``, the 40 bytes of a file's header (zeros), the highest rate of the USB line,
@@ -44,7 +44,7 @@ class TdcSettings(DeviceSettings):
 
 
 class TdcBase(LibraryDevice):
-    """Settings, the running stream, what is made of it. Subclasses say what a model has."""
+    """Settings, the running stream, and its results. Subclasses declare a model's features."""
 
     UNBUILT = NOT_AVAILABLE
     TICK_S = 0.02
@@ -130,7 +130,7 @@ class TdcBase(LibraryDevice):
         return bool(self.mask >> channel & 1)
 
     def apply(self, channel: int) -> None:
-        """A comparator sees a pulse when its level lies between the base line and the top."""
+        """A comparator fires for a pulse when its level lies between the base line and the top."""
         level, pulse = self.thresholds[channel], self.config.pulse_v
         seen = level * pulse > 0 and abs(level) < abs(pulse)
         self.place.set_enabled(channel, self.enabled(channel) and seen)
@@ -158,7 +158,7 @@ class TdcBase(LibraryDevice):
     # ---- the stream ----------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """What has happened since the last tick."""
+        """Process the events since the last tick."""
         if self.owner is None:
             return
         read = self.place.read(BATCH_MAX)

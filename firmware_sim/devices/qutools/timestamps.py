@@ -1,7 +1,7 @@
 """Time tags of tdcbase outside the instrument: file formats, ring buffer, counters, test pulses.
 
 Times are int64 in units of the time base, channels uint8 from 0. Formats as the header tdcbase.h
-describes them; the 40 bytes of a file's header are the vendor's secret, zeros here.
+describes them; the 40 bytes of a file's header are not documented, and zeros here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EMPTY = (np.empty(0, np.int64), np.empty(0, np.uint8))
 
 
 def encode(fmt: int, time: Times, channel: Channels) -> bytes:
-    """Events as they stand in a file, without its header. Markers are not in COMPRESSED."""
+    """Events encoded as in a file, without its header. Markers are not in COMPRESSED."""
     if fmt == ASCII:
         rows = zip(time.tolist(), channel.tolist(), strict=True)
         return "".join(f"{t},{c + 1 if c < 100 else c}\n" for t, c in rows).encode()

@@ -48,7 +48,7 @@ class Ttm8000Settings(DeviceSettings):
 
 
 class Packer:
-    """Events to words of one data format; what it keeps is the high part of the time."""
+    """Events to words of one data format; its state is the high part of the time."""
 
     def __init__(self, data_format: int) -> None:
         self.form, self.high = data_format, -1
@@ -104,7 +104,7 @@ class Ttm8000(LosesEvents, EmulatedDevice):
         self.place.start()
 
     async def serve(self, session: Session) -> None:
-        """What is sent to the data port is not answered."""
+        """Data sent to the data port get no answer."""
         while await session.read() is not None:
             pass
 

@@ -34,7 +34,7 @@ def wavelength(name: str, value: float) -> Register:
 
 
 class EmulatedTsl570(LaserDevice, ScpiDevice):
-    """Stored are nm, THz steps and dBm; what the wire carries depends on the command set."""
+    """Stored are nm, THz steps and dBm; the units on the wire depend on the command set."""
 
     IDENTITY = "SANTEC,TSL-570,{serial},0001.000.0001"
     WIRES = ("tcp", "serial")
@@ -95,7 +95,7 @@ class EmulatedTsl570(LaserDevice, ScpiDevice):
             raise Refusal("type", argument) from None
 
     def _units(self, plain: str, header: str) -> Pair | tuple[None, None]:
-        """(as the wire shows it, as it is stored) of a header's number."""
+        """(unit on the wire, stored unit) of a header's number."""
         if header.startswith("*"):
             return None, None
         name = next((n for form, n in self._headers if form.match(":" + header.strip(":?"))), "")

@@ -81,7 +81,9 @@ class Irspd1(LineDevice):
         return float(self.registers["hvolt"] - breakdown_v)
 
     def tick(self) -> None:
-        """First-order approach to the set point (loop) or to what the Peltier voltage reaches."""
+        """First-order approach to the set point (loop) or to the temperature of the Peltier
+        voltage.
+        """
         now_s, r = self.clock.now_s(), self.registers
         step_s, self._at_s = now_s - self._at_s, now_s
         coldest = self.ambient_c - COOLING_K_PER_V * PELTIER_MAX_V

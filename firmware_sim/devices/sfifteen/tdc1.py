@@ -33,7 +33,7 @@ MAX_RATE_HZ = 4.0e6
 PUMP_S = 0.004
 FIFO_TAGS = 1 << 17  # unverified; holds more than one slice of the bench at the highest rate
 MAX_WORDS = 4096  # per write; with 4 bytes each a quarter of the output memory
-LAG_S = 1.0  # how long the end of a measurement waits for a bench that is behind
+LAG_S = 1.0  # longest wait at the end of a measurement for a slow bench
 MODES = {"singles": 0, "pairs": 1, "timestamp": 3}
 PAIRS = ((0, 2), (0, 3), (1, 2), (1, 3))
 LEVELS_V = {"nim": -0.5, "ttl": 1.4}
@@ -82,7 +82,7 @@ class Tdc1(LosesEvents, LineDevice):
         self.applied("")
 
     def applied(self, name: str) -> None:
-        """A comparator sees a pulse when its level lies between the base line and the top."""
+        """A comparator fires for a pulse when its level lies between the base line and the top."""
         level_v = self.registers["level"]
         seen = sees(level_v, self.pulse_v)
         for channel in range(INPUTS):
@@ -289,7 +289,7 @@ class Tdc1(LosesEvents, LineDevice):
     def _swallow(
         self, time_ps: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """Injected loss: the next ``lose`` events never existed for the host."""
+        """Injected loss: the next ``lose`` events do not reach the host."""
         gone = self.lost_of(len(time_ps))
         self.events_lost += gone
         return time_ps[gone:], channel[gone:]

@@ -87,7 +87,7 @@ def _each(text: str, low: int, high: int, name: str) -> list[int]:
 
 
 def parse(arguments: list[str]) -> Tdc2Options:
-    """The program's options. ProgramError for what it does not take."""
+    """The program's options. ProgramError for an invalid one."""
     try:
         given, rest = getopt.getopt(arguments, "a:q:t:D:U:AXsfc:rRj")
     except getopt.GetoptError as error:
@@ -234,7 +234,7 @@ class Tdc2(LosesEvents, ProgramDevice):
 
 
 class Tdc2Packer:
-    """Event times and inputs as words, with dummies where nothing else shows that time goes on."""
+    """Event times and inputs as words, with dummies where no event shows the progress of time."""
 
     def __init__(self, origin: int, options: Tdc2Options) -> None:
         self.options, self.shown = options, 0
@@ -252,7 +252,7 @@ class Tdc2Packer:
     def pack(
         self, time_ps: npt.NDArray[np.int64], channel: npt.NDArray[np.uint8], until_ps: int
     ) -> npt.NDArray[np.uint64]:
-        """Words of all events that nothing later can come before, in order."""
+        """Words of all events that no later event can precede, in order."""
         skew = np.asarray(self.options.skew, np.int64)
         tick = -(-time_ps * TICKS_PER_NS // 1000) + self._origin + skew[channel]
         bit = np.left_shift(1, channel.astype(np.int64))

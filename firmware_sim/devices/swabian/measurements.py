@@ -1,4 +1,4 @@
-"""What a Time Tagger's measurements keep of its events: records of 16 bytes, or counts.
+"""A Time Tagger's measurements: they keep records of 16 bytes, or counts.
 
 Record as ``Dump`` writes it, little-endian: type, reserved, uint16 missed events, int32 channel,
 int64 ps. Types: 0 tag, 1 error, 2 overflow begins, 3 ends, 4 missed events. A falling edge comes
@@ -27,7 +27,7 @@ Events = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]]
 TAG, BEGIN, END, MISSED = 0, 2, 3, 4
 PULSE_PS = 10_000
 TEST_PERIOD_PS = 1_250_000  # 403.2 MHz / 504
-HELD_MAX = 1 << 22  # records that wait for getData; more are an overflow
+HELD_MAX = 1 << 22  # queued records for getData; more are an overflow
 
 
 def special(kind: int, time_ps: int, channel: int = 0, missed: int = 0) -> npt.NDArray[Any]:
@@ -115,7 +115,7 @@ class Measurement:
             self._held.append(np.concatenate(parts))
 
     def take(self) -> npt.NDArray[Any]:
-        """Up to ``limit`` records that wait."""
+        """Up to ``limit`` queued records."""
         parts, room = [special(TAG, 0)[:0]], max(self.limit, 1)
         while self._held and room > 0:
             first = self._held.popleft()
@@ -185,7 +185,7 @@ class Measurements:
 
 
 class MeasuringDevice(LosesEvents, PackageDevice):
-    """The package's measurements, on a tagger that says which channels and settings it has."""
+    """The package's measurements, on a tagger with its own channels and settings."""
 
     values: dict[tuple[str, int], Any]
     """(setting, channel) → value."""
@@ -198,7 +198,7 @@ class MeasuringDevice(LosesEvents, PackageDevice):
         raise NotImplementedError
 
     def channel(self, channel: int) -> int:
-        """Itself; PackageError when there is none of that number."""
+        """The channel; PackageError for an unknown number."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:

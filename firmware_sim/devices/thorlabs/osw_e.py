@@ -1,8 +1,8 @@
 """Emulated Thorlabs OSW-E: a 1x2 or 2x2 fibre switch on a USB serial line (115200 8N1).
 
 Commands: ``pnpq`` 0.2.1 (tried by its authors on an OSW22-1310E). Evidence: manual. Unverified,
-chosen here: the texts of ``T?`` and ``I?``, no reply to what is not understood. In position
-``lit_position`` light passes where the switch stands, in the other one it goes elsewhere.
+chosen here: the texts of ``T?`` and ``I?``, no reply to unknown commands. In position
+``lit_position`` light passes the switch, in the other one it is lost.
 """
 
 from __future__ import annotations

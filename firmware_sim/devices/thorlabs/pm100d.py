@@ -42,7 +42,7 @@ class Pm100dSettings(DeviceSettings):
 
 
 class Pm100d(ScpiDevice):
-    """Meter and head; what it shows depends on the wavelength it was told."""
+    """Meter and head; the reading depends on the set wavelength."""
 
     Settings = Pm100dSettings
     WIRES = ("tcp", "serial")
@@ -70,7 +70,9 @@ class Pm100d(ScpiDevice):
         self.registers.put(AUTO, 0)
 
     def _raw_w(self, samples: int) -> float:
-        """What the diode's current means at the wavelength told: it grows with the wavelength."""
+        """Power from the diode's current at the set wavelength; the sensitivity grows with the
+        wavelength.
+        """
         light = 0.0 if self._blind else self.place.power_w
         seen = light * self.place.wavelength_nm / self.registers[WAVELENGTH]
         noise = self.random.gauss(0.0, self.config.noise_w / math.sqrt(samples))

@@ -1,8 +1,8 @@
 """The command language of Toptica's DeCoF firmware: a small Scheme, as far as clients use it.
 
 Grammar and replies follow the vendor's client (``toptica-lasersdk`` 3.3.0). The *numbers* in error
-replies are not publicly documented: those here are this emulator's and only their sign means
-anything.
+replies are not publicly documented: those here are this emulator's own, and only their sign is
+meaningful.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def encode(value: Value) -> str:
 
 
 class Host(Protocol):
-    """What the language acts on: one client's view of the device."""
+    """The object of the language: one client's view of the device."""
 
     def get(self, name: str) -> Value: ...
     def get_set_value(self, name: str) -> Value: ...

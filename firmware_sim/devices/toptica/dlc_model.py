@@ -191,7 +191,7 @@ class DlcModel:
         return self.values["laser1:dl:tc:enabled"] is True and abs(error) < 0.02
 
     def refresh(self) -> None:
-        """Let time pass: settle temperature and grating, trip what must trip, set the light."""
+        """Let time pass: settle temperature and grating, trip interlocks, set the light."""
         now = self._clock.now_s()
         step, self._at = max(0.0, now - self._at), now
         cooled = self.values["laser1:dl:tc:enabled"] is True and not self.tc_fault
@@ -205,7 +205,7 @@ class DlcModel:
             if self.values["laser1:dl:cc:enabled"] is True:
                 self.messages.append(f"{self.timestamp()} laser1 switched off: {self.status_text}")
                 del self.messages[:-100]
-            self.values["laser1:dl:cc:enabled"] = False  # latched: light returns only when asked
+            self.values["laser1:dl:cc:enabled"] = False  # latched: light returns only on request
         self._place.set_optical_power_mw(self.power_mw)
         self._place.set_wavelength_nm(self.wavelength_nm)
 
@@ -323,7 +323,7 @@ class DlcModel:
         return DEFAULTS[self._plain(name)[0]]
 
     def _plain(self, name: str) -> tuple[str, bool]:
-        """Type and access of a name that has no meaning here."""
+        """Type and access of a name without an emulated meaning."""
         known = parameters().get(name)
         if known is None:
             raise DecofError(E_NAME, f"unknown parameter '{name}'")

@@ -83,7 +83,7 @@ class Monitor:
         self.push(self._client.device.clock.now_s())
 
     def push(self, now_s: float) -> None:
-        """Send what has changed and is due; a client that does not read misses updates."""
+        """Send changed values that are due; a client that does not read misses updates."""
         for name, sub in self._subscriptions.items():
             if now_s < sub.due_s or self._session.free < self._room:
                 continue

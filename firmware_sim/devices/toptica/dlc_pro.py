@@ -41,7 +41,7 @@ STREAM_COMMANDS = tuple(
     f"(exec '{name})".encode() for name in ("service-script", "system-service-report:add-info")
 )
 BANNER = b"\r\nWelcome to the emulated DLC pro\r\nDeCoF Command Line"
-ATTENTION = b"\x12\x03"  # what the vendor's client sends first on a serial line
+ATTENTION = b"\x12\x03"  # the first bytes of the vendor's client on a serial line
 
 
 class Client:
@@ -58,7 +58,7 @@ class Client:
         return own[name] if name in own else self.device.model.get(name)
 
     def get_set_value(self, name: str) -> Value:
-        """The value that was asked for; of a reading: the reading itself."""
+        """The requested value; of a reading: the reading itself."""
         return self.get(name)
 
     def display(self, name: str) -> str:

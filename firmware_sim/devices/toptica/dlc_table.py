@@ -1,8 +1,8 @@
 """The parameter tree of a DLC pro: every name the vendor's client library 3.3.0 knows, with type.
 
-``dlc_parameters.txt`` is made by ``make_parameter_table.py``. What a value means is
-:mod:`.dlc_model`'s; a name without a meaning there holds a value of its type, or, when it belongs
-to a part this unit does not have, is unavailable.
+``dlc_parameters.txt`` is made by ``make_parameter_table.py``. The meaning of values is in
+:mod:`.dlc_model`; other names hold a value of their type, or are unavailable when they belong to a
+part that this unit does not have.
 """
 
 from __future__ import annotations

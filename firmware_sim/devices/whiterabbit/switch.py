@@ -2,7 +2,7 @@
 
 Objects: the CERN switch MIB ``WR-SWITCH-MIB``, revision 2018-07. Evidence: manual. Unverified,
 chosen here: syntax of each object (Integer32, Counter32, Counter64, text), figures, one update a
-second. First reads of what compares two readings answer 6, as the MIB says.
+second. The first read of an object that compares two readings gives 6, as in the MIB.
 """
 
 from __future__ import annotations
