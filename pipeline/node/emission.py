@@ -132,9 +132,12 @@ class Emission:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            for name in list(self._leases):
-                with contextlib.suppress(PhotonlinkError):
-                    await self._release(name)
+            await self._release_all()
+
+    async def _release_all(self) -> None:
+        for name in list(self._leases):
+            with contextlib.suppress(PhotonlinkError):
+                await self._release(name)
 
     async def _bias_late(self) -> None:
         try:
@@ -230,9 +233,10 @@ class Emission:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """End the guard, unless an instrument did not read back dark: then the guard goes on
-        trying.
+        """End the leases (``run`` may have been cancelled before its first step, or have failed),
+        then the guard, unless an instrument did not read back dark: then the guard goes on trying.
         """
+        await self._release_all()
         self._bench.joining.remove(self._guard.watch)
         if self._safe:
             await self._guard.stop()

@@ -140,6 +140,7 @@ async def test_a_watch_that_fails_is_told_to_the_body(monkeypatch: pytest.Monkey
     with pytest.raises(LightWentOff, match="the watch is broken"):
         await wait(table)
     assert not laser.on
+    assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("lease")], "kept on"
 
 
 async def test_who_cancels_the_body_from_outside_is_heard() -> None:
