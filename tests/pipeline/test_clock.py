@@ -27,7 +27,7 @@ from photonlink.pipeline.stages.clock.recovery import (
     Lock,
     NoLock,
 )
-from photonlink.pipeline.stages.clock.search import ClockModel, coarse_search
+from photonlink.pipeline.stages.clock.search import ClockModel, coarse_search, refine
 from photonlink.pipeline.stages.sift import coincidence_parameters
 from photonlink.pipeline.stages.window import Int64s
 
@@ -146,6 +146,19 @@ def test_the_required_link_locks_from_half_a_second_at_any_seed(seed: int) -> No
     assert abs(error_ps(clock, clicks, lock.at_ps / PS)) < 60 + bend
 
 
+@pytest.mark.parametrize("seed", [*range(30), 110, 130, 132, 149])
+def test_every_phase_of_a_strong_line_is_followed_down_to_the_finest_bins(seed: int) -> None:
+    """Narrow in wide bins, a line is held by several slopes: the search must not lose it between
+    two of its steps."""
+    rng = np.random.default_rng(seed)
+    alice = np.sort(rng.integers(0, 2 * PS, 6_000))
+    offset, rate = rng.uniform(-1.5e6, 1.5e6), rng.uniform(-1.6e-6, 1.6e-6)
+    bob = np.sort(alice + np.rint(offset + rate * alice + rng.normal(0, 300, 6_000))).astype("i8")
+    found = refine(alice, bob, ClockModel(PS, PS), 4e6, 2e-6, 600, PS)
+    assert found.model.rate == pytest.approx(rate, abs=3e-9)
+    assert found.excess_hz > 2_000
+
+
 # ---- what must not lock ----
 
 
@@ -154,7 +167,7 @@ def test_an_offset_beyond_the_hint_is_named_and_not_locked(beyond_s: float) -> N
     bench = Bench(seed=30, duration_s=1.1)
     result = acquire(recovery(bench, beyond_s), generate(bench), most_s=1)
     assert isinstance(result, NoLock)
-    assert result.reason == NO_CORRELATION == "no_correlation_within_0.4_s"
+    assert result.reason == "no_correlation_within_0.4_s"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -163,7 +176,7 @@ def test_without_pairs_there_is_no_lock(seed: int) -> None:
     clock = recovery(bench, 0.1)
     result = acquire(clock, generate(bench), most_s=1)
     assert not result
-    assert result.reason == NO_CORRELATION  # type: ignore[union-attr]
+    assert result.reason.startswith(NO_CORRELATION)  # type: ignore[union-attr]
     assert clock.lock is None
 
 
@@ -178,7 +191,7 @@ def test_chopped_light_without_pairs_does_not_lock() -> None:
     clock = recovery(Bench(offset_s=0.0))
     result = clock.acquire(side(), side())
     assert not result
-    assert result.reason == NO_CORRELATION  # type: ignore[union-attr]
+    assert result.reason.startswith(NO_CORRELATION)  # type: ignore[union-attr]
 
 
 def test_a_side_peak_almost_as_high_is_called_ambiguous() -> None:
@@ -227,9 +240,9 @@ def test_the_search_for_far_frequencies_follows_only_a_search_that_found_nothing
     searches.clear()
     alone = generate(replace(bench, pairs_hz=0))
     a, b = alone.alice.time_ps, alone.bob.time_ps
-    assert recovery(bench).acquire(a, b, explain=False).reason == NO_CORRELATION  # type: ignore[union-attr]
+    assert recovery(bench).acquire(a, b, explain=False).reason.startswith(NO_CORRELATION)  # type: ignore[union-attr]
     assert len(searches) == 1
-    assert recovery(bench).acquire(a, b).reason == NO_CORRELATION  # type: ignore[union-attr]
+    assert recovery(bench).acquire(a, b).reason.startswith(NO_CORRELATION)  # type: ignore[union-attr]
     assert len(searches) == 3
     assert searches[-1][0] <= 1.0, "its cost is bounded"
 

@@ -111,10 +111,34 @@ def strongest_lines(
         at = int(best.argmax())
         if not np.isfinite(best[at]):
             break
-        line = shifts[which[at]]
-        found.append(_peak(rows, line, float(slopes[which[at]]), at, best[at] / spread, mean))
+        slope = _middle_slope(rows, shifts, slopes, at, int(which[at]))
+        line = np.rint(slope * middle).astype(np.int32)
+        found.append(_peak(rows, line, slope, at, best[at] / spread, mean))
         best[max(at - guard, 0) : at + guard + 1] = -np.inf
     return found
+
+
+def _middle_slope(
+    rows: Float32s, shifts: npt.NDArray[np.int32], slopes: Floats, at: int, best: int
+) -> float:
+    """The middle of all slopes that hold as much as the best one.
+
+    A peak may be narrow against two bins: then several slopes hold all of it, and the first of
+    them lies farther from the true one than the next step of the search reaches.
+    """
+    n, bins = rows.shape
+    near = at + shifts  # (slopes, rows)
+    held = np.zeros(len(slopes))
+    for columns in (near, near + 1):
+        inside = (columns >= 0) & (columns < bins)
+        held += np.where(inside, rows[np.arange(n), columns.clip(0, bins - 1)], 0).sum(axis=1)
+    enough = held >= held[best] - 0.5 * math.sqrt(max(float(held[best]), 1.0))
+    low = high = best  # those around the best without a gap
+    while low > 0 and enough[low - 1]:
+        low -= 1
+    while high + 1 < len(enough) and enough[high + 1]:
+        high += 1
+    return float(slopes[low] + slopes[high]) / 2
 
 
 def _peak(
