@@ -22,7 +22,14 @@ from photonlink.hal.tasks import together
 from photonlink.pipeline.calibration import alignment
 from photonlink.pipeline.calibration.alignment import AlignmentRecord
 from photonlink.pipeline.check.calibrate import tell_failure
-from photonlink.pipeline.check.measure import SETTLE_S, SideClicks, exchange, record
+from photonlink.pipeline.check.measure import (
+    SETTLE_S,
+    SideClicks,
+    exchange,
+    find_clock,
+    record,
+    search_window,
+)
 from photonlink.pipeline.check.peer import CheckPeer, peer_of
 from photonlink.pipeline.check.verdicts import pair_histogram
 from photonlink.pipeline.keys.psk import PreSharedKey
@@ -32,8 +39,7 @@ from photonlink.pipeline.node.polarization import ControllerStack
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
 from photonlink.pipeline.stages.alignment.align import Alignment, AlignmentError
 from photonlink.pipeline.stages.alignment.model import Floats
-from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery, Lock
-from photonlink.pipeline.stages.sift import coincidence_parameters
+from photonlink.pipeline.stages.clock.recovery import Lock
 from photonlink.pipeline.stages.window import LETTERS
 
 Tell = Callable[[str], None]
@@ -122,8 +128,7 @@ async def _with_peer(
 async def _one_setting(
     station: NodeStation, bench: Bench, peer: CheckPeer, options: AlignOptions
 ) -> tuple[SideClicks, SideClicks]:
-    await peer.in_step("record")
-    own = await record(station, bench, options.seconds)
+    own = await record(station, bench, options.seconds, peer)
     return own, await exchange(peer, own)
 
 
@@ -183,12 +188,7 @@ def _record_of(
 def coincidences(far: SideClicks, near: SideClicks) -> Floats:
     """(4, 4) true coincidences, rows H, V, D, A of the far end. AlignmentError without a clock."""
     alice, bob = (far, near) if far.role == "alice" else (near, far)
-    jitter = 300.0
-    sift = coincidence_parameters(alice.resolution_ps, bob.resolution_ps, jitter, jitter)
-    clock = ClockRecovery(
-        ClockParameters(sift.sigma_ps), hint_offset_s=alice.host_start_s - bob.host_start_s
-    )
-    lock = clock.acquire(alice.time_ps, bob.time_ps)
+    clock, lock = find_clock(alice, bob)
     if not isinstance(lock, Lock):
         raise AlignmentError(
             f"the clocks were not found: {lock.reason}", where="both ends",
@@ -196,10 +196,11 @@ def coincidences(far: SideClicks, near: SideClicks) -> Floats:
         )  # fmt: skip
     bob_ps = clock.to_alice(bob.time_ps)
     bin_ps = max(round(max(alice.resolution_ps, bob.resolution_ps)), 100)
+    window_ps = search_window(alice, bob).window_ps
     counts = np.zeros((4, 4))
     for i, a in enumerate(LETTERS):
         for j, b in enumerate(LETTERS):
             times = bob.select(bob_ps, b)
-            found = pair_histogram(a, alice.times(a), b, times, bin_ps, sift.window_ps)
+            found = pair_histogram(a, alice.times(a), b, times, bin_ps, window_ps)
             counts[i, j] = found.coincidences
     return counts if far.role == "alice" else counts.T

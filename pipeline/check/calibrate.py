@@ -36,14 +36,19 @@ from photonlink.pipeline.calibration.model import (
     Interval,
     StationCalibration,
 )
-from photonlink.pipeline.check.measure import SideClicks, exchange, measure_own
+from photonlink.pipeline.check.measure import (
+    SideClicks,
+    exchange,
+    find_clock,
+    measure_own,
+    search_window,
+)
 from photonlink.pipeline.check.peer import CheckPeer, peer_of
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
-from photonlink.pipeline.stages.clock.recovery import ClockParameters, ClockRecovery, Lock
-from photonlink.pipeline.stages.sift import coincidence_parameters
+from photonlink.pipeline.stages.clock.recovery import Lock
 from photonlink.pipeline.stages.window import LETTERS
 
 
@@ -177,12 +182,7 @@ def _compute(
     alice: _End, bob: _End, options: CalibrateOptions, old: Calibration | None
 ) -> Calibration:
     a, b = alice.clicks, bob.clicks
-    jitter = 300.0  # used only to find the peaks; the widths are measured
-    sift = coincidence_parameters(a.resolution_ps, b.resolution_ps, jitter, jitter)
-    clock = ClockRecovery(
-        ClockParameters(sift.sigma_ps), hint_offset_s=a.host_start_s - b.host_start_s
-    )
-    lock = clock.acquire(a.time_ps, b.time_ps)
+    clock, lock = find_clock(a, b)
     if not isinstance(lock, Lock):
         raise MeasurementError(
             f"the clocks were not found: {lock.reason}",
@@ -192,7 +192,7 @@ def _compute(
     found = measure(
         _clicks(alice),
         dataclasses.replace(_clicks(bob), time_ps=clock.to_alice(b.time_ps)),
-        sift.sigma_ps,
+        search_window(a, b).sigma_ps,  # the widths are measured
     )
     now_s = round(machine.wall_s())
     fresh = Calibration(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +19,31 @@ from photonlink.hal.errors import LinkError, PhotonlinkError
 from photonlink.hal.facets import Biased, Emits, StreamsTags
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
-from photonlink.hal.tags import AcquisitionStart
+from photonlink.hal.tags import AcquisitionStart, TagBlock
 from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.node.emitting import emitting
 from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
-from photonlink.pipeline.stages.sift import decode_calibration, encode_calibration
+from photonlink.pipeline.stages.clock.recovery import (
+    ClockParameters,
+    ClockRecovery,
+    Lock,
+    NoLock,
+    hint_tolerance_s,
+)
+from photonlink.pipeline.stages.sift import (
+    SiftParameters,
+    coincidence_parameters,
+    decode_calibration,
+    encode_calibration,
+)
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
 
+PS = 10**12
 DARK_S = 1.0
 SETTLE_S = 0.5
+_USUAL_JITTER_PS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +52,8 @@ class SideClicks:
 
     role: str
     resolution_ps: float
-    host_start_s: float
+    host_start_s: float  # of time zero, good to host_uncertainty_s
+    host_uncertainty_s: float
     time_ps: Int64s
     detector: Uint8s
     seconds: float
@@ -55,6 +71,22 @@ class SideClicks:
     def select(self, times: Int64s, letter: str) -> Int64s:
         """Those of ``times`` (one per click) that belong to a detector."""
         return np.ascontiguousarray(times[self.detector == LETTERS.index(letter)])
+
+
+def find_clock(alice: SideClicks, bob: SideClicks) -> tuple[ClockRecovery, Lock | NoLock]:
+    """Bob's clock in Alice's, from clicks recorded at once."""
+    tolerance_s = hint_tolerance_s(alice.host_uncertainty_s, bob.host_uncertainty_s)
+    clock = ClockRecovery(
+        ClockParameters(search_window(alice, bob).sigma_ps, hint_tolerance_s=tolerance_s),
+        hint_offset_s=alice.host_start_s - bob.host_start_s,
+    )
+    return clock, clock.acquire(alice.time_ps, bob.time_ps)
+
+
+def search_window(alice: SideClicks, bob: SideClicks) -> SiftParameters:
+    """Only to find the peaks: what the ticks and usual detectors make of them."""
+    ticks = alice.resolution_ps, bob.resolution_ps
+    return coincidence_parameters(*ticks, _USUAL_JITTER_PS, _USUAL_JITTER_PS)
 
 
 async def measure(station: NodeStation, seconds: float, *, wait_for_peer: bool) -> list[SideClicks]:
@@ -93,60 +125,84 @@ async def measure_own(
         await peer.in_step("light")
     async with emitting(bench):
         await asyncio.sleep(SETTLE_S)
-        if peer is not None:
-            await peer.in_step("record")
-        lit = await record(station, bench, seconds)
-    return SideClicks(
-        lit.role, lit.resolution_ps, lit.host_start_s, lit.time_ps, lit.detector, lit.seconds,
-        dark_hz, lit.lost_s, lit.emulated,
-    )  # fmt: skip
+        lit = await record(station, bench, seconds, peer)
+    return dataclasses.replace(lit, dark_hz=dark_hz)
 
 
-async def record(station: NodeStation, bench: Bench, seconds: float) -> SideClicks:
-    """This end's labelled clicks from a fresh acquisition of ``seconds``."""
+async def record(
+    station: NodeStation, bench: Bench, seconds: float, peer: CheckPeer | None = None
+) -> SideClicks:
+    """This end's labelled clicks of ``seconds`` from a fresh acquisition.
+
+    With a peer they begin when both ends record: a tagger that takes long to start, or a busy
+    host, costs no overlap. Time zero is where they begin.
+    """
     tagger = bench.tagger
     letters = detector_map(station, bench).channels
     number = np.full(256, 255, np.uint8)
     for letter, channel in letters.items():
         number[channel] = LETTERS.index(letter)
     start = await tagger.start()
+    both = asyncio.create_task(_both_record(peer), name="both record")
     try:
-        times, channels, lost_s = await _collect(tagger, seconds)
+        begin_ps, times, channels, lost_s = await _collect(tagger, start, both, seconds)
     finally:
+        both.cancel()
+        await asyncio.gather(both, return_exceptions=True)
         await tagger.stop()
     detector = number[channels]
     keep = detector < 4
     return SideClicks(
-        station.node.role, tagger.capabilities.resolution_ps, _host_start_s(start),
+        station.node.role, tagger.capabilities.resolution_ps,
+        start.host_time_s + begin_ps / PS, start.uncertainty_s,
         np.ascontiguousarray(times[keep]), np.ascontiguousarray(detector[keep]), seconds, {},
         lost_s, bench.emulated,
     )  # fmt: skip
 
 
-def _host_start_s(start: AcquisitionStart) -> float:
-    return start.host_time_s
+async def _both_record(peer: CheckPeer | None) -> float:
+    """When both ends' taggers run, UNIX time; without a peer at once."""
+    if peer is not None:
+        await peer.in_step("record")
+        return machine.wall_s()
+    return 0.0
 
 
-async def _collect(tagger: StreamsTags, seconds: float) -> tuple[Int64s, Uint8s, float]:
+async def _collect(
+    tagger: StreamsTags, start: AcquisitionStart, both: asyncio.Task[float], seconds: float
+) -> tuple[int, Int64s, Uint8s, float]:
+    """(begin, times since then, channels, lost s) of ``seconds`` from when both ends record."""
     decoder = decoder_for(tagger.wire_format)
-    blocks, lost_ps, end = [], 0, round(seconds * 1e12)
-    deadline = machine.monotonic_s() + 3 * seconds + STEP_TIMEOUT_S
+    blocks: list[TagBlock] = []
+    begin = end = 0
+    deadline = machine.monotonic_s() + 3 * seconds + 2 * STEP_TIMEOUT_S
     async for chunk in tagger.chunks():
         block = decoder.feed(chunk)
-        blocks.append(block)
-        lost_ps += sum(x.end_ps - x.start_ps for x in block.lost)
-        if block.end_ps >= end or machine.monotonic_s() > deadline:
+        if both.done():
+            if not end:
+                begin = max(0, round((both.result() - start.host_time_s) * PS))
+                end = begin + round(seconds * PS)
+            blocks.append(block)
+            if block.end_ps >= end:
+                break
+        if machine.monotonic_s() > deadline:
             break
+    if not blocks:
+        raise LinkError("the tagger's stream ended early", where=tagger.wire_format.name)
     times = np.concatenate([b.time_ps for b in blocks])
     channels = np.concatenate([b.channel for b in blocks])
-    inside = times < end
-    return times[inside], channels[inside], lost_ps / 1e12
+    inside = (times >= begin) & (times < end)
+    lost_ps = sum(
+        max(0, min(x.end_ps, end) - max(x.start_ps, begin)) for b in blocks for x in b.lost
+    )
+    return begin, times[inside] - begin, channels[inside], lost_ps / PS
 
 
 def _meta(own: SideClicks) -> dict[str, object]:
     return {
         "check": "clicks", "role": own.role, "resolution_ps": own.resolution_ps,
-        "host_start_s": own.host_start_s, "seconds": own.seconds, "dark_hz": own.dark_hz,
+        "host_start_s": own.host_start_s, "host_uncertainty_s": own.host_uncertainty_s,
+        "seconds": own.seconds, "dark_hz": own.dark_hz,
         "lost_s": own.lost_s, "emulated": own.emulated,
     }  # fmt: skip
 
@@ -159,6 +215,7 @@ def _from_peer(meta: dict[str, object], payload: bytes) -> SideClicks:
         dark_hz = {str(k): float(v) for k, v in dark.items()} if isinstance(dark, dict) else {}
         return SideClicks(
             str(meta["role"]), float(str(meta["resolution_ps"])), float(str(meta["host_start_s"])),
+            float(str(meta["host_uncertainty_s"])),
             time_ps, detector, seconds, dark_hz, float(str(meta["lost_s"])), bool(meta["emulated"]),
         )  # fmt: skip
     except (KeyError, ValueError) as error:

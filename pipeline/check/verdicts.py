@@ -17,16 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from photonlink.hal.tasks import together
-from photonlink.pipeline.check.measure import SideClicks, measure
+from photonlink.pipeline.check.measure import SideClicks, find_clock, measure, search_window
 from photonlink.pipeline.native.correlate import correlate_into
 from photonlink.pipeline.node.station import NodeStation
-from photonlink.pipeline.stages.clock.recovery import (
-    FREQUENCY,
-    ClockParameters,
-    ClockRecovery,
-    Lock,
-)
-from photonlink.pipeline.stages.sift import coincidence_parameters
+from photonlink.pipeline.stages.clock.recovery import FREQUENCY, Lock
 from photonlink.pipeline.stages.window import LETTERS, Int64s
 
 # Expected values of a bench with InGaAs or silicon detectors.
@@ -136,12 +130,7 @@ def _judge_side(side: SideClicks, report: CheckReport) -> None:
 
 
 def _judge_pair(alice: SideClicks, bob: SideClicks, report: CheckReport) -> None:
-    jitter = 300.0
-    sift = coincidence_parameters(alice.resolution_ps, bob.resolution_ps, jitter, jitter)
-    clock = ClockRecovery(
-        ClockParameters(sift.sigma_ps), hint_offset_s=alice.host_start_s - bob.host_start_s
-    )
-    lock = clock.acquire(alice.time_ps, bob.time_ps)
+    clock, lock = find_clock(alice, bob)
     if not isinstance(lock, Lock):
         hint = "do both ends see the same pairs? are both hosts' clocks right to 0.4 s?"
         if lock.reason == FREQUENCY:
@@ -155,10 +144,11 @@ def _judge_pair(alice: SideClicks, bob: SideClicks, report: CheckReport) -> None
     report.verdicts.append(Verdict("clock", True, value))
     bob_ps = clock.to_alice(bob.time_ps)
     bin_ps = max(round(max(alice.resolution_ps, bob.resolution_ps)), 100)
+    window_ps = search_window(alice, bob).window_ps
     for a in LETTERS:
         for b in LETTERS:
             report.pairs.append(
-                pair_histogram(a, alice.times(a), b, bob.select(bob_ps, b), bin_ps, sift.window_ps)
+                pair_histogram(a, alice.times(a), b, bob.select(bob_ps, b), bin_ps, window_ps)
             )
     _judge_delays(report)
     _judge_visibility(report)

@@ -14,9 +14,9 @@ import numpy as np
 from photonlink.hal.tags import TagBlock
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.peer_taggers import (
-    HINT_TOLERANCE_S,
     hints_ps,
     sift_parameters,
+    tolerance_s,
 )
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import (
@@ -45,15 +45,15 @@ class Start:
     acquisition: Acquisition
 
 
-def learn(parameters: AgreedParameters, alice: Start, bob: Start) -> BenchConstants | None:
+def learn(agreed: AgreedParameters, alice: Start, bob: Start) -> BenchConstants | None:
     """Delays of all eight detectors from the light; None when the clock is not found."""
-    sift = sift_parameters(parameters, alice.acquisition, bob.acquisition)
+    sift = sift_parameters(agreed, alice.acquisition, bob.acquisition)
     own, peer = _buffer(alice), _buffer(bob)
     try:
         for hint in hints_ps(alice.acquisition, bob.acquisition):
-            clock = ClockRecovery(
-                ClockParameters(sigma_ps=sift.sigma_ps), hint_offset_s=hint / PS, alice_start_ps=0
-            )
+            reach_s = tolerance_s(alice.acquisition, bob.acquisition)
+            parameters = ClockParameters(sift.sigma_ps, hint_tolerance_s=reach_s)
+            clock = ClockRecovery(parameters, hint_offset_s=hint / PS, alice_start_ps=0)
             found = _with_clock(clock, own, peer, sift.sigma_ps, sift.window_ps)
             if found is not None:
                 ticks = (alice.acquisition.resolution_ps, bob.acquisition.resolution_ps)
@@ -93,7 +93,7 @@ def _with_clock(
     high = peer.horizon_ps
     theirs = peer.window(high - _SPAN_PS, high)
     edges = clock.to_alice(np.array([theirs.start_ps, theirs.end_ps], np.int64))
-    reach = round(HINT_TOLERANCE_S * PS)
+    reach = round(clock.parameters.hint_tolerance_s * PS)
     low, end = int(edges[0]) - reach, min(int(edges[1]) + reach, own.horizon_ps)
     if end <= low:
         return None

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -41,7 +40,6 @@ from photonlink.pipeline.stages.bench_constants import (
     constants_of,
     ideal,
 )
-from photonlink.pipeline.stages.clock.recovery import ClockParameters
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.window import LETTERS
 from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
@@ -271,8 +269,6 @@ def run_link(bench: Bench = BENCH, hook: Hook | None = None, **changes: object) 
 def narrow_clock_search() -> Iterator[None]:
     """For tests that run the whole protocol a few hundred times: the clock is nearly known."""
     with pytest.MonkeyPatch.context() as patch:
-        narrow = functools.partial(ClockParameters, hint_tolerance_s=0.02)
-        patch.setattr(clockfinder, "ClockParameters", narrow)
-        patch.setattr(clockfinder, "_TOLERANCE_PS", 2 * 10**10)
+        patch.setattr(clockfinder, "tolerance_s", lambda alice, bob: 0.02)
         patch.setattr(clockfinder, "_ATTEMPTS_PS", (3 * 10**11, 10**12))
         yield

@@ -12,7 +12,7 @@ import numpy as np
 
 from photonlink.pipeline.native.quiet import COUNTED, AnnouncedPairs, Slot, SlotClock
 from photonlink.pipeline.protocol.messages import Acquisition
-from photonlink.pipeline.protocol.sifting.peer_taggers import HINT_TOLERANCE_S, hints_ps
+from photonlink.pipeline.protocol.sifting.peer_taggers import hints_ps, tolerance_s
 from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.agreed_times import AgreedTimes
 from photonlink.pipeline.stages.clock.follower import BEYOND, ClockFollower
@@ -26,7 +26,6 @@ from photonlink.pipeline.stages.quiet import QuietBuffer
 from photonlink.pipeline.stages.window import Int64s, Interval
 
 PS = 10**12
-_TOLERANCE_PS = round(HINT_TOLERANCE_S * PS)
 _MARGIN_PS = 10**9  # clock error and detector delays never reach this far
 _ATTEMPTS_PS = tuple(round(s * PS) for s in (1.0, 2.0, 3.5, 5.0))
 _SLIDE_PS = 5 * PS // 2
@@ -68,8 +67,11 @@ class ClockFinder:
     ) -> None:
         self._view, self._limits = view, times.limits
         parameters = ClockParameters(
-            sigma_ps=times.sigma_ps, max_frequency_ppm=view.parameters.clock_frequency_ppm
+            sigma_ps=times.sigma_ps,
+            hint_tolerance_s=tolerance_s(alice, bob),
+            max_frequency_ppm=view.parameters.clock_frequency_ppm,
         )
+        self._tolerance_ps = round(parameters.hint_tolerance_s * PS)
         self._hints = hints_ps(alice, bob)
         self._tries = [
             Try(ClockRecovery(parameters, hint_offset_s=h / PS, alice_start_ps=0))
@@ -113,7 +115,7 @@ class ClockFinder:
         if line is not None and self.locked:
             return line.to_bob(horizon_ps - (0 if ended else _MARGIN_PS))
         hints = self._hints if line is None else (line.to_bob(horizon_ps) - horizon_ps,)
-        return horizon_ps + max(hints) + (_TOLERANCE_PS if ended else -_TOLERANCE_PS)
+        return horizon_ps + max(hints) + (self._tolerance_ps if ended else -self._tolerance_ps)
 
     # ---- finding ----
 
@@ -162,11 +164,10 @@ class ClockFinder:
             return slots
         return [d for d in slots if self._own_interval(one.clock, [d])[1] <= horizon_ps]
 
-    @staticmethod
-    def _own_interval(clock: ClockRecovery, slots: Sequence[Announced]) -> Interval:
+    def _own_interval(self, clock: ClockRecovery, slots: Sequence[Announced]) -> Interval:
         """Alice's time that may hold partners of these slots."""
         low, high = clock.to_alice(np.array([slots[0].start_ps, slots[-1].end_ps], np.int64))
-        return int(low) - _TOLERANCE_PS, int(high) + _TOLERANCE_PS
+        return int(low) - self._tolerance_ps, int(high) + self._tolerance_ps
 
     def _acquire(
         self,

@@ -10,9 +10,9 @@ from photonlink.hal.tags import AcquisitionStart, Provenance
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.stages.agreed import AgreedParameters
+from photonlink.pipeline.stages.clock.recovery import HINT_TOLERANCE_S, hint_tolerance_s
 from photonlink.pipeline.stages.sift import SiftParameters, coincidence_parameters
 
-HINT_TOLERANCE_S = 0.4
 MAX_HOST_TIME_S = 1e11  # the year 5138
 MAX_HOSTS_APART_S = 1e6
 MAX_RAW_SPREAD_S = 600.0  # instruments started farther apart belong to different runs
@@ -57,7 +57,7 @@ def check(message: Acquisition) -> Acquisition:
 
 def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
     """First guesses of Bob's clock minus Alice's. With host time stamps: their difference, good to
-    +-0.4 s.
+    ``tolerance_s``.
 
     Without them: first that both instruments' clocks agree, then that both started together.
     """
@@ -76,6 +76,13 @@ def hints_ps(alice: Acquisition, bob: Acquisition) -> tuple[int, ...]:
     if apart_s > MAX_RAW_SPREAD_S:
         return (together,)
     return (raw,) if apart_s < HINT_TOLERANCE_S / 2 else (raw, together)
+
+
+def tolerance_s(alice: Acquisition, bob: Acquisition) -> float:
+    """How far from a hint the clock may lie."""
+    if alice.host_stamped and bob.host_stamped:
+        return hint_tolerance_s(alice.uncertainty_s, bob.uncertainty_s)
+    return HINT_TOLERANCE_S
 
 
 def sift_parameters(

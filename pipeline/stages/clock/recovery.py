@@ -22,7 +22,7 @@ from photonlink.pipeline.stages.clock.search import (
 from photonlink.pipeline.stages.window import Int64s
 
 TOO_FEW_EVENTS = "too_few_events"
-NO_CORRELATION = "no_correlation_within_0.4_s"
+NO_CORRELATION = "no_correlation_within"  # and the search's reach: no_correlation_within_0.4_s
 AMBIGUOUS = "ambiguous_side_peak"
 FREQUENCY = "frequency_beyond"  # the limit follows, as in frequency_beyond_10_ppm
 _MAX_SPAN_PS = 8 * PS  # seconds of data; the latest are used
@@ -30,17 +30,35 @@ _FAR_PPM = 110.0  # range of the search that only names a frequency
 _FAR_REACH_PS = 12e6  # smearing of its line within a segment of the coarse search
 
 
+HINT_TOLERANCE_S = 0.4
+"""Largest difference of two hosts' clocks that are set by NTP."""
+_MOST_STAMPED_S = 2.0
+
+
+def hint_tolerance_s(*uncertainties_s: float) -> float:
+    """How far to search when both starts were stamped with these uncertainties, s.
+
+    A tagger whose time zero is known from its first event's arrival is stamped late by a loaded
+    host. The search costs time in proportion, so what a stamp may ask for is bounded.
+    """
+    return HINT_TOLERANCE_S + min(sum(uncertainties_s), _MOST_STAMPED_S)
+
+
 @dataclass(frozen=True, slots=True)
 class ClockParameters:
     """sigma_ps: expected standard deviation of Bob minus Alice (SiftParameters.sigma_ps)."""
 
     sigma_ps: float
-    hint_tolerance_s: float = 0.4
+    hint_tolerance_s: float = HINT_TOLERANCE_S
     max_frequency_ppm: float = 10.0
     false_lock_probability: float = 1e-6  # per attempt, by chance
     min_events: int = 500  # per side
     candidates: int = 24  # coarse peaks that are refined
     max_side_peak: float = 0.6  # of the main peak
+
+    @property
+    def not_found(self) -> str:
+        return f"{NO_CORRELATION}_{self.hint_tolerance_s:.2g}_s"
 
     @property
     def too_fast(self) -> str:
@@ -90,8 +108,8 @@ class ClockRecovery:
     """Finds Bob's clock relative to Alice's from what was recorded at both ends.
 
     Pure: no I/O, no wall clock. ``hint_offset_s``: Bob's clock minus Alice's from the host
-    stamps of both starts, good to +-0.4 s. ``alice_start_ps``: her clock at her start; by
-    default the first event that is ever given to :meth:`acquire`.
+    stamps of both starts, good to the parameters' tolerance. ``alice_start_ps``: her clock at her
+    start; by default the first event that is ever given to :meth:`acquire`.
 
     Use: :meth:`acquire` with all events of up to about 5 s until it returns a Lock. When the
     follower has lost the lock: :meth:`lost`, then acquire again: near the last known line first,
@@ -132,7 +150,7 @@ class ClockRecovery:
             return NoLock(TOO_FEW_EVENTS, 0.0, 0.0, span_s)
         if self._origin_ps is None:
             self._origin_ps = int(a[0])
-        result: Lock | NoLock = NoLock(NO_CORRELATION, 0.0, 0.0, span_s)
+        result: Lock | NoLock = NoLock(p.not_found, 0.0, 0.0, span_s)
         if self._model is not None:  # known before: search near it first
             age_s = abs(int(a[0]) / PS - self._model.alice_ps / PS)
             half = 2e-3 + 1e-6 * age_s
@@ -144,7 +162,7 @@ class ClockRecovery:
             )
             guess = self._hinted
             result = self._search(a, b, guess, half, 1.05e-6 * p.max_frequency_ppm)
-            lost = isinstance(result, NoLock) and result.reason == NO_CORRELATION
+            lost = isinstance(result, NoLock) and result.reason == p.not_found
             if lost and explain and self._far_frequency(a, b):
                 result = NoLock(p.too_fast, result.significance, result.second, span_s)
         return result
@@ -183,7 +201,7 @@ class ClockRecovery:
             if found is not None:
                 sharp.append((found, candidate))
         if not sharp:
-            return NoLock(NO_CORRELATION, z[0], z[-1], span_s)
+            return NoLock(self.parameters.not_found, z[0], z[-1], span_s)
         sharp.sort(key=lambda pair: -pair[0].excess_hz)
         found, candidate = sharp[0]
         second = z[1] if candidate is candidates[0] and len(z) > 1 else z[0]
@@ -227,7 +245,7 @@ class ClockRecovery:
             self.first_lock is None
             and abs(start_offset_s - self._hint_ps / PS) > p.hint_tolerance_s + 1e-3
         ):
-            return NoLock(NO_CORRELATION, z, z_second, span_s)
+            return NoLock(p.not_found, z, z_second, span_s)
         if abs(fitted.rate) > 1.05e-6 * p.max_frequency_ppm:
             return NoLock(p.too_fast, z, z_second, span_s)
         ends = fitted.to_alice(b[[0, -1]])
