@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-GRACE_S = 2.0
+GRACE_S = 10.0
 """A thread that was asked to end, a child's pipe or a task may need a moment."""
 CANCELLED_S = 20.0
 """A cancelled task needs turns of the loop, which a busy machine gives late. It is waited for no

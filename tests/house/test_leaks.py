@@ -11,10 +11,13 @@ import pytest
 TESTS = """
 import asyncio, os, threading, time
 import pytest
+import leaks
 {fixtures}
 
+leaks.GRACE_S = 1.0
+
 def test_thread():
-    threading.Thread(target=time.sleep, args=(5,), name="forgotten", daemon=True).start()
+    threading.Thread(target=time.sleep, args=(60,), name="forgotten", daemon=True).start()
 
 def test_descriptor(tmp_path):
     os.open(tmp_path, os.O_RDONLY)
@@ -35,7 +38,7 @@ async def test_slow_to_cancel():
 
 @pytest.mark.leaks("this one may")
 def test_allowed():
-    threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 
 async def test_clean(tmp_path):
     (tmp_path / "x").write_text("x")
