@@ -214,3 +214,17 @@ int64_t pl_cascade_bob_errors(pl_cascade_bob *bob) {
   for (int f = 0; f < bob->pub.layout.frames; f++) n += bob->frame[f].errors;
   return n;
 }
+
+int64_t pl_cascade_bob_asked(pl_cascade_bob *bob) {
+  return bob->in_flight ? bob->request_bits : 0;
+}
+
+/* The odd blocks of pass 0, as it was measured, held an error each before anything was flipped. */
+int64_t pl_cascade_bob_errors_seen(pl_cascade_bob *bob) {
+  int64_t n = 0;
+  for (int f = 0; f < bob->pub.layout.frames; f++) {
+    const bob_frame *frame = &bob->frame[f];
+    n += frame->errors > frame->odd_blocks ? frame->errors : frame->odd_blocks;
+  }
+  return n;
+}

@@ -134,8 +134,18 @@ class CascadeBob(Uncopied):
         self._handle.call(lib.pl_cascade_bob_receive, parities, len(parities))
 
     @property
+    def asked_bits(self) -> int:
+        """Parities that the request in flight asks for."""
+        return self._handle.call(lib.pl_cascade_bob_asked)
+
+    @property
     def errors_corrected(self) -> int:
         return self._handle.call(lib.pl_cascade_bob_errors)
+
+    @property
+    def errors_seen(self) -> int:
+        """Errors that there are at least by Alice's parities, corrected or not yet."""
+        return self._handle.call(lib.pl_cascade_bob_errors_seen)
 
     def error_positions(self) -> npt.NDArray[np.int64]:
         """int64[errors], ascending indices of the key bits that were flipped. Public."""

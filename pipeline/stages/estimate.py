@@ -53,6 +53,15 @@ def judge_errors(
     return None
 
 
+def why_beyond_cap(parameters: AgreedParameters, name: str, bits: int, seen: int) -> str:
+    """Why correction of a string ends at the cap on its parities. seen: errors that there are at
+    least. The text starts with a stable name."""
+    most = parameters.q_tol
+    if seen > math.floor(most * bits):
+        return f"qber_above_threshold: at least {seen / bits:.2%} in {name}, {most:.2%} agreed"
+    return f"leak_cap_reached: {name} takes more than {parameters.leak_cap_bits(bits)} parities"
+
+
 def judge_detectors(bench: BenchConstants, disclosed: DisclosedPairs) -> str | None:
     """Check function, efficiency and delay of all eight detectors over the block and its parts:
     what has changed, or None. The text starts with a stable name.

@@ -86,8 +86,18 @@ class Corrector:
         self.waits = False
 
     @property
+    def asked_bits(self) -> int:
+        """Parities that the question which waits for an answer asks for."""
+        return self._cascade.asked_bits
+
+    @property
     def errors_corrected(self) -> int:
         return self._cascade.errors_corrected
+
+    @property
+    def errors_seen(self) -> int:
+        """At least so many there are by the parities told so far."""
+        return self._cascade.errors_seen
 
     def corrected(self) -> SecretBits:
         return self._cascade.corrected()

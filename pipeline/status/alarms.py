@@ -344,8 +344,7 @@ class KeyWatch:
             self._raised.clear()
             return cleared
         self._without += 1
-        # correction that was given up for too many errors counts as well
-        above = report.abort.startswith(("qber_above_threshold", "leak_cap_reached"))
+        above = report.abort.startswith("qber_above_threshold")
         self._above = self._above + 1 if above else 0
         found = []
         if self._above >= self.BLOCKS:

@@ -98,6 +98,18 @@ def test_an_error_rate_that_leaps_is_refused_and_followed() -> None:
     good_after_bad(wire, "qber_above_threshold")
 
 
+@pytest.mark.parametrize("visibility", [0.85, 0.7, 0.0])
+def test_far_too_many_errors_are_called_errors_at_both_ends(visibility: float) -> None:
+    """Also where correction would take more parities than the cap: then they are counted so far."""
+    wire = linked()
+    feed_pieces(wire, replace(BRIGHT, visibility=visibility), range(8))
+    for node in ends(wire):
+        aborts = [str(r.abort) for r in node.reports]
+        assert aborts
+        assert all(a.startswith("qber_above_threshold") for a in aborts), aborts
+        assert visibility > 0.7 or "at least" in aborts[0]
+
+
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [((1, 1, 0, 0), "no_bits_in_one_basis"), ((1, 1, 1, 0), "detector_efficiency")],

@@ -13,6 +13,7 @@ import pytest
 from cascade_talk import Public, converse, groups, noisy, opened, pair, rank, run, secret
 
 from photonlink.pipeline.native.cascade import CascadeAlice, CascadeBob
+from photonlink.pipeline.stages.agreed import AgreedParameters
 
 
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 1000, 4095, 4096, 4097, 65535, 65536, 65537])
@@ -155,3 +156,32 @@ def test_keys_given_are_not_modified_and_may_be_closed() -> None:
     while (request := bob.request()) is not None:
         bob.receive(alice.answer(request))
     assert np.array_equal(opened(bob.corrected()), bits)
+
+
+@pytest.mark.parametrize("rate", [0.004, 0.03, 0.11, 0.25, 0.5])
+@pytest.mark.parametrize("n", [3_000, 200_000])
+def test_what_is_asked_and_what_errors_are_seen_are_known_before_the_end(
+    n: int, rate: float
+) -> None:
+    """So that correction can be given up by name: more errors than a threshold lets pass are seen
+    before the cap that follows from it is reached, whatever the true rate is."""
+    rng = np.random.default_rng([n, int(1000 * rate)])
+    a, b = noisy(n, rate, rng)
+    seed, q_tol, errors = rng.bytes(32), min(rate / 1.5, 0.11), int((a != b).sum())
+    alice = CascadeAlice(secret(a), qber=q_tol, seed=seed, leak_cap_bits=1 << 40)
+    bob = CascadeBob(secret(b), qber=q_tol / 3, seed=seed)
+    cap = AgreedParameters(q_tol=q_tol).leak_cap_bits(n)
+    told, seen = 0, [bob.errors_seen]
+    assert bob.asked_bits == 0
+    while (request := bob.request()) is not None:
+        if told + bob.asked_bits > cap:
+            assert bob.errors_seen > q_tol * n
+        told += bob.asked_bits
+        bob.receive(alice.answer(request))
+        assert told == alice.leak_bits
+        seen.append(bob.errors_seen)
+    assert seen[0] == bob.asked_bits == 0
+    assert seen == sorted(seen)
+    assert seen[-1] == errors or (rate == 0.5 and seen[-1] < errors), "never more than there are"
+    for end in (alice, bob):
+        end.close()

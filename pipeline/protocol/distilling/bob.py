@@ -31,7 +31,7 @@ from photonlink.pipeline.protocol.messages import (
 )
 from photonlink.pipeline.protocol.printing import printable
 from photonlink.pipeline.protocol.tentative import Expect, Mark, Tentative
-from photonlink.pipeline.stages import reconcile, verify
+from photonlink.pipeline.stages import estimate, reconcile, verify
 
 
 class BobDistilling(Distilling):
@@ -41,8 +41,7 @@ class BobDistilling(Distilling):
         super().__init__(view)
         self._correctors: list[reconcile.Corrector] = []  # one for each string that makes key
         self._corrected: list[SecretBits] = []
-        # parities received for each string: at least, at most (answers come in whole bytes)
-        self._parities: list[tuple[int, int]] = []
+        self._parities: list[int] = []  # received for each string
 
     def on_close(self, closed: Closed, message: CloseBlock) -> None:
         """The block has closed on both sides: announce the bases of its pairs."""
@@ -97,11 +96,15 @@ class BobDistilling(Distilling):
             return
         for string, hint, seed in zip(self.strings, hints, seeds, strict=False):
             self._correctors.append(reconcile.Corrector(string, qber=hint, seed=seed))
-        self._parities = [(0, 0)] * len(self._correctors)
+        self._parities = [0] * len(self._correctors)
         self._ask()
 
     def _ask(self) -> None:
         questions = [corrector.request() for corrector in self._correctors]
+        reason = self._beyond_the_cap()
+        if reason is not None:
+            self.abort(reason)
+            return
         if any(question is not None for question in questions):
             self.view.say(CascadeRequest(*join_parts([q or b"" for q in questions])))
             self._expected = (CascadeReply, AbortBlock)
@@ -116,15 +119,25 @@ class BobDistilling(Distilling):
         self.view.say(Reconciled(block.block, errors[0], sum(errors[1:]), block.rounds))
         self._expected = (Verify, AbortBlock)
 
+    def _beyond_the_cap(self) -> str | None:
+        """Why the next question is not asked: Alice would not answer it. As a rule there are more
+        errors than any threshold lets pass, by the parities that came."""
+        p, sides = self.view.parameters, (self.block.hv, self.block.da)
+        for i, corrector in enumerate(self._correctors):
+            name, bits = ("HV", "DA")[i], sides[i].bits
+            if self._parities[i] + corrector.asked_bits > p.leak_cap_bits(bits):
+                return estimate.why_beyond_cap(p, name, bits, corrector.errors_seen)
+        return None
+
     def on_cascade_reply(self, message: CascadeReply) -> None:
         self.expect(message)
         answers = split_parts(len(self._correctors), message.hv_bytes, message.body)
         try:
             for i, (corrector, answer) in enumerate(zip(self._correctors, answers, strict=True)):
                 if corrector.waits or answer:
+                    asked = corrector.asked_bits
                     corrector.receive(answer)
-                    low, high = self._parities[i]
-                    self._parities[i] = (low + 8 * len(answer) - 7, high + 8 * len(answer))
+                    self._parities[i] += asked
             self._ask()
         except reconcile.ReconcileError as error:
             raise ProtocolError("malformed_message", f"Cascade reply: {error}") from error
@@ -137,10 +150,9 @@ class BobDistilling(Distilling):
         self.view.wish(Mark(sent=False))
         block, leaks = self.block, (message.hv_leak_bits, message.da_leak_bits)
         block.hv.leak_bits, block.da.leak_bits = leaks
-        ranges = [*self._parities, (0, 0)][:2]
-        for leak, (low, high) in zip(leaks, ranges, strict=True):
-            if not low <= leak <= high:
-                self.abort(f"leak_mismatch: {leak} parities are charged, {low} to {high} came")
+        for leak, came in zip(leaks, [*self._parities, 0][:2], strict=True):
+            if leak != came:
+                self.abort(f"leak_mismatch: {leak} parities are charged, {came} came")
                 return
         if not self._verified(message):
             self.view.say(VerifyResult(block.block, 0, 0, 0))
