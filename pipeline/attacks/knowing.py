@@ -16,8 +16,7 @@ from photonlink.pipeline.attacks.oracle import (
 from photonlink.pipeline.attacks.transcript import (
     ObservedString,
     WireTranscript,
-    amplification_rows,
-    public_rows,
+    string_rows,
 )
 from photonlink.pipeline.status.model import LinkState
 
@@ -42,7 +41,7 @@ def known_of(
     to be secret given all bits of the other basis, so knowledge of those must not help her here.
     """
     assert string.amplification is not None  # noqa: S101 - chosen by the caller
-    n, (seed, length) = string.n, string.amplification
+    n = string.n
     positions = np.empty(0, np.int64)
     clues: dict[int, float] = {}
     if attack.clue is not None and string.basis == 0:
@@ -57,15 +56,8 @@ def known_of(
         positions = np.flatnonzero(zero)
     else:
         positions = _by_record(light, string)
-    return knowledge(
-        BlockView(
-            n,
-            amplification_rows(n, seed, length) if length else np.zeros((0, n), np.uint8),
-            public_rows(string),
-            positions,
-            guess_from_record(n, positions, clues),
-        )
-    )
+    final, told = string_rows(string)
+    return knowledge(BlockView(n, final, told, positions, guess_from_record(n, positions, clues)))
 
 
 def _by_record(light: Light, string: ObservedString) -> Times:

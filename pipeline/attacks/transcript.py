@@ -8,6 +8,7 @@ controls the light.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from photonlink.pipeline.attacks.oracle import Bits, linear_map
 from photonlink.pipeline.native.cascade import CascadeAlice
-from photonlink.pipeline.native.hashing import toeplitz_modified, verification_hash
+from photonlink.pipeline.native.hashing import Toeplitz, verification_hash
 from photonlink.pipeline.native.quiet import announced_times
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.block_account import BlockAccount
@@ -237,55 +238,71 @@ class WireTranscript:
                 seeds_left = seeds_left[own:]
 
 
-# ---- the linear maps of a block ----
+# ---- the linear maps of a string ----
+
+Map = Callable[[SecretBits], Bits]
 
 
 def _bits(data: bytes | bytearray, n: int) -> Bits:
     return np.unpackbits(np.frombuffer(bytes(data), np.uint8))[:n]
 
 
-def _secret(x: Bits) -> SecretBits:
-    return SecretBits.take(bytearray(np.packbits(x).tobytes()), len(x))
-
-
-def amplification_rows(n: int, seed: bytes, length: int) -> Matrix:
-    """(length, n): the Toeplitz hash, from the values it takes."""
+def rows_of(n: int, *maps: Map) -> list[Matrix]:
+    """The matrices of linear, or affine, maps of the same n bits, from the values they take."""
+    sizes: list[int] = []
 
     def evaluate(x: Bits) -> Bits:
-        with _secret(x) as key, toeplitz_modified(key, seed, length) as out:
-            return _bits(out.export(), length)
+        with SecretBits.take(bytearray(np.packbits(x).tobytes()), n) as key:
+            found = [each(key) for each in maps]
+        sizes[:] = map(len, found)
+        return np.concatenate(found)
 
-    return linear_map(evaluate, n)
-
-
-def verification_rows(n: int, point: bytes, tag_bits: int) -> tuple[Matrix, Bits]:
-    """(tag_bits, n), and the constant that the length adds."""
-
-    def evaluate(x: Bits) -> Bits:
-        with _secret(x) as key:
-            return _bits(verification_hash(key, point, tag_bits), tag_bits)
-
-    return linear_map(evaluate, n), evaluate(np.zeros(n, np.uint8))
+    joined = linear_map(evaluate, n)
+    return np.split(joined, np.cumsum(sizes)[:-1])
 
 
-def parity_rows(n: int, seed: bytes, requests: list[bytes]) -> Matrix:
-    """Parities that Alice answers to these requests, the padding of answers included."""
+def amplification(seed: bytes, length: int) -> Map:
+    """The Toeplitz hash that makes key."""
+    context, out = Toeplitz(), SecretBits(length)
 
-    def evaluate(x: Bits) -> Bits:
-        with _secret(x) as key:
-            alice = CascadeAlice(key, qber=0.1, seed=seed, leak_cap_bits=_MOST_LEAK)
-            try:
-                answers = b"".join(alice.answer(request) for request in requests)
-            finally:
-                alice.close()
-        return _bits(answers, 8 * len(answers))
+    def evaluate(key: SecretBits) -> Bits:
+        context.modified_into(out, key, seed)
+        return _bits(out.export(), length)
 
-    return linear_map(evaluate, n) if requests else np.zeros((0, n), np.uint8)
+    return evaluate
 
 
-def public_rows(string: ObservedString) -> Matrix:
-    """Everything sent about the raw bits of a string, as rows."""
-    found = [parity_rows(string.n, string.cascade_seed, string.cascade)]
+def verification(point: bytes, tag_bits: int) -> Map:
+    """The hash that is told; the length of the string adds a constant."""
+    return lambda key: _bits(verification_hash(key, point, tag_bits), tag_bits)
+
+
+def parities(n: int, seed: bytes, requests: list[bytes]) -> Map:
+    """Alice's answers to these requests, padding included. A parity is a function of key and
+    question alone, so all are asked at once."""
+    asked = b"".join(requests)
+    with SecretBits(n) as nothing:
+        alice = CascadeAlice(nothing, qber=0.1, seed=seed, leak_cap_bits=_MOST_LEAK)
+
+    def evaluate(key: SecretBits) -> Bits:
+        alice.restart(key, seed=seed, leak_cap_bits=_MOST_LEAK)
+        answer = alice.answer(asked)
+        return _bits(answer, 8 * len(answer))
+
+    return evaluate
+
+
+def string_rows(string: ObservedString) -> tuple[Matrix, Matrix]:
+    """Of the key that a string became, and of all that was told about its raw bits."""
+    told, length = [], 0
+    if string.cascade:
+        told.append(parities(string.n, string.cascade_seed, string.cascade))
     if string.verification is not None:
-        found.append(verification_rows(string.n, *string.verification)[0])
-    return np.concatenate(found)
+        told.append(verification(*string.verification))
+    if string.amplification is not None and string.amplification[1]:
+        told.insert(0, amplification(*string.amplification))
+        length = string.amplification[1]
+    if not told:
+        return np.zeros((0, string.n), np.uint8), np.zeros((0, string.n), np.uint8)
+    rows = np.concatenate(rows_of(string.n, *told))
+    return rows[:length], rows[length:]

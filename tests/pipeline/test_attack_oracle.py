@@ -102,7 +102,7 @@ def test_the_matrix_of_a_map_is_found_from_its_values() -> None:
 
 
 def test_the_products_own_hashes_are_linear_as_the_oracle_takes_them() -> None:
-    from photonlink.pipeline.attacks.transcript import amplification_rows, verification_rows
+    from photonlink.pipeline.attacks.transcript import amplification, rows_of, verification
     from photonlink.pipeline.native.hashing import toeplitz_modified, verification_hash
     from photonlink.pipeline.native.secret import SecretBits
 
@@ -113,9 +113,11 @@ def test_the_products_own_hashes_are_linear_as_the_oracle_takes_them() -> None:
         with toeplitz_modified(key, seed, length) as out:
             expected = np.unpackbits(np.frombuffer(bytes(out.export()), np.uint8))[:length]
         tag = np.unpackbits(np.frombuffer(verification_hash(key, point, 60), np.uint8))[:60]
-    assert np.array_equal(amplification_rows(n, seed, length) @ x % 2, expected)
-    rows, offset = verification_rows(n, point, 60)
-    assert np.array_equal((rows @ x + offset) % 2, tag)
+        nothing = SecretBits(n)
+        offset = np.unpackbits(np.frombuffer(verification_hash(nothing, point, 60), np.uint8))[:60]
+    final, told = rows_of(n, amplification(seed, length), verification(point, 60))
+    assert np.array_equal(final @ x % 2, expected)
+    assert np.array_equal((told @ x + offset) % 2, tag)
 
 
 def test_blocks_beyond_the_oracle_are_refused() -> None:
