@@ -187,6 +187,10 @@ class Driver(Instrument):
     async def snapshot(self) -> Mapping[str, Reading]:
         return await self.params.snapshot()
 
+    @property
+    def of_clicks(self) -> frozenset[str]:
+        return frozenset(name for name, param in self.params.table.items() if param.of_clicks)
+
     def deviation(self, readings: Mapping[str, Reading]) -> str:
         return self.params.deviation(readings)
 

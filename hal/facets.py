@@ -126,6 +126,12 @@ class Instrument(Mapped, abc.ABC):
     async def snapshot(self) -> Mapping[str, Reading]:
         """Readings and settings, units in the names (``current_ma``, ``temperature_c``)."""
 
+    @property
+    def of_clicks(self) -> frozenset[str]:
+        """Readings of a snapshot that tell what a detector clicked: nobody is told them while key
+        is made of the clicks."""
+        return frozenset()
+
     def deviation(self, readings: Mapping[str, Reading]) -> str:
         """How a snapshot differs from the requested settings, in words; "" if it agrees.
 

@@ -93,6 +93,10 @@ class NanowireDriver(Driver, Biased):
                         readings[name] = await self.get(name)
         return readings | {f"latches_{ch}": self.latches[ch] for ch in self.bias_channels}
 
+    @property
+    def of_clicks(self) -> frozenset[str]:
+        return super().of_clicks | {f"latches_{ch}" for ch in self.bias_channels}
+
     def _latched(self, readings: Mapping[str, Reading], channel: int) -> bool:
         volts, bias_a = readings.get(f"voltage_{channel}_v"), readings.get(f"bias_{channel}_a")
         if volts is None or not bias_a:

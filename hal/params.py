@@ -56,6 +56,8 @@ class Param:
     only:      the values that can be set, for what can only be ended (a motion, a pattern).
     trips:     the instrument may change it by itself with good reason (an interlock): then a
                reading that differs from what was asked is no sign of a restart.
+    of_clicks: the reading tells what a detector clicked. Whoever asks gets it; a node, which makes
+               key of these clicks, tells nobody.
     stops:     value → sentence, for a reading that stops light or measurement: while it holds,
                it is a condition (an alarm) under the parameter's name.
     """
@@ -82,6 +84,7 @@ class Param:
     family: str = ""
     ours: str = ""
     only: tuple[Value, ...] = ()
+    of_clicks: bool = False
     stops: Mapping[Value, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

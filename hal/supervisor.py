@@ -117,7 +117,8 @@ class Supervisor:
         self._poll_s = poll_s
         self._back_off = back_off or BackOff()
         self.readings: dict[str, Mapping[str, Value]] = {}
-        """The last snapshot of each instrument that is there; a lost one has none."""
+        """The last snapshot of each instrument that is there, but for what detectors clicked; a
+        lost one has none."""
         self.lost: dict[str, str] = {}
         """Instruments that are lost now, and why."""
         self._conditions: dict[str, dict[str, Condition]] = {}
@@ -181,10 +182,15 @@ class Supervisor:
                 doubted = True  # look once more
                 continue
             doubted = False
-            self.readings[name] = readings
+            self.keep(name, instrument, readings)
             self._compare_conditions(name, instrument, readings)
             if reason:
                 await self._lose_and_find(name, instrument, reason)
+
+    def keep(self, name: str, instrument: Instrument, readings: Mapping[str, Value]) -> None:
+        """A snapshot as others may have it."""
+        hidden = instrument.of_clicks
+        self.readings[name] = {k: v for k, v in readings.items() if k not in hidden}
 
     async def _look(
         self, name: str, instrument: Instrument

@@ -41,7 +41,7 @@ class AmpSim(NanowireDriver):
               limits=(0.0, FULL_A), scale=STEPS / FULL_A, tolerance=FULL_A / STEPS,
               channels=(1,), setting="bias_{ch}_a", deferred=True),
         Param("voltage_{ch}_v", float, "voltage across the nanowire", "+C?", unit="V",
-              scale=STEPS / LOW_GAIN_V, channels=(1,)),
+              scale=STEPS / LOW_GAIN_V, channels=(1,), of_clicks=True),
         Param("auto_reset", bool, "the module undoes a latch by itself", "+E?", "+E{};",
               setting="auto_reset"),
         Param("reset_ms", float, "how long its reset takes the bias away", "+D?", "+D{};", "ms",

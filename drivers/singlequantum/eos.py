@@ -53,7 +53,7 @@ def params(channels: int) -> tuple[Param, ...]:
               family=_OWN, scale=1e6, tolerance=5e-8, channels=each,
               setting="bias_{ch}_a", deferred=True),
         Param("voltage_{ch}_v", float, "voltage across channel {ch}", "BiasVoltage/{ch}", unit="V",
-              channels=each),
+              channels=each, of_clicks=True),
         Param("trigger_{ch}_mv", float, "trigger level of channel {ch}", "TriggerLevel/{ch}",
               "SetAllTriggerLevels/TriggerLevel/{ch}", "mV", limits=(-1000.0, 1000.0),
               tolerance=0.5, channels=each, setting="trigger_{ch}_mv"),
