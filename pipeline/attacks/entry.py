@@ -92,7 +92,7 @@ class AttackEntry:
     forge: Callable[[Parameters], Alter] | None = None
     step: Callable[[Parameters], Callable[[Line], None]] | None = None
     bench: Callable[[Parameters], BenchConstants] | None = None
-    randomness: Callable[[Parameters, str], Callable[[int], bytes]] | None = None
+    randomness: Callable[[Parameters, str], Callable[[int], bytes] | None] | None = None
     clue: Callable[[Parameters, float], float] | None = None
     knowing: str = Knowing.RECORD
     must_alarm: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ from photonlink.pipeline.attacks.entry import (
     Parameters,
     calibrated,
 )
-from photonlink.pipeline.attacks.light import Light
+from photonlink.pipeline.attacks.light import Letters, Light, Times
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 
 PHOTON_COUNTING = (
@@ -130,18 +129,34 @@ def _faked(p: Parameters) -> BenchConstants:
 
 
 def _jump(light: Light, p: Parameters) -> Light:
+    """Backwards as well: what arrives early overtakes what came before."""
     time_ps, channel = light.bob
     late = time_ps >= p["start_s"] * 1e12
-    return dataclasses.replace(light, bob=(time_ps + late * round(p["jump_ps"]), channel))
+    return _moved(light, time_ps + late * round(p["jump_ps"]), channel)
 
 
-def _stuck(p: Parameters, role: str) -> Callable[[int], bytes]:
-    period, count = p["period"], 0
+def _ramp(light: Light, p: Parameters) -> Light:
+    """From a moment on later and later, or earlier and earlier, by so much a second."""
+    time_ps, channel = light.bob
+    since_s = np.maximum(time_ps * 1e-12 - p["start_s"], 0.0)
+    moved_ps = np.rint(since_s * p["ps_per_s"] + 0.5 * since_s**2 * p["ps_per_s2"])
+    return _moved(light, time_ps + moved_ps.astype(np.int64), channel)
+
+
+def _moved(light: Light, time_ps: Times, channel: Letters) -> Light:
+    time_ps = np.maximum(time_ps, 0)
+    order = np.argsort(time_ps, kind="stable")
+    return dataclasses.replace(light, bob=(time_ps[order], channel[order]))
+
+
+def _stuck(p: Parameters, role: str) -> Callable[[int], bytes] | None:
+    """Alice's source gives ones with the probability ``ones``; Bob's works."""
+    if role != "alice":
+        return None
+    rng = np.random.default_rng(1)
 
     def randomness(n: int) -> bytes:
-        nonlocal count
-        count = (count + 1) % period
-        return hashlib.shake_256(f"stuck/{role}/{count}".encode()).digest(n)
+        return np.packbits(rng.random(8 * n) < p["ones"]).tobytes()
 
     return randomness
 
@@ -237,6 +252,26 @@ ATTACKS: tuple[AttackEntry, ...] = (
         draw=_uniform(jump_ps=(0, 1e8), start_s=(0.5, 2)),
     ),
     AttackEntry(
+        "clock_jump_back", (), "the fibre becomes shorter at once, or Bob's clock goes back",
+        defaults={"jump_ps": -5000.0, "start_s": 1.2}, edit=_jump,
+        draw=_uniform(jump_ps=(-1e8, 0), start_s=(0.5, 2)),
+    ),
+    AttackEntry(
+        "clock_ramp", (),
+        "the fibre becomes longer all the time, as fast as the agreed limits allow: the clock "
+        "follows it, all detectors alike",
+        defaults={"ps_per_s": 400.0, "ps_per_s2": 0.0, "start_s": 0.5}, edit=_ramp, must_key=True,
+    ),
+    AttackEntry(
+        "clock_ramp_too_fast", (), "as before, beyond the agreed limits", must_alarm=True,
+        defaults={"ps_per_s": 2e6, "ps_per_s2": 0.0, "start_s": 1.2}, edit=_ramp,
+    ),
+    AttackEntry(
+        "clock_ramps", (), "the fibre becomes longer or shorter, faster and faster",
+        defaults={"ps_per_s": -1000.0, "ps_per_s2": 5000.0, "start_s": 0.5}, edit=_ramp,
+        draw=_uniform(ps_per_s=(-1e5, 1e5), ps_per_s2=(-1e5, 1e5), start_s=(0.0, 2)),
+    ),
+    AttackEntry(
         "blinding", (), "continuous light blinds Bob; bright pulses choose his clicks",
         in_model=False, assumption=PHOTON_COUNTING, evades=True,
         watched="nothing that she cannot satisfy: this is the Eve who evades",
@@ -249,15 +284,24 @@ ATTACKS: tuple[AttackEntry, ...] = (
         defaults={"period_ps": 2.5e7, "bias_tau_ps": 2e7, "start_s": 0.0}, light=_blinding,
     ),
     AttackEntry(
+        "blinding_pulsed_rarely", (),
+        "as before, with detectors that stay blind for long: hundreds of her clicks to a pulse",
+        in_model=False, assumption=PHOTON_COUNTING, evades=True,
+        watched="multi-clicks, whose share stays below what is agreed: this is the Eve who evades",
+        defaults={"period_ps": 4e10, "bias_tau_ps": 4e11, "start_s": 0.0}, light=_blinding,
+    ),
+    AttackEntry(
         "fake_calibration", (), "the calibration was measured with Eve's light, then as C2",
         in_model=False, assumption=TRUSTED_LIGHT, evades=True,
         watched="the operator's name stands in the file; nothing afterwards can tell",
         defaults={"use_ps": 5700.0}, light=_fake_calibration, bench=_faked,
     ),
     AttackEntry(
-        "stuck_random_source", (), "a node's random bytes repeat",
-        in_model=False, assumption=OWN_RANDOMNESS,
-        watched="nothing: nonces, seeds and the bits of multi-clicks can be foreseen",
-        defaults={"period": 3}, randomness=_stuck,
+        "stuck_random_source", (),
+        "Alice's random bytes are zeros: key bits are raw bits, and a share of these was resent",
+        in_model=False, assumption=OWN_RANDOMNESS, evades=True,
+        watched="nothing: seeds that no honest source gives are as good as others to all checks",
+        defaults={"ones": 0.0, "share": 0.1, "basis": 2, "start_s": 0.0}, light=_intercept,
+        randomness=_stuck,
     ),
 )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +50,83 @@ def test_fixed_combinations_are_those_of_brute_force(seed: int) -> None:
         guess_from_record(n, known),
     )
     assert knowledge(view).known_bits == brute_force(view)
+
+
+def rank_by_brute_force(rows: np.ndarray[Any, np.dtype[np.uint8]]) -> int:
+    """log2 of the number of different sums of rows."""
+    sums = {
+        tuple(np.array(chosen) @ rows % 2) for chosen in itertools.product((0, 1), repeat=len(rows))
+    }
+    return len(sums).bit_length() - 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_rank_is_that_of_brute_force(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    m, n = rng.integers(1, 9), rng.integers(1, 90)
+    rows = rng.integers(0, 2, (m, n), np.uint8)
+    for i in range(1, m):
+        if rng.random() < 0.5:  # dependent on others
+            rows[i] = (rng.integers(0, 2, i) @ rows[:i] % 2).astype(np.uint8)
+    assert rank(pack(rows)) == rank_by_brute_force(rows)
+
+
+@dataclass
+class Listed:
+    """From all raw keys with their probabilities for Eve. entropy: min-entropy of the raw key.
+    raw, key: the probability with which she guesses raw and final key once she has heard what was
+    told, on average. told: how many different things can be told."""
+
+    entropy: float
+    raw: float
+    key: float
+    told: int
+
+
+def listed(view: BlockView) -> Listed:
+    raw: dict[tuple[int, ...], float] = {}
+    key: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
+    most = 0.0
+    for bits in itertools.product((0, 1), repeat=view.n):
+        x = np.array(bits)
+        p = float(np.prod(np.where(x == 0, view.guess, 1 - view.guess)))  # her guesses are zeros
+        heard, final = tuple(view.public @ x % 2), tuple(view.final @ x % 2)
+        most = max(most, p)
+        raw[heard] = max(raw.get(heard, 0.0), p)
+        key[heard, final] = key.get((heard, final), 0.0) + p
+    best: dict[tuple[int, ...], float] = {}
+    for (heard, _), p in key.items():
+        best[heard] = max(best.get(heard, 0.0), p)
+    return Listed(
+        -np.log2(most), sum(raw.values()), sum(best.values()), sum(p > 0 for p in raw.values())
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_deficit_is_that_of_brute_force(seed: int) -> None:
+    """Every raw key of a small block with its probability. And what the numbers mean: what is told
+    makes the raw key easier to guess by its rank at most; combinations that are known make the
+    final key as much easier."""
+    rng = np.random.default_rng(100 + seed)
+    n = 9
+    known = np.flatnonzero(rng.random(n) < 0.2)
+    unsure = np.flatnonzero(rng.random(n) < 0.4).tolist()
+    view = BlockView(
+        n,
+        rng.integers(0, 2, (int(rng.integers(1, 8)), n), np.uint8),
+        rng.integers(0, 2, (int(rng.integers(0, 5)), n), np.uint8),
+        known,
+        guess_from_record(n, known, {j: float(rng.choice([0.6, 0.8, 0.95])) for j in unsure}),
+    )
+    found, brute = knowledge(view), listed(view)
+    told = brute.told.bit_length() - 1
+    assert brute.told == 2**told == 2**found.told_bits
+    assert found.entropy_deficit == pytest.approx(max(len(view.final) + told - brute.entropy, 0.0))
+    assert brute.raw <= 2.0 ** (told - brute.entropy) * (1 + 1e-9)
+    length = rank_by_brute_force(view.final)
+    assert brute.key >= 2.0 ** (found.known_bits - length) * (1 - 1e-9)
+    if not unsure:
+        assert brute.key == pytest.approx(2.0 ** (found.known_bits - length))
 
 
 def test_rank() -> None:
