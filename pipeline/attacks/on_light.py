@@ -280,15 +280,10 @@ ATTACKS: tuple[AttackEntry, ...] = (
     AttackEntry(
         "blinding_pulsed", (), "pulses blind Bob; bright pulses choose his clicks",
         in_model=False, assumption=PHOTON_COUNTING,
-        watched="multi-clicks: each blinding pulse clicks in all four detectors", must_alarm=True,
+        watched="multi-clicks: each blinding pulse clicks in all four detectors; the Eve who evades "
+        "blinds continuously (`blinding`)",
+        must_alarm=True,
         defaults={"period_ps": 2.5e7, "bias_tau_ps": 2e7, "start_s": 0.0}, light=_blinding,
-    ),
-    AttackEntry(
-        "blinding_pulsed_rarely", (),
-        "as before, with detectors that stay blind for long: hundreds of her clicks to a pulse",
-        in_model=False, assumption=PHOTON_COUNTING, evades=True,
-        watched="multi-clicks, whose share stays below what is agreed: this is the Eve who evades",
-        defaults={"period_ps": 4e10, "bias_tau_ps": 4e11, "start_s": 0.0}, light=_blinding,
     ),
     AttackEntry(
         "fake_calibration", (), "the calibration was measured with Eve's light, then as C2",

@@ -159,7 +159,10 @@ ELSEWHERE_RULES: tuple[tuple[str, str], ...] = (
     ("a pad that was used twice tells nothing", "tests/pipeline/test_authentication.py"),
     ("no pad for what was not offered, no tag made anew", "tests/pipeline/test_aborts.py"),
     ("nothing forged reaches what lasts", "tests/pipeline/test_tentative_walk.py"),
-    ("nothing of key bits is in anything that a node says", "tests/pipeline/test_nothing_leaves.py"),
+    (
+        "nothing of key bits is in anything that a node says",
+        "tests/pipeline/test_nothing_leaves.py",
+    ),
     ("unequal detectors are in the length", "tests/pipeline/test_mismatch.py"),
 )
 """Rules that no attack on light or line shows, and the tests that take them away."""
