@@ -280,7 +280,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
     AttackEntry(
         "blinding_pulsed", (), "pulses blind Bob; bright pulses choose his clicks",
         in_model=False, assumption=PHOTON_COUNTING,
-        watched="multi-clicks: each blinding pulse clicks in all four detectors; the Eve who evades "
+        watched="multi-clicks: each blinding pulse clicks in all four detectors; she who evades "
         "blinds continuously (`blinding`)",
         must_alarm=True,
         defaults={"period_ps": 2.5e7, "bias_tau_ps": 2e7, "start_s": 0.0}, light=_blinding,
