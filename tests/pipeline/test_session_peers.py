@@ -100,17 +100,19 @@ def test_two_of_the_same_role_are_refused() -> None:
     assert any("role_conflict" in repr(e) for e in effects)
 
 
-def test_another_protocol_version_is_named() -> None:
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_another_protocol_version_is_named(version: int) -> None:
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
         if data[0] == Hello.TYPE:
-            return [Hello(data[4:].replace(b'"protocol":3', b'"protocol":2')).encode()]
+            other = b'"protocol":%d' % version
+            return [Hello(data[4:].replace(b'"protocol":3', other)).encode()]
         return [data]
 
     alice, bob = pair()
     Wire(alice, bob, hook).connect()
     for node in (alice, bob):
         assert any(
-            a.code == "version_mismatch" and "peer 2" in a.text and "Install" in a.text
+            a.code == "version_mismatch" and f"peer {version}" in a.text and "Install" in a.text
             for a in node.alarms
         )
 
