@@ -25,8 +25,9 @@ photonlink attack --page docs/attacks.md
 **In the model** she must know nothing, whatever she does. Outside of it the attack breaks
 the assumption that it names, and the row shows what she gets. A row also fails when the two ends
 release different keys, a pad goes with two tags, a block that was never offered costs pads, an
-attempt is not charged, or an alarm that must come does not. `photonlink attack --runs 1000` plays
-random attacks of the model with random parameters (half an hour on one core).
+attempt is not charged, or an alarm that must come does not. The whole table takes a minute
+of one core; `photonlink attack --runs 1000` plays random attacks of the model with random
+parameters (an hour).
 """
 
 _RULES = """
