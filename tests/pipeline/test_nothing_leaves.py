@@ -49,6 +49,7 @@ from photonlink.pipeline.protocol.distilling.sifted import SiftedBlock
 from photonlink.pipeline.protocol.messages import Amplify, CascadeReply, Prepared, Verify
 from photonlink.pipeline.protocol.setup import Limits, Publish, Role
 from photonlink.pipeline.protocol.sifting.figures import CoincidenceFigures
+from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.status import mqtt as mqtt_status
 from photonlink.pipeline.status import run_summary
 from photonlink.pipeline.status import web as page_status
@@ -60,6 +61,7 @@ from photonlink.pipeline.status.topics import Speaker
 
 CHARGED = (CascadeReply, Verify, Amplify, Prepared)  # their content is paid for; not their size
 SPARSE_HZ, SECONDS, PIECE_PS = 6_000.0, 1.6, 2 * 10**10
+SILENT = 0.2  # seconds: the line is cut and she sends nothing, so that rates would tell of before
 AGREED = replace(SMALL, block_sifted_bits=2_500, first_block_sifted_bits=2_500)
 Said = dict[str, list[object]]
 """What left, by outlet."""
@@ -78,7 +80,7 @@ def truth(coins: int) -> tuple[list[TagBlock], list[TagBlock]]:
     same = found.alice >> 1 == found.bob >> 1
     turn = (same & (np.random.default_rng(coins).random(len(same)) < 0.5)).astype(np.int64)
     turned = Pairs(found.time_ps, found.shift_ps, found.alice ^ turn, found.bob ^ turn)
-    return tags(rng, turned, SECONDS)
+    return tags(rng, turned, SECONDS + SILENT)
 
 
 def pieces(side: list[TagBlock]) -> Iterator[TagBlock]:
@@ -243,8 +245,9 @@ def _run(outlets: dict[Role, Outlets], said: Said, coins: int) -> None:
         for role, block in zip(Role, both, strict=True):
             outlets[role].hear(block)
             wire.input(role, lambda s, b=block: s.tags(b, wire.now_s))  # type: ignore[misc]
+        if wire.now_s < SECONDS <= wire.now_s + 1e-12 * PIECE_PS:
+            wire.cut()
         wire.tick(1e-12 * PIECE_PS)
-    wire.cut()
     assert [r.abort for r in outlets[Role.ALICE].reports].count(None) >= 1
     for sender, data in wire.log:
         message = message_of(data)
@@ -354,6 +357,18 @@ def _hint(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AliceDistilling, "_start_rate", lambda self, basis: 1e-5 * ONES["n"])
 
 
+def _rates_of_before(patch: pytest.MonkeyPatch) -> None:
+    """Once the line is cut, rates go on over the last two seconds."""
+    plain = OwnTags.forget
+
+    def forget(self: OwnTags) -> None:
+        kept = list(self._history)
+        plain(self)
+        self._history.extend(kept)
+
+    patch.setattr(OwnTags, "forget", forget)
+
+
 EDGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "MQTT": _encode(mqtt_status), "page": _encode(page_status), "output": _output, "text": _text,
     "system log": _system_log, "log": _python_log, "summary": _summary,
@@ -369,6 +384,7 @@ def _edges(patch: pytest.MonkeyPatch) -> None:
 PLANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], set[str]]] = {
     "where it is said": (_edges, set(EDGES)),
     "live rates in states": (live_rates, {"MQTT", "page", "output"}),
+    "rates after a cut": (_rates_of_before, {"MQTT", "page", "output"}),
     "a report": (_report, {"reports", "MQTT", "page", "output", "text"}),
     "counters of detectors": (_instruments, {"instruments", "MQTT", "page"}),
     "figures to the peer": (_figures, {"frames", "MQTT"}),

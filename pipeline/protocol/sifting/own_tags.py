@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from photonlink.hal.tags import Provenance, TagBlock
-from photonlink.pipeline.native.quiet import SEED_BYTES
+from photonlink.pipeline.native.quiet import SEED_BYTES, QuietCounts
 from photonlink.pipeline.protocol.setup import SessionSetup
 from photonlink.pipeline.protocol.sifting.peer_taggers import AcquisitionOrigin
 from photonlink.pipeline.stages.agreed_times import agreed_times
@@ -34,7 +34,7 @@ class OwnTags:
         self.provenance = Provenance.REAL
         self._buffer: QuietBuffer | None = None
         self._forgotten_ps = -(1 << 61)
-        self._history: deque[tuple[int, tuple[int, ...]]] = deque()
+        self._history: deque[tuple[int, QuietCounts]] = deque()  # since the last session
 
     def start(self, started: AcquisitionOrigin) -> None:
         """The tagger's time zero has changed: drop everything recorded before."""
@@ -58,7 +58,7 @@ class OwnTags:
             self.first_ps = block.start_ps
         self.provenance = block.provenance
         self.buffer.add(block)
-        self._history.append((block.end_ps, self.buffer.counts.clicks))
+        self._history.append((block.end_ps, self.buffer.counts))
         while len(self._history) > 2 and block.end_ps - self._history[1][0] >= _RATE_SPAN_PS:
             self._history.popleft()
         if idle:
@@ -83,8 +83,9 @@ class OwnTags:
 
     def forget(self) -> None:
         """Exclude all recorded events from announcement: they were announced, or their rates were
-        published.
+        published. No rate counts them from now on either: they may be in key.
         """
+        self._history.clear()
         if self._buffer is not None and self.first_ps is not None:
             self.discard_before(self._buffer.horizon_ps)
 
@@ -95,13 +96,17 @@ class OwnTags:
             return {}
         (start, before), (end, now) = self._history[0], self._history[-1]
         seconds = max(end - start, 1) * 1e-12
-        return {
-            letter: (b - a) / seconds for letter, a, b in zip(LETTERS, before, now, strict=True)
-        }
+        pairs = zip(LETTERS, before.clicks, now.clicks, strict=True)
+        return {letter: (b - a) / seconds for letter, a, b in pairs}
 
-    def multi_click_fraction(self) -> float:
-        counts = self.buffer.counts
-        return (counts.multi_same + counts.multi_cross) / max(counts.events, 1)
+    def multi_click_fraction(self) -> float | None:
+        """Events of several detectors among all, over the same time; None: there was no event."""
+        if len(self._history) < 2:
+            return None
+        before, now = self._history[0][1], self._history[-1][1]
+        several = now.multi_same + now.multi_cross - before.multi_same - before.multi_cross
+        events = now.events - before.events
+        return several / events if events else None
 
     def close(self) -> None:
         if self._buffer is not None:
