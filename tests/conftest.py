@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,16 +63,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The order; and for ``.ci/explore`` this many times as many examples as each property test
-    asks for."""
+    """The order; and for ``.ci/explore`` more examples."""
     _only_with_a_station(config, items)
     items.sort(key=lambda item: "system" not in item.path.parts)  # long ones: first, side by side
-    factor = int(os.environ.get("PHOTONLINK_EXAMPLES", "1"))
-    for item in items:
-        test = getattr(item, "obj", None)
+    _more_examples(items, int(os.environ.get("PHOTONLINK_EXAMPLES", "1")))
+
+
+def _more_examples(items: list[pytest.Item], factor: int) -> None:
+    """This many times the examples that each property test asks for. Cases of one test are one
+    function with one set of settings, and share the examples beyond what they ask for."""
+    tests = Counter(getattr(item, "obj", None) for item in items)
+    for test, cases in tests.items():
         asked = getattr(test, "_hypothesis_internal_use_settings", None)
         if factor > 1 and asked is not None:
-            more = settings(asked, max_examples=factor * asked.max_examples, derandomize=False)
+            times = max(1.0, factor / cases)
+            more = settings(
+                asked, max_examples=round(times * asked.max_examples), derandomize=False
+            )
             test._hypothesis_internal_use_settings = more  # type: ignore[union-attr]
 
 

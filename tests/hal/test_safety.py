@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -98,29 +98,33 @@ async def test_cancellation_waits_for_the_light_to_be_off() -> None:
     assert laser.log == ["safe"]
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition, however slow the machine is."""
+    async with asyncio.timeout(60.0):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 async def test_without_a_sign_of_life_the_light_goes_off() -> None:
     laser = FakeLaser()
-    async with arm(laser, "x", 10.0, heartbeat_s=0.1) as lease:
+    async with arm(laser, "x", 600.0, heartbeat_s=30.0) as lease:
         for _ in range(4):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.005)
             lease.renew()
         assert laser.on
-        await asyncio.sleep(0.3)
-        assert not laser.on
+    async with arm(laser, "x", 600.0, heartbeat_s=0.05) as lease:
+        await until(lambda: not laser.on)
         with pytest.raises(LeaseExpired, match="sign of life"):
             lease.renew()
 
 
 async def test_the_longest_time_holds_even_with_heartbeats() -> None:
     laser = FakeLaser()
-    async with arm(laser, "x", 0.15, heartbeat_s=1.0) as lease:
-        for _ in range(20):
-            await asyncio.sleep(0.02)
-            if lease.expired:
-                break
+    async with arm(laser, "x", 0.15, heartbeat_s=60.0) as lease:
+        while not lease.expired:
             lease.renew()
-        await asyncio.sleep(0.2)
-        assert not laser.on
+            await asyncio.sleep(0.02)
+        await until(lambda: not laser.on)
         with pytest.raises(LeaseExpired, match="is over"):
             lease.renew()
 
@@ -206,17 +210,19 @@ async def test_the_guard_lets_a_foreign_cancellation_through() -> None:
 
 async def test_the_watchdog_acts_when_the_loop_stands_still_and_only_then() -> None:
     lasers = [FakeLaser(fail_off=True), FakeLaser()]
-    with Watchdog(lasers, 0.4) as dog:
+    with Watchdog(lasers, 30.0) as dog:
         for _ in range(6):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.01)
         assert dog.fired == 0
+    with Watchdog(lasers, 0.2) as dog:
         lasers[1].on = True
-        time.sleep(0.9)  # noqa: ASYNC251 - the loop shall stand still
-        assert dog.fired >= 1
+        end = time.monotonic() + 60.0
+        while lasers[1].on and time.monotonic() < end:
+            time.sleep(0.01)  # noqa: ASYNC251 - the loop shall stand still
         assert not lasers[1].on, "the second goes off although the first could not"
-    fired = dog.fired
-    time.sleep(0.6)  # noqa: ASYNC251
-    assert dog.fired == fired, "it ends with its block"
+    assert dog.fired >= 1
+    dog._thread.join(60.0)
+    assert not dog._thread.is_alive(), "it ends with its block"
 
 
 def test_a_program_killed_politely_leaves_no_light() -> None:

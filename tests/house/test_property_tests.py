@@ -11,12 +11,20 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = """
+import pytest
 from hypothesis import given, settings, strategies as st
 
 @settings(max_examples=7)
 @given(number=st.integers())
 def test_number(number):
     print("drawn", number)
+
+@pytest.mark.parametrize("case", range(4))
+@settings(max_examples=7)
+@given(number=st.integers())
+def test_cases(case, number):
+    print("drawn", number)
+
 
 @given(number=st.integers())
 def test_false(number):
@@ -58,6 +66,12 @@ def test_two_runs_draw_the_same_and_exploring_draws_more(tmp_path: Path) -> None
     assert len(_drawn(first.stdout)) == 7
     more = _run(tmp_path, "test_number", PHOTONLINK_HYPOTHESIS="explore", PHOTONLINK_EXAMPLES="5")
     assert len(_drawn(more.stdout)) >= 30
+
+
+def test_several_share_what_is_drawn_beyond_their_own(tmp_path: Path) -> None:
+    explore = {"PHOTONLINK_HYPOTHESIS": "explore", "PHOTONLINK_EXAMPLES": "8"}
+    cases = _drawn(_run(tmp_path, "test_cases", **explore).stdout)
+    assert 4 * 7 < len(cases) <= 4 * 2 * 7
 
 
 def test_a_failing_example_is_printed_to_be_kept(tmp_path: Path) -> None:
