@@ -110,7 +110,7 @@ class Stream:
     """One direction's running hash; a tag and a pad of the pre-shared key for every segment.
 
     The node makes two tags a block, over both directions; here each end of a phase has its own,
-    which costs more. The ledger knows a pad before its tag exists.
+    which costs more. The ledger records a pad before its tag is made.
     """
 
     def __init__(self, psk: PreSharedKey, ledger: Ledger, direction: str) -> None:

@@ -33,7 +33,7 @@ AWAY_S = 0.5
 
 
 class Watched:
-    """What the supervisor says, per instrument."""
+    """The supervisor's reports, per instrument."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench

@@ -50,7 +50,7 @@ def key_indices(bits: int, seed: bytes) -> Ints:
 
 @dataclass
 class Layout:
-    """What the head of Alice's message says."""
+    """The content of the head of Alice's message."""
 
     code: int
     columns: int

@@ -30,8 +30,8 @@ class Effort:
 class Row:
     """One line of the table. ``figure`` and ``baseline_figure`` are in ``unit``.
 
-    ratio: how many times better than the baseline; None without one. details: what else this
-    benchmark tells, as further fields of the JSON.
+    ratio: how many times better than the baseline; None without one. details: further results of
+    this benchmark, as fields of the JSON.
     """
 
     name: str

@@ -75,7 +75,7 @@ def record(path: Path, side: Clicks) -> None:
 
 
 def cpu_of(python: str, alice: Path, bob: Path) -> tuple[float, dict[str, object]]:
-    """User and system seconds of one replay, and what it says of itself."""
+    """User and system seconds of one replay, and its output."""
     words = [python, "-m", "photonlink.pipeline.cli", "replay", "--alice", str(alice), "--bob",
              str(bob), "--json"]  # fmt: skip
     before = os.times()

@@ -17,7 +17,7 @@ class Mosquitto:
     """The reference broker, on a free port of loopback."""
 
     def __init__(self, folder: Path, *, anonymous: bool = True) -> None:
-        """anonymous: everybody is let in; else nobody is."""
+        """anonymous: all clients are accepted; else none is."""
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
         self.configure(

@@ -84,7 +84,7 @@ def _more_examples(items: list[pytest.Item], factor: int) -> None:
 
 
 def _only_with_a_station(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Hardware is met only by whoever names it; asked for without a station, it is an error."""
+    """Hardware is used only when a station is named; ``-m hardware`` without one is an error."""
     if config.getoption("station"):
         return
     if "hardware" in config.getoption("markexpr") and "not hardware" not in config.getoption(

@@ -1,7 +1,7 @@
 """The contract suite's cases: every registered driver, walked from the registration.
 
-An optical table has one place for each instrument. Instruments that want the same place stand on
-benches of their own: the first bench holds those whose case names a place, the next ones the rest.
+An optical table has one place for each instrument. Instruments for the same place are put on
+different benches: the first bench holds those whose case names a place, the next ones the rest.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def _place(entry: Registration) -> str:
 
 
 def _claims(entry: Registration) -> frozenset[str]:
-    """Places that nobody else on its bench may have. Detectors whose case names no place claim
-    their side's tagger as well: it would hear nothing from them while they have no bias."""
+    """Places that no other instrument on its bench may have. Detectors whose case names no place
+    claim their side's tagger as well: while they have no bias, it would get no clicks from them.
+    """
     place = _place(entry)
     if not place:
         return frozenset()

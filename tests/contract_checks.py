@@ -28,8 +28,9 @@ STILL = 4
 
 
 async def still(instrument: Any) -> dict[str, Value]:
-    """A few parameters that do not change by themselves, and their values: what is read twice as
-    the same and can be set, or was asked for."""
+    """A few parameters that do not change by themselves, and their values: those that read the same
+    twice and can be set, or were requested.
+    """
     if not isinstance(instrument, Driver):
         return {}
     found: dict[str, Value] = {}
@@ -43,7 +44,7 @@ async def still(instrument: Any) -> dict[str, Value]:
 
 
 async def right(instrument: Any, known: Mapping[str, Value]) -> None:
-    """Every value of ``known`` is read as it was; without any, the snapshot is whole."""
+    """Every value of ``known`` reads as before; without any, the snapshot is complete."""
     if not known:
         readings = await instrument.snapshot()
         wrong = {k: v for k, v in readings.items() if k.endswith("error") and type(v) is str}
@@ -54,7 +55,7 @@ async def right(instrument: Any, known: Mapping[str, Value]) -> None:
 
 
 async def reads(bench: Bench, name: str) -> None:
-    """It says who it is, and everything that it declares can be read."""
+    """It identifies itself, and every declared parameter can be read."""
     assert bench.resolutions[name].identity.model
     readings = await bench.instruments[name].snapshot()
     assert readings

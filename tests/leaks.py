@@ -1,7 +1,7 @@
 """Fails a test that leaves a task, a thread or an open descriptor behind.
 
-What a fixture of a wider scope holds was there before and counts for nobody. A test that leaves
-something on purpose says so: ``@pytest.mark.leaks("why")``.
+What a fixture of a wider scope holds existed before and is not counted. A test that leaves
+something on purpose has a mark: ``@pytest.mark.leaks("why")``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FDS = Path("/proc/self/fd")
 
 
 def descriptors() -> dict[int, str]:
-    """Open descriptors and what they are; empty where the system does not tell."""
+    """Open descriptors and what they are; empty where the system does not list them."""
     found = {}
     for name in os.listdir(_FDS) if _FDS.is_dir() else ():
         try:

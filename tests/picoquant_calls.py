@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 SYNC = {"mh": 8, "hh": 8, "ph": 0}  # of the place
-PERIOD = {"mh": 1e12 / 9000, "hh": 1e12 / 9000, "ph": 1e9}  # as the fake port's rate meter says
+PERIOD = {"mh": 1e12 / 9000, "hh": 1e12 / 9000, "ph": 1e9}  # as in the fake port's rate meter
 UNIT = {"mh": 80, "hh": 1, "ph": 4}
 BINNING = {"mh": 6, "hh": 12, "ph": 16}
 MODEL = {

@@ -1,4 +1,4 @@
-"""PTU files with the fewest tags that readers of others want."""
+"""PTU files with the fewest tags that other readers require."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def test_unplugged_is_closed_at_once(program: Any, name: str) -> None:
         program.fault(name, "unplug")
         begin = asyncio.get_running_loop().time()
         gone = (LinkClosed, InstrumentError)
-        if CASES[name].transports == ("udp",):  # a datagram finds nobody: that is silence
+        if CASES[name].transports == ("udp",):  # a datagram to an absent instrument gets no answer
             gone = (*gone, LinkTimeout)
         with pytest.raises(gone):
             await bench.instruments[name].snapshot()

@@ -33,7 +33,7 @@ OF_A_SWITCH = {"ON": "1", "OFF": "0", "TRUE": "1", "FALSE": "0"}
 
 
 def si(number: float, unit: str) -> float | None:
-    """In the base unit; None for a unit that says nothing."""
+    """The factor to the base unit; None for an unknown unit."""
     if unit in BASE:
         return number
     if len(unit) > 1 and unit[0] in FACTOR and unit[1:] in BASE:
@@ -152,7 +152,9 @@ class Comparison:
                 self.say(f"{value} lies beyond the driver's limits, and the emulator takes it")
 
     def _ranges(self, register: Register) -> None:
-        """Two declared ranges are one, and every word of the emulator's is known."""
+        """Both declared ranges are equal, and every choice of the emulator is known to the
+        driver.
+        """
         param = self.param
         if param.choices is not None and register.choices:
             unknown = {_word(c) for c in register.choices} - {_word(w) for w in self._words()}

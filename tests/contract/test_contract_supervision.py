@@ -183,7 +183,7 @@ async def test_all_failures_come_back_as_one_tree_and_the_rest_is_closed(
 
 
 async def test_a_real_address_that_is_an_emulator_is_called_one(program: Any) -> None:
-    """A stand-in library at a *real* address still says what it is."""
+    """A stand-in library at a *real* address is still reported as an emulator."""
     text = (
         'schema = 2\nname = "t"\n[instruments.tagger]\ndriver = "picoquant.multiharp150"\n'
         f'address = "{program.addresses["bob-tagger"]}"\n'

@@ -224,7 +224,7 @@ async def test_another_unit_at_the_address_is_refused(everything: All) -> None:
     async def work(name: str, instrument: Any) -> None:
         known = everything.bench[name].resolutions[name].identity
         if not known.serial:
-            return  # it does not say who it is
+            return  # it has no identification
         await instrument.close()
         await everything.fault(name, "wrong-identity")
         match = Match(serial=known.serial)

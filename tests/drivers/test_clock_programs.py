@@ -58,7 +58,7 @@ Write = Callable[..., str]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Write:
-    """A program that prints what its last argument is said to."""
+    """A program that prints the given output for its last argument."""
 
     def write(**replies: str) -> str:
         path = tmp_path / "program"

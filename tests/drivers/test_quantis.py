@@ -12,7 +12,7 @@ from photonlink.hal.links.vendor_library import VendorLibrary
 
 
 class FakeQuantis(VendorLibrary):
-    """Counts upwards, or says what ``answers`` has."""
+    """Counts upwards, or returns the entries of ``answers``."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

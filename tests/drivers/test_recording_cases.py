@@ -1,4 +1,4 @@
-"""Small recordings that went wrong: what ``analyze`` says of them is what they were made from."""
+"""Small recordings that were once read wrongly: ``analyze`` finds the data they were made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage inside a recording: what is readable is handed out, and the byte is named."""
+"""Damage inside a recording: the readable part is returned, and the byte is named."""
 
 from __future__ import annotations
 

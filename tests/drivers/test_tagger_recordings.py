@@ -1,4 +1,4 @@
-"""Files of the taggers' own formats, told by name and kept in our own container."""
+"""Files of the taggers' own formats, named on the command line and kept in our own container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control socket: what it understands, and that nothing a client sends can hurt it."""
+"""The control socket: its requests, and that no client can harm it."""
 
 from __future__ import annotations
 

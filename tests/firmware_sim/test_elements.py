@@ -1,4 +1,4 @@
-"""Waveplates and modulators on the optical table: QBER and pair rate follow what they do."""
+"""Waveplates and modulators on the optical table: their effect on QBER and pair rate."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ ROUNDS = 60
 
 
 def noise(rng: random.Random, words: list[bytes]) -> bytes:
-    """Bytes that a device might hear: its own words in disorder, numbers, and anything."""
+    """Bytes for a device: its own words in any order, numbers, and random bytes."""
     parts = []
     for _ in range(rng.randrange(1, 20)):
         kind = rng.random()

@@ -1,4 +1,4 @@
-"""Eve's light against what her papers say it does, at the receivers and in tag streams."""
+"""Eve's light compared with the effects in the papers, at the receivers and in tag streams."""
 
 from __future__ import annotations
 

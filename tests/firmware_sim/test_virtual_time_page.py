@@ -25,7 +25,7 @@ def test_the_page_s_test_passes(photonlink_bench: Callable[..., Any]) -> None:
 
 
 def test_the_page_s_command_is_one() -> None:
-    """It is understood; what it does is ``tests/system/test_virtual.py``."""
+    """The command is accepted; ``tests/system/test_virtual.py`` tests its effect."""
     words = shlex.split(COMMAND)
     assert words[0] == "photonlink"
     asked = words[1 : words.index("--seed") + 2]

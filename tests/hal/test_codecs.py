@@ -235,7 +235,7 @@ def _info(frame: bytes) -> bool:
 
 
 class Mount:
-    """A rotation mount that also says its status unasked."""
+    """A rotation mount that also sends its status unrequested."""
 
     def __init__(self) -> None:
         self.delay_s = 0.0
@@ -311,7 +311,7 @@ def test_a_dialect_of_streams_refuses_an_address_of_messages() -> None:
 
 # ---- JSON-RPC ----
 class Rpc:
-    """Answers by method; a late reply to an earlier question comes first when told so."""
+    """Answers by method; on request a late reply to an earlier question comes first."""
 
     def __init__(self) -> None:
         self.value: Value = 1.5

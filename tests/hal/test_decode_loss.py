@@ -400,7 +400,7 @@ def test_late_words_are_sorted_in_within_their_reach(pack: Callable[..., bytes])
     assert found == sorted(rows)
     assert decoder.info.disordered == 3
     assert decoder.info.damaged == 0
-    if pack is qutag:  # one that is later than that is lost, and said
+    if pack is qutag:  # one that is later than that is lost and reported
         feed(decoder, qutag((3 * 10**9, 1), (3 * 10**9 - LATE - 1, 2), (3 * 10**9 + 1, 3)))
         assert decoder.info.damaged == 1
 

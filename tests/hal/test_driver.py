@@ -1,4 +1,4 @@
-"""The driver base: what it does for every driver, and what becomes of what drivers raise."""
+"""The driver base: its services for every driver, and the mapping of drivers' exceptions."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ async def test_a_constructor_that_breaks_is_in_the_tree(monkeypatch: pytest.Monk
 
 # ---- the safe state ----
 class Amplifier(Facet):
-    """A facet that nobody has heard of."""
+    """An unknown facet."""
 
     safety_rank = 25
 

@@ -1,4 +1,4 @@
-"""A program as a link: what it prints, how it ends, that nothing of it is left."""
+"""A program as a link: its output, its end, and that no process remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry: every driver says what it is in one place, and is complete or named as not."""
+"""The registry: every driver is declared in one place, and is complete or listed as a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The station file: what is wrong is named with its line, its key and the nearest known key."""
+"""The station file: mistakes are named with line, key and the nearest known key."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Ended:
                 self.wire.hand(sender.peer, part)
 
     def look(self) -> None:
-        """At what is under way."""
+        """Look at messages in transit."""
         for who, answer in self.wire._queue:
             self._watch(who, message_of(answer))
 
@@ -185,7 +185,7 @@ class Ended:
 
 
 def run(case: Case) -> None:
-    """One case. AssertionError says what does not hold."""
+    """Run one case. AssertionError names the broken rule."""
     parameters = ONE_BASIS if case.kind == "AbortBlock" else ONE_BLOCK
     wire = StreamWire(*pair(parameters=parameters))
     ended = Ended(case, wire)

@@ -1,4 +1,4 @@
-"""Two ends of Cascade and what they say to each other; which key bits a parity covers."""
+"""Two ends of Cascade and their messages; which key bits a parity covers."""
 
 from __future__ import annotations
 

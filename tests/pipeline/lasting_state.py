@@ -45,7 +45,7 @@ PASSES: dict[type, set[str]] = {
     Lasting: set(),
     Publisher: {
         "_setup", "_lasting", "_effects", "_counted", "last_abort",
-        "_alarms",  # say what happened; the walk waits for their end
+        "_alarms",  # they report events; the walk waits for their end
         "_totals", "_latest",  # on show; they decide whether the rest at the end is tried
     },
     OwnTags: {"_randomness", "ended", "_buffer", "_forgotten_ps", "_history"},
@@ -79,7 +79,7 @@ def _attributes(cls: type) -> set[str]:
 
 
 def digest(node: Node) -> str:
-    """But for what is written ahead, and for alarms, which say what happened."""
+    """Except for records written ahead, and for alarms, which report events."""
     return hashlib.sha256(json.dumps(state(node), sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -121,8 +121,7 @@ def _psk(psk: PreSharedKey) -> tuple[str, int, str]:
 
 
 def written_ahead(node: Node) -> list[str]:
-    """What is wrong with what was written ahead: nothing of it gives key or costs more than a
-    block's pads."""
+    """Faults of the records written ahead: none may give key or cost more than a block's pads."""
     ledger, found = node.ledger.state, []
     each = [e.epsilon for e in ledger.blocks.values()]
     if abs(ledger.epsilon - sum(each)) > 1e-12:

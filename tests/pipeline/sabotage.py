@@ -137,7 +137,7 @@ def no_tags(patch: Patch) -> None:
 
 
 def no_bounds(patch: Patch) -> None:
-    """What a message says is taken as it is."""
+    """The content of a message is used unchecked."""
     patch.setattr("photonlink.pipeline.protocol.messages.math.isfinite", lambda v: True)
     patch.setattr(roles, "check", lambda acquisition: acquisition)
 
@@ -152,7 +152,7 @@ def uncharged_attempts(patch: Patch) -> None:
 
 
 def no_memory_of_the_peer(patch: Patch) -> None:
-    """What each remembers of the other's ledger is not compared."""
+    """The records of the other's ledger are not compared."""
     plain = claims.compare
 
     def trusting(own: Any, peer: Any, *, is_alice: bool) -> claims.LedgerResolution:

@@ -29,7 +29,7 @@ from photonlink.pipeline.status.broker import free_port
 
 
 class Events(Reporter):
-    """Keeps what the node says."""
+    """Keeps the node's events."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, json_lines=True)
@@ -43,7 +43,7 @@ class Events(Reporter):
 
 
 class Shell:
-    """One node; ``session.line`` tells whether the peer is there."""
+    """One node; ``session.line`` is set while the peer is connected."""
 
     def __init__(self, node: Node, session: NodeSession, said: Events) -> None:
         self.node, self.session, self.said = node, session, said
@@ -80,7 +80,7 @@ async def shell(
     parameters: AgreedParameters = SMALL,
     connect: str | None = None,
 ) -> AsyncIterator[Shell]:
-    """``connect``: where the peer is, if it is not where the file says."""
+    """``connect``: the peer's address, if it differs from the file."""
     loaded = load_node_station(station)
     if connect is not None:
         loaded = loaded.model_copy(

@@ -30,7 +30,7 @@ def all_cases(quick_clock: None) -> list[aborts.Case]:
 
 
 def test_the_conversation_says_every_message(all_cases: list[aborts.Case]) -> None:
-    """A new type that nobody says here is not covered. Refuse is what a handshake ends with."""
+    """A new type that is never sent here is not covered. Refuse ends a handshake."""
     assert {c.kind for c in all_cases} == {
         cls.__name__ for cls in MESSAGES.values() if cls is not Refuse
     }

@@ -129,7 +129,7 @@ def test_c3_without_the_verdict_a_block_of_zeros_is_released(
 
 
 def test_c3_the_private_balance_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And tells nothing but on or off: the reason holds no number."""
+    """Only yes or no is disclosed: the reason holds no number."""
     monkeypatch.setattr(estimate, "judge_detectors", lambda *arguments: None)
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)

@@ -1,4 +1,4 @@
-"""Every command that takes a file, given what is no such file: one sentence and a status.
+"""Every command that takes a file, with files of every wrong kind: one sentence and a status.
 
 Each row of COMMANDS is one argument of one command; KINDS are the files it is given.
 """

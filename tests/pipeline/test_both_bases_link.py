@@ -1,5 +1,6 @@
-"""Key from both bases over the whole protocol: what it gives, how thresholds and sizes follow the
-link, and what a block that fails leaves behind: a name, no bit, and a next block that succeeds."""
+"""Key from both bases over the whole protocol: its yield, thresholds and sizes that follow the
+link, and a failed block: it has a named reason, gives no bit, and the next block succeeds.
+"""
 
 from __future__ import annotations
 

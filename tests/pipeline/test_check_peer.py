@@ -1,4 +1,4 @@
-"""What two calibrating checks say to each other: sealed by the pre-shared key, bounded."""
+"""The messages of two calibrating checks: authenticated by the pre-shared key, bounded."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_changed_message_is_refused(byte: int) -> None:
 
 
 def test_without_the_seal_a_changed_click_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule broken: the same change, believed."""
+    """Without the rule the same change is accepted."""
 
     async def believe(self: CheckPeer, message: bytes) -> None:
         await self._exactly(32)

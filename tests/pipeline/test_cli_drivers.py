@@ -1,4 +1,4 @@
-"""``photonlink drivers``: everything registered, and what is broken beside it."""
+"""``photonlink drivers``: all registered drivers, and the broken ones."""
 
 from __future__ import annotations
 

@@ -84,8 +84,10 @@ def test_a_slot_is_placed_by_earlier_slots_only() -> None:
 
 @pytest.mark.parametrize("ahead", [0.3, 0.9])
 def test_c2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
-    """Whoever sends the light leads it on, slot after slot, as far as goes unnoticed: in any time
-    the clock moves by what was agreed for it and one second more, for all detectors alike."""
+    """An attacker's light moves the clock slot by slot, as far as no check fails: in any time the
+    clock moves by at most the agreed limit for that time and one second more, for all detectors
+    alike.
+    """
     follower = fresh()
     follow(follower, np.zeros(100))
     rng, slot_s = np.random.default_rng(4), SLOT / PS
@@ -107,7 +109,7 @@ def test_c2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
 
 @pytest.mark.parametrize("jump_ps", [-2000.0, 3000.0, 7000.0])
 def test_c2_a_step_beyond_the_limits_stops_key_and_says_by_how_much(jump_ps: float) -> None:
-    """One that follows what it sees would jump with the light. This one does not move."""
+    """A follower without limits would jump with the light. This one does not move."""
     follower = fresh()
     follow(follower, np.zeros(100))
     at = follower.clock(100 * SLOT).offset_ps

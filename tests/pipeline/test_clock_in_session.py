@@ -1,4 +1,6 @@
-"""The common clock in a session: a step beyond the agreed limits stops key and is told by size."""
+"""The common clock in a session: a step beyond the agreed limits stops key, and its size is
+reported.
+"""
 
 from __future__ import annotations
 

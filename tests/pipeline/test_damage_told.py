@@ -1,4 +1,4 @@
-"""What a Hello says of damaged records: it lasts only when a one-time tag has vouched for it."""
+"""Damaged records listed in a Hello: they are stored only after a one-time tag has covered it."""
 
 from __future__ import annotations
 

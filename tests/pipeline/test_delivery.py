@@ -46,7 +46,7 @@ def test_a_block_is_given_once(tmp_path: Path, node: NodeStore) -> None:
     assert not (tmp_path / "again.bin").exists()
     node.close()
     with (
-        NodeStore.open(place(tmp_path)) as again,  # the ledger remembers
+        NodeStore.open(place(tmp_path)) as again,  # the ledger has a record
         pytest.raises(DeliveryRefused, match="before"),
     ):
         deliver(again.ledger, again.keys, 1, tmp_path / "again.bin", allow_marked=False)

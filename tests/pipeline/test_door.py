@@ -87,8 +87,9 @@ async def test_m4_strangers_on_real_sockets_keep_nobody_out_and_change_nothing(
 
 
 class BlackHole:
-    """A relay whose open connections stop carrying, without a word, when ``swallow`` is called;
-    with ``clog`` what comes from the far end is not read any more."""
+    """A relay whose open connections silently drop everything once ``swallow`` is called; with
+    ``clog`` it does not read from the far end any more.
+    """
 
     def __init__(self, port: int) -> None:
         self._target, self.port = port, 0
@@ -136,7 +137,9 @@ class BlackHole:
 
 
 async def test_m11_a_black_hole_is_named_and_the_link_is_up_again(tmp_path: Path) -> None:
-    """Nothing arrives any more and nobody says so: both name it within 10 s and meet again."""
+    """The line drops everything without an error: both ends report it within 10 s and connect
+    again.
+    """
     stations, port = write_files(tmp_path)
     async with (
         BlackHole(port) as hole,
@@ -158,8 +161,9 @@ async def test_m11_a_black_hole_is_named_and_the_link_is_up_again(tmp_path: Path
 async def test_m11_a_peer_that_does_not_read_hangs_no_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its send buffer is full and nobody takes it: the line is given up at the deadline, the loop
-    goes on, and the peer that comes anew is in."""
+    """The send buffer stays full: the line is dropped at the deadline, the loop goes on, and a new
+    connection of the peer is accepted.
+    """
     monkeypatch.setattr(peer_stream, "WRITE_TIMEOUT_S", 0.5)
     stations, port = write_files(tmp_path)
     async with (

@@ -33,7 +33,7 @@ def datagrams() -> socket.socket:
 
 
 class Laser(Instrument, Emits):
-    """Its light is a flag; "off" reaches it as a datagram, from whoever sends one."""
+    """Its light is a flag; "off" is a datagram from any sender."""
 
     def __init__(self, *_: object, scheme: str = "udp", **__: object) -> None:
         self.lit, self.there, self.scheme = False, False, scheme
@@ -195,7 +195,7 @@ async def test_a_guard_that_does_not_answer_is_an_error(
         await guard.watch("laser", laser)
     process.kill()
     await process.wait()
-    await guard.watch("laser", laser)  # nobody to tell: start will
+    await guard.watch("laser", laser)  # the guard does not run yet: start sends it
     await guard.stop()
 
 

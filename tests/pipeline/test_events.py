@@ -26,7 +26,7 @@ def block(
 
 
 class Script:
-    """Randomness that is known, and how much of it was asked for."""
+    """Known randomness, and the count of requested bytes."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data, self.asked = data, 0

@@ -1,4 +1,4 @@
-"""The judge of a block: what it must see, and what it must not."""
+"""The judge of a block: faults that it must find, and benches that it must accept."""
 
 from __future__ import annotations
 

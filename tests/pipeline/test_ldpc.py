@@ -242,7 +242,7 @@ print(test_ldpc.transcript())
 
 
 def transcript() -> str:
-    """Digest of everything two ends say, with frames that fail at first."""
+    """Digest of all messages of two ends, with frames that fail at first."""
     digest = hashlib.sha256()
     for rate, estimate in ((0.01, 0.01), (0.035, 0.03), (0.09, 0.08)):
         key, other, seed = noisy(24_000, rate)
@@ -273,7 +273,7 @@ def test_every_level_gives_the_same_bits() -> None:
 
 
 def conversation(alice: LdpcAlice, bob: LdpcBob) -> list[bytes | int]:
-    """Everything that is said and counted."""
+    """All messages and counts."""
     said: list[bytes | int] = [alice.syndrome()]
     bob.decode(alice.syndrome())
     while (request := bob.request()) is not None:

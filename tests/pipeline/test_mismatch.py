@@ -124,7 +124,7 @@ def test_the_best_adaptive_eve_stays_below_the_failure_probability(
         16, 2, log_failure, ratio=ratio, basis_ratio=basis_ratio
     )  # fmt: skip
     assert 1e-4 < _best_eve(test, pairs, ratio, log_failure) <= failure
-    # a bound that was told of equal detectors does not hold for unequal ones
+    # a bound for equal detectors does not hold for unequal ones
     unaware = fk.PhaseErrorTest.agreed(16, 2, log_failure, ratio=1.0, basis_ratio=basis_ratio)
     if ratio == 1.5 and failure == 0.03:
         assert _best_eve(unaware, pairs, ratio, log_failure) > failure

@@ -1,4 +1,4 @@
-"""What a person at the dashboard sees: nodes told apart, and no alarm that outlives its cause."""
+"""The dashboard's view: distinct nodes, and no alarm that outlives its cause."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ async def test_an_alarm_of_a_killed_node_ends_with_its_next_start(mosquitto: Mos
     finally:
         node.kill()
         node.wait()
-    await _until(mosquitto, {"peer_absent"}, "offline")  # by will: what it says holds no more
+    # by its will: its earlier messages are no longer valid
+    await _until(mosquitto, {"peer_absent"}, "offline")
     async with _running(_publisher(mosquitto)):
         await _until(mosquitto, set(), "online")
 
@@ -144,7 +145,7 @@ async def test_an_idle_publisher_notices_that_its_broker_was_started_again(
     async with _running(_publisher(mosquitto)):
         await _until(mosquitto, set(), "online")
         mosquitto.kill()
-        mosquitto.start()  # without persistence: it knows nothing of us
+        mosquitto.start()  # without persistence: it has lost our messages
         await _until(mosquitto, set(), "online")
 
 

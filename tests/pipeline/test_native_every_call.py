@@ -1,7 +1,7 @@
 """Every method of every context of the core, found by inspection: after release, with a released
 key, with a seed of the wrong length a named error each. And lengths of 2^31 + 1 wherever a length
-goes in. A new method is called without anyone remembering to add it here; a new kind of argument
-fails until VALUES knows it."""
+goes in. New methods are found and called by themselves; a new kind of argument fails until it is
+added to VALUES."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secret buffers: what they compute, what they refuse, and what never gets out of them."""
+"""Secret buffers: results, refusals, and that no bits leak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node says before it opens an instrument."""
+"""A node's errors before it opens an instrument."""
 
 from __future__ import annotations
 

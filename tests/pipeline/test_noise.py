@@ -1,4 +1,4 @@
-"""Discrete Laplace noise: the law, its source, its bound, and what it does to an edge in time."""
+"""Discrete Laplace noise: the law, its source, its bound, and its effect on an edge in time."""
 
 from __future__ import annotations
 

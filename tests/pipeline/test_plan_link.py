@@ -1,4 +1,6 @@
-"""Plans: better than the file, true to what they promise, honest where there is no key."""
+"""Plans: better than the file's settings, with correct predictions, and clear where there is no
+key.
+"""
 
 from __future__ import annotations
 

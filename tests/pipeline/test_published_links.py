@@ -1,4 +1,4 @@
-"""Published links: every target is met, and what is not reproduced is said to be so."""
+"""Published links: every target is met, and figures that are not reproduced are marked."""
 
 from __future__ import annotations
 

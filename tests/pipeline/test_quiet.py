@@ -82,7 +82,7 @@ def test_events_are_those_of_the_reference(mean_ps: float, seed: int) -> None:
     events = buffer()
     for start, stop in itertools.pairwise(cuts):
         inside = (times >= start) & (times < stop)
-        # a loss that crosses a border is told by both blocks
+        # a loss across a border is reported by both blocks
         gaps = [(max(s, start), min(e, stop)) for s, e in lost if s < stop and e >= start]
         events.add(block((times[inside], channels[inside]), start, stop, gaps))
     complete = [event for event in wanted if event[0] < events.horizon_ps]

@@ -43,7 +43,7 @@ def both(folder: Path, life: int) -> Iterator[dict[Role, Node]]:
 
 
 def run(nodes: dict[Role, Node], lost: type[Message] | None = None, seed: int = 1) -> list[bytes]:
-    """One conversation; with ``lost``, everybody dies when that message is under way."""
+    """One conversation; with ``lost``, both ends crash while that message is in transit."""
     seen: list[bytes] = []
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes] | None:

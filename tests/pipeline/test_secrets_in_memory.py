@@ -152,7 +152,7 @@ def test_m6_nothing_spent_delivered_or_burnt_is_in_memory(tmp_path: Path, runnin
     )
     assert found == {
         "spent pads": 0, "delivered key": 0, "burnt key": 0, "stored key": 0,
-        "pads to be used": len(rest) // 8,  # the scan sees what is there
+        "pads to be used": len(rest) // 8,  # the scan finds present secrets
         "key of the store": 4,
     }  # fmt: skip
     in_core_file = seen(running, {"psk": secret, "key of the store": store_key}, dumped=True)

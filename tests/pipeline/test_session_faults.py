@@ -143,7 +143,9 @@ BLOCK_PHASES = (
 def test_a_burnt_block_is_in_the_account_of_both_nodes(
     script: list[tuple[Role, str]], name: str
 ) -> None:
-    """A bit of the authenticated message flips; what was in doubt is told after the reconnect."""
+    """A bit of the authenticated message flips; the block in doubt is settled after the
+    reconnect.
+    """
     target = next(n for n, (_, found) in enumerate(script, 1) if found == name)
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
@@ -270,7 +272,7 @@ class Killed(BaseException):
 
 
 class MortalLedger(Ledger):
-    """Dies before or after its ``dies_at``-th record."""
+    """Crashes before or after its ``dies_at``-th record."""
 
     dies_at = 0
     after = False
@@ -413,7 +415,7 @@ def test_a_peer_that_never_takes_the_next_step_is_left() -> None:
 
 
 def _swallow_from(kind: int) -> Callable[[int, Role, bytes], list[bytes]]:
-    """The first message of a kind is held for ever, and all that its sender says later."""
+    """The first message of a kind and all later ones of its sender are held for ever."""
     gone: list[Role] = []
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Peers that do not fit, ask too much, say nonsense, or try to wear a node out."""
+"""Peers that do not fit, request too much, send invalid messages, or try to exhaust a node."""
 
 from __future__ import annotations
 

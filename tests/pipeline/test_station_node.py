@@ -1,4 +1,4 @@
-"""The node's station file: the demo's own, and what is wrong with others."""
+"""The node's station file: the demo's own, and faults of others."""
 
 from __future__ import annotations
 

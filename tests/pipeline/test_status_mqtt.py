@@ -1,4 +1,4 @@
-"""Status over MQTT: what is published, how often, and what a lost broker costs."""
+"""Status over MQTT: what is published, how often, and the effect of a lost broker."""
 
 from __future__ import annotations
 

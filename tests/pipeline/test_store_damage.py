@@ -57,7 +57,7 @@ def variants(data: bytes, seed: int, flips: int) -> Iterator[tuple[str, bytes]]:
 
 
 def take_all(folder: Path, life: dict[int, bytes]) -> tuple[list[str], dict[int, bytes]]:
-    """Everything an operator would be told, and every key that can be had."""
+    """All messages for the operator, and every key that can be delivered."""
     told_of, had = [], {}
     try:
         with NodeStore.open(place(folder)) as store:
@@ -127,7 +127,7 @@ def test_m8_an_exchanged_file_is_not_taken(
 def test_m8_an_older_record_of_the_same_block_is_not_taken(
     tmp_path: Path, life: dict[int, bytes]
 ) -> None:
-    """Authentic, of the right block and length, and not the one that the ledger knows."""
+    """Authentic, of the right block and length, but not the one recorded in the ledger."""
     with NodeStore.open(place(tmp_path)) as store:
         add_block(store, 4, 256)
         path = tmp_path / "state/keys/block-00000004.key"

@@ -96,7 +96,7 @@ def test_m8_a_store_is_sealed_by_a_systemd_credential(station: Path) -> None:
 def test_m12_a_second_process_is_told_who_holds_the_store(
     station: Path, command: tuple[str, ...]
 ) -> None:
-    """No instrument of this station is there: whoever tried to open one would say that."""
+    """No instrument of this station exists: an attempt to open one would give another error."""
     assert run("psk", "show", str(station))[0] == 0
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(station)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

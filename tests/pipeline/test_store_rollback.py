@@ -58,7 +58,7 @@ def test_m9_an_emptied_store_is_not_an_empty_list(tmp_path: Path, what: str) -> 
         (tmp_path / "state" / what).unlink()
     with pytest.raises(LedgerError):
         NodeStore.open(place(tmp_path))
-    with pytest.raises(LedgerError):  # and again: the refusal has changed nothing that tells
+    with pytest.raises(LedgerError):  # and again: the refusal has changed nothing
         NodeStore.open(place(tmp_path))
 
 
@@ -198,7 +198,7 @@ def test_m12_a_second_start_touches_nothing_and_says_who_holds_the_store(tmp_pat
         holder.stdin.close()
         holder.wait(20)
         holder.stdout.close()
-    NodeStore.open(place(tmp_path)).close()  # the lock dies with its holder
+    NodeStore.open(place(tmp_path)).close()  # the lock ends with its holder
 
 
 async def test_m12_the_lock_is_taken_before_any_instrument_is_opened(
@@ -297,7 +297,9 @@ def test_a_malformed_claim_is_refused_before_it_is_believed(
 
 
 def test_the_pre_shared_key_of_a_pair_is_replaced(tmp_path: Path) -> None:
-    """Stored key stays; pads begin anew; what was in doubt burns; the old one is not taken back."""
+    """Stored key stays; pads start again; blocks in doubt burn; the old key is not accepted
+    again.
+    """
     for name in ("old.psk", "new.psk"):
         create_psk(tmp_path / name, 1024)
     with NodeStore.open(place(tmp_path)) as store:

@@ -27,7 +27,7 @@ def quick_clock() -> Iterator[None]:
 
 
 def hello_of(node: Node) -> bytes:
-    """A genuine Hello that somebody has recorded."""
+    """A genuine Hello, recorded on the line."""
     stream = 10**6 + len(node.states)
     effects = node.session.connected(0.0, stream)
     node.session.disconnected(0.0, "gone", stream)
@@ -52,7 +52,7 @@ def manners(recorded: bytes) -> list[bytes]:
 def knock(
     node: Node, numbers: Iterator[int], recorded: bytes, now_s: float, wire: Wire | None = None
 ) -> list[object]:
-    """One stranger of each kind. What the node says to its peer meanwhile goes to ``wire``."""
+    """One stranger of each kind. The node's messages to its peer meanwhile go to ``wire``."""
     found: list[object] = []
     for said in manners(recorded):
         number = next(numbers)
@@ -109,7 +109,7 @@ def test_m4_a_link_that_is_up_stays_up_and_says_nothing_of_strangers() -> None:
 
 
 def test_m4_the_peer_that_comes_again_replaces_a_dead_line() -> None:
-    """The old stream is half open: nobody has told Alice that it is gone."""
+    """The old stream is half open: Alice has not noticed its end."""
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)
     wire.connect()

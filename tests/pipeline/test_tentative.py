@@ -40,7 +40,7 @@ def real(side: list) -> list:  # type: ignore[type-arg]
 
 
 def forged_provenance(*, guard: bool) -> list[str]:
-    """H4: one byte of Acquisition says that Bob's light is emulated; then Eve lets go."""
+    """H4: one byte of Acquisition is changed to mark Bob's light as emulated; then Eve stops."""
     alice, bob = pair(parameters=ONE_BLOCK)
     emulated = list(Provenance).index(Provenance.EMULATED)
 

@@ -103,7 +103,7 @@ class Walk:
         return [changed_field(message, self.name)]
 
     def _is_for(self, receiver: Role) -> bool:
-        """Whether this end hears such messages at all."""
+        """Whether this end receives such messages."""
         only = {Amplify: Role.BOB, Commit: Role.BOB, Prepared: Role.ALICE}
         line = self.wire.nodes[receiver].session._line
         assert line is not None
@@ -192,7 +192,7 @@ def check(walk: Walk, *, heal: bool = True) -> None:
 
 
 def heals(walk: Walk) -> None:
-    """Alarms end, key comes, and it is what it would be."""
+    """Alarms end, key is made, and it is the same as without the attack."""
     walk.heal()
     assert keys(walk.alice) == keys(walk.bob) != {}
     for node in walk.nodes:

@@ -233,7 +233,9 @@ def _centred(spread: float) -> fk.Jitter:
 def test_twice_what_blurred_histograms_tell_covers_the_detectors_own(
     spreads: tuple[float, float], partner: float
 ) -> None:
-    """A histogram of coincidences is blurred by the partner: as it is, it tells too little."""
+    """A histogram of coincidences is blurred by the partner: unchanged, it gives too small a
+    ratio.
+    """
     first, second = (_centred(spread) for spread in spreads)
     blurred = [_blurred(one, _centred(partner)) for one in (first, second)]
     for noise in (500.0, 1000.0):

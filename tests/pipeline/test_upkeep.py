@@ -1,4 +1,4 @@
-"""A running node holds its polarization and says what of its bench is not in date."""
+"""A running node holds its polarization and reports tasks of its bench that are out of date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-/* LD_PRELOAD: the n-th call on a file below a folder fails, and how many there were is told.
+/* LD_PRELOAD: the n-th call on a file below a folder fails, and the calls are counted.
  *
  * FAIL_FOLDER: the folder. FAIL_CONTROL: a file with "n errno length": calls n to n + length - 1
  * fail; read once per process, so that a fork takes a new plan. FAIL_COUNT: a file that gets the

@@ -61,7 +61,7 @@ class Outcome:
 
 
 class Link:
-    """Both nodes of one link, and what is done to them."""
+    """Both nodes of one link, and faults for them."""
 
     def __init__(
         self, files: DemoFiles, folder: Path, rng: random.Random, wire: ObservedWire, port: int

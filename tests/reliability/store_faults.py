@@ -107,7 +107,7 @@ def live(folder: Path) -> None:
 
 
 def check(found: Any, keys: dict[int, bytes]) -> None:
-    """What the store says after all of it."""
+    """Check the store after all faults."""
     state = found.ledger.state
     wanted = {1: "released", 2: "released", 3: "released", BURNT: "burnt"}
     assert {n: b.status for n, b in state.blocks.items()} == wanted

@@ -148,7 +148,7 @@ def settled(process: Running) -> int:
 
 
 def wait_until_up(nodes: dict[str, Running], since: float) -> float:
-    """When both have said that the link is up, on their clock."""
+    """The time, by the host's clock, when both ends have reported the link as up."""
     return max(
         float(n.wait_for(event="state", phase=lambda p: p in UP, ts=lambda ts: ts > since)["ts"])
         for n in nodes.values()
@@ -156,7 +156,7 @@ def wait_until_up(nodes: dict[str, Running], since: float) -> float:
 
 
 def loud(process: Running) -> list[str]:
-    """Alarms that send somebody to work, but for what a lost line says anyway."""
+    """Alarms that need an operator, without those of a lost line."""
     return [
         f"{e['code']}: {e['text']}"
         for e in process.events

@@ -1,4 +1,4 @@
-"""Node and watchers to a real broker over TLS; what is wrong is named, and key making goes on."""
+"""Node and watchers with a real broker over TLS; faults are named, and key making goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole link: what it publishes, what it records, what it must never say."""
+"""A whole link: what it publishes, what it records, and that it leaks no secret."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One recorded run of both nodes with everything they said."""
+    """One recorded run of both nodes with all their output."""
     folder = tmp_path_factory.mktemp("link")
     with EmbeddedBroker() as broker:
         listener = Listener(broker.port)

@@ -1,4 +1,4 @@
-"""A model that has heard of links; its clock stands still."""
+"""A model with links; its clock is stopped."""
 
 from __future__ import annotations
 

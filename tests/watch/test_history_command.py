@@ -1,4 +1,4 @@
-"""``photonlink history`` by node, by link, as a table and as CSV; what it does not know it says."""
+"""``photonlink history`` by node, by link, as a table and as CSV; unknown values are marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``picoquant_by_qmi.py FAMILY MODE BINNING``: a measurement with QMI, told as JSON on stdout.
+"""``picoquant_by_qmi.py FAMILY MODE BINNING``: a measurement with QMI, printed as JSON.
 
 A program of its own: QMI loads the vendor's library by its name, so its folder must be in
 LD_LIBRARY_PATH before the program starts.

@@ -1,4 +1,4 @@
-"""``wlm_by_qmi.py``: reads a HighFinesse wavemeter with QMI, told as JSON on stdout.
+"""``wlm_by_qmi.py``: reads a HighFinesse wavemeter with QMI, and prints JSON.
 
 A program of its own: QMI loads ``libwlmData.so`` by its name (LD_LIBRARY_PATH).
 """
