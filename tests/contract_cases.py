@@ -71,8 +71,8 @@ def bench_text(number: int) -> str:
 BENCH = bench_text(0)
 
 
-def settings_text(name: str, deadline_s: float = 0.5) -> str:
-    """The example settings of a driver as TOML, with a short deadline of replies."""
+def settings_text(name: str, deadline_s: float = 5.0) -> str:
+    """The example settings of a driver as TOML, with this deadline of replies."""
     timeout_s = max(CASES[name].case.get("reply_timeout_s", 0.5), deadline_s)
     settings = {"reply_timeout_s": timeout_s, **CASES[name].settings}
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())

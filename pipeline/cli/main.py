@@ -7,6 +7,7 @@ imported here: each command imports what it needs when it runs; help is plain te
 import gc
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -270,13 +271,34 @@ app.command("yield")(cli_yields.account_of_key)
 app.command()(cli_mcp.mcp)
 
 
+def _named_only(callback: Callable[..., Any]) -> Callable[[], None]:
+    def command() -> None:
+        raise AssertionError("a command without its parameters is only listed")
+
+    command.__name__, command.__doc__ = callback.__name__, callback.__doc__
+    return command
+
+
+def without_parameters(group: typer.Typer) -> None:
+    """Enough to list the commands; to build their parameters takes a tenth of --help."""
+    for command in group.registered_commands:
+        if command.callback:
+            command.callback = _named_only(command.callback)
+    for inner in group.registered_groups:
+        if inner.typer_instance:
+            without_parameters(inner.typer_instance)
+
+
 def main() -> None:
     """Entry point: a named error is one message and a status, never a traceback."""
-    import logging
+    if sys.argv[1:] == ["--help"]:
+        without_parameters(app)
+    else:
+        import logging
 
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+        logging.basicConfig(
+            level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
     print_any_encoding()
     try:
         try:

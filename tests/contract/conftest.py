@@ -37,7 +37,7 @@ class HostedBench:
         return status
 
     def station(
-        self, *names: str, deadline_s: float = 0.5, open_s: float = 3.0, **extra: str
+        self, *names: str, deadline_s: float = 5.0, open_s: float = 30.0, **extra: str
     ) -> BenchStation:
         """A station with these instruments, every one at its emulator's address."""
         text = 'schema = 2\nname = "contract"\n'

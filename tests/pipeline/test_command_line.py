@@ -51,6 +51,16 @@ def test_help_takes_at_most_twice_the_cpu_time_of_its_libraries() -> None:
     assert _cpu_s([*PHOTONLINK, "--help"]) <= 2 * libraries
 
 
+def test_the_list_of_commands_is_that_of_the_commands_with_their_parameters() -> None:
+    full = [sys.executable, "-c", "from photonlink.pipeline.cli.main import app; app()", "--help"]
+    texts = [
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        for command in (full, [*PHOTONLINK, "--help"])
+    ]
+    assert texts[0].partition("\n\n")[2] == texts[1].partition("\n\n")[2]
+    assert "snapshot" in texts[0]
+
+
 @pytest.mark.row("start of any command about 1 s")
 def test_nothing_heavy_is_imported_for_help() -> None:
     done = subprocess.run(
