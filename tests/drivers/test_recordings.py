@@ -434,24 +434,11 @@ async def test_other_recordings_know_no_start(tmp_path: Path) -> None:
     await recording.close()
 
 
-CASES = next(
-    (
-        folder
-        for folder in (
-            Path(__file__).resolve().parents[1] / "cases",
-            Path(__file__).resolve().parents[3] / "shared" / "cases",
-            Path("/work/shared/cases"),
-        )
-        if folder.is_dir()
-    ),
-    None,
-)
+CASES = Path(__file__).resolve().parents[1] / "cases"
 
 
-@pytest.mark.skipif(CASES is None, reason="the small cases are not here")
 @pytest.mark.parametrize("name", ["t3_dtime_beyond_period.ptu", "qutag_late_words.qutag"])
 def test_cases_of_events_out_of_order(name: str) -> None:
-    assert CASES is not None
     right = json.loads((CASES / "right.json").read_text(encoding="utf-8"))[name]
     times, channels = everything(open_recording(CASES / name))
     by_channel = right["by_channel"]
