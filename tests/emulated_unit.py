@@ -34,7 +34,7 @@ async def emulated(
     async with Program(config, run_dir, clock=Clock(speed)) as program:
         device: Any = program.devices["unit"]
         device.table = program.bench
-        wanted = {"reply_timeout_s": 0.5, **entry.settings, **settings}
+        wanted = {"reply_timeout_s": 5.0, **entry.settings, **settings}
         driver = kind("unit", device.address, kind.Settings(**wanted))
         try:
             yield driver, device

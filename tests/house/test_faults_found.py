@@ -86,6 +86,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "no time stamp in any line",
         "files of node --record cannot be analysed",
         "the terminal view loses QBER, key and alarms at 80x24",
+        "spd_h_lost: without a reason",
     ),
     "command line": (
         "piped output is cut to 80 columns and fails on poor encodings",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from photonlink.hal.supervisor import Lost
+from photonlink.pipeline.node.node import Node
 from photonlink.pipeline.status.alarms import (
     CATALOGUE,
     CLEARED_BY_HANDSHAKE,
@@ -16,7 +20,7 @@ from photonlink.pipeline.status.alarms import (
     instrument_code,
     kind_of,
 )
-from photonlink.pipeline.status.model import BlockReport
+from photonlink.pipeline.status.model import Alarm, BlockReport
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 RAISES = re.compile(r'(?:raise_alarm|ProtocolError|[^_.]alarm|_alarm)\(\s*"([a-z0-9_]+)"')
@@ -54,6 +58,15 @@ def test_alarms_of_a_connection_end_with_the_next_handshake() -> None:
     assert {"acquisition_restarted", "refused_by_peer", "phase_timeout"} <= set(
         CLEARED_BY_HANDSHAKE
     )
+
+
+@pytest.mark.row("spd_h_lost: without a reason")
+@pytest.mark.parametrize("reason", ["no reply within 0.5 s", ""])
+def test_the_alarm_of_a_lost_instrument_has_a_reason(reason: str) -> None:
+    told: list[Alarm] = []
+    node: Any = SimpleNamespace(_record=told.append)
+    Node._instrument_event(node, Lost("spd-h", reason))
+    assert told == [alarm("spd_h_lost", f"spd-h: {reason or 'it gave no reason'}")]
 
 
 def _block(abort: str | None) -> BlockReport:

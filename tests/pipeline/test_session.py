@@ -225,6 +225,10 @@ def test_secrets_never_show(caplog: pytest.LogCaptureFixture) -> None:
         assert secret not in raw
 
 
+RESTARTED = "acquisition_restarted"
+
+
+@pytest.mark.row("alarms that outlive their cause within a run")
 def test_an_acquisition_that_starts_anew_starts_the_session_anew() -> None:
     from link import CAPABILITIES, AcquisitionStart
 
@@ -241,10 +245,16 @@ def test_an_acquisition_that_starts_anew_starts_the_session_anew() -> None:
         Role.ALICE,
         lambda s: s.acquisition_started(AcquisitionStart(1e9, 0.01), CAPABILITIES, wire.now_s),
     )
+    raised = [a.active for node in (alice, bob) for a in node.alarms if a.code == RESTARTED]
+    assert raised, "an alarm, while the link is down"
+    assert all(raised)
     wire.connect()
     feed(wire, replace(BENCH, seed=2))
     assert keys(alice) == keys(bob)
     assert len(keys(alice)) > len(before)
+    for node in (alice, bob):
+        states = [a.active for a in node.alarms if a.code == RESTARTED]
+        assert states in ([], [True, False]), "it ends with the next handshake"
 
 
 @pytest.mark.parametrize("seed", range(6))

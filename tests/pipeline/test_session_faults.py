@@ -370,6 +370,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_link_by_name(victim: Role, re
         assert keys(hit) == keys(other) == {}
 
 
+@pytest.mark.row("alarms that outlive their cause within a run")
 def test_a_store_that_is_full_is_named_until_a_block_finds_room() -> None:
     class FullStore(MemoryStore):
         full = True
