@@ -79,9 +79,9 @@ def settings_text(name: str, deadline_s: float = 5.0) -> str:
 
 
 @contextlib.asynccontextmanager
-async def opened(program: Any, *names: str) -> AsyncIterator[Bench]:
+async def opened(program: Any, *names: str, deadline_s: float = 5.0) -> AsyncIterator[Bench]:
     """A bench of these instruments at their emulators; faults are healed at the end."""
-    bench = await open_bench(program.station(*names))
+    bench = await open_bench(program.station(*names, deadline_s=deadline_s))
     try:
         yield bench
     finally:

@@ -26,7 +26,7 @@ async def switch(instrument: Any, on: bool) -> None:
 async def becomes(program: Any, name: str, on: bool) -> None:
     """Wait for the emulator's own state, not for the driver's reading of it."""
     key = "bias" if "Biased" in CASES[name].facets else "output"
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         while bool(program.status(name)[key]) is not on:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

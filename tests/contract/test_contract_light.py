@@ -21,7 +21,7 @@ INTERLOCKS = {n: CASES[n].case["interlock"] for n in LIGHT if "interlock" in CAS
 
 async def becomes(program: Any, name: str, on: bool) -> None:
     """Wait for the light itself, not for the driver's reading of it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while bool(program.status(name)["emission"]) is not on:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

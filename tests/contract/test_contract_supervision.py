@@ -32,7 +32,7 @@ async def supervised(bench: Bench) -> AsyncIterator[tuple[Supervisor, list[Any]]
         await bench.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition lies in another process
             await asyncio.sleep(0.02)

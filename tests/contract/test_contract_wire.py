@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.leaks("the instruments stay open for the whole module, and reconnect"),
 ]
 Work = Callable[[str, Any], Awaitable[None]]
-DEADLINE_S, LATE_S, SLOW_S = 2.0, 3.0, 0.2
+DEADLINE_S, LATE_S, SLOW_S = 4.0, 5.5, 0.2
 """Deadline of a reply, and a reply that comes after it and long before it."""
 AT_ONCE = 6
 """Instruments side by side: more would wait for the processor, not for each other."""
