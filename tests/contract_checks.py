@@ -34,12 +34,12 @@ STILL = 4
 
 def again_when_disturbed(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """A test of rates and times fails on a host that is too slow to emulate light. It is run again,
-    up to five times, when it failed and the bench has dropped time or our event loop stood still.
+    up to three times, when it failed and the bench has dropped time or our event loop stood still.
     """
 
     @functools.wraps(test)
     async def run(program: Any, **more: Any) -> None:
-        for attempt in range(6):
+        for attempt in range(4):
             dropped = program.ask(status=True)["status"]["dropped_s"]
             async with stalls() as longest:
                 try:
@@ -49,7 +49,7 @@ def again_when_disturbed(test: Callable[..., Awaitable[None]]) -> Callable[..., 
                     for name in program.addresses:
                         program.fault(name, "none")
                     busy = program.ask(status=True)["status"]["dropped_s"] > dropped
-                    if attempt == 5 or not (busy or longest[0] > STALL_S):
+                    if attempt == 3 or not (busy or longest[0] > STALL_S):
                         raise
 
     return run
