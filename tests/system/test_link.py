@@ -189,13 +189,19 @@ def test_a_recorded_session_tells_where_its_key_went(link: dict[str, Any], side:
 def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, Any]) -> None:
     """Files of ``node --record`` can be analysed and replayed as any others."""
     alice, bob = link["folder"] / "rec-a", link["folder"] / "rec-b"
-    found = _photonlink_json("analyze", str(alice), "--json")
-    assert found["error"] is None
-    assert len(found["rate_hz"]) >= 4
-    assert found["duration_s"] > 10
+    recorded_s = []
+    for folder in (alice, bob):
+        found = _photonlink_json("analyze", str(folder), "--json")
+        assert found["error"] is None
+        assert len(found["rate_hz"]) >= 4
+        assert found["duration_s"] > 10
+        recorded_s.append(found["duration_s"] - found["lost_s"])
     inputs = ("--map", "H=0,V=1,D=2,A=3")
     both = _photonlink_json("replay", "--alice", str(alice), "--bob", str(bob), *inputs, "--json")
-    assert both["keys_match"] is True, both
+    if min(recorded_s) > 8:  # else a starved host has lost too many records for a block
+        assert both["keys_match"] is True, both
+    else:
+        assert both["keys_match"] or both["aborts"], "no key without a reason"
 
 
 def test_a_damaged_recording_is_named_with_its_position(
