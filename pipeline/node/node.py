@@ -54,7 +54,14 @@ from photonlink.pipeline.node.upkeep import Upkeep
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
 from photonlink.pipeline.recordings.write import SessionRecorder
 from photonlink.pipeline.status.alarms import FATAL, KeyWatch, alarm, instrument_code
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase, Readiness
+from photonlink.pipeline.status.model import (
+    Alarm,
+    BlockReport,
+    LinkState,
+    Phase,
+    Readiness,
+    SessionRecord,
+)
 from photonlink.pipeline.status.run_summary import account
 
 log = logging.getLogger(__name__)
@@ -279,7 +286,7 @@ class Node:
         elif isinstance(effect, Finished):
             self._finished.set()
 
-    def _record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
+    def _record(self, record: SessionRecord | Readiness) -> None:
         if isinstance(record, Alarm) and record.active:
             record = self._alarms[record.code] = self._health.told(record)
         elif isinstance(record, Alarm):

@@ -12,9 +12,11 @@ from photonlink.hal import machine
 from photonlink.pipeline.status.model import (
     Alarm,
     BlockReport,
+    CoincidenceHistogram,
     InstrumentState,
     LinkState,
     Readiness,
+    SessionRecord,
 )
 from photonlink.pipeline.status.mqtt import MqttPublisher
 from photonlink.pipeline.status.payload import flatten
@@ -28,6 +30,7 @@ _EVENT_OF = {
     BlockReport: "block",
     Alarm: "alarm",
     Readiness: "readiness",
+    CoincidenceHistogram: "histogram",
 }
 
 
@@ -54,7 +57,7 @@ class Reporter:
         self.page: StatusPage | None = None
         self.system_log: SystemLog | None = None
 
-    def record(self, record: LinkState | BlockReport | Alarm | Readiness) -> None:
+    def record(self, record: SessionRecord | Readiness) -> None:
         """A status record of the session: to MQTT and to the terminal."""
         if self.mqtt is not None:
             self.mqtt.offer(record)
@@ -88,7 +91,7 @@ class Reporter:
             self._line(json.dumps(event, allow_nan=False))
         elif self._show is not None:
             self._show(event)
-        elif kind not in ("state", "readiness"):
+        elif kind not in ("state", "readiness", "histogram"):
             stamp = dt.datetime.fromtimestamp(now).astimezone().isoformat(timespec="milliseconds")
             self._line("\n".join(f"{stamp} {line}" for line in _plain(kind, fields)))
 

@@ -2,7 +2,8 @@
 
 No published value depends on the detectors or outcomes of events that may become key: rates per
 detector are live only while no session runs (those events never become key), else they come from
-disclosed pairs; error rates come from disclosed and corrected blocks.
+disclosed pairs, and so does the coincidence histogram; error rates come from disclosed and
+corrected blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from photonlink.pipeline.protocol.lasting import Lasting
 from photonlink.pipeline.protocol.setup import Effect, Publish, SessionSetup
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.status.alarms import alarm as catalogued
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, Phase
+from photonlink.pipeline.status.model import (
+    Alarm,
+    BlockReport,
+    CoincidenceHistogram,
+    LinkState,
+    Phase,
+)
 
 
 class Publisher:
@@ -34,6 +41,7 @@ class Publisher:
             "sifted_bits": 0, "leak_bits": 0, "blocks": 0, "secret_bits": 0,
         }  # fmt: skip
         self._latest: dict[str, Any] = {}  # of the latest block
+        self._histogram: CoincidenceHistogram | None = None  # that was published
 
     @property
     def blocks(self) -> int:
@@ -100,6 +108,10 @@ class Publisher:
         show["emulated"] = self._emulated(line)
         show["assumptions"] = ", ".join(self._setup.assumptions)
         self._effects.append(Publish(LinkState(phase=phase, **show)))
+        found = line.view.histogram if line is not None and line.role is not None else None
+        if found is not None and found is not self._histogram:  # one a block, one a lock
+            self._histogram = found
+            self._effects.append(Publish(found))
 
     def take(self) -> list[Effect]:
         effects, self._effects = self._effects, []

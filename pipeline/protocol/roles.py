@@ -140,7 +140,8 @@ class RoleBase:
         raw = sifting.row.take(count)
         duration_s = sifting.rule.taken(sifting.row.total)
         step_ps = disclosure_step_ps(sifting.times)
-        return Closed(raw, duration_s, rest, step_ps, self._on_the_way(count))
+        window_ps = sifting.times.window_ps
+        return Closed(raw, duration_s, rest, step_ps, window_ps, self._on_the_way(count))
 
     def _on_the_way(self, pairs: int) -> OnTheWay:
         """What happened to pairs before the block closed, as far as this end can count it."""

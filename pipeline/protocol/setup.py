@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from photonlink.hal.tags import Provenance
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+from photonlink.pipeline.status.model import SessionRecord
 
 if TYPE_CHECKING:
     from photonlink.pipeline.keys.psk import PreSharedKey
@@ -96,7 +96,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    record: LinkState | BlockReport | Alarm
+    record: SessionRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from photonlink.pipeline.protocol.setup import Limits, Role
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.stages.block_thresholds import EarlierErrors
+from photonlink.pipeline.status.model import CoincidenceHistogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Tentative:
     earlier: EarlierErrors = field(default_factory=EarlierErrors)  # of this connection
     peer_provenance: Provenance = Provenance.REAL
     show: dict[str, Any] = field(default_factory=dict)  # LinkState fields as they are now
+    histogram: CoincidenceHistogram | None = None  # the latest, for displays
     steps: list[Step] = field(default_factory=list)
 
     @property

@@ -36,7 +36,7 @@ from photonlink.pipeline.recordings.learned_bench import Start, learn, unknown
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 from photonlink.pipeline.stages.events import DetectorMap
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState, SessionRecord
 from photonlink.pipeline.status.run_summary import account
 
 PS = 10**12
@@ -209,12 +209,12 @@ class Pair:
             elif isinstance(effect, Publish) and role is Role.ALICE:
                 self._keep(effect.record)
 
-    def _keep(self, record: LinkState | BlockReport | Alarm) -> None:
+    def _keep(self, record: SessionRecord) -> None:
         if isinstance(record, BlockReport):
             self.reports.append(record)
         elif isinstance(record, Alarm):
             self.alarms.append(record)
-        else:
+        elif isinstance(record, LinkState):
             self.state = record
 
 
@@ -228,7 +228,7 @@ def replay_pair(
     *,
     starts: tuple[AcquisitionStart | None, AcquisitionStart | None] = (None, None),
     randomness: Callable[[int], bytes] = os.urandom,
-    progress: Callable[[LinkState | BlockReport | Alarm], None] | None = None,
+    progress: Callable[[SessionRecord], None] | None = None,
 ) -> ReplayResult:
     """Run both recordings through two sessions. resolutions_ps: of Alice's, Bob's tagger.
 
@@ -291,7 +291,7 @@ def _learned(agreed: AgreedParameters, sides: dict[Role, Side]) -> BenchConstant
 def _feed(
     pair: Pair,
     sides: dict[Role, Side],
-    progress: Callable[[LinkState | BlockReport | Alarm], None] | None,
+    progress: Callable[[SessionRecord], None] | None,
 ) -> None:
     for role, side in sides.items():
         capabilities = TaggerCapabilities((), side.resolution_ps, 0.0)

@@ -21,6 +21,7 @@ TOPICS: dict[str, tuple[str, bool, int, int | None]] = {
     "meta": ("meta", True, 1, None),
     "state": ("link/{link}/state", True, 0, 30),
     "block": ("link/{link}/block", False, 0, 60),
+    "histogram": ("link/{link}/histogram", True, 0, 600),
     "alarm": ("alarm/{code}", True, 1, None),
     "instrument": ("instrument/{instrument}", True, 0, 60),
     "readiness": ("readiness", True, 0, 120),

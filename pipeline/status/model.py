@@ -60,6 +60,23 @@ class LinkState:
     assumptions: str = ""  # beside those of every link (docs/claim.md), comma-separated
 
 
+@dataclass(frozen=True, slots=True)
+class CoincidenceHistogram:
+    """Coincidences over Bob's time minus Alice's in her clock, of disclosed events alone.
+
+    source: ``disclosed`` (pairs in different bases of the latest block: both ends have told their
+    times and detectors on the line, none is key; they reach little beyond the window) or
+    ``alignment`` (announced events in which the clock was found, all spent). counts: of bins of
+    bin_ps, the middle one about 0. window_ps: half width of a coincidence.
+    """
+
+    source: str
+    counts: tuple[int, ...]
+    bin_ps: int
+    window_ps: int
+    pairs: int
+
+
 COSTS = (
     "window", "quiet", "accidentals", "test", "threshold", "finite_size", "mismatch", "correction",
     "multi_clicks", "verification", "refused", "authentication",
@@ -122,6 +139,10 @@ class Alarm:
     severity: Severity
     text: str
     active: bool = True
+
+
+SessionRecord = LinkState | BlockReport | Alarm | CoincidenceHistogram
+"""What a session publishes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from photonlink.pipeline.status.home_assistant import discovery, discovery_topic
 from photonlink.pipeline.status.model import (
     Alarm,
     BlockReport,
+    CoincidenceHistogram,
     InstrumentState,
     LinkState,
     Readiness,
@@ -46,7 +47,9 @@ log = logging.getLogger(__name__)
 MAX_MESSAGES_PER_SECOND = 10
 STATE_INTERVAL_S = 0.5
 INSTRUMENT_INTERVAL_S = 10.0
-EXPIRY_S = {LinkState: 30, BlockReport: 60, InstrumentState: 60, Readiness: 120}
+EXPIRY_S = {
+    LinkState: 30, BlockReport: 60, InstrumentState: 60, Readiness: 120, CoincidenceHistogram: 600,
+}  # fmt: skip
 QUEUE_BOUND = 64
 TIMEOUT_S = 5.0
 KEEPALIVE_S = 15
@@ -85,6 +88,8 @@ class MqttPublisher:
         self._instruments: dict[str, InstrumentState] = {}
         self._instrument_due: dict[str, float] = {}
         self._readiness: Readiness | None = None  # to be published
+        self._histogram: CoincidenceHistogram | None = None  # the latest
+        self._histogram_due = False
         self._stale: dict[str, None] = {}  # topics retained by an earlier run of this node
         self._emulated: bool | None = None
         self._peer_node: str | None = None
@@ -106,6 +111,8 @@ class MqttPublisher:
             self._offer_alarm(record)
         elif isinstance(record, Readiness):
             self._readiness = record
+        elif isinstance(record, CoincidenceHistogram):
+            self._histogram, self._histogram_due = record, True
         elif isinstance(record, InstrumentState):
             before = self._instruments.get(record.name)
             if before is None or before.state != record.state:
@@ -204,6 +211,7 @@ class MqttPublisher:
     async def _serve(self, client: aiomqtt.Client) -> None:
         pace = _Pace(MAX_MESSAGES_PER_SECOND)
         self._announce = True
+        self._histogram_due = True
         self._changed |= dict.fromkeys(self._alarms)
         self._instrument_due = dict.fromkeys(self._instruments, 0.0)
         options = SubscribeOptions(qos=1, noLocal=True)
@@ -259,6 +267,10 @@ class MqttPublisher:
         if (readiness := self._readiness) is not None:
             await self._publish(client, self._speaker.readiness, readiness, pace)
             self._readiness = None if self._readiness is readiness else self._readiness
+        if self._histogram_due and (histogram := self._histogram) is not None:
+            self._stale.pop(self._speaker.histogram, None)
+            await self._publish(client, self._speaker.histogram, histogram, pace)
+            self._histogram_due = self._histogram is not histogram
         for name, instrument in list(self._instruments.items()):
             if time.monotonic() >= self._instrument_due.get(name, 0.0):
                 self._instrument_due[name] = time.monotonic() + INSTRUMENT_INTERVAL_S
@@ -292,6 +304,8 @@ class MqttPublisher:
             *(speaker.alarm(code) for code in self._alarms),
         }
         alive |= {speaker.instrument(name) for name in self._instruments}
+        if self._histogram is not None:
+            alive.add(speaker.histogram)
         return topic.startswith(f"{ROOT}/") and topic not in alive
 
     async def _farewell(self, client: aiomqtt.Client) -> None:
@@ -304,7 +318,7 @@ class MqttPublisher:
         self,
         client: aiomqtt.Client,
         topic: str,
-        record: LinkState | BlockReport | InstrumentState | Readiness,
+        record: LinkState | BlockReport | InstrumentState | Readiness | CoincidenceHistogram,
         pace: _Pace,
     ) -> None:
         await pace.wait()

@@ -12,14 +12,13 @@ from photonlink.pipeline.status.alarms import kind_of
 from photonlink.pipeline.status.model import (
     COSTS,
     Alarm,
-    BlockReport,
     InstrumentState,
-    LinkState,
     Readiness,
+    SessionRecord,
 )
 from photonlink.pipeline.status.topics import VERSION, Speaker
 
-Record = LinkState | BlockReport | Alarm | InstrumentState | Readiness
+Record = SessionRecord | InstrumentState | Readiness
 DETECTORS = ("H", "V", "D", "A")
 
 
@@ -84,7 +83,7 @@ def encode_meta(
     return _json(head(speaker, ts) | about | schemas)
 
 
-RECORD_SCHEMAS = ("state", "block", "alarm", "instrument", "readiness")
+RECORD_SCHEMAS = ("state", "block", "alarm", "instrument", "readiness", "histogram")
 
 
 def head(speaker: Speaker, ts: float) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class Speaker:
         return f"{self.base}/link/{self.link}/block"
 
     @property
+    def histogram(self) -> str:
+        return f"{self.base}/link/{self.link}/histogram"
+
+    @property
     def readiness(self) -> str:
         return f"{self.base}/readiness"
 

@@ -19,6 +19,7 @@ from photonlink.pipeline.status.metrics import NodeFigures
 from photonlink.pipeline.status.model import (
     Alarm,
     BlockReport,
+    CoincidenceHistogram,
     InstrumentState,
     LinkState,
     Readiness,
@@ -160,4 +161,6 @@ def _topic(s: Speaker, record: Record) -> str:
         return s.instrument(record.name)
     if isinstance(record, Readiness):
         return s.readiness
+    if isinstance(record, CoincidenceHistogram):
+        return s.histogram
     raise TypeError(record)

@@ -109,7 +109,7 @@ class Model:
             for i in rows:
                 shown = {k: bounded(v) for k, v in i.items()} | {"state": "ok", "last_error": ""}
                 yield message("instrument", level(str(i.get("name"))), shown)
-        elif kind in ("state", "block"):
+        elif kind in ("state", "block", "histogram"):
             yield message(kind, self._link, body)
         elif kind == "readiness":
             yield message("readiness", "", body)
@@ -189,7 +189,9 @@ def block_line(node: WatchedNode, body: Event) -> tuple[str, str]:
     return "ok", f"{head}: {got:,.0f} bits net of {sifted:,.0f} sifted, leak {leak:,.0f}{shown}"
 
 
-_PASSED_OVER = frozenset({"state", "block", "alarm", "instrument", "readiness", "key_check"})
+_PASSED_OVER = frozenset(
+    {"state", "block", "alarm", "instrument", "readiness", "histogram", "key_check"}
+)
 
 
 def _said(event: Event) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,7 @@ from photonlink.pipeline.stages.bench_constants import (
 )
 from photonlink.pipeline.stages.events import DetectorMap
 from photonlink.pipeline.stages.window import LETTERS
-from photonlink.pipeline.status.model import Alarm, BlockReport, LinkState
+from photonlink.pipeline.status.model import Alarm, BlockReport, CoincidenceHistogram, LinkState
 
 SMALL = AgreedParameters(block_sifted_bits=5_000, q_tol=0.05, eps_sec=1e-6, eps_cor=1e-9)
 BENCH = Bench(
@@ -81,6 +81,7 @@ class Node:
     states: list[LinkState] = field(default_factory=list)
     reports: list[BlockReport] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
+    histograms: list[CoincidenceHistogram] = field(default_factory=list)
     disconnects: list[str] = field(default_factory=list)
     finished: bool = False
 
@@ -189,7 +190,10 @@ class Wire:
             elif isinstance(effect, Finished):
                 node.finished = True
             elif isinstance(effect, Publish):
-                kept = {LinkState: node.states, BlockReport: node.reports, Alarm: node.alarms}
+                kept = {
+                    LinkState: node.states, BlockReport: node.reports, Alarm: node.alarms,
+                    CoincidenceHistogram: node.histograms,
+                }  # fmt: skip
                 kept[type(effect.record)].append(effect.record)  # type: ignore[attr-defined]
 
     def tick(self, dt_s: float = 0.1) -> None:

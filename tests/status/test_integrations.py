@@ -132,7 +132,10 @@ def test_the_asyncapi_document_is_that_of_the_schemas() -> None:
 
 def test_the_asyncapi_document_says_what_the_publisher_does() -> None:
     for name, record in ((r.__name__, r) for r in EXPIRY_S):
-        topic = {"LinkState": "state", "BlockReport": "block", "InstrumentState": "instrument"}
+        topic = {
+            "LinkState": "state", "BlockReport": "block", "InstrumentState": "instrument",
+            "CoincidenceHistogram": "histogram",
+        }  # fmt: skip
         assert TOPICS[topic.get(name, name.lower())][3] == EXPIRY_S[record]
 
 

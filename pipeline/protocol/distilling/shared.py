@@ -9,6 +9,7 @@ from photonlink.pipeline.protocol.block_account import BlockAccount
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.distilling.sifted import OpenSide, SiftedBlock
 from photonlink.pipeline.protocol.messages import AbortBlock
+from photonlink.pipeline.protocol.sifting.figures import disclosed_histogram
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
 from photonlink.pipeline.protocol.tentative import BlockAttempt, EndBlock, Tentative
 from photonlink.pipeline.stages import estimate
@@ -27,6 +28,7 @@ class Closed:
     duration_s: float
     rest: bool
     step_ps: int
+    window_ps: int
     way: OnTheWay
 
 
@@ -102,6 +104,10 @@ class Distilling:
     def own_verdict(self, alice: OpenSide, bob: OpenSide) -> str | None:
         """All checks of this side except the error rate, over the whole time of the block."""
         disclosed = DisclosedPairs(alice.detector, bob.detector, bob.offset_ps - alice.offset_ps)
+        closed = self.closed
+        self.view.histogram = disclosed_histogram(
+            disclosed.residual_ps, closed.step_ps, closed.window_ps
+        )
         found = estimate.judge_detectors(self.view.bench, disclosed)
         if found is not None:
             return found

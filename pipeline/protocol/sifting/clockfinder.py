@@ -12,6 +12,7 @@ import numpy as np
 
 from photonlink.pipeline.native.quiet import COUNTED, AnnouncedPairs, Slot, SlotClock
 from photonlink.pipeline.protocol.messages import Acquisition
+from photonlink.pipeline.protocol.sifting.figures import alignment_histogram
 from photonlink.pipeline.protocol.sifting.peer_taggers import hints_ps, tolerance_s
 from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.agreed_times import AgreedTimes
@@ -31,6 +32,8 @@ _ATTEMPTS_PS = tuple(round(s * PS) for s in (1.0, 2.0, 3.5, 5.0))
 _SLIDE_PS = 5 * PS // 2
 _EARLIEST_PS = -(1 << 61)
 _MAX_COLLECTED = 1 << 23  # events
+_MAX_SHOWN = 200_000  # of them, in a histogram
+_EDGE_PS = 10**6  # before the end of what is spent: no event is shown that may still pair
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class ClockFinder:
         self, view: Tentative, times: AgreedTimes, alice: Acquisition, bob: Acquisition
     ) -> None:
         self._view, self._limits = view, times.limits
+        self._window_ps = times.rule.window_ps
         parameters = ClockParameters(
             sigma_ps=times.sigma_ps,
             hint_tolerance_s=tolerance_s(alice, bob),
@@ -187,6 +191,10 @@ class ClockFinder:
         result = clock.acquire(own_ps, bob_ps, explain=explain)
         if isinstance(result, NoLock):
             return result.reason
+        spent_ps = bob_ps[bob_ps < slots[-1].end_ps - _EDGE_PS][-_MAX_SHOWN:]
+        self._view.histogram = alignment_histogram(
+            own_ps, clock.to_alice(spent_ps), self._window_ps
+        )
         self._clock = clock
         self._follower = ClockFollower.from_lock(self._limits, result)
         for code in ("clock_not_found", "clock_lost", "clock_drift"):
