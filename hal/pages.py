@@ -18,6 +18,7 @@ from photonlink.hal.settings import describe_settings
 BEGIN, END = "<!-- from the registration: begin -->", "<!-- from the registration: end -->"
 RULES_BEGIN, RULES_END = "# from the registration: begin", "# from the registration: end"
 _ACCESS = 'MODE="0660", GROUP="photonlink", TAG+="uaccess"'
+_BY_USB = {"visa", "lib"}  # opened as a USB device, not as a line
 _LINE = f'{_ACCESS}, \\\n  ENV{{ID_MM_DEVICE_IGNORE}}="1", SYMLINK+="photonlink/$env{{ID_SERIAL}}"'
 
 
@@ -56,17 +57,19 @@ def udev_rules(drivers: Iterable[Registration]) -> tuple[str, str]:
     usb: dict[str, list[str]] = {}
     lines: dict[str, list[str]] = {}
     for entry in drivers:
-        serial = "serial" in entry.transports
+        title = entry.title.partition(":")[0]
         for device in entry.usb:
-            rule = f"{_matches(device, serial)}, {_LINE if serial else _ACCESS}"
-            (lines if serial else usb).setdefault(rule, []).append(entry.title.partition(":")[0])
+            if "serial" in entry.transports:
+                lines.setdefault(f"{_matches(device, serial=True)}, {_LINE}", []).append(title)
+            if _BY_USB & set(entry.transports):  # a device may show both faces: PM100D
+                usb.setdefault(f"{_matches(device, serial=False)}, {_ACCESS}", []).append(title)
     return tuple(  # type: ignore[return-value]
         "\n".join(f"# {', '.join(titles)}\n{rule}" for rule, titles in found.items())
         for found in (usb, lines)
     )
 
 
-def _matches(device: str, serial: bool) -> str:
+def _matches(device: str, *, serial: bool) -> str:
     if device.startswith("name:"):
         return f'ENV{{ID_SERIAL}}=="{device.removeprefix("name:")}"'
     numbers, *more = device.split(" ")
