@@ -10,13 +10,13 @@ import abc
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from photonlink.hal.errors import TagBlockError
 
-_INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
+if TYPE_CHECKING:  # commands that read no tags start without it
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Provenance(enum.StrEnum):
@@ -64,7 +64,7 @@ class TagBlock:
 
     def __post_init__(self) -> None:
         time_ps, channel = self.time_ps, self.channel
-        if time_ps.dtype != _INT64 or channel.dtype != _UINT8:
+        if time_ps.dtype != "int64" or channel.dtype != "uint8":
             raise TagBlockError(
                 f"time_ps must be int64 and channel uint8, got {time_ps.dtype} and {channel.dtype}"
             )

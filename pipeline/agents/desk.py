@@ -29,7 +29,7 @@ from photonlink.pipeline.bench.reading import (
 )
 from photonlink.pipeline.bench.ready import standing
 from photonlink.pipeline.bench.target import load_any_station
-from photonlink.pipeline.node.station import with_emulator_addresses
+from photonlink.pipeline.node.simulated_station import with_emulator_addresses
 
 T = TypeVar("T")
 MAX_CHANGES = 32

@@ -9,7 +9,8 @@ from typing import Any
 
 from photonlink.hal.registry import Registration, load_driver, registration, registry
 from photonlink.pipeline.bench.scan import Scan
-from photonlink.pipeline.node.station import NodeStation, SimulatedStation
+from photonlink.pipeline.node.simulated_station import SimulatedStation
+from photonlink.pipeline.node.station import NodeStation
 
 _HEAD = """\
 #:schema station.schema.json

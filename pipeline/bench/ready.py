@@ -17,7 +17,8 @@ from photonlink.pipeline.calibration.files import load
 from photonlink.pipeline.calibration.model import CalibrationError
 from photonlink.pipeline.keys.locking import InUseError
 from photonlink.pipeline.node.open_store import open_store
-from photonlink.pipeline.node.station import NodeStation, SimulatedStation
+from photonlink.pipeline.node.simulated_station import SimulatedStation
+from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.readiness.done import (
     FILE_NAME,
     load_done,

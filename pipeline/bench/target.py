@@ -15,10 +15,8 @@ from photonlink.hal.registry import load_driver, registration
 from photonlink.hal.regular_file import FileError
 from photonlink.hal.station import InstrumentEntry, load_station
 from photonlink.hal.toml_file import parse_toml, read_toml_text
-from photonlink.pipeline.node.emulators import emulators
-from photonlink.pipeline.node.station import (
+from photonlink.pipeline.node.simulated_station import (
     SimulatedStation,
-    load_node_station,
     with_emulator_addresses,
     with_sim_paths,
 )
@@ -93,6 +91,8 @@ def with_sim(text: str, *, start: bool) -> Iterator[None]:
         return
     if _DIRECT.fullmatch(text):
         raise StationError("--sim needs a station file with [sim]", where=text)
+    from photonlink.pipeline.node.emulators import emulators
+
     with emulators(load_any_station(_split(text)[0]), start=True):
         yield
 
@@ -113,6 +113,8 @@ def load_any_station(path: Path) -> SimulatedStation:
     except FileError:
         tables = {}  # reported below, with the reason
     if "node" in tables or "peer" in tables:
+        from photonlink.pipeline.node.station import load_node_station  # loads what makes key
+
         return load_node_station(path)
     return with_sim_paths(load_station(path, SimulatedStation), path.resolve().parent)
 

@@ -36,7 +36,8 @@ from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.emitting import emitting
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.polarization import ControllerStack
-from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.node.simulated_station import with_emulator_addresses
+from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.stages.alignment.align import Alignment, AlignmentError
 from photonlink.pipeline.stages.alignment.model import Floats
 from photonlink.pipeline.stages.clock.recovery import Lock

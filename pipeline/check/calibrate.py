@@ -47,7 +47,8 @@ from photonlink.pipeline.check.peer import CheckPeer, peer_of
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.recorded_session import detector_map
-from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.node.simulated_station import with_emulator_addresses
+from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.stages.clock.recovery import Lock
 from photonlink.pipeline.stages.window import LETTERS
 

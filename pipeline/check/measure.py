@@ -24,7 +24,8 @@ from photonlink.pipeline.check.peer import STEP_TIMEOUT_S, CheckPeer, peer_of
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.node.emitting import emitting
 from photonlink.pipeline.node.recorded_session import detector_map
-from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.node.simulated_station import with_emulator_addresses
+from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.stages.clock.recovery import (
     ClockParameters,
     ClockRecovery,

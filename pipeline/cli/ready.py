@@ -28,7 +28,7 @@ def ready(
 
     from photonlink.pipeline.bench import ready as readiness
     from photonlink.pipeline.bench.target import load_any_station
-    from photonlink.pipeline.node.station import with_emulator_addresses
+    from photonlink.pipeline.node.simulated_station import with_emulator_addresses
 
     loaded = with_emulator_addresses(load_any_station(station))
     if done is not None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.node.station import SimulatedStation
+from photonlink.pipeline.node.simulated_station import SimulatedStation
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0

@@ -48,7 +48,8 @@ from photonlink.pipeline.node.plugged import announce
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, opened, telling
-from photonlink.pipeline.node.station import NodeStation, with_emulator_addresses
+from photonlink.pipeline.node.simulated_station import with_emulator_addresses
+from photonlink.pipeline.node.station import NodeStation
 from photonlink.pipeline.node.transport import Listener, PeerAddress, connections
 from photonlink.pipeline.node.upkeep import Upkeep
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send

@@ -90,6 +90,7 @@ class History:
         self.path = str(path)
         self.on_disk = self.path != ":memory:"
         self.failure = ""
+        self.damaged = ""  # why another file is not used
         self.dropped = 0
         self._ids: dict[tuple[str, str], int] = {}
         self._pending: dict[int, list[tuple[float, array[float]]]] = {}
@@ -200,7 +201,8 @@ class History:
                     self._thin(now_s)
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has rolled back by itself
+                    self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             self.failure = str(error)
@@ -254,8 +256,18 @@ class History:
         )
 
     def last_hour(self, site: str, node: str, name: str, now_s: float) -> dict[int, float]:
-        """Minute (UNIX time / 60) → mean, of the written data."""
-        return minutes(self._db, site, node, name, now_s - 3600.0)
+        """Minute (UNIX time / 60) → mean, of the written data; empty where it cannot be read."""
+        with self._told():
+            return minutes(self._db, site, node, name, now_s - 3600.0)
+        return {}
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A file that cannot be read during a run is a failure to show; watching goes on."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.failure = str(error)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -274,12 +286,14 @@ class History:
 
     def events(self, since: float, until: float, most: int = 500) -> list[dict[str, Any]]:
         """Events in a time, newest first."""
-        rows = self._db.execute(
-            "SELECT t, site, nodes.node, link, kind, code, severity, body FROM events "
-            "JOIN nodes ON nodes.id = events.node WHERE t >= ? AND t <= ? "
-            "ORDER BY t DESC LIMIT ?",
-            (since, until, most),
-        )
+        rows: list[tuple[Any, ...]] = []
+        with self._told():
+            rows = self._db.execute(
+                "SELECT t, site, nodes.node, link, kind, code, severity, body FROM events "
+                "JOIN nodes ON nodes.id = events.node WHERE t >= ? AND t <= ? "
+                "ORDER BY t DESC LIMIT ?",
+                (since, until, most),
+            ).fetchall()
         names = ("t", "site", "node", "link", "kind", "code", "severity")
         return [
             {**dict(zip(names, row[:7], strict=True)), "body": json.loads(row[7])} for row in rows
@@ -297,5 +311,7 @@ class History:
         self._db.execute("DELETE FROM notes WHERE alarm = ?", (alarm,))
 
     def notes(self) -> dict[str, dict[str, Any]]:
-        rows = self._db.execute("SELECT alarm, t, who, what, until FROM notes")
+        rows: list[tuple[Any, ...]] = []
+        with self._told():
+            rows = self._db.execute("SELECT alarm, t, who, what, until FROM notes").fetchall()
         return {a: {"t": t, "who": who, "what": what, "until": u} for a, t, who, what, u in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import ssl
 from collections.abc import Callable
@@ -13,11 +14,14 @@ from pathlib import Path
 from photonlink.pipeline.status.connection import BrokerAddress, require_tls_files, tls_reason
 from photonlink.pipeline.status.system_log import SystemLog
 from photonlink.pipeline.watch.access import Access, AccessError, is_loopback, split_listen
+from photonlink.pipeline.watch.figures import HistoryError
 from photonlink.pipeline.watch.history import History
 from photonlink.pipeline.watch.listener import BrokerListener, stop
 from photonlink.pipeline.watch.node_listener import NodeListener
 from photonlink.pipeline.watch.server import serving
 from photonlink.pipeline.watch.service import Watch
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ def server_tls(options: Options) -> ssl.SSLContext | None:
     accepted.
     """
     if options.certificate is None:
+        if options.client_ca is not None:
+            raise AccessError(
+                "client certificates are asked for in TLS only, and the page has no certificate",
+                hint="--certificate and --key of the page, beside --client-ca",
+            )
         return None
     files = (options.certificate, options.key, options.client_ca)
     require_tls_files("certificate of the page", *files)
@@ -53,6 +62,18 @@ def server_tls(options: Options) -> ssl.SSLContext | None:
         named = ", ".join(str(f) for f in files if f)
         raise AccessError(f"certificate of the page ({named}): {tls_reason(error)}") from None
     return context
+
+
+def open_history(path: str) -> History:
+    """The history file; one that is damaged or of another version is named, left as it is, and
+    what is heard is kept in memory: links are watched all the same."""
+    try:
+        return History(path)
+    except HistoryError as error:
+        log.error("%s; it is left as it is, history is kept in memory until watch ends", error)
+        kept = History(":memory:")
+        kept.damaged = f"{error.what}; it is left as it is. {error.hint or ''}".strip()
+        return kept
 
 
 async def run(options: Options, said: Callable[[str], None]) -> None:
@@ -70,7 +91,7 @@ async def run(options: Options, said: Callable[[str], None]) -> None:
             f"passwords would cross the network to {host} in clear",
             hint="--certificate and --key, or listen on 127.0.0.1 behind a proxy with TLS",
         )
-    watch = Watch(History(options.history))
+    watch = Watch(open_history(options.history))
     listener: BrokerListener | NodeListener
     if isinstance(options.source, str):
         listener = NodeListener(options.source, watch.feed)

@@ -68,7 +68,7 @@ class Pages:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Login where one is needed; strict headers on every answer."""
-        user = self._access.who(request.cookies.get(COOKIE, ""))
+        user = _certified(request) or self._access.who(request.cookies.get(COOKIE, ""))
         request["user"] = user
         try:
             if user is None and request.path not in _OPEN:
@@ -162,12 +162,15 @@ class Pages:
         except (ValueError, KeyError, TypeError):
             raise web.HTTPBadRequest(text="needs alarm and what") from None
         history, now = self._watch.history, self._watch.clock()
-        if what == "undo":
-            history.unnote(alarm)
-        elif what in ("ack", "shelve"):
-            history.note(alarm, request["user"], what, now, now + 3600.0 * hours)
-        else:
-            raise web.HTTPBadRequest(text="what is ack, shelve or undo")
+        try:
+            if what == "undo":
+                history.unnote(alarm)
+            elif what in ("ack", "shelve"):
+                history.note(alarm, request["user"], what, now, now + 3600.0 * hours)
+            else:
+                raise web.HTTPBadRequest(text="what is ack, shelve or undo")
+        except sqlite3.Error as error:
+            raise web.HTTPServiceUnavailable(text=f"history: {error}") from None
         return web.json_response(self._watch.alarms())
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
@@ -215,6 +218,14 @@ class Pages:
         finally:
             self._watch.viewers.discard(viewer)
         return response
+
+
+def _certified(request: web.Request) -> str | None:
+    """The common name of a client's certificate; TLS has checked it against --client-ca."""
+    found = request.transport.get_extra_info("peercert") if request.transport else None
+    names = [value for part in (found or {}).get("subject", ()) for key, value in part
+             if key == "commonName"]  # fmt: skip
+    return str(names[0])[:100] if names else None
 
 
 def _headers() -> dict[str, str]:

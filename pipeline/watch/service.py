@@ -130,6 +130,7 @@ class Watch:
         for key, (node, body) in holds.items():
             if key not in self._noticed:
                 self._noticed[key] = body | {"since_ts": now, "ts": now}
+                log.warning("%s: %s: %s", node.id, key[1], text(body, "text"))
                 self._keep(Change(node, "alarm", body, key[1], raised=True), now)
         for key in [k for k in self._noticed if k not in holds]:
             body = self._noticed.pop(key)
@@ -147,6 +148,7 @@ class Watch:
             "now": now,
             "trouble": self.trouble(),
             "history": self.history.failure,
+            "history_damaged": self.history.damaged,
             "refused": self.board.refused,
             "refused_elsewhere": self.board.refused_elsewhere,
             "links": [
@@ -173,7 +175,15 @@ class Watch:
 
     def detail(self, key: str) -> dict[str, Any] | None:
         nodes = self.board.links().get(key)
-        return detail(key, nodes, self.clock()) if nodes else None
+        return self._detail(key, nodes, self.clock()) if nodes else None
+
+    def _detail(self, key: str, nodes: list[WatchedNode], now: float) -> dict[str, Any]:
+        """With the time since when it says what it says."""
+        found = detail(key, nodes, now)
+        held = self._levels.get(key)
+        if held is not None and held[0] == found["words"]:
+            found["since"] = found["since"] or held[1]
+        return found
 
     def alarms(self) -> list[dict[str, Any]]:
         """Active alarms with the operators' notes, worst and oldest first."""
@@ -252,9 +262,9 @@ class Watch:
                 tiles.append(self._tile(key, nodes, now))
                 if key in wanted:
                     self._detail_s[key] = now
-                    details[key] = _event("detail", detail(key, nodes, now))
+                    details[key] = _event("detail", self._detail(key, nodes, now))
         head = {"now": now, "trouble": self.trouble(), "history": self.history.failure,
-                "refused": self.board.refused,
+                "history_damaged": self.history.damaged, "refused": self.board.refused,
                 "refused_elsewhere": self.board.refused_elsewhere}  # fmt: skip
         data = _event("tiles", {**head, "links": tiles})
         for viewer in self.viewers:

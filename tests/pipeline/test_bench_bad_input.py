@@ -29,7 +29,7 @@ from photonlink.hal.station import parse_station
 from photonlink.pipeline.bench import hints
 from photonlink.pipeline.bench.new_station import emulated_station, schema
 from photonlink.pipeline.bench.target import with_sim
-from photonlink.pipeline.node.station import SimulatedStation
+from photonlink.pipeline.node.simulated_station import SimulatedStation
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from photonlink.hal.errors import PhotonlinkError, StationError
 from photonlink.hal.station import parse_station
 from photonlink.pipeline.bench.new_station import emulated_station
 from photonlink.pipeline.bench.target import with_sim
-from photonlink.pipeline.node.station import SimulatedStation
+from photonlink.pipeline.node.simulated_station import SimulatedStation
 from photonlink.pipeline.readiness.done import Done, TasksUnreadable, load_done, save_done
 from photonlink.pipeline.readiness.tasks import CalibrationTask, all_tasks, judge, problems
 

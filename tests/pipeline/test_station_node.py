@@ -8,7 +8,8 @@ import pytest
 
 from photonlink.hal.errors import StationError
 from photonlink.pipeline.demo.files import write_demo_files
-from photonlink.pipeline.node.station import load_node_station, with_emulator_addresses
+from photonlink.pipeline.node.simulated_station import with_emulator_addresses
+from photonlink.pipeline.node.station import load_node_station
 
 
 @pytest.fixture

@@ -68,17 +68,27 @@ def publish(broker: EmbeddedBroker) -> Iterator[Publisher]:
 class WatchProgram:
     """``photonlink watch`` as its users start it; ``url`` is where its page is."""
 
-    def __init__(self, folder: Path, broker_port: int, *options: str) -> None:
+    def __init__(
+        self, folder: Path, broker: int | str, *options: str, within: tuple[str, ...] = ()
+    ) -> None:
+        """broker: its port on loopback, or its URL. within: a program that starts it."""
+        url = broker if isinstance(broker, str) else f"mqtt://127.0.0.1:{broker}"
         command = [
-            sys.executable, "-m", "photonlink.pipeline.cli", "watch", "--broker",
-            f"mqtt://127.0.0.1:{broker_port}", "--listen", "127.0.0.1:0",
-            "--history", str(folder / "history.sqlite"), *options,
+            *within, sys.executable, "-m", "photonlink.pipeline.cli", "watch", "--broker", url,
+            "--listen", "127.0.0.1:0", "--history", str(folder / "history.sqlite"), *options,
         ]  # fmt: skip
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._log = folder / "watch.log"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.url = line.strip().rpartition(" ")[2].rstrip("/")
-        assert self.url.startswith("http"), line
+        assert self.url.startswith("http"), line + self.log
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text()
 
     def stop(self) -> int:
         self.process.terminate()

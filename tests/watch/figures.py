@@ -64,6 +64,18 @@ def instrument(site: str, link: str, role: str, ts: float, name: str) -> dict[st
     }  # fmt: skip
 
 
+def histogram(site: str, link: str, role: str, ts: float) -> dict[str, Any]:
+    bins = [round(9_000 * math.exp(-((i - 25) ** 2) / 40)) for i in range(51)]
+    return head(site, link, role, ts) | {
+        "source": "disclosed", "counts": bins, "bin_ps": 130, "window_ps": 3_000,
+        "pairs": sum(bins),
+    }  # fmt: skip
+
+
+def readiness(site: str, link: str, role: str, ts: float) -> dict[str, Any]:
+    return head(site, link, role, ts) | {"ready": True, "tasks": []}
+
+
 def birth(site: str, link: str, role: str, ts: float, **meta: Any) -> list[tuple[str, bytes, bool]]:
     """status and meta, retained."""
     first = head(site, link, role, ts)
@@ -86,6 +98,10 @@ def whole_link(site: str, link: str, ts: float, **changes: Any) -> list[tuple[st
                       dump(state(site, link, role, ts, **changes)), True))  # fmt: skip
         found.append((topic(site, link, role, "link", link, "block"),
                       dump(block(site, link, role, ts)), False))  # fmt: skip
+        found.append((topic(site, link, role, "link", link, "histogram"),
+                      dump(histogram(site, link, role, ts)), True))  # fmt: skip
+        found.append((topic(site, link, role, "readiness"),
+                      dump(readiness(site, link, role, ts)), True))  # fmt: skip
         for name in ("spd-h", "spd-v"):
             found.append((topic(site, link, role, "instrument", name),
                           dump(instrument(site, link, role, ts, name)), True))  # fmt: skip

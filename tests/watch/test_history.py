@@ -154,3 +154,20 @@ def test_levels() -> None:
     assert level_for(now - 3600, now, now, 2000) == "raw"
     assert level_for(now - 20 * 3600, now, now, 2000) == "minute"
     assert level_for(now - 300 * 86_400, now, now, 2000) == "hour"
+
+
+def test_a_file_that_is_damaged_while_we_run_ends_nothing(tmp_path: Path) -> None:
+    now = time.time()
+    store = History(tmp_path / "h.sqlite")
+    fill(store, now - 10, 10)
+    store.flush(now)
+    store._db.close()
+    (tmp_path / "junk.sqlite").write_bytes(b"overwritten by somebody " * 4000)
+    store._db = sqlite3.connect(tmp_path / "junk.sqlite", isolation_level=None)
+    assert store.last_hour("lab", "l1-alice", "skr_bps", now) == {}
+    assert store.events(0, now + 1) == []
+    assert store.notes() == {}
+    store.state("lab", "l2-alice", "l2", now, f.state("lab", "l2", "alice", now))
+    store.flush(now)
+    assert store.failure == "file is not a database"
+    store.close(now)

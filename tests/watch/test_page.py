@@ -15,8 +15,6 @@ from photonlink.pipeline.status.broker import EmbeddedBroker
 pytest.importorskip("playwright", reason="needs playwright (pip install 'photonlink[browser]')")
 from playwright.sync_api import expect
 
-PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
-
 
 def raise_alarm(publish: Any, code: str = "qber_above_threshold") -> str:
     topic = f.topic("lab", "l0", "alice", "alarm", code)
@@ -215,17 +213,3 @@ def test_no_request_leaves_the_machine_and_the_policy_holds(
     page.goto(f"{watch.url}/#/link/l0")
     expect(page.locator(".uplot").first).to_be_visible()
     assert all(u.startswith((watch.url, "data:", "blob:")) for u in seen), seen
-
-
-def test_pictures_for_the_documentation(page: Any, watch: Any, publish: Any) -> None:
-    """Run with PHOTONLINK_PICTURES=1 to write docs/pictures."""
-    now = time.time()
-    for i in range(8):
-        publish(*f.whole_link(f"site-{i % 3}", f"link-{i}", now))
-    page.goto(watch.url)
-    expect(page.locator("a.tile")).to_have_count(8)
-    data = page.screenshot()
-    assert len(data) > 10_000
-    if os.environ.get("PHOTONLINK_PICTURES"):
-        PICTURES.mkdir(exist_ok=True)
-        (PICTURES / "watch.png").write_bytes(data)

@@ -1,6 +1,6 @@
 // The page: one event stream in, one view at a time out. State is kept here, nowhere else.
 import { CHARTS, Chart, FIGURES } from "./charts.js";
-import { SIGNS, ago, clock, el, moment, percent, quantity, spark } from "./dom.js";
+import { SIGNS, ago, clock, el, moment, percent, quantity, spark, wide } from "./dom.js";
 import { network } from "./network.js";
 
 const main = document.getElementById("main");
@@ -35,6 +35,7 @@ function take(message) {
   const trouble = [];
   if (message.trouble) trouble.push(`Broker: ${message.trouble}. What is shown is what was last heard.`);
   if (message.history) trouble.push(`History is not written: ${message.history}.`);
+  if (message.history_damaged) trouble.push(`History is kept in memory only: ${message.history_damaged}`);
   if (message.refused_elsewhere) trouble.push(`Messages refused from ${message.refused_elsewhere}.`);
   const banner = document.getElementById("banner");
   banner.textContent = trouble.join(" ");
@@ -244,7 +245,7 @@ function end(e) {
     ["epsilon spent", Number.isFinite(s.epsilon) ? Number(s.epsilon).toExponential(1) : "–"], ["pads left", `${quantity(s.pads_left_bits, "bit")}${Number.isFinite(s.pads_days) && s.pads_days !== null ? `, ${s.pads_days.toFixed(1)} days` : ""}`],
     ["calibration valid for", Number.isFinite(s.calibration_left_s) && s.calibration_left_s !== null ? ago(s.calibration_left_s) : "–"], ["assumptions of this link", s.assumptions || "none of its own"],
   ];
-  const instruments = e.instruments.map((i) => el("tr", {}, el("td", {}, i.name), el("td", {}, i.driver ?? ""), el("td", {}, badge(i.provenance !== "real")), el("td", {}, i.state ?? ""), el("td", {}, i.last_error ?? "")));
+  const instruments = e.instruments.map((i) => [i.name, i.driver ?? "", badge(i.provenance !== "real"), i.state ?? "", i.last_error ?? ""]);
   return el("section", { class: "card", "aria-label": e.id },
     el("h3", {}, `${e.role || "?"} `, el("span", { class: "soft" }, e.id), el("span", { class: "soft" }, e.live ? "online" : `${e.status}, not heard of lately`)),
     Math.abs(e.skew_s) > 30 ? el("p", { class: "bad" }, el("span", { class: "level" }, `▲ its clock is ${ago(Math.abs(e.skew_s))} ${e.skew_s > 0 ? "ahead" : "behind"}`)) : null,
@@ -253,7 +254,7 @@ function end(e) {
     el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows.map(([n, v]) => el("tr", {}, el("th", { scope: "row" }, n), el("td", { class: "n" }, v)))))),
     histogram(e.histogram),
     readiness(e.readiness),
-    instruments.length ? el("div", { class: "scroll" }, el("table", { "aria-label": `instruments of ${e.id}` }, el("thead", {}, el("tr", {}, ...["instrument", "driver", "is", "state", "last error"].map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...instruments))) : null);
+    instruments.length ? el("div", { class: "scroll" }, wide([["instrument"], ["driver"], ["is"], ["state"], ["last error"]], instruments, { "aria-label": `instruments of ${e.id}` })) : null);
 }
 
 function histogram(h) {
@@ -267,7 +268,7 @@ function histogram(h) {
   return el("figure", {}, el("svg", { viewBox: "0 0 300 84", role: "img", "aria-label": "coincidence histogram" },
     el("path", { d: bars, stroke: "currentColor", "stroke-width": Math.max(0.6, step * 0.8) }),
     el("line", { x1: x(-window_ps), x2: x(-window_ps), y1: 0, y2: 80, stroke: "#d55e00" }), el("line", { x1: x(window_ps), x2: x(window_ps), y1: 0, y2: 80, stroke: "#d55e00" })),
-  el("figcaption", { class: "soft" }, `coincidences, ±${Number(half / 1000).toPrecision(3)} ns, window ±${window_ps} ps`));
+  el("figcaption", { class: "soft" }, `${quantity(h.pairs, "")} coincidences ${h.source === "alignment" ? "in alignment" : "of disclosed pairs"}, ±${Number((half / 1000).toPrecision(3))} ns, window ±${Number((window_ps / 1000).toPrecision(3))} ns`));
 }
 
 function readiness(r) {
@@ -278,8 +279,8 @@ function readiness(r) {
 function blockTable(blocks) {
   const columns = [["block", (b) => b.block], ["sifted", (b) => quantity(b.sifted_bits, "bit")], ["QBER HV", (b) => percent(b.qber_hv)], ["QBER DA", (b) => percent(b.qber_da)],
     ["leak", (b) => quantity(b.leak_bits, "bit")], ["f", (b) => (b.f_ec ? b.f_ec.toFixed(3) : "–")], ["net key", (b) => quantity(b.net_bits, "bit")], ["epsilon", (b) => (b.epsilon ? b.epsilon.toExponential(1) : "–")]];
-  return el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "time"), ...columns.map(([n]) => el("th", { scope: "col", class: "n" }, n)), el("th", { scope: "col" }, "no key because"))),
-    el("tbody", {}, ...blocks.map((b) => el("tr", {}, el("td", {}, moment(b.ts)), ...columns.map(([, f]) => el("td", { class: "n" }, String(f(b) ?? "–"))), el("td", {}, b.abort ?? "")))));
+  const heads = [["time"], ...columns.map(([name]) => [name, "n"]), ["no key because"]];
+  return wide(heads, blocks.map((b) => [moment(b.ts), ...columns.map(([, f]) => String(f(b) ?? "–")), b.abort ?? ""]));
 }
 
 // ---- alarms, log, network ----
@@ -309,12 +310,16 @@ class AlarmsView {
     if (text === this.last) return;
     this.last = text;
     if (!alarms.length) return this.box.replaceChildren(el("p", { class: "empty" }, "No alarm holds."));
-    this.box.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...["since", "severity", "link", "node", "alarm", "what it is", "cause", "what to do", "note", "actions"].map((h) => el("th", { scope: "col" }, h)))),
-      el("tbody", {}, ...alarms.map((a) => el("tr", {}, el("td", {}, moment(a.since_ts ?? a.ts)), el("td", { class: a.severity === "major" ? "bad" : "busy" }, el("span", { class: "level" }, `${a.severity === "major" ? "▲" : "◐"} ${a.severity ?? ""}`)),
-        el("td", {}, el("a", { href: `#/link/${encodeURIComponent(a.link)}` }, a.link)), el("td", {}, a.node), el("td", {}, a.code), el("td", {}, `${a.text ?? ""}${a.raised_in_a_day > 1 ? ` (raised ${a.raised_in_a_day} times in a day)` : ""}`), el("td", {}, a.cause ?? ""), el("td", {}, a.action ?? ""),
-        el("td", {}, a.note ? `${a.note.what === "ack" ? "acknowledged" : `shelved until ${moment(a.note.until)}`} by ${a.note.who}` : ""),
-        el("td", {}, a.note ? el("button", { type: "button", onclick: () => this.note(a.id, "undo") }, "Take back") : el("span", {},
-          el("button", { type: "button", onclick: () => this.note(a.id, "ack") }, "Acknowledge"), " ", el("button", { type: "button", onclick: () => this.note(a.id, "shelve", 8) }, "Shelve 8 h"))))))));
+    const heads = ["since", "severity", "link", "node", "alarm", "what it is", "cause", "what to do", "note", "actions"].map((h) => [h]);
+    this.box.replaceChildren(wide(heads, alarms.map((a) => [
+      moment(a.since_ts ?? a.ts),
+      el("td", { class: a.severity === "major" ? "bad" : "busy" }, el("span", { class: "level" }, `${a.severity === "major" ? "▲" : "◐"} ${a.severity ?? ""}`)),
+      el("a", { href: `#/link/${encodeURIComponent(a.link)}` }, a.link), a.node, a.code,
+      `${a.text ?? ""}${a.raised_in_a_day > 1 ? ` (raised ${a.raised_in_a_day} times in a day)` : ""}`, a.cause ?? "", a.action ?? "",
+      a.note ? `${a.note.what === "ack" ? "acknowledged" : `shelved until ${moment(a.note.until)}`} by ${a.note.who}` : "",
+      a.note ? el("button", { type: "button", onclick: () => this.note(a.id, "undo") }, "Take back") : el("span", {},
+        el("button", { type: "button", onclick: () => this.note(a.id, "ack") }, "Acknowledge"), " ", el("button", { type: "button", onclick: () => this.note(a.id, "shelve", 8) }, "Shelve 8 h")),
+    ])));
   }
 }
 
@@ -334,8 +339,8 @@ class LogView {
     if (!answer.ok) return;
     const events = await answer.json();
     const words = (e) => (e.kind === "block" ? (e.body.abort ? `no key: ${e.body.abort}` : `${quantity(e.body.net_bits, "bit")} of key`) : e.kind === "node" ? e.body.status : `${e.code}: ${e.body.text ?? ""}`);
-    this.box.replaceChildren(events.length ? el("table", {}, el("thead", {}, el("tr", {}, ...["time", "node", "event", "what"].map((h) => el("th", { scope: "col" }, h)))),
-      el("tbody", {}, ...events.map((e) => el("tr", {}, el("td", {}, moment(e.t)), el("td", {}, `${e.site}/${e.node}`), el("td", {}, e.kind), el("td", {}, words(e)))))) : el("p", { class: "empty" }, "Nothing happened."));
+    this.box.replaceChildren(events.length ? wide([["time"], ["node"], ["event"], ["what"]], events.map((e) => [moment(e.t), `${e.site}/${e.node}`, e.kind, words(e)]))
+      : el("p", { class: "empty" }, "Nothing happened."));
   }
 }
 
@@ -344,10 +349,16 @@ class NetworkView {
     this.box = el("div", {});
     main.replaceChildren(el("h2", {}, "Network"), this.box);
     this.timer = setInterval(() => this.load(), 3000);
+    this.resized = () => this.paint();
+    addEventListener("resize", this.resized);
     this.load();
   }
 
-  close() { clearInterval(this.timer); }
+  close() {
+    clearInterval(this.timer);
+    removeEventListener("resize", this.resized);
+  }
+
   update() {}
 
   async load() {
@@ -356,7 +367,13 @@ class NetworkView {
     const text = await answer.text();
     if (text === this.last) return;
     this.last = text;
-    this.box.replaceChildren(network(JSON.parse(text)));
+    this.graph = JSON.parse(text);
+    this.paint();
+  }
+
+  paint() {
+    const room = { width: this.box.clientWidth, height: Math.round(0.72 * innerHeight) };
+    if (this.graph) this.box.replaceChildren(network(this.graph, room));
   }
 }
 

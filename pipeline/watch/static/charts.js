@@ -1,5 +1,5 @@
 // Time charts of a link over any span of its history; drag to zoom, double click to zoom out.
-import { clock, el, save } from "./dom.js";
+import { clock, el, save, tick } from "./dom.js";
 
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#b8860b", "#cc79a7", "#56b4e9"];
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
@@ -50,7 +50,7 @@ export class Chart {
       width: Math.max(260, this.box.clientWidth), height: 190,
       cursor: { drag: { x: true, y: false }, sync: { key: "link" } },
       legend: { live: true },
-      axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => (Math.abs(v) >= 1e4 || (v && Math.abs(v) < 1e-3) ? v.toExponential(0) : String(v))) }],
+      axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map(tick) }],
       series: [{ value: (_, v) => (v === null ? "–" : clock(v)) }, ...names.map((label, i) => ({
         label, stroke: COLOURS[i % COLOURS.length], dash: DASHES[i % DASHES.length], width: 1.7, spanGaps: false, points: { show: false },
         value: (_, v) => (v === null || v === undefined ? "–" : `${Number(v.toPrecision(4))} ${this.chart.unit}`),

@@ -1,6 +1,6 @@
 // Elements, numbers with units, times in the viewer's zone. Text only: nothing is parsed as HTML.
 export function el(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "line", "circle", "text", "g", "title", "polyline"].includes(tag);
+  const svg = ["svg", "path", "line", "circle", "rect", "text", "g", "title", "polyline"].includes(tag);
   const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,14 +12,33 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+// A table of many columns; on a narrow screen each row becomes a card. heads: [name, class of its cells].
+export function wide(heads, rows, attributes = {}) {
+  const cell = (content, i) => {
+    const td = content instanceof HTMLTableCellElement ? content : el("td", { class: heads[i][1] }, content);
+    td.dataset.name = heads[i][0];
+    return td;
+  };
+  return el("table", { class: "wide", ...attributes },
+    el("thead", {}, el("tr", {}, ...heads.map(([name, kind]) => el("th", { scope: "col", class: kind }, name)))),
+    el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map(cell)))));
+}
+
 const PREFIXES = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
 
 export function quantity(value, unit, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const per = unit.replace(/^1(?=\/)/, ""); // 23.1 k/s
   for (const [size, prefix] of PREFIXES) {
-    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(digits))} ${prefix}${unit}`;
+    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(digits))} ${prefix}${per}`;
   }
-  return `${Number(value.toPrecision(digits))} ${unit}`.trim();
+  return `${Number(value.toPrecision(digits))} ${per}`.trim();
+}
+
+// A tick of an axis: short, and no two of one axis alike.
+export function tick(value) {
+  if (value && Math.abs(value) < 1e-3) return value.toExponential(1).replace(".0e", "e");
+  return quantity(value, "", 4).replace(" ", "\u202f");
 }
 
 export const percent = (value) => (Number.isFinite(value) && value !== null ? `${(100 * value).toFixed(1)} %` : "–");
@@ -39,12 +58,16 @@ export function ago(seconds) {
 export const SIGNS = { ok: "●", busy: "◐", bad: "▲", off: "○" };
 
 export function spark(values, label) {
-  const known = values.map((v) => (v === null ? 0 : v));
-  const most = Math.max(1e-9, ...known);
-  const step = known.length > 1 ? 100 / (known.length - 1) : 100;
-  const points = known.map((v, i) => `${(i * step).toFixed(1)},${(27 - (25 * v) / most).toFixed(1)}`).join(" ");
+  const most = Math.max(1e-9, ...values.map((v) => v ?? 0));
+  const step = values.length > 1 ? 100 / (values.length - 1) : 100;
+  let pen = "M"; // a minute without a figure is a gap, not zero
+  const path = values.map((v, i) => {
+    const point = v === null ? "" : `${pen}${(i * step).toFixed(1)} ${(27 - (25 * v) / most).toFixed(1)}${pen === "M" ? "h.1" : ""}`;
+    pen = v === null ? "M" : "L";
+    return point;
+  }).join("");
   return el("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": label },
-    el("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": "1.5", "vector-effect": "non-scaling-stroke" }));
+    el("path", { d: path || "M0 27", fill: "none", stroke: "currentColor", "stroke-width": "1.5", "vector-effect": "non-scaling-stroke" }));
 }
 
 export function save(name, content, type) {
