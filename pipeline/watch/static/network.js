@@ -3,7 +3,7 @@
 // names never lie on each other: what finds no place is folded until its site is pointed at.
 import { el } from "./dom.js";
 
-const ROOM = 8500; // square pixels a site: a picture of many is taller than the window
+const ROOM = 11000; // square pixels a site: a picture of many is taller than the window
 
 function byCoordinates(sites, WIDTH, HEIGHT) {
   const longitudes = sites.map((s) => s.longitude);
@@ -19,7 +19,7 @@ function bySprings(sites, links, WIDTH, HEIGHT) {
   const n = sites.length;
   const points = sites.map((_, i) => ({ x: WIDTH / 2 + 0.3 * WIDTH * Math.cos(2.39996 * i) * Math.sqrt((i + 1) / n), y: HEIGHT / 2 + 0.38 * HEIGHT * Math.sin(2.39996 * i) * Math.sqrt((i + 1) / n) }));
   const at = new Map(sites.map((s, i) => [s.site, i]));
-  const length = Math.sqrt((WIDTH * HEIGHT) / Math.max(n, 1)) * 0.75;
+  const length = Math.sqrt((WIDTH * HEIGHT) / Math.max(n, 1)) * 0.45;
   for (let turn = 0; turn < 150; turn++) {
     const heat = 40 * (1 - turn / 150) + 0.5;
     const push = points.map(() => ({ x: 0, y: 0 }));
