@@ -3,8 +3,8 @@
 Emulated bench in virtual time, drivers and wires as in the demo: ``align``, calibration, then both
 nodes for SECONDS (300) of acquisition, once with an OZ Optics EPC before Bob's analysers and once
 with one before Alice's. All the while the fibre turns by RAD_PER_H (6) about an axis that wanders.
-The last run has the same drift and ``hold = false``. Blocks here take some ten seconds, so 6 rad/h
-turn the fibre between two blocks as far as 1 rad/h does between blocks of a minute. Prints one JSON
+The last run has the same drift and ``hold = false``. Blocks here take some four seconds, so 6 rad/h
+turn the fibre between two blocks as far as 1 rad/h does between blocks of 24 s. Prints one JSON
 object; status 1 when a block is lost that was followed, or none without it.
 """
 

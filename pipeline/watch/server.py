@@ -68,10 +68,8 @@ class Pages:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Login where one is needed; strict headers on every answer."""
-        user = _certified(request) or self._access.who(request.cookies.get(COOKIE, ""))
-        request["user"] = user
         try:
-            if user is None and request.path not in _OPEN:
+            if self._user(request) is None and request.path not in _OPEN:
                 if request.path == "/":
                     raise web.HTTPFound("/login.html")
                 raise web.HTTPUnauthorized(text="log in at /login.html")
@@ -82,6 +80,10 @@ class Pages:
         if not response.prepared:
             response.headers.update(_headers())
         return response
+
+    def _user(self, request: web.Request) -> str | None:
+        """By certificate or session; None: nobody we know."""
+        return _certified(request) or self._access.who(request.cookies.get(COOKIE, ""))
 
     async def _index(self, request: web.Request) -> web.Response:
         return self._file("index.html")
@@ -166,7 +168,7 @@ class Pages:
             if what == "undo":
                 history.unnote(alarm)
             elif what in ("ack", "shelve"):
-                history.note(alarm, request["user"], what, now, now + 3600.0 * hours)
+                history.note(alarm, self._user(request) or "", what, now, now + 3600.0 * hours)
             else:
                 raise web.HTTPBadRequest(text="what is ack, shelve or undo")
         except sqlite3.Error as error:

@@ -84,9 +84,10 @@ const BESIDE = [[0, 0.35, "start"], [0, 0.35, "end"], [0, -0.75, "middle"], [0, 
   [0, -0.4, "start"], [0, 1.1, "start"], [0, -0.4, "end"], [0, 1.1, "end"]];
 
 function boxOf(p, width, size, gap, [, down, anchor]) {
-  const x = anchor === "start" ? p.x + gap : anchor === "end" ? p.x - gap - width : p.x - width / 2;
+  const x = anchor === "start" ? p.x + gap : anchor === "end" ? p.x - gap : p.x;
+  const left = anchor === "start" ? x : anchor === "end" ? x - width : x - width / 2;
   const y = p.y + down * size;
-  return { x, y, anchor, left: x - 2, right: x + width + 2, top: y - 1.05 * size, bottom: y + 0.4 * size };
+  return { x, y, anchor, left: left - 2, right: left + width + 2, top: y - 1.05 * size, bottom: y + 0.4 * size };
 }
 
 const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
@@ -168,12 +169,12 @@ export function network(graph, room) {
     if (!box) {
       folded += 1;
       const end = p.x > width / 2;
-      box = { x: p.x + (end ? -radius - 3 : radius + 3), y: p.y + 4, anchor: "start", folded: true, end };
+      box = { x: p.x + (end ? -radius - 3 : radius + 3), y: p.y + 4, anchor: end ? "end" : "start", folded: true };
     }
     svg.append(el("g", { class: `site${box.folded ? " folded" : ""}${relay ? " relay" : ""}` },
       el("title", {}, relay ? `${site.site}: relay of ${degree.get(site.site)} sites` : site.site),
       relay ? el("rect", { x: p.x - radius, y: p.y - radius, width: 2 * radius, height: 2 * radius, rx: 1.5 }) : el("circle", { cx: p.x, cy: p.y, r: radius }),
-      el("text", { x: box.x, y: box.y, "font-size": size, "text-anchor": box.end ? "end" : "start" }, site.site)));
+      el("text", { x: box.x, y: box.y, "font-size": size, "text-anchor": box.anchor }, site.site)));
   }
   const said = [`${graph.sites.length} sites, ${graph.links.length} links`, "■ relay, ● end"];
   if (folded) said.push(`${folded} names folded: point at a site to read it`);
