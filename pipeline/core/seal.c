@@ -1,5 +1,8 @@
-/* Sealing of records: Monocypher on locked buffers. Keys and plain text never leave them. */
+/* Sealing of records on locked buffers: keys and plain text never leave them. XChaCha20-Poly1305 by
+ * libsodium, whose kernels use the CPU's vectors; BLAKE2b and Argon2id by Monocypher, which works in
+ * memory that it is given. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,7 +12,28 @@
 #include <unistd.h>
 
 #include "secret.h"
+#include "vendor/libsodium/include/sodium/core.h"
+#include "vendor/libsodium/include/sodium/crypto_aead_xchacha20poly1305.h"
+#include "vendor/libsodium/include/sodium/crypto_core_hchacha20.h"
+#include "vendor/libsodium/include/sodium/crypto_onetimeauth_poly1305.h"
+#include "vendor/libsodium/include/sodium/crypto_stream_chacha20.h"
 #include "vendor/monocypher/monocypher.h"
+
+/* Of libsodium's sodium_init, what concerns the parts of it that are built here. */
+int _sodium_runtime_get_cpu_features(void);
+int _crypto_onetimeauth_poly1305_pick_best_implementation(void);
+int _crypto_stream_chacha20_pick_best_implementation(void);
+
+static pthread_once_t kernels_chosen = PTHREAD_ONCE_INIT;
+
+static void choose_kernels(void) {
+  _sodium_runtime_get_cpu_features();
+  _crypto_onetimeauth_poly1305_pick_best_implementation();
+  _crypto_stream_chacha20_pick_best_implementation();
+}
+
+/* Of libsodium's core.c: it was called with what it cannot do, which is a fault of ours. */
+void sodium_misuse(void) { abort(); }
 
 enum { PIECE = 1 << 16 }; /* sealed and written at a time: it stays in the cache */
 
@@ -20,6 +44,7 @@ static size_t bytes_of(const pl_secret *secret) {
 
 /* The bytes of a sealing key, or NULL: of another length, or of another process. */
 static const uint8_t *sealing_key(const pl_secret *key) {
+  (void)pthread_once(&kernels_chosen, choose_kernels);
   return pl_secret_bits(key) == PL_SEAL_KEY_BITS ? pl_secret_bytes(key) : NULL;
 }
 
@@ -40,7 +65,8 @@ int pl_seal_public(const pl_secret *key, const uint8_t *context, size_t n_contex
   int status = fill_random(out, PL_SEAL_NONCE);
   if (status) return status;
   uint8_t *text = out + PL_SEAL_NONCE;
-  crypto_aead_lock(text, text + n_plain, k, out, context, n_context, plain, n_plain);
+  crypto_aead_xchacha20poly1305_ietf_encrypt_detached(text, text + n_plain, NULL, plain, n_plain,
+                                                      context, n_context, NULL, out, k);
   return PL_OK;
 }
 
@@ -50,8 +76,9 @@ int pl_unseal_public(const pl_secret *key, const uint8_t *context, size_t n_cont
   if (!k) return PL_E_STATE;
   if (n_sealed < PL_SEAL_OVERHEAD || n_sealed - PL_SEAL_OVERHEAD != n_out) return PL_E_DATA;
   const uint8_t *text = sealed + PL_SEAL_NONCE;
-  int wrong = crypto_aead_unlock(out, text + n_out, k, sealed, context, n_context, text, n_out);
-  return wrong ? PL_E_DATA : PL_OK; /* nothing was written to `out` when it is wrong */
+  int wrong = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
+    out, NULL, text, n_out, text + n_out, context, n_context, sealed, k);
+  return wrong ? PL_E_DATA : PL_OK; /* `out` is zero when it is wrong */
 }
 
 int pl_seal(const pl_secret *key, const uint8_t *context, size_t n_context, const pl_secret *plain,
@@ -74,28 +101,31 @@ int pl_unseal(const pl_secret *key, const uint8_t *context, size_t n_context,
   return status;
 }
 
-static void pad_to_16(crypto_poly1305_ctx *mac, size_t n) {
+static void pad_to_16(crypto_onetimeauth_poly1305_state *mac, size_t n) {
   static const uint8_t zeros[16];
-  crypto_poly1305_update(mac, zeros, -n & 15);
+  crypto_onetimeauth_poly1305_update(mac, zeros, -n & 15);
 }
 
-/* What crypto_aead_lock computes, in pieces: the key of this nonce, and the authenticator's start. */
-static void seal_start(crypto_poly1305_ctx *mac, uint8_t sub[32], const uint8_t *key,
+/* What the sealing of public bytes computes, in pieces: the key of this nonce, and the
+ * authenticator's start. */
+static void seal_start(crypto_onetimeauth_poly1305_state *mac, uint8_t sub[32], const uint8_t *key,
                        const uint8_t *nonce, const uint8_t *context, size_t n_context) {
-  uint8_t first[64] = {0};
-  crypto_chacha20_h(sub, key, nonce);
-  crypto_chacha20_djb(first, first, sizeof first, sub, nonce + 16, 0);
-  crypto_poly1305_init(mac, first);
+  uint8_t first[64];
+  crypto_core_hchacha20(sub, nonce, key, NULL);
+  crypto_stream_chacha20(first, sizeof first, nonce + 16, sub);
+  crypto_onetimeauth_poly1305_init(mac, first);
   explicit_bzero(first, sizeof first);
-  crypto_poly1305_update(mac, context, n_context);
+  crypto_onetimeauth_poly1305_update(mac, context, n_context);
   pad_to_16(mac, n_context);
 }
 
-static void seal_end(crypto_poly1305_ctx *mac, size_t n_context, size_t n_text, uint8_t *tag) {
+static void seal_end(crypto_onetimeauth_poly1305_state *mac, size_t n_context, size_t n_text,
+                     uint8_t *tag) {
   uint64_t sizes[2] = {n_context, n_text}; /* little endian: secret.h */
   pad_to_16(mac, n_text);
-  crypto_poly1305_update(mac, (const uint8_t *)sizes, sizeof sizes);
-  crypto_poly1305_final(mac, tag);
+  crypto_onetimeauth_poly1305_update(mac, (const uint8_t *)sizes, sizeof sizes);
+  crypto_onetimeauth_poly1305_final(mac, tag);
+  explicit_bzero(mac, sizeof *mac);
 }
 
 static int write_whole(int fd, const uint8_t *data, size_t n) {
@@ -118,13 +148,13 @@ int pl_seal_fd(const pl_secret *key, const uint8_t *context, size_t n_context,
   int status = fill_random(nonce, sizeof nonce);
   if (!status) status = write_whole(fd, nonce, sizeof nonce);
   if (status) return status;
-  crypto_poly1305_ctx mac;
+  crypto_onetimeauth_poly1305_state mac;
   seal_start(&mac, sub, k, nonce, context, n_context);
   const size_t n = bytes_of(plain);
   for (size_t at = 0; at < n && !status; at += PIECE) {
     size_t size = n - at < PIECE ? n - at : PIECE;
-    crypto_chacha20_djb(text, bytes + at, size, sub, nonce + 16, 1 + at / 64);
-    crypto_poly1305_update(&mac, text, size);
+    crypto_stream_chacha20_xor_ic(text, bytes + at, size, nonce + 16, 1 + at / 64, sub);
+    crypto_onetimeauth_poly1305_update(&mac, text, size);
     status = write_whole(fd, text, size);
   }
   seal_end(&mac, n_context, n, tag);

@@ -1,8 +1,9 @@
 """Authenticated encryption of records on disk, from and to locked memory.
 
-XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), BLAKE2b (RFC 7693), Argon2id (RFC 9106), by the
-Monocypher library that is built with the core. A sealed record is nonce, ciphertext and tag;
-its context is authenticated with it and not stored, so it decrypts only in its own place.
+XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) by libsodium, BLAKE2b (RFC 7693) and Argon2id
+(RFC 9106) by Monocypher; what is used of both is built with the core. A sealed record is nonce,
+ciphertext and tag; its context is authenticated with it and not stored, so it decrypts only in its
+own place.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def _all_python_files() -> list[Path]:
     return [*_python_files(), *sorted(beside)]
 
 
-# a library of others that is built with the core: pipeline/core/vendor/monocypher
-VENDOR = ROOT / "pipeline/core/vendor/monocypher"
+# libraries of others that are built with the core
+VENDOR = ROOT / "pipeline/core/vendor"
 
 
 def _c_files() -> list[Path]:

@@ -13,7 +13,7 @@ from photonlink.pipeline.native.base import NativeArgumentError
 from photonlink.pipeline.native.sealing import OVERHEAD_BYTES, SealBroken, SealingKey
 from photonlink.pipeline.native.secret import SecretBits
 
-VENDOR = Path(__file__).resolve().parents[2] / "pipeline/core/vendor/monocypher"
+VENDOR = Path(__file__).resolve().parents[2] / "pipeline/core/vendor"
 # draft-irtf-cfrg-xchacha-03, appendix A.3.1
 TEXT = (
     b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
@@ -127,10 +127,26 @@ def test_a_key_has_256_bits_and_tells_nothing() -> None:
     assert repr(key_of(KEY)) == "<SealingKey>"
 
 
-def test_the_vendored_files_are_unmodified() -> None:
-    table = (VENDOR / "README.md").read_text(encoding="utf-8")
-    digests = dict(re.findall(r"`([\w.]+)` \| `([0-9a-f]{64})`", table))
-    files = {p.name for p in VENDOR.iterdir()} - {"README.md"}
-    assert digests.keys() == files
-    for name, digest in digests.items():
-        assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
+@pytest.mark.parametrize("name", ["libsodium", "monocypher"])
+def test_the_vendored_files_are_unmodified(name: str) -> None:
+    folder = VENDOR / name
+    table = (folder / "README.md").read_text(encoding="utf-8")
+    digests = dict(re.findall(r"`([\w./-]+)` \| `([0-9a-f]{64})`", table))
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert digests.keys() == files - {"README.md"}
+    for file, digest in digests.items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
+
+
+def test_a_record_sealed_in_pieces_is_the_same_record(tmp_path: Path) -> None:
+    """In pieces into a file, at once, and by another library: lengths that no kernel divides."""
+    for size in (3, 1021, 3 * (1 << 16) + 77):
+        bits = SecretBits.random(8 * size)
+        path = tmp_path / f"{size}"
+        with path.open("wb", buffering=0) as file:
+            tag = key_of(KEY).seal_to(file.fileno(), b"place", bits)
+        record = path.read_bytes()
+        assert record[-16:] == tag
+        assert key_of(KEY).unseal(b"place", record, 8 * size).equals(bits)
+        other = ChaCha20Poly1305(hchacha20(KEY, record[:16]))
+        assert other.decrypt(bytes(4) + record[16:24], record[24:], b"place") == bits.disclose()
