@@ -61,6 +61,21 @@ def told(ledger: Ledger, blocks: list[int]) -> None:
         ledger.append({"t": "told", "blocks": known})
 
 
+def damaged_messages(ledger: Ledger, store: KeyStore) -> list[str]:
+    """Of blocks in doubt, the stored messages that do not open. Nothing burns yet: the peer may
+    have released the block, and then its message is not needed any more."""
+    found = []
+    for entry in ledger.state.pending():
+        try:
+            store.get_message(entry.block)
+        except DamagedRecord as error:
+            found.append(
+                f"message of block {entry.block}: {error}; the block burns at both ends unless "
+                "the peer has released it"
+            )
+    return found
+
+
 def check_all(ledger: Ledger, store: KeyStore) -> list[str]:
     """Decrypt every record of key and pads; burn those that fail. Returns what was burnt, and
     why.

@@ -21,7 +21,7 @@ from photonlink.pipeline.keys.ledger_state import PAD_BYTES, BlockEntry, LedgerS
 from photonlink.pipeline.keys.seals import SLOT_BYTES, StoreSeal
 from photonlink.pipeline.native.sealing import TAG_BYTES, SealBroken
 
-__all__ = ["PAD_BYTES", "BlockEntry", "Ledger", "LedgerError", "LedgerState"]
+__all__ = ["PAD_BYTES", "BlockEntry", "Ledger", "LedgerError", "LedgerState", "LedgerUnwritable"]
 
 MAGIC = b"PLLEDGR2"
 HEAD_BYTES = 4096  # magic, lineage, two slots for the head; the rest is zero
@@ -40,6 +40,10 @@ _RESTORE_NOTHING = (
 
 class LedgerError(PhotonlinkError):
     """The ledger cannot be trusted or written: no key is distilled until that is resolved."""
+
+
+class LedgerUnwritable(LedgerError):
+    """The disk refuses; the ledger is what it was, and goes on when the disk does."""
 
 
 class Ledger:
@@ -213,6 +217,15 @@ class Ledger:
             with contextlib.suppress(OSError):  # the long file remains in use
                 self._rewrite()
 
+    def works(self) -> bool:
+        """Whether it can be written; what failed before is tried again."""
+        try:
+            if self._path is not None:
+                self._repair()
+        except LedgerUnwritable:
+            return False
+        return True
+
     def _compact_after(self) -> int:
         return max(COMPACT_RECORDS, len(self.state.blocks) // 8)
 
@@ -228,7 +241,7 @@ class Ledger:
             try:
                 self._anchor.write(self.sequence, state.epoch, state.delivered_count)
             except AnchorError as error:
-                raise LedgerError(error.what, where=error.where, hint=error.hint) from error
+                raise LedgerUnwritable(error.what, where=error.where, hint=error.hint) from error
             self._anchor_due = False
 
     def _write(self, record: dict[str, Any]) -> None:
@@ -373,8 +386,8 @@ class Ledger:
             self._descriptor = -1
 
 
-def _unusable(where: str, error: OSError) -> LedgerError:
-    return LedgerError(
+def _unusable(where: str, error: OSError) -> LedgerUnwritable:
+    return LedgerUnwritable(
         f"cannot be read or written ({error.strerror or error})",
         where=where,
         hint="No key is made meanwhile. Free space or repair the disk; it goes on by itself.",

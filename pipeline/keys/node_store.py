@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from photonlink.pipeline.keys.damage import check_all
+from photonlink.pipeline.keys.damage import check_all, damaged_messages
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.locking import lock_node
 from photonlink.pipeline.keys.psk import PreSharedKey, PskError, load_psk, load_sealed_psk
@@ -70,6 +70,7 @@ class NodeStore:
             store._refuse_newer_files()
             store.ledger.anchor(place.anchor_path, renew=renew_anchor)
             store.finish_wiping()
+            store.findings += damaged_messages(store.ledger, store.keys)
             store._stack = stack.pop_all()
         return store
 
@@ -105,7 +106,7 @@ class NodeStore:
         Raises PskError, LedgerError: damaged, not the ledger's key, or rolled back.
         """
         state = self.ledger.state
-        if not self._psk_path.exists():
+        if not _there(self._psk_path):
             psk = load_psk(carrier)
             with _closing_on_error(psk):
                 self._first_psk(psk, carrier)
@@ -144,7 +145,7 @@ class NodeStore:
         )
 
     def _refuse_other_carrier(self, psk: PreSharedKey, carrier: Path) -> None:
-        if not carrier.exists():
+        if not _there(carrier):
             return
         with contextlib.closing(load_psk(carrier)) as other:
             if other.key_id != psk.key_id:
@@ -209,6 +210,14 @@ class NodeStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _there(path: Path) -> bool:
+    """Raises PskError."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise PskError(f"cannot be read ({error.strerror})", where=str(path)) from error
 
 
 @contextlib.contextmanager

@@ -66,6 +66,8 @@ class KeyStore(abc.ABC):
         n_bytes = self._size(block, "msg")
         if n_bytes is None:
             return None
+        if not n_bytes:
+            raise DamagedRecord("the file is cut", where=f"message of block {block}")
         with self._get(block, "msg", 8 * n_bytes, "") as bits:
             return bits.disclose()
 

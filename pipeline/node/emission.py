@@ -197,9 +197,14 @@ class Emission:
         text = f"{rule.when} held for {rule.for_s:g} s" if rule.for_s else rule.when
         self._alarm("interlock_tripped", text if tripped else "", tripped)
 
-    async def switch(self, *, on: bool) -> list[dict[str, Any]]:
-        """Carry out a request: on or off, each laser read back; a refusal is given as its
-        read-back.
+    @property
+    def lit(self) -> tuple[str, ...]:
+        """Lasers that hold a lease."""
+        return tuple(self._leases)
+
+    async def switch(self, *, on: bool, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Carry out a request: these lasers (all) on or off, each read back; a refusal is given as
+        its read-back.
 
         On includes the bias of detectors that were lost and are back.
         """
@@ -209,7 +214,9 @@ class Emission:
                 await self.bias()
             except PhotonlinkError as error:
                 steps.append({"instrument": "detectors: bias", "ok": False, "readback": str(error)})
-        for name, laser in self._bench.having(Emits).items():
+        lasers = self._bench.having(Emits)
+        for name in lasers if names is None else names:
+            laser = lasers[name]
             action = {"instrument": f"{name}: emission"}
             try:
                 await (self.on([name]) if on else self.off([name]))

@@ -43,6 +43,7 @@ from photonlink.pipeline.node.calibrated import calibrated, summary, with_time_l
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.health import LOOK_S, Health
 from photonlink.pipeline.node.open_store import open_store
+from photonlink.pipeline.node.peer_absent import PEER_ABSENT, PEER_PATIENCE_S, absent
 from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.plugged import announce
 from photonlink.pipeline.node.recorded_session import NodeSession
@@ -50,6 +51,7 @@ from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, opened, telling
 from photonlink.pipeline.node.simulated_station import with_emulator_addresses
 from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.node.store_watch import mind_store
 from photonlink.pipeline.node.transport import Listener, PeerAddress, connections
 from photonlink.pipeline.node.upkeep import Upkeep
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Finished, Publish, Send
@@ -68,13 +70,11 @@ from photonlink.pipeline.status.run_summary import account
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-PEER_PATIENCE_S = 10.0  # without any connection to the peer before an alarm is raised
 GOODBYE_S = 30.0  # for the last block and its tags, once acquisition has ended
 CONTROL_S = 60.0  # how long a parent may take to ask for the key check
 INSTRUMENTS_S = 2.0  # between two evaluations of the supervisor's readings
 _UP = (Phase.ACQUIRING, Phase.SIFTING, Phase.DISTILLING)
 MAX_REASONS = 64  # reasons for disconnecting, each reported once
-_PEER_ABSENT = "peer_absent"
 
 
 class NodeError(PhotonlinkError):
@@ -109,7 +109,7 @@ class Node:
         self._acquired_since: float | None = None
         self._acquiring = asyncio.Event()
         self._failure = ""
-        self._met_peer = False
+        self._met_peer = self._somebody_came = False  # with a proof, or without
         self._unreachable = ""  # last reason why the peer could not be reached
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
@@ -119,7 +119,8 @@ class Node:
         self._health = Health(
             station.node.state_dir, station.protocol.parameters().block_max_s, self._record
         )
-        self._hung_up: set[str] = set()  # reasons reported since the link was last up
+        self._hung_up: set[str] = set()  # reasons reported since the link went up
+        self._was_up = False
         self._commands: asyncio.Queue[str] = options.commands or asyncio.Queue(maxsize=4)
 
     # ---- the run ----
@@ -183,6 +184,8 @@ class Node:
             await self._run_session(bench, emission, self._upkeep)
         if state.signal:
             self._report.event("stopped", reason=state.signal)
+        if not await self._store_works():
+            raise NodeError("the ledger cannot be written", where="ledger_failed")
         return state.signal
 
     def _transcript(self) -> BenchTap | None:
@@ -225,6 +228,9 @@ class Node:
             announce(bench, lambda text: self._report.event("notice", text=text)),
             self._end_after(self._options.duration_s),
             self._obey(emission),
+            mind_store(
+                self._store_works, emission, lambda text: self._report.event("notice", text=text)
+            ),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -237,6 +243,12 @@ class Node:
             raise first_error(group) from group
         if self._fatal is not None:
             raise NodeError(self._fatal.text, where=self._fatal.code)
+
+    async def _store_works(self) -> bool:
+        assert self._store is not None  # noqa: S101 - the first thing that is opened
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, self._store.ledger.works)
 
     def _instrument_event(self, event: Event) -> None:
         """Report an instrument once when it is lost and once when it is back; it returns dark."""
@@ -278,9 +290,8 @@ class Node:
         elif isinstance(effect, Publish):
             self._record(effect.record)
         elif isinstance(effect, Disconnect):
-            if effect.reason not in self._hung_up:  # a refused peer connects again and again
-                if len(self._hung_up) > MAX_REASONS:
-                    self._hung_up.clear()
+            # a refused peer connects again and again, and strangers choose their words
+            if effect.reason not in self._hung_up and len(self._hung_up) < MAX_REASONS:
                 self._hung_up.add(effect.reason)
                 self._report.event("disconnect", reason=effect.reason)
             self._drop_stream(effect.stream)
@@ -294,9 +305,11 @@ class Node:
             self._alarms.pop(record.code, None)
         elif isinstance(record, LinkState):
             if record.phase in _UP:
-                self._hung_up.clear()
+                if not self._was_up:
+                    self._hung_up.clear()
                 if self._report.mqtt is not None:
                     self._report.mqtt.meet(self._open_session.peer_node)
+            self._was_up = record.phase in _UP
             record = self._health.state(record, machine.monotonic_s())
             record = with_time_left(record, self._calibration)
         self._report.record(record)
@@ -340,9 +353,7 @@ class Node:
 
     async def _serve(self, stream: PeerStream, number: int) -> None:
         session = self._open_session
-        self._streams[number], self._met_peer = stream, True
-        if _PEER_ABSENT in self._alarms:
-            self._record(dataclasses.replace(self._alarms[_PEER_ABSENT], active=False))
+        self._streams[number], self._somebody_came = stream, True
         try:
             await self._feed("connected", functools.partial(session.connected, number))
             while number in self._streams and (data := await stream.read()):
@@ -350,12 +361,19 @@ class Node:
                 await self._feed("receive", receive)
                 if session.line == number:
                     stream.admit()
+                    self._meet_peer()
             stream.refused = self._streams.pop(number, None) is None
             if not stream.refused:
                 await self._feed("disconnected", functools.partial(session.disconnected, number))
         finally:
             self._streams.pop(number, None)
             await stream.close()
+
+    def _meet_peer(self) -> None:
+        """It has proved itself: whoever else connects says nothing about the peer."""
+        self._met_peer = True
+        if PEER_ABSENT in self._alarms:
+            self._record(dataclasses.replace(self._alarms[PEER_ABSENT], active=False))
 
     def _not_reached(self, reason: str) -> None:
         self._unreachable = f" ({reason})"
@@ -366,14 +384,7 @@ class Node:
             self._record(self._peer_absent())
 
     def _peer_absent(self) -> Alarm:
-        peer = self._station.peer
-        if peer.listen is not None:
-            text = (
-                f"nobody has connected to {peer.listen}. Does the peer run? Is its connect = right?"
-            )
-        else:
-            text = f"no connection to {peer.connect}{self._unreachable}. Does the peer run there?"
-        return alarm(_PEER_ABSENT, text)
+        return absent(self._station.peer, self._unreachable, met_another=self._somebody_came)
 
     async def _tagger_loop(self, bench: Bench, supervisor: Supervisor) -> None:
         session, tagger = self._open_session, bench.tagger
@@ -445,7 +456,7 @@ class Node:
 
     def _why_no_block(self) -> list[str]:
         alarms = (
-            self._alarms if self._met_peer else {_PEER_ABSENT: self._peer_absent()} | self._alarms
+            self._alarms if self._met_peer else {PEER_ABSENT: self._peer_absent()} | self._alarms
         )
         reasons = [f"{alarm.code}: {alarm.text}" for alarm in alarms.values()]
         return reasons or ["no_block: the run ended before there were bits enough for one"]

@@ -377,17 +377,20 @@ class Commitment:
         if self._offered is not None:
             say(self._offered.message)
 
-    def give_up(self, block: int) -> BlockOutcome:
-        """The peer has crashed and cannot finish this block: burn it here as well."""
-        account = None
+    def give_up(self, block: int, peer: LedgerClaim) -> BlockOutcome:
+        """One end cannot finish this block (it has crashed, or its stored message does not
+        decrypt): burn it here as well."""
+        account, reason = None, self._lasting.doubt(block)
+        if reason == IN_DOUBT and peer.pending == block != peer.ready:
+            reason += ": the peer cannot send its stored message again"
         for one in (self._offered, self._answered, self._expected):
             if one is not None and _block_of(one) == block:
                 account = one.account
         if self._expected is not None and self._expected.account.block == block:
             self._expected.close()
         self._offered = self._answered = self._expected = None
-        self._lasting.end(block, "burnt", IN_DOUBT)
-        return BlockOutcome(account, IN_DOUBT)
+        self._lasting.end(block, "burnt", reason)
+        return BlockOutcome(account, reason)
 
     def release_with_alice(self, block: int) -> BlockOutcome:
         """Release a block that Bob has prepared (her tag was right) and that her Hello names as

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from photonlink.hal.errors import PhotonlinkError
-from photonlink.pipeline.keys.ledger import LedgerError
+from photonlink.pipeline.keys.ledger import LedgerError, LedgerUnwritable
 from photonlink.pipeline.keys.store import StoreError
 from photonlink.pipeline.native.base import NativeMemoryError
 from photonlink.pipeline.protocol.block_account import UNPAID, BlockAccount
@@ -118,7 +118,7 @@ class Deeds:
         if outcome.proof is not None:
             self._vouch(line, outcome.proof)
         if outcome.abort is None:
-            for code in ("store_failed", "ledger_failed", *self._publisher.verdict_alarms):
+            for code in ("store_failed", *self._publisher.verdict_alarms):
                 self._publisher.alarm(code, None)
         self.remember(line)
         self._lasting.tidy()
@@ -143,8 +143,10 @@ def own_fault(error: PhotonlinkError) -> str:
     """Alarm code for a fault on this side, after which the link stops and delivers nothing."""
     if isinstance(error, ProtocolError):
         return error.code
-    if isinstance(error, LedgerError):
+    if isinstance(error, LedgerUnwritable):
         return "ledger_failed"
+    if isinstance(error, LedgerError):
+        return "ledger_refused"
     if isinstance(error, StoreError):
         return "store_failed"
     return "locked_memory_exhausted" if isinstance(error, NativeMemoryError) else "core_failed"

@@ -17,7 +17,7 @@ from photonlink.pipeline.keys.ledger import BlockEntry, Ledger
 from photonlink.pipeline.keys.pads import DIRECTIONS, BlockPads
 from photonlink.pipeline.keys.policy import is_emulated, is_marked, least_real
 from photonlink.pipeline.keys.psk import PreSharedKey
-from photonlink.pipeline.keys.store import KeyStore, StoreError
+from photonlink.pipeline.keys.store import DamagedRecord, KeyStore, StoreError
 from photonlink.pipeline.native.secret import SecretBits
 
 STOPPED = "stopped_before_the_end"
@@ -63,6 +63,7 @@ class Lasting:
         self.pads = BlockPads(psk, ledger, store)
         self._incarnation = incarnation  # fresh at each start
         self.provenance = provenance  # provenance of this node's light and randomness
+        self._damaged_messages: dict[int, str] = {}  # of blocks in doubt
         ledger.bind(psk.key_id, (psk.pool_bytes(True), psk.pool_bytes(False)))
         self.burn_unfinished()
 
@@ -154,9 +155,19 @@ class Lasting:
             self._store.put_message(block, payload)
 
     def kept_message(self, block: int) -> bytes | None:
-        with contextlib.suppress(StoreError):
-            return self._store.get_message(block)
+        """None: there is none, or it does not decrypt; a damaged file is read once only."""
+        if block not in self._damaged_messages:
+            try:
+                return self._store.get_message(block)
+            except DamagedRecord as error:
+                self._damaged_messages[block] = f"damaged: {error.what}"
+            except StoreError:
+                pass
         return None
+
+    def doubt(self, block: int) -> str:
+        """The reason for burning a block that was in doubt."""
+        return self._damaged_messages.get(block, IN_DOUBT)
 
     def tidy(self) -> None:
         """Overwrite spent pads with zeros; what the disk refuses is tried again later."""

@@ -234,15 +234,20 @@ class Session:
             self._publisher.alarm("reconnect_limit", "a one-time tag was wrong: the link waits")
             self._effects.append(Disconnect("backing off after a wrong one-time tag", stream))
             return
-        if self._line is None:  # a store that failed may work again
-            self._lasting.burn_unfinished(self._commitment.expected_block)
+        try:
+            if self._line is None:  # a store that failed may work again
+                self._lasting.burn_unfinished(self._commitment.expected_block)
+            claim = self._commitment.claim(is_alice=self._setup.is_alice)
+        except PhotonlinkError:
+            self._effects.append(Disconnect("the store does not work", stream))
+            raise
         while len(self._doors) >= self._setup.limits.doors:
             self._shut(min(self._doors, key=self._rank), "others knock")
         if self._line is None:
             self._phase = Phase.HANDSHAKE
         self._doors[stream] = Connection(
             self._setup,
-            self._commitment.claim(is_alice=self._setup.is_alice),
+            claim,
             self._randomness,
             lambda frame: self._effects.append(Send(frame, stream)),
             self._now_s,
@@ -363,10 +368,11 @@ class Session:
         """The peer has proved itself: settle the blocks in doubt, then begin."""
         resolution = line.resolution
         self._lasting.session(line.session_id.hex(), line.peer_claim.store)
+        self._publisher.alarm("ledger_failed", None)
         if not resolution.resend:  # else the tags of the block in doubt are still to come
             self._lasting.follow_pads(resolution.positions)
         self._last_received_s = self._now_s
-        outcomes = [self._commitment.give_up(block) for block in resolution.burn]
+        outcomes = [self._commitment.give_up(b, line.peer_claim) for b in resolution.burn]
         if resolution.release:
             outcomes.append(self._commitment.release_with_alice(resolution.release))
         for code in CLEARED_BY_HANDSHAKE:

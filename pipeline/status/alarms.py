@@ -98,8 +98,13 @@ CATALOGUE: dict[str, AlarmKind] = {
             Clears.CONDITION,
             (
                 "peer_absent",
-                "no connection to the peer",
+                "no connection to the peer, or nobody there who proves to be it",
                 "Start the peer; check its address and the firewall",
+            ),
+            (
+                "ledger_failed",
+                "the ledger cannot be written: no light and no key until it can",
+                "Make room on the disk or repair it; the node goes on by itself",
             ),
             (
                 "clock_not_found",
@@ -187,9 +192,9 @@ CATALOGUE: dict[str, AlarmKind] = {
                 "Read which and why; correct the station file or the instrument",
             ),
             (
-                "ledger_failed",
-                "the ledger cannot be written; the node ends with its light off",
-                "Make room on the disk or repair it, then start the node again",
+                "ledger_refused",
+                "a record contradicts the ledger; the node ends with its light off",
+                "Report it with the log; start the node again",
             ),
             (
                 "light_guard_failed",
@@ -220,7 +225,7 @@ CATALOGUE: dict[str, AlarmKind] = {
             ),
             (
                 "disk_low",
-                "the disk of the ledger is nearly full; when it is, the node ends",
+                "the disk of the ledger is nearly full; when it is, there is no key",
                 "Make room on the disk",
             ),
             (
@@ -296,7 +301,7 @@ OF_WATCHERS: dict[str, AlarmKind] = {
 """What ``photonlink watch`` notices; no node can say it of itself."""
 
 CLEARED_BY_HANDSHAKE = tuple(k.code for k in CATALOGUE.values() if k.clears is Clears.HANDSHAKE)
-FATAL = frozenset({"ledger_failed"})
+FATAL = frozenset({"ledger_refused"})
 """The node cannot make key any more: it ends, dark, with a failure."""
 
 

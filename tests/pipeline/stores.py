@@ -28,9 +28,16 @@ open_ledger = functools.partial(Ledger.open, seal=SEAL)
 
 
 def add_block(
-    store: NodeStore, number: int, bits: int = 512, *, provenance: str = "real", refill: int = 0
+    store: NodeStore,
+    number: int,
+    bits: int = 512,
+    *,
+    provenance: str = "real",
+    refill: int = 0,
+    released: bool = True,
 ) -> bytes:
-    """A released block with ``bits`` of key and ``refill`` pads per direction; its key."""
+    """A block with ``bits`` of key and ``refill`` pads per direction, released or in doubt; its
+    key."""
     ledger = store.ledger
     ledger.append({"t": "block", "block": number, "status": "open", "sifted_bits": 9,
                    "key_bits": 5, "test_bits": 4, "session": "s", "epsilon": 1e-10})  # fmt: skip
@@ -45,5 +52,6 @@ def add_block(
                    "secret_bits": bits + 256 * refill, "refill_handshake_bytes": 0,
                    "refill_block_bytes": 16 * refill,
                    "provenance": provenance, **seals})  # fmt: skip
-    ledger.append({"t": "block", "block": number, "status": "released"})
+    if released:
+        ledger.append({"t": "block", "block": number, "status": "released"})
     return value

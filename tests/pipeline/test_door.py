@@ -19,6 +19,8 @@ import pytest
 from shells import shell, write_files
 
 from photonlink.pipeline.node import peer_stream
+from photonlink.pipeline.node.node import MAX_REASONS
+from photonlink.pipeline.protocol.messages import Refuse
 from photonlink.pipeline.protocol.setup import Limits, Send
 
 RELIABILITY = Path(__file__).resolve().parents[1] / "reliability"
@@ -84,6 +86,40 @@ async def test_m4_strangers_on_real_sockets_keep_nobody_out_and_change_nothing(
                 assert not lost
     assert grown < 1.5 * MIB  # 0.5 by itself; other tests of this process leave work behind
     assert states < 20, "status at a human pace, whoever knocks"
+
+
+async def knock(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Once somebody listens."""
+    async with asyncio.timeout(30.0):
+        while True:
+            with contextlib.suppress(OSError):
+                return await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.sleep(0.01)
+
+
+async def test_m4_only_a_proof_clears_that_the_peer_is_absent(tmp_path: Path) -> None:
+    """And who chooses new words for every refusal does not fill the log."""
+    stations, port = write_files(tmp_path)
+    async with shell(stations["alice"]) as alice:
+        alice.node._record(alice.node._peer_absent())
+        for number in range(2 * MAX_REASONS):
+            reader, writer = await knock(port)
+            await reader.read(4096)
+            writer.write(Refuse(b'{"code":"x","text":"%d"}' % number).encode())
+            while await reader.read(4096):
+                pass
+            writer.close()
+            await writer.wait_closed()
+        absent = alice.node._alarms["peer_absent"]
+        assert "peer_absent" in {reason.partition(":")[0] for reason in alice.node._why_no_block()}
+        assert "has not proved" in alice.node._peer_absent().text
+        told = [e for e in alice.said.events if e["event"] == "disconnect"]
+        assert len(told) == MAX_REASONS
+        async with shell(stations["bob"]):
+            await alice.until(True, 30.0)
+            async with asyncio.timeout(30.0):
+                while absent.code in alice.node._alarms:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
 
 
 class BlackHole:

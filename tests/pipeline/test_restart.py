@@ -78,6 +78,35 @@ def test_m5_a_block_in_doubt_is_finished_or_burnt_quietly_after_both_were_killed
         assert "authentication_failed" not in alice.codes() | bob.codes()
 
 
+@pytest.mark.parametrize("lost", [Prepared, Commit])
+def test_m8_a_damaged_message_of_a_block_in_doubt_is_named_and_burns_at_both_ends(
+    tmp_path: Path, lost: type[Message]
+) -> None:
+    """But where the peer has released the block: then its message is not needed any more."""
+    victim = Role.ALICE if lost is Prepared else Role.BOB
+    create_psk(tmp_path / "link.psk", 4096)
+    with both(tmp_path, 1) as nodes:
+        assert run(nodes, lost)
+    path = tmp_path / victim / "state/keys/block-00000001.msg"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with NodeStore.open(place(tmp_path / victim, victim)) as store:
+        (finding,) = store.findings
+        assert "message of block 1" in finding
+        assert "block-00000001.msg" in finding
+    with both(tmp_path, 2) as nodes:
+        run(nodes, seed=5)
+        assert keys(nodes[Role.ALICE]) == keys(nodes[Role.BOB]) != {}
+        assert nodes[Role.ALICE].ledger.state.pads == nodes[Role.BOB].ledger.state.pads
+        first = {role: node.ledger.state.blocks[1] for role, node in nodes.items()}
+        if lost is Commit:
+            assert {entry.status for entry in first.values()} == {"released"}
+        else:
+            assert {entry.status for entry in first.values()} == {"burnt"}
+            assert first[victim].reason.startswith("damaged: ")
+            assert "the peer cannot send its stored message again" in first[victim.peer].reason
+        assert not list((tmp_path / victim / "state/keys").glob("*00000001.msg"))
+
+
 def test_m5_pads_of_a_block_in_doubt_are_kept_and_then_erased(tmp_path: Path) -> None:
     create_psk(tmp_path / "link.psk", 4096)
     with contextlib.closing(load_psk(tmp_path / "link.psk")) as psk:

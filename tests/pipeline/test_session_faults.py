@@ -22,7 +22,7 @@ from link import (
     pair,
 )
 
-from photonlink.pipeline.keys.ledger import Ledger, LedgerError
+from photonlink.pipeline.keys.ledger import Ledger, LedgerUnwritable
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import MemoryStore, StoreError
 from photonlink.pipeline.native.secret import SecretBits
@@ -350,7 +350,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_link_by_name(victim: Role, re
         def append(self, record: dict[str, Any]) -> None:
             self.count += 1
             if self.count > records:
-                raise LedgerError("cannot write (No space left on device)")
+                raise LedgerUnwritable("cannot write (No space left on device)")
             super().append(record)
 
     psk = PreSharedKey.generate(4096)

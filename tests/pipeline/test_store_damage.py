@@ -23,16 +23,20 @@ from photonlink.pipeline.keys.psk import PreSharedKey, create_psk
 from photonlink.pipeline.keys.store import DamagedRecord
 from photonlink.pipeline.keys.store_key import StoreKeyError
 
+DOUBT = 4
 EVERY_BIT = bool(os.environ.get("PHOTONLINK_LONG"))
 
 
 @pytest.fixture
 def life(tmp_path: Path) -> dict[int, bytes]:
-    """Three released blocks with key and refill, a pre-shared key; what the keys are."""
+    """Three released blocks with key and refill, one in doubt with a message that may have to be
+    sent again, a pre-shared key; what the released keys are."""
     create_psk(tmp_path / "link.psk", 1024)
     with NodeStore.open(place(tmp_path)) as store:
         store.psk(tmp_path / "link.psk").close()
         keys = {number: add_block(store, number, 256, refill=1) for number in (1, 2, 3)}
+        add_block(store, DOUBT, 256, released=False)
+        store.keys.put_message(DOUBT, b"a tagged message")
         store.ledger.append({"t": "session", "epoch": 1, "id": "s", "incarnation": "ab" * 16})
     return keys
 
@@ -78,7 +82,8 @@ def take_all(folder: Path, life: dict[int, bytes]) -> tuple[list[str], dict[int,
 
 
 FILES = ["state/ledger.log", "state/psk", "state/keys/block-00000002.key",
-         "state/keys/block-00000002.pad", "state.anchor", "store.key"]  # fmt: skip
+         "state/keys/block-00000002.pad", "state/keys/block-00000004.msg", "state.anchor",
+         "store.key"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -129,17 +134,17 @@ def test_m8_an_older_record_of_the_same_block_is_not_taken(
 ) -> None:
     """Authentic, of the right block and length, but not the one recorded in the ledger."""
     with NodeStore.open(place(tmp_path)) as store:
-        add_block(store, 4, 256)
-        path = tmp_path / "state/keys/block-00000004.key"
+        add_block(store, 5, 256)
+        path = tmp_path / "state/keys/block-00000005.key"
         known = path.read_bytes()
         with store.keys.get_key(1, 256) as other:
-            store.keys.put_key(4, other)
+            store.keys.put_key(5, other)
         with pytest.raises(DamagedRecord, match="exchanged"):
-            deliver(store.ledger, store.keys, 4, tmp_path / "out", allow_marked=False)
+            deliver(store.ledger, store.keys, 5, tmp_path / "out", allow_marked=False)
         assert not path.exists()
         path.write_bytes(known)  # too late: it is burnt
         with pytest.raises(DeliveryRefused, match="burnt"):
-            deliver(store.ledger, store.keys, 4, tmp_path / "out", allow_marked=False)
+            deliver(store.ledger, store.keys, 5, tmp_path / "out", allow_marked=False)
     assert not (tmp_path / "out").exists()
 
 

@@ -168,7 +168,7 @@ def test_a_killed_broker_has_no_effect_on_the_key(tmp_path: Path, mosquitto: Mos
 
 
 @pytest.mark.row("after the ledger died it runs on with light and without key")
-def test_a_node_whose_ledger_cannot_be_written_ends_dark_with_a_failure(tmp_path: Path) -> None:
+def test_m13_a_node_whose_ledger_cannot_be_written_is_dark_until_it_can(tmp_path: Path) -> None:
     with (
         emulated_bench(tmp_path, block_bits=20_000) as (files, _),
         running(*node(files.stations["alice"])) as alice,
@@ -176,12 +176,23 @@ def test_a_node_whose_ledger_cannot_be_written_ends_dark_with_a_failure(tmp_path
     ):
         alice.wait_for(event="block", abort=None)
         # from now on no file of this process may grow: as a full disk (EFBIG instead of ENOSPC)
-        resource.prlimit(alice.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        assert alice.finish() == 1, alice.tail()
-        assert any(e.get("code") == "ledger_failed" for e in alice.events)
+        limit = (0, resource.RLIM_INFINITY)
+        resource.prlimit(alice.process.pid, resource.RLIMIT_FSIZE, limit)
+        alice.wait_for(event="alarm", code="ledger_failed", active=True)
         light = alice.wait_for(event="light")
         assert all(step["ok"] for step in light["steps"])
-        assert bob.process.poll() is None
+        alice.wait_for(event="state", rate_h_hz=lambda r: r is not None and r < 5000)
+        here = time.time()
+        resource.prlimit(alice.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        for end in (alice, bob):  # the same processes make key again
+            end.wait_for(event="block", abort=None, ts=lambda ts: ts > here)
+        alice.wait_for(event="alarm", code="ledger_failed", active=False)
+        resource.prlimit(alice.process.pid, resource.RLIMIT_FSIZE, limit)
+        alice.wait_for(
+            event="notice", ts=lambda ts: ts > here, text=lambda t: "cannot be written" in t
+        )
+        alice.interrupt()
+        assert alice.finish() == 1, "it ends with its store as it was"
     assert b"Traceback" not in alice.errors
 
 
