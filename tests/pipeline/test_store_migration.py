@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -11,13 +13,19 @@ from typing import Any
 
 import pytest
 from stores import add_block, place
+from typer.testing import CliRunner
 
+from photonlink.hal.station import StationError
+from photonlink.pipeline.cli.main import app
 from photonlink.pipeline.keys.delivery import deliver, stored_blocks
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
 from photonlink.pipeline.keys.migrate import MigrationError, is_version_1, migrate
 from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.keys.psk import MAGIC_1, PskError, create_psk, load_psk
 from photonlink.pipeline.keys.restart import burn_store
+from photonlink.pipeline.keys.store_key import StoreKeyError, create_key_file
+from photonlink.pipeline.node.open_store import open_store
+from photonlink.pipeline.node.station import load_node_station
 
 
 def record(**fields: Any) -> bytes:
@@ -72,6 +80,71 @@ def test_stored_key_is_sealed_and_nothing_plain_stays(
             assert (tmp_path / f"{number}").read_bytes() == old[number]
     with pytest.raises(MigrationError, match="no store of version 1"):
         migrate(where)
+
+
+# Alice and Bob as version 1 (commit e4d92bc) left them, killed while block 5 was open: blocks 1 to
+# 4 released, some of no whole bytes, block 1 delivered; a carrier made by the same version.
+REAL = Path(__file__).resolve().parents[1] / "cases/store_version_1"
+
+
+def edited(text: str, told: list[tuple[str, str]]) -> str:
+    """The station file with the edits that its refusal names, by line."""
+    lines, end = text.splitlines(), ""
+    for number, what in told:
+        line = lines[int(number) - 1]
+        if "write schema = 2" in what:
+            line = "schema = 2"
+        elif "[channels]" in what and "move" in what:
+            (inputs,) = re.findall(r"channels = \{ (.*?) \}", line)
+            line, end = "", "\n[channels]\n" + inputs.replace(", ", "\n") + "\n"
+        else:
+            assert "settings.detector: delete this" in what
+            line = re.sub(r'detector = "\w", ', "", line)
+        lines[int(number) - 1] = line
+    return "\n".join(lines) + end
+
+
+def test_a_link_of_version_1_is_migrated_as_it_was_left(tmp_path: Path) -> None:
+    """Both ends through the command, with the stations of version 1: each says what to do, and
+    when that is done, it goes on."""
+    plain, given = {}, {}
+    for side in ("alice", "bob"):
+        folder = tmp_path / side
+        shutil.copytree(REAL, folder)
+        station, state = folder / f"{side}.toml", folder / f"{side}-state"
+        plain[side] = {p.name: p.read_bytes() for p in (state / "keys").glob("*.key")}
+        run = CliRunner().invoke(app, ["key", "migrate", str(station)])
+        assert isinstance(run.exception, StationError)
+        told = re.findall(r"toml:(\d+): (.*)", str(run.exception))
+        station.write_text(edited(station.read_text(), told))
+        run = CliRunner().invoke(app, ["key", "migrate", str(station)])
+        assert isinstance(run.exception, StoreKeyError)
+        assert "new-store-key" in str(run.exception)
+        assert "store_key" in str(run.exception)
+        assert {p.name for p in (state / "keys").glob("*.key")} <= plain[side].keys()
+        create_key_file(folder / "store.key")
+        text = station.read_text().replace("[node]", '[node]\nstore_key = "store.key"')
+        station.write_text(text)
+        run = CliRunner().invoke(app, ["key", "migrate", str(station)])
+        assert run.exit_code == 0, run.output
+        assert run.output.count("bits of key sealed") == 3
+        left = b"".join(p.read_bytes() for p in state.rglob("*") if p.is_file())
+        assert not any(key[:16] in left for key in plain[side].values())
+        listed = CliRunner().invoke(app, ["key", "list", str(station)])
+        assert "block 1" not in listed.output
+        assert "block 2: 605 bits, emulated" in listed.output
+        for block in ("2", "3", "4"):
+            out = folder / f"key-{block}"
+            run = CliRunner().invoke(app, ["key", "take", str(station), block, str(out)])
+            assert run.exit_code == 0, run.output
+            assert out.read_bytes() == plain[side][f"block-{int(block):08d}.key"]
+            given.setdefault(block, set()).add(out.read_bytes())
+        with open_store(load_node_station(station)) as store:
+            assert store.ledger.state.next_block == 6
+            assert store.ledger.state.epoch == 1
+            with pytest.raises(PskError, match="psk new"):
+                store.psk(REAL / "link.psk")
+    assert {block: len(keys) for block, keys in given.items()} == {"2": 1, "3": 1, "4": 1}
 
 
 def test_a_migration_is_taken_up_again_after_a_crash(
