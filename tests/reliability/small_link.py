@@ -6,6 +6,7 @@ Shared by the commands of this folder. What is wrong is collected in ``Outcome.w
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import struct
 import subprocess
@@ -81,11 +82,23 @@ class Link:
 
     def wait_for_key(self, since: float) -> float:
         """Seconds after ``since`` until both have released a block that came later."""
-        found = [
-            self.nodes[side].wait_for(event="block", abort=None, ts=lambda ts: ts > since)["ts"]
-            for side in SIDES
-        ]
+        try:
+            found = [
+                self.nodes[side].wait_for(event="block", abort=None, ts=lambda ts: ts > since)["ts"]
+                for side in SIDES
+            ]
+        except AssertionError as error:
+            said = "".join(f"\n{side}: {self.said(side)}" for side in SIDES)
+            raise AssertionError(f"no key came back{said}") from error
         return float(max(found)) - since
+
+    def said(self, side: str) -> str:
+        """What an end said of itself last, but for its figures; whether it still runs."""
+        node = self.nodes[side]
+        told = [e for e in node.events if e["event"] not in ("state", "instrument")][-12:]
+        lines = "".join(f"\n  {json.dumps(event)[:300]}" for event in told)
+        errors = node.errors[-2000:].decode(errors="replace")
+        return f"ended with {node.process.poll()}{lines}\n{errors}"
 
     def kill(self, side: str) -> None:
         process = self.nodes[side].process

@@ -17,7 +17,8 @@ PATIENCE = ("--p95", "600")  # how long it takes is the machine's affair here
     [
         ("kills.py", "--kills", "2", *PATIENCE),
         ("wire_faults.py", "--faults", "3"),
-        ("altered_segments.py", "--count", "3000"),
+        ("altered_segments.py", "--count", "3000", "--conversations", "2"),
+        ("node_store_faults.py", "--every", "60"),
     ],
     ids=lambda words: words[0],
 )
