@@ -139,11 +139,12 @@ def test_a_link_of_version_1_is_migrated_as_it_was_left(tmp_path: Path) -> None:
             assert run.exit_code == 0, run.output
             assert out.read_bytes() == plain[side][f"block-{int(block):08d}.key"]
             given.setdefault(block, set()).add(out.read_bytes())
+        (folder / "link.psk").chmod(0o600)  # git keeps no such mode
         with open_store(load_node_station(station)) as store:
             assert store.ledger.state.next_block == 6
             assert store.ledger.state.epoch == 1
             with pytest.raises(PskError, match="psk new"):
-                store.psk(REAL / "link.psk")
+                store.psk(folder / "link.psk")
     assert {block: len(keys) for block, keys in given.items()} == {"2": 1, "3": 1, "4": 1}
 
 

@@ -56,7 +56,8 @@ def main() -> int:
 
     def tell(number: int, outcome: Outcome) -> None:
         print(f"{number}: {outcome.victims[-1]} back after {outcome.recovery_s[-1]:.2f} s, load "
-              f"{os.getloadavg()[0]:.1f}", *outcome.wrong, flush=True)  # fmt: skip
+              f"{os.getloadavg()[0]:.1f}", outcome.slow.pop(number - 1, ""), *outcome.wrong,
+              flush=True)  # fmt: skip
 
     outcome = run(options.kills, options.seed, options.block_bits, tell)
     p95 = percentile(outcome.recovery_s, 0.95)

@@ -28,6 +28,7 @@ from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.station import load_node_station
 
 SIDES = ("alice", "bob")
+SLOW_S = 25.0  # then it is told what both ends said
 AMPLIFY, PREPARED = 0x40, 0x41  # docs/protocol.md
 _AMPLIFY, _PREPARED = struct.Struct("<QIIQQQ16s"), struct.Struct("<QQ16s")
 
@@ -54,6 +55,7 @@ class Outcome:
 
     recovery_s: list[float] = field(default_factory=list)
     victims: list[str] = field(default_factory=list)
+    slow: dict[int, str] = field(default_factory=dict)  # of a kill: what both said
     wrong: list[str] = field(default_factory=list)
     given: dict[str, dict[int, bytes]] = field(default_factory=lambda: {s: {} for s in SIDES})
     cut_off: dict[str, set[int]] = field(default_factory=lambda: {s: set() for s in SIDES})
@@ -95,7 +97,7 @@ class Link:
     def said(self, side: str) -> str:
         """What an end said of itself last, but for its figures; whether it still runs."""
         node = self.nodes[side]
-        told = [e for e in node.events if e["event"] not in ("state", "instrument")][-12:]
+        told = [e for e in node.events if e["event"] not in ("state", "instrument")][-20:]
         lines = "".join(f"\n  {json.dumps(event)[:300]}" for event in told)
         errors = node.errors[-2000:].decode(errors="replace")
         return f"ended with {node.process.poll()}{lines}\n{errors}"
@@ -146,6 +148,9 @@ class Link:
             self.take(self.rng.choice(victims))
         since = self.start(*victims)
         took = self.wait_for_key(since)
+        if took > SLOW_S:
+            said = "".join(f"\n{side}: {self.said(side)}" for side in SIDES)
+            self.outcome.slow[len(self.outcome.recovery_s)] = said
         self.outcome.recovery_s.append(took)
         self.outcome.victims.append("+".join(victims))
 

@@ -19,6 +19,7 @@ PATIENCE = ("--p95", "600")  # how long it takes is the machine's affair here
         ("wire_faults.py", "--faults", "3"),
         ("altered_segments.py", "--count", "3000", "--conversations", "2"),
         ("node_store_faults.py", "--every", "60"),
+        ("memory_scan.py", "--blocks", "2"),
     ],
     ids=lambda words: words[0],
 )
