@@ -58,6 +58,8 @@ BENCHMARKS: dict[str, Entry] = {
     "distil": Entry("distil", "distil"),
     "memory": Entry("distil", "memory"),
     "yield": Entry("yield_share", "share"),
+    "node-bbm92": Entry("node_link", "node_bbm92"),
+    "tags-to-sifted": Entry("tags_to_sifted", "row"),
 }
 HEADER = ("ratio", "benchmark", "figure", "baseline", "goal", "met")
 

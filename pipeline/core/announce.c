@@ -7,6 +7,10 @@
 
 #include <string.h>
 
+#include "cpu.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
 /* ESCAPE ones stand for 64 plain bits. */
 enum { ESCAPE = 24, MAX_RICE = 32, HEAD = PL_ANNOUNCE_HEAD_BYTES };
 static const int64_t FOREVER = INT64_MAX / 8;
@@ -58,9 +62,15 @@ static inline void put(writer *w, uint64_t value, int bits) { /* bits <= 32 */
 
 static inline void put_gap(writer *w, uint64_t gap, int rice) {
   const uint64_t quotient = gap >> rice;
+  const uint64_t rest = gap & (((uint64_t)1 << rice) - 1);
   if (quotient < ESCAPE) {
-    put(w, (((uint64_t)1 << quotient) - 1) << 1, (int)quotient + 1);
-    put(w, gap & (((uint64_t)1 << rice) - 1), rice);
+    const uint64_t ones = (((uint64_t)1 << quotient) - 1) << 1;
+    if (__builtin_expect((int)quotient + 1 + rice <= 32, 1)) {
+      put(w, ones << rice | rest, (int)quotient + 1 + rice);
+      return;
+    }
+    put(w, ones, (int)quotient + 1);
+    put(w, rest, rice);
     return;
   }
   put(w, ((uint64_t)1 << ESCAPE) - 1, ESCAPE);
@@ -130,10 +140,10 @@ static inline uint64_t get(reader *r, int bits) { /* bits <= 32 */
 static inline int64_t get_gap(reader *r, int rice) {
   refill(r);
   const int ones = r->held == UINT64_MAX ? 64 : __builtin_clzll(~r->held);
-  if (__builtin_expect(ones < ESCAPE, 1)) {
-    drop(r, ones + 1);
-    refill(r);
-    return (int64_t)ones << rice | (int64_t)get(r, rice);
+  if (__builtin_expect(ones < ESCAPE, 1)) { /* a code of at most 56 bits: all are there */
+    const uint64_t rest = r->held << (ones + 1);
+    drop(r, ones + 1 + rice);
+    return (int64_t)ones << rice | (int64_t)(rest >> 1 >> (63 - rice));
   }
   drop(r, ESCAPE);
   refill(r);
@@ -264,7 +274,36 @@ static int64_t pair_piece(around *a, const int64_t *theirs, size_t n, int64_t *o
   return pairs;
 }
 
-static int64_t rounded(double x) { return (int64_t)(x < 0 ? x - 0.5 : x + 0.5); }
+/* Times into one's own clock: less the offset and what the clocks run apart since the slot's start,
+ * rounded to the nearest. */
+INLINE void move_times(int64_t *time, size_t n, const pl_slot_clock *clock, int64_t start) {
+  const double rate = clock->rate;
+  const int64_t offset = clock->offset_ps;
+  for (size_t k = 0; k < n; k++) {
+    const double apart = rate * (double)(time[k] - start);
+    time[k] -= offset + (int64_t)(apart + (apart < 0 ? -0.5 : 0.5));
+  }
+}
+
+static void move_portable(int64_t *time, size_t n, const pl_slot_clock *clock, int64_t start) {
+  move_times(time, n, clock, start);
+}
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512dq,avx512vl"))) static void move_avx512(
+    int64_t *time, size_t n, const pl_slot_clock *clock, int64_t start) {
+  move_times(time, n, clock, start);
+}
+#endif
+
+static void move_to_own(int64_t *time, size_t n, const pl_slot_clock *clock, int64_t start) {
+#if defined(__x86_64__)
+  if (pl_simd() >= PL_SIMD_AVX512) {
+    move_avx512(time, n, clock, start);
+    return;
+  }
+#endif
+  move_portable(time, n, clock, start);
+}
 
 static int limits_are_possible(const announced *an, const pl_slot_clock *clock, int64_t window,
                                int64_t track, int64_t hist_bits) {
@@ -296,8 +335,7 @@ int64_t pl_announced_pairs(const uint8_t *data, size_t bytes, const pl_slot *slo
       piece[k] = next_time(&an, &status);
       if (status != PL_OK) return status;
     }
-    for (size_t k = 0; k < n; k++)
-      piece[k] -= clock->offset_ps + rounded(clock->rate * (double)(piece[k] - slot->start_ps));
+    move_to_own(piece, n, clock, slot->start_ps);
     const int64_t found = pair_piece(&a, piece, n, own_index + pairs, announced_index + pairs,
                                      residual_ps + pairs, capacity - (size_t)pairs);
     if (found < 0) return found;

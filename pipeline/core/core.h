@@ -17,6 +17,7 @@
 #include "pl_quiet.h"
 #include "pl_timecode.h"
 #include "pl_sift.h"
+#include "pl_pair_table.h"
 #include "pl_seed.h"
 #include "pl_cascade.h"
 #include "pl_cascade_many.h"

@@ -101,17 +101,45 @@ int store_take_bits(event_store *st, const int64_t *index, size_t n, pl_secret *
   uint8_t *bytes = pl_secret_bytes(out);
   if (bytes == NULL) return PL_E_STATE;
   if (pl_secret_bits(out) != (int64_t)n) return PL_E_RANGE;
-  for (size_t k = 0; k < n; k++) {
-    if (store_at(st, index[k], 1) < 0) return PL_E_RANGE;
-    if (k > 0 && index[k] <= index[k - 1]) return PL_E_ARGUMENT;
-    if (st->flags[index[k] - st->origin] & EVENT_SPENT) return PL_E_STATE;
+  if (n == 0) return PL_OK;
+  if (store_at(st, index[0], 1) < 0 || store_at(st, index[n - 1], 1) < 0) return PL_E_RANGE;
+  int ordered = 1, spent = 0;
+  for (size_t k = 1; k < n; k++) ordered &= index[k] > index[k - 1];
+  if (!ordered) return PL_E_ARGUMENT;
+  for (size_t k = 0; k < n; k++) spent |= st->flags[index[k] - st->origin];
+  if (spent & EVENT_SPENT) return PL_E_STATE;
+  for (size_t k = 0; k < n; k += 8) {
+    const size_t count = n - k < 8 ? n - k : 8;
+    unsigned byte = 0;
+    for (size_t i = 0; i < count; i++) {
+      const size_t at = (size_t)(index[k + i] - st->origin);
+      byte |= bit_at(st, at) << (7 - i);
+      st->flags[at] |= EVENT_SPENT;
+    }
+    bytes[k / 8] = (uint8_t)byte;
   }
-  memset(bytes, 0, (n + 7) / 8);
+  return PL_OK;
+}
+
+/* Half to even, as IEEE 754 rounds what 1.5 * 2^52 leaves no room for; |x| < 2^51. */
+static inline double whole(double x) { return x + 0x1.8p52 - 0x1.8p52; }
+
+int store_keep(event_store *st, const int64_t *index, const int64_t *offset_ps, size_t n,
+               int64_t step_ps, const pl_kept *kept, pl_secret *bits) {
+  int status = store_take_bits(st, index, n, bits);
+  if (status != PL_OK) return status;
+  const uint8_t *flags = st->flags;
   for (size_t k = 0; k < n; k++) {
-    size_t at = (size_t)(index[k] - st->origin);
-    bytes[k / 8] |= (uint8_t)(bit_at(st, at) << (7 - k % 8));
-    st->flags[at] |= EVENT_SPENT;
+    const unsigned f = flags[index[k] - st->origin];
+    kept->basis[k] = f & EVENT_BASIS;
+    kept->marks[k] = (uint8_t)(((f & EVENT_FOLLOWED) != 0) | ((f & EVENT_SHADOWED) != 0) << 1);
   }
+  const double most = PL_QUIET_MOST_STEPS, step = (double)step_ps;
+  for (size_t k = 0; offset_ps != NULL && k < n; k++) {
+    const double steps = whole((double)offset_ps[k] / step);
+    kept->steps[k] = (int8_t)(steps > most ? most : steps < -most ? -most : steps);
+  }
+  if (offset_ps == NULL) memset(kept->steps, 0, n);
   return PL_OK;
 }
 

@@ -26,6 +26,34 @@ static inline void store_put(event_store *store, int64_t time, unsigned detector
   store->bits[at / 64] =
       (store->bits[at / 64] & ~bit) | ((uint64_t)(detector & 1) << (at & 63));
 }
+
+/* Many events one after the other where there is room: what each would read and write anew stays in
+ * registers. begin, put, and end before anything else looks at the store. */
+typedef struct {
+  int64_t *time;
+  uint8_t *flags;
+  uint64_t *bits, word; /* of the event at `at` */
+  size_t at;
+} store_row;
+static inline store_row store_begin(const event_store *store) {
+  const size_t at = store->end;
+  const uint64_t word = at % 64 ? store->bits[at / 64] & (((uint64_t)1 << (at & 63)) - 1) : 0;
+  return (store_row){store->time, store->flags, store->bits, word, at};
+}
+static inline void store_next(store_row *row, int64_t time, unsigned detector, unsigned flags) {
+  const size_t at = row->at++;
+  row->time[at] = time;
+  row->flags[at] = (uint8_t)(detector >> 1 | flags);
+  row->word |= (uint64_t)(detector & 1) << (at & 63);
+  if ((at & 63) == 63) {
+    row->bits[at / 64] = row->word;
+    row->word = 0;
+  }
+}
+static inline void store_end(event_store *store, const store_row *row) {
+  store->end = row->at;
+  if (row->at % 64) row->bits[row->at / 64] = row->word;
+}
 /* PL_E_CAPACITY: the store is full; PL_E_MEMORY. */
 int store_add(event_store *store, int64_t time, unsigned detector, unsigned flags);
 /* Room for n more, or as many as the store takes: their number; PL_E_MEMORY. */
@@ -37,6 +65,9 @@ int64_t store_find(const event_store *store, int64_t time_ps);
 int64_t store_at(const event_store *store, int64_t first, size_t n);
 int store_label(event_store *store, int64_t first, size_t n, uint8_t *detector);
 int store_take_bits(event_store *store, const int64_t *index, size_t n, pl_secret *out);
+/* What the pairs of a slot take along, in one pass; see pl_quiet_keep. */
+int store_keep(event_store *store, const int64_t *index, const int64_t *offset_ps, size_t n,
+               int64_t step_ps, const pl_kept *kept, pl_secret *bits);
 int store_discard_before(event_store *store, int64_t time_ps);
 
 /* The detector that a mask of clicks counts as. For several clicks `random` decides the bit, and

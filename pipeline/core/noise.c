@@ -215,7 +215,9 @@ int64_t pl_noise_bound(const pl_noise *noise) { return noise->bound; }
 
 int pl_noise_add(pl_noise *noise, int64_t *time_ps, size_t n) {
   if (noise->owner != getpid()) return PL_E_STATE;
-  for (size_t k = 0; noise->bound && k < n; k++) time_ps[k] += noise_draw(noise);
+  size_t used = noise->used;
+  for (size_t k = 0; noise->bound && k < n; k++) time_ps[k] += noise_draw(noise, &used);
+  noise->used = used;
   return PL_OK;
 }
 

@@ -46,20 +46,30 @@ static inline uint32_t noise_word(pl_noise *noise) {
   return noise->source->words[noise->used++];
 }
 
-static inline size_t noise_cell(pl_noise *noise, const noise_table *table) {
-  const uint32_t u = noise_word(noise);
+/* `used` is noise->used in a register of the caller, who brings it back when he is done: it would
+ * go through memory twice a draw. */
+static inline size_t noise_cell(pl_noise *noise, const noise_table *table, size_t *used) {
+  if (__builtin_expect(*used == NOISE_WORDS, 0)) {
+    pl_noise_refill(noise);
+    *used = 0;
+  }
+  const uint32_t u = noise->source->words[(*used)++];
   size_t cell = table->guide[u >> (32 - NOISE_GUIDE_BITS)];
   cell += u > table->head[cell]; /* as likely as not where a boundary lies in between */
   while (__builtin_expect(u > table->head[cell], 0)) cell++;
-  return __builtin_expect(u == table->head[cell], 0) ? pl_noise_extended(noise, table, cell, u)
-                                                     : cell;
+  if (__builtin_expect(u == table->head[cell], 0)) {
+    noise->used = *used;
+    cell = pl_noise_extended(noise, table, cell, u);
+    *used = noise->used;
+  }
+  return cell;
 }
 
 /* Cells of `whole` alternate: 0 steps up, 0 steps down, 1 up, 1 down, ... A negative draw is
  * -1 - magnitude, so that zero is not counted twice. */
-static inline int64_t noise_draw(pl_noise *noise) {
-  const size_t whole = noise_cell(noise, &noise->whole);
-  const int64_t rest = (int64_t)noise_cell(noise, &noise->rest);
+static inline int64_t noise_draw(pl_noise *noise, size_t *used) {
+  const size_t whole = noise_cell(noise, &noise->whole, used);
+  const int64_t rest = (int64_t)noise_cell(noise, &noise->rest, used);
   const int64_t magnitude = ((int64_t)(whole >> 1) << noise->step_bits) + rest;
   return magnitude ^ -(int64_t)(whole & 1); /* -1 - x is ~x */
 }

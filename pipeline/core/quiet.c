@@ -145,14 +145,14 @@ static void overflowed(pl_quiet *q, int64_t time) {
   add_loss(&q->told, time, time + q->rule.quiet_ps);
 }
 
-/* An event of several clicks. */
-static void keep_many(pl_quiet *q, int64_t time, unsigned mask, unsigned shadow) {
+/* The detector and flags of an event of several clicks. */
+static unsigned of_many(pl_quiet *q, unsigned mask, unsigned *flags) {
   const int multi = (mask & (mask - 1)) != 0, cross = (mask & 3) && mask >> 2;
-  const unsigned detector = event_squash(mask, multi ? noise_word(q->coin) : 0);
-  store_put(&q->store, time, detector, EVENT_FOLLOWED | (multi ? EVENT_MULTI : 0) | shadow);
+  *flags |= EVENT_FOLLOWED | (multi ? EVENT_MULTI : 0);
   q->counts.followed++;
   q->counts.multi_cross += multi && cross;
   q->counts.multi_same += multi && !cross;
+  return event_squash(mask, multi ? noise_word(q->coin) : 0);
 }
 
 /* After losses that begin before `end` it is unknown which clicks belong to events. */
@@ -165,40 +165,51 @@ static void meet_losses(pl_quiet *q, int64_t end) {
   drop_losses(&q->fresh, n);
 }
 
+/* A click near a loss, or the first after it that is quiet: whether it may begin an event. */
+static int settles(pl_quiet *q, int64_t time) {
+  if (time - q->last < q->rule.quiet_ps) {
+    if (time > q->last) q->last = time;
+    q->counts.unsettled++;
+    return 0;
+  }
+  return q->settled = 1;
+}
+
 /* Makes events of all clicks whose quiet time is over before `limit`. */
 static void decide(pl_quiet *q) {
-  const int64_t quiet = q->rule.quiet_ps;
-  const size_t before = q->store.end;
+  const int64_t quiet = q->rule.quiet_ps, limit = q->limit;
   int64_t room = store_room(&q->store, q->pending_n); /* negative: no memory, as if full */
-  size_t k = 0, n = q->pending_n;
+  int64_t clicked = q->clicked, shadowed = 0;
+  store_row row = store_begin(&q->store);
+  const size_t before = row.at, n = q->pending_n;
+  const click *pending = q->pending;
+  size_t k = 0;
   while (k < n) {
-    const int64_t time = time_of(q->pending[k]), end = time + quiet;
-    if (end > q->limit) break;
+    const int64_t time = time_of(pending[k]), end = time + quiet;
+    if (end > limit) break;
     if (q->fresh.n) meet_losses(q, end);
-    if (!q->settled) {
-      if (time - q->last < quiet) {
-        if (time > q->last) q->last = time;
-        q->counts.unsettled++;
-        k++;
-        continue;
-      }
-      q->settled = 1;
+    if (!q->settled && !settles(q, time)) {
+      k++;
+      continue;
     }
     /* a click this shortly before is of the preceding event: a detector may be dead after it */
-    const unsigned shadow = time - q->clicked < quiet ? EVENT_SHADOWED : 0;
+    unsigned flags = time - clicked < quiet ? EVENT_SHADOWED : 0;
+    shadowed += flags != 0;
+    unsigned detector = detector_of(pending[k]), mask = 1u << detector;
     const size_t first = k++;
-    unsigned mask = 1u << detector_of(q->pending[first]);
-    for (; k < n && time_of(q->pending[k]) < end; k++) mask |= 1u << detector_of(q->pending[k]);
-    if (room-- <= 0)
+    for (; k < n && time_of(pending[k]) < end; k++) mask |= 1u << detector_of(pending[k]);
+    clicked = time_of(pending[k - 1]);
+    if (__builtin_expect(room-- <= 0, 0)) {
       overflowed(q, time);
-    else if (k - first > 1)
-      keep_many(q, time, mask, shadow);
-    else
-      store_put(&q->store, time, detector_of(q->pending[first]), shadow);
-    q->clicked = time_of(q->pending[k - 1]);
-    q->counts.shadowed += shadow != 0;
+      continue;
+    }
+    if (k - first > 1) detector = of_many(q, mask, &flags);
+    store_next(&row, time, detector, flags);
   }
-  q->counts.events += (int64_t)(q->store.end - before);
+  store_end(&q->store, &row);
+  q->clicked = clicked;
+  q->counts.shadowed += shadowed;
+  q->counts.events += (int64_t)(row.at - before);
   memmove(q->pending, q->pending + k, (n - k) * sizeof *q->pending);
   q->pending_n = n - k;
 }
@@ -208,7 +219,8 @@ static void take(pl_quiet *q, const int64_t *time_ps, const uint8_t *channel, si
   const int noisy = pl_noise_bound(q->noise) > 0;
   const int64_t complete = q->limit;
   click *pending = q->pending;
-  size_t m = q->pending_n;
+  size_t m = q->pending_n, used = q->noise->used;
+  int64_t clicks[4] = {0};
   click top = m ? pending[m - 1] : INT64_MIN;
   for (size_t k = 0; k < n; k++) {
     const uint8_t detector = q->map[channel[k]];
@@ -216,14 +228,14 @@ static void take(pl_quiet *q, const int64_t *time_ps, const uint8_t *channel, si
       q->counts.ignored++;
       continue;
     }
-    q->counts.clicks[detector]++;
+    clicks[detector]++;
     int64_t t = time_ps[k];
     if (t > FOREVER || t < -FOREVER) {
       q->counts.late++;
       continue;
     }
     t -= q->rule.delay_ps[detector];
-    if (noisy) t += noise_draw(q->noise);
+    if (noisy) t += noise_draw(q->noise, &used);
     if (t < complete) {
       q->counts.late++;
       continue;
@@ -238,6 +250,8 @@ static void take(pl_quiet *q, const int64_t *time_ps, const uint8_t *channel, si
     pending[at] = c;
   }
   q->pending_n = m;
+  q->noise->used = used;
+  for (int d = 0; d < 4; d++) q->counts.clicks[d] += clicks[d];
 }
 
 static void advance(pl_quiet *q, int64_t through_ps) {
@@ -352,6 +366,20 @@ int pl_quiet_disclose(pl_quiet *q, const int64_t *index, size_t n, uint8_t *dete
 
 int pl_quiet_take_bits(pl_quiet *q, const int64_t *index, size_t n, pl_secret *out) {
   return store_take_bits(&q->store, index, n, out);
+}
+
+int pl_quiet_keep(pl_quiet *q, const int64_t *index, const int64_t *offset_ps, size_t n,
+                  int64_t step_ps, const pl_kept *kept, pl_secret *bits) {
+  if (step_ps < 1) return PL_E_ARGUMENT;
+  return store_keep(&q->store, index, offset_ps, n, step_ps, kept, bits);
+}
+
+int64_t pl_quiet_followed_of(const pl_quiet *q, int64_t first, size_t n) {
+  const int64_t at = store_at(&q->store, first, n);
+  int64_t found = 0;
+  if (at < 0) return at;
+  for (size_t k = 0; k < n; k++) found += (q->store.flags[(size_t)at + k] & EVENT_FOLLOWED) != 0;
+  return found;
 }
 
 int pl_quiet_discard_before(pl_quiet *q, int64_t time_ps) {

@@ -51,6 +51,7 @@ _ERRORS: dict[int, type[NativeError]] = {
 
 _ARRAYS = {
     np.dtype(np.uint8): ffi.typeof("uint8_t[]"),
+    np.dtype(np.int8): ffi.typeof("int8_t[]"),
     np.dtype(np.uint32): ffi.typeof("uint32_t[]"),
     np.dtype(np.uint64): ffi.typeof("uint64_t[]"),
     np.dtype(np.int64): ffi.typeof("int64_t[]"),

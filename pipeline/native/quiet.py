@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Int64s = npt.NDArray[np.int64]
 Uint8s = npt.NDArray[np.uint8]
+Int8s = npt.NDArray[np.int8]
 Uint32s = npt.NDArray[np.uint32]
 SEED_BYTES: int = lib.PL_NOISE_SEED_BYTES
 MAX_SCALE_PS: int = lib.PL_NOISE_MAX_SCALE_PS
@@ -34,8 +35,9 @@ MAX_GRID_BITS: int = lib.PL_ANNOUNCE_MAX_GRID_BITS
 HEAD_BYTES: int = lib.PL_ANNOUNCE_HEAD_BYTES
 COUNTED: int = lib.PL_ANNOUNCE_COUNTED
 EVENT_BYTES: int = lib.PL_ANNOUNCE_MAX_EVENT_BYTES
-_BYTES = ffi.typeof("uint8_t[]")
+MOST_STEPS: int = lib.PL_QUIET_MOST_STEPS
 _LOST = 1024
+_NEVER_PS = 1 << 62
 
 
 def _seed(seed: bytes) -> bytes:
@@ -129,6 +131,17 @@ class AnnouncedPairs:
     histogram: Uint32s
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptEvents:
+    """Events that a pair takes along: their hidden bits, bases (0 HV, 1 DA), times against the
+    announced ones in steps (int8, at most +-MOST_STEPS), marks as ``NativeQuiet.marks``."""
+
+    bits: SecretBits
+    basis: Uint8s
+    steps: Int8s
+    marks: Uint8s
+
+
 class NativeQuiet(Uncopied):
     """Clicks in, events out; see stages/quiet.py, which is what the protocol uses."""
 
@@ -168,6 +181,11 @@ class NativeQuiet(Uncopied):
     @property
     def first_index(self) -> int:
         return int(lib.pl_quiet_first(self._handle.pointer))
+
+    @property
+    def kept(self) -> int:
+        """Events between the first and the last one."""
+        return self.find(_NEVER_PS) - self.first_index
 
     def find(self, time_ps: int) -> int:
         """Index of the first kept event at or after this noised time."""
@@ -239,15 +257,44 @@ class NativeQuiet(Uncopied):
             )
         return out
 
+    def followed_of(self, first: int, n: int) -> int:
+        """How many of events ``first`` to ``first + n - 1`` had a further click. Private."""
+        return self._handle.call(lib.pl_quiet_followed_of, first, n)
+
+    def keep(self, index: Int64s, offset_ps: Int64s | None, step_ps: int) -> KeptEvents:
+        """Of events by strictly increasing index, which are spent; see :class:`KeptEvents`.
+        NativeStateError: one was spent before; then nothing is taken."""
+        n = len(index)
+        basis, steps, marks = np.empty(n, np.uint8), np.empty(n, np.int8), np.empty(n, np.uint8)
+        fields = (
+            borrow(basis, np.uint8, writable=True),
+            borrow(steps, np.int8, writable=True),
+            borrow(marks, np.uint8, writable=True),
+        )
+        raw = ffi.new("pl_kept *", fields)
+        if offset_ps is not None and len(offset_ps) != n:
+            raise NativeArgumentError(lib.PL_E_ARGUMENT)
+        offsets = ffi.NULL if offset_ps is None else borrow(offset_ps, np.int64)
+        out = SecretBits(n)
+        with held(self._handle, out._handle):
+            check(
+                lib.pl_quiet_keep(
+                    self._handle.pointer, borrow(index, np.int64), offsets, n, step_ps, raw,
+                    out.handle,
+                )
+            )  # fmt: skip
+        return KeptEvents(out, basis, steps, marks)
+
     def discard_before(self, time_ps: int) -> None:
         self._handle.call(lib.pl_quiet_discard_before, time_ps)
 
     def announce(self, slot: Slot) -> bytes:
         """Noised times of the slot's events, coded. NativeStateError: the slot is not complete."""
         n = self.find(slot.end_ps) - self.find(slot.start_ps)
-        out = ffi.new(_BYTES, HEAD_BYTES + EVENT_BYTES * max(n, 0))
-        size = self._handle.call(lib.pl_quiet_announce, slot.native(), out, len(out))
-        return bytes(ffi.buffer(out, size))
+        out = np.empty(HEAD_BYTES + EVENT_BYTES * max(n, 0), np.uint8)
+        target = borrow(out, np.uint8, writable=True)
+        size = self._handle.call(lib.pl_quiet_announce, slot.native(), target, len(out))
+        return out[:size].tobytes()
 
     def pairs(
         self,

@@ -46,6 +46,7 @@ from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.peer_absent import PEER_ABSENT, PEER_PATIENCE_S, absent
 from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.plugged import announce
+from photonlink.pipeline.node.pressure import catch_up
 from photonlink.pipeline.node.recorded_session import NodeSession
 from photonlink.pipeline.node.report import Reporter
 from photonlink.pipeline.node.shown import instrument_states, opened, telling
@@ -267,12 +268,18 @@ class Node:
             self._report.event("notice", instrument=event.name, text=event.text)
 
     # ---- inputs of the session, and its effects ----
-    async def _feed(self, name: str, call: Callable[[float], list[Effect]]) -> None:
-        """Give the session one input and carry out its effects."""
+    async def _feed(
+        self, name: str, call: Callable[[float], list[Effect]], *, quick: bool = False
+    ) -> None:
+        """Give the session one input and carry out its effects. quick: it takes less time than
+        passing it to the worker and back."""
         async with self._turn:
             now_s = machine.monotonic_s()
-            loop = asyncio.get_running_loop()
-            effects = await loop.run_in_executor(self._worker, call, now_s)
+            if quick:
+                effects = call(now_s)
+            else:
+                loop = asyncio.get_running_loop()
+                effects = await loop.run_in_executor(self._worker, call, now_s)
             for effect in effects:
                 await self._carry_out(effect)
 
@@ -358,7 +365,7 @@ class Node:
             await self._feed("connected", functools.partial(session.connected, number))
             while number in self._streams and (data := await stream.read()):
                 receive = functools.partial(session.receive, number, data)
-                await self._feed("receive", receive)
+                await self._feed("receive", receive, quick=session.is_quick(number, data))
                 if session.line == number:
                     stream.admit()
                     self._meet_peer()
@@ -403,6 +410,7 @@ class Node:
                 )
             elif isinstance(event, WireChunk) and decoder is not None:
                 await self._feed("tags", functools.partial(session.tags, event, decoder))
+                await catch_up(session)
             # the supervisor reports a loss; afterwards the stream starts with Started again
 
     async def _tick_loop(self) -> None:

@@ -26,6 +26,7 @@ from photonlink.pipeline.keys.node_store import NodeStore
 from photonlink.pipeline.keys.policy import least_real
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.node.station import NodeStation
+from photonlink.pipeline.node.working_memory import keep_memory
 from photonlink.pipeline.protocol.messages import PROTOCOL_VERSION
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.setup import Effect, Publish, Role, SessionSetup
@@ -50,6 +51,7 @@ class NodeSession:
         recorder: SessionRecorder | None,
         provenance: Provenance,
     ) -> None:
+        keep_memory()
         source = machine.randomness()[0]
         randomness = recorder.randomness(source) if recorder else source
         self.provenance = provenance
@@ -162,6 +164,15 @@ class NodeSession:
         self._record("close", now_s)
         self._session.close(now_s)
         self._setup.psk.close()
+
+    def is_quick(self, stream: int, data: bytes) -> bool:
+        """As of ``Session``; never where every input is written down first."""
+        return self._recorder is None and self._session.is_quick(data, stream)
+
+    @property
+    def backlog(self) -> float:
+        """As of ``Session``."""
+        return self._session.backlog
 
     @property
     def line(self) -> int | None:

@@ -13,6 +13,8 @@ from photonlink.pipeline.protocol.messages import (
     PROVED_LIMITS,
     STRANGER_LIMITS,
     AbortBlock,
+    CascadeReply,
+    CascadeRequest,
     Message,
     decode,
 )
@@ -21,6 +23,8 @@ from photonlink.pipeline.protocol.roles import AliceRole, BobRole
 from photonlink.pipeline.protocol.setup import SessionSetup
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.protocol.tentative import Tentative
+
+_SHORT_ROUND = 1 << 15  # bytes
 
 
 class Connection:
@@ -54,6 +58,13 @@ class Connection:
         """Whole frames. Raises ProtocolError for a header that is not allowed in this state."""
         for _, _, frame in self._reader.feed(data):
             yield frame
+
+    def is_one_round(self, data: bytes) -> bool:
+        """Whether these bytes are one whole short question or answer of error correction."""
+        whole = not self._reader.pending_bytes and len(data) <= _SHORT_ROUND and len(data) > 4
+        if not whole or data[0] not in (CascadeRequest.TYPE, CascadeReply.TYPE):
+            return False
+        return len(data) == HEADER_BYTES + int.from_bytes(data[1:HEADER_BYTES], "big")
 
     def shake_hands(self, frame: bytes) -> bool:
         """Handle a handshake frame. True: the peer has just proved itself."""

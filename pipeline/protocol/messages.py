@@ -41,14 +41,18 @@ class Message:
     LAYOUT: ClassVar[str] = ""
     TAIL_BYTES: ClassVar[int] = 0  # longest tail; when > 0 the last field is the tail
 
-    def encode(self) -> bytes:
-        """The whole frame."""
+    def parts(self) -> tuple[bytes, bytes]:
+        """The payload: fixed fields, tail."""
         values = [getattr(self, f.name) for f in dataclasses.fields(self)]
         tail = values.pop() if self.TAIL_BYTES else b""
-        return encode_frame(self.TYPE, struct.pack("<" + self.LAYOUT, *values) + tail)
+        return struct.pack("<" + self.LAYOUT, *values), tail
+
+    def encode(self) -> bytes:
+        """The whole frame, without a MAC."""
+        return encode_frame(self.TYPE, b"".join(self.parts()))
 
     @classmethod
-    def decode(cls, payload: bytes) -> Self:
+    def decode(cls, payload: bytes | memoryview) -> Self:
         size = struct.calcsize("<" + cls.LAYOUT)
         if len(payload) < size or len(payload) > size + cls.TAIL_BYTES:
             raise ProtocolError(
@@ -58,7 +62,7 @@ class Message:
         if any(isinstance(v, float) and not math.isfinite(v) for v in values):
             raise ProtocolError("malformed_message", f"{cls.__name__} holds a number not finite")
         if cls.TAIL_BYTES:
-            values.append(payload[size:])
+            values.append(bytes(payload[size:]))
         return cls(*values)
 
     @classmethod
@@ -426,7 +430,7 @@ PROVED_LIMITS: dict[int, int] = {
 }
 
 
-def decode(kind: int, payload: bytes) -> Message:
+def decode(kind: int, payload: bytes | memoryview) -> Message:
     """The message in a frame. Raises ProtocolError."""
     cls = MESSAGES.get(kind)
     if cls is None:

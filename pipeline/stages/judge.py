@@ -21,6 +21,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from photonlink.pipeline.native.sifting import pair_table
 from photonlink.pipeline.stages.bench_constants import BenchConstants, DetectorConstants
 from photonlink.pipeline.stages.window import LETTERS, Int64s, Uint8s
 
@@ -95,14 +96,14 @@ def judge(
         return Judgement(False, n, (Drift("detectors_not_judged", "pairs", n, LEAST_PAIRS, text),))
     levels = max(int(math.log2(n / LEAST_PER_INTERVAL)), 0) + 1
     per_test = false_alarm / (_TESTS_PER_INTERVAL * (2**levels - 1))
-    cell = 4 * disclosed.alice.astype(np.int64) + disclosed.bob
-    sigma = max(float(disclosed.residual_ps.std()), 1.0)
     found: list[tuple[float, Drift]] = []
     parts = 1 << (levels - 1)  # the shortest intervals; two of them make one of the next level
-    index = 16 * (np.arange(n, dtype=np.int64) * parts // n) + cell
-    counts = np.bincount(index, minlength=16 * parts).reshape(parts, 4, 4)
-    times = np.bincount(index, disclosed.residual_ps, minlength=16 * parts)
-    sums = times.astype(np.float64).reshape(parts, 4, 4)
+    counts, times, squares = pair_table(
+        disclosed.alice, disclosed.bob, disclosed.residual_ps, parts
+    )
+    mean = float(times.sum()) / n
+    sigma = max(math.sqrt(max(squares / n - mean * mean, 0.0)), 1.0)
+    sums = times.astype(np.float64)
     for _ in range(levels):
         found += _shares(bench, counts, per_test)
         found += _delays(bench, counts, sums, sigma, per_test)

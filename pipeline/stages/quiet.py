@@ -23,6 +23,7 @@ from photonlink.pipeline.native.quiet import (
     MAX_SCALE_PS,
     MAX_TAILS,
     AnnouncedPairs,
+    KeptEvents,
     NativeQuiet,
     QuietCounts,
     Slot,
@@ -160,7 +161,7 @@ class QuietBuffer:
         numbers = np.full(256, 255, np.uint8)
         for number, letter in enumerate(LETTERS):
             numbers[detectors.channels[letter]] = number
-        self.rule = rule
+        self.rule, self._max_events = rule, max_events
         self._native = NativeQuiet(
             numbers,
             delay_ps=(delay_ps["H"], delay_ps["V"], delay_ps["D"], delay_ps["A"]),
@@ -195,6 +196,11 @@ class QuietBuffer:
     def horizon_ps(self) -> int:
         """Events are complete before this noised time; very negative before the first block."""
         return self._native.horizon_ps
+
+    @property
+    def filled(self) -> float:
+        """Share of the room for events that is taken: at 1 they are lost, as an interval."""
+        return self._native.kept / self._max_events
 
     def lost(self, start_ps: int, end_ps: int) -> tuple[Interval, ...]:
         """Where no event was kept, in noised time, as far as it overlaps the interval."""
@@ -245,7 +251,16 @@ class QuietBuffer:
         NativeStateError when one was spent before: then nothing is taken."""
         return self._native.take_bits(index)
 
+    def keep(self, index: Int64s, offset_ps: Int64s | None, step_ps: int) -> KeptEvents:
+        """What pairs take along, by strictly increasing index: the events are spent. offset_ps:
+        own times less the announced ones, which are told in steps of ``step_ps`` if at all; None:
+        they were announced as they are."""
+        return self._native.keep(index, offset_ps, step_ps)
+
     # ---- private ----
+    def followed_of(self, first: int, n: int) -> int:
+        """As :meth:`followed`, of events ``first`` to ``first + n - 1``."""
+        return self._native.followed_of(first, n)
 
     def followed(self, index: Int64s) -> int:
         """How many of these events had any further click within the quiet time: compared with the

@@ -128,6 +128,8 @@ VALUES: dict[str, Callable[[], Any]] = {
     "clock": lambda: SlotClock(0),
     **dict.fromkeys(("window_ps", "track_ps"), lambda: 9),
     "bin_bits": lambda: 3,
+    "offset_ps": lambda: None,
+    "step_ps": lambda: 1,
     "target": lambda: Path("/dev/null"),
     "tag_bits": lambda: 64,
 }

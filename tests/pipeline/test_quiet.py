@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from photonlink.hal.tags import LostInterval, TagBlock
-from photonlink.pipeline.native.base import NativeStateError
+from photonlink.pipeline.native.base import NativeError, NativeStateError
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.estimate import few_multi_clicks
 from photonlink.pipeline.stages.events import DetectorMap
@@ -210,6 +210,33 @@ def test_bits_are_hidden_until_taken_and_given_once() -> None:
     for call in (events.take_bits, events.disclose):
         with pytest.raises(NativeStateError):
             call(index[5:6])
+
+
+def test_what_pairs_take_along_is_what_each_call_tells() -> None:
+    """One pass for bits, bases, times in steps and marks: as one by one; and only once."""
+    rng = np.random.default_rng(9)
+    times = np.cumsum(rng.integers(QUIET // 3, 4 * QUIET, 3000))
+    channels = rng.integers(1, 5, 3000).astype(np.uint8)
+    one, other = buffer(), buffer()
+    for events in (one, other):
+        events.add(block((times.copy(), channels.copy()), 0, int(times[-1]) + 9 * QUIET))
+    n = len(kept(one))
+    index = np.flatnonzero(rng.random(n) < 0.6)
+    offset_ps = rng.integers(-5000, 5000, len(index))
+    found = one.keep(index, offset_ps, 20)
+    assert found.basis.tolist() == other.bases(index).tolist()
+    assert found.marks.tolist() == other.marks(index).tolist()
+    assert one.followed_of(3, n - 5) == other.followed(np.arange(3, n - 2))
+    steps = np.clip(np.round(offset_ps / 20), -127, 127)
+    assert found.steps.tolist() == steps.astype(int).tolist()
+    assert found.bits.disclose() == other.take_bits(index).disclose()
+    assert other.keep(np.array([], np.int64), None, 20).steps.tolist() == []
+    for again in (index[:1], index[::-1]):
+        with pytest.raises(NativeError):
+            one.keep(again, None, 20)
+    with pytest.raises(NativeError):
+        one.keep(np.array([n]), None, 20)
+    assert not other.keep(np.setdiff1d(np.arange(n), index), None, 20).steps.any()
 
 
 def test_multi_clicks_get_a_random_bit_and_across_bases_a_random_basis() -> None:

@@ -30,6 +30,12 @@ typedef struct {
 typedef struct {
   int64_t start_ps, end_ps; /* [start, end): no event was kept in it */
 } pl_quiet_lost;
+enum { PL_QUIET_MOST_STEPS = 127 };
+typedef struct {
+  uint8_t *basis;
+  int8_t *steps;
+  uint8_t *marks;
+} pl_kept;
 typedef struct pl_quiet pl_quiet;
 
 /* channel_map: 256 entries, detector 0..3 (H V D A) or 255. seed: PL_NOISE_SEED_BYTES secret bytes,
@@ -74,6 +80,12 @@ PL_MUST_CHECK int pl_quiet_disclose(pl_quiet *quiet, const int64_t *index, size_
 /* Bits by strictly increasing index into a secret of n bits; spends the events. */
 PL_MUST_CHECK int pl_quiet_take_bits(pl_quiet *quiet, const int64_t *index, size_t n,
                                      pl_secret *out);
+/* Bits as pl_quiet_take_bits, bases and marks as above, and own times against announced ones
+ * (offset_ps, NULL: as announced) in whole steps of at most +-PL_QUIET_MOST_STEPS; all of n. */
+PL_MUST_CHECK int pl_quiet_keep(pl_quiet *quiet, const int64_t *index, const int64_t *offset_ps,
+                                size_t n, int64_t step_ps, const pl_kept *kept, pl_secret *bits);
+/* How many of events [first, first + n) had a further click. Private. */
+PL_MUST_CHECK int64_t pl_quiet_followed_of(const pl_quiet *quiet, int64_t first, size_t n);
 PL_MUST_CHECK int pl_quiet_discard_before(pl_quiet *quiet, int64_t time_ps);
 /* pl_announce of the events of a slot (its quiet_ps is that of the rule). PL_E_STATE: the slot is
  * not complete. */

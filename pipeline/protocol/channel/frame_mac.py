@@ -34,24 +34,27 @@ class FrameMac:
         self._direction = direction.encode()
         self._number = 0
 
-    def _mac(self, covered: bytes) -> bytes:
+    def _mac(self, *covered: bytes | memoryview) -> bytes:
         number = _NUMBER.pack(self._direction, self._number)
         self._number += 1
-        digest = hashlib.sha256(covered).digest()
+        running = hashlib.sha256()
+        for part in covered:
+            running.update(part)
+        digest = running.digest()
         return self._psk.prove(self._prefix + number + digest)[:MAC_BYTES]
 
     def close_frame(self, message: Message) -> bytes:
         """The message as it goes on the wire, its MAC at the end."""
-        frame = message.encode()
-        length = len(frame) - HEADER_BYTES + MAC_BYTES
+        fixed, tail = message.parts()
+        length = len(fixed) + len(tail) + MAC_BYTES
         if length > MAX_PAYLOAD_BYTES:
             raise ValueError(f"payload of {length} bytes does not fit a frame")
-        covered = frame[:1] + length.to_bytes(3, "big") + frame[HEADER_BYTES:]
-        return covered + self._mac(covered)
+        head = bytes((message.TYPE,)) + length.to_bytes(3, "big") + fixed
+        return b"".join((head, tail, self._mac(head, tail)))
 
-    def open_frame(self, frame: bytes) -> bytes:
+    def open_frame(self, frame: bytes) -> memoryview:
         """The payload of the next frame of this direction. Raises ProtocolError."""
-        covered, mac = frame[:-MAC_BYTES], frame[-MAC_BYTES:]
+        covered, mac = memoryview(frame)[:-MAC_BYTES], frame[-MAC_BYTES:]
         if len(frame) < HEADER_BYTES + MAC_BYTES or not hmac.compare_digest(
             mac, self._mac(covered)
         ):

@@ -40,8 +40,8 @@ class FrameReader:
         self.limits = limits  # the caller may replace it between two frames
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yield (type, payload, whole frame) for every complete frame.
+    def feed(self, data: bytes) -> Iterator[tuple[int, memoryview, bytes]]:
+        """Yield (type, payload, whole frame) for every complete frame; the payload is part of it.
 
         Raises ProtocolError at the first header that no message can have.
         """
@@ -55,9 +55,10 @@ class FrameReader:
                 end = position + HEADER_BYTES + length
                 if len(self._buffer) < end:
                     break
-                frame = bytes(self._buffer[position:end])
+                with memoryview(self._buffer) as view:
+                    frame = bytes(view[position:end])
                 position = end
-                yield kind, frame[HEADER_BYTES:], frame
+                yield kind, memoryview(frame)[HEADER_BYTES:], frame
         finally:
             del self._buffer[:position]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.native.sifting import sift_bits, sift_pairs
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.sifting.pair_row import RawBlock
-from photonlink.pipeline.stages.events import Basis
 from photonlink.pipeline.stages.window import Bools, Int64s, Uint8s
 
 
@@ -75,8 +75,9 @@ class OpenSide:
         return cls(detector, steps.astype(np.int64) * step_ps)
 
 
-def _marked(marks: Uint8s) -> int:
-    return int((marks & 1).sum(dtype=np.int64) + (marks >> 1).sum(dtype=np.int64))
+def _chosen(bits: SecretBits, bitmap: Uint8s) -> SecretBits:
+    """The bits at the ones of a bitmap, in their order."""
+    return sift_bits(bits, bitmap, bitmap, bitmap)
 
 
 @dataclass(slots=True, eq=False)
@@ -96,18 +97,17 @@ class SiftedBlock:
         """Split a block. ``mask``: which pairs were measured in the same basis. The outcomes of the
         others become public.
         """
-        apart = np.flatnonzero(~mask)
-        basis = raw.basis[apart]
-        offset_ps = raw.offset[apart].astype(np.int64) * step_ps
-        with raw.bits.select(apart) as bits:
-            bit = unpack_bits(len(apart), bits.disclose())
-        hv, da = (np.flatnonzero(mask & (raw.basis == b)) for b in (Basis.HV, Basis.DA))
+        parts = sift_pairs(mask.view(np.uint8), raw.basis, raw.marks, raw.offset)
+        open_basis = parts.open_basis
+        offset_ps = parts.open_steps.astype(np.int64) * step_ps
+        with _chosen(raw.bits, parts.opened) as bits:
+            bit = unpack_bits(len(open_basis), bits.disclose())
         return cls(
-            raw.bits.select(hv),
-            raw.bits.select(da),
-            (_marked(raw.marks[hv]), _marked(raw.marks[da])),
-            OpenSide((basis << 1 | bit).astype(np.uint8), offset_ps),
-            basis,
+            _chosen(raw.bits, parts.hv),
+            _chosen(raw.bits, parts.da),
+            parts.marked,
+            OpenSide(open_basis << np.uint8(1) | bit, offset_ps),
+            open_basis,
         )
 
     def close(self) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import Announcement, IntervalKind, Paired, Request
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
@@ -92,7 +90,7 @@ class BobSifting(Sifting):
         slot = self._answered.popleft()
         if message.n_events != slot.n:
             raise ProtocolError("malformed_message", "the pairs are of another number of events")
-        kept = unpack_bitmap(slot.n, message.bitmap) + slot.first
-        self.keep(kept, np.zeros(len(kept), np.int64), slot.first, slot.n)
+        kept = unpack_bitmap(slot.n, message.bitmap, slot.first)
+        self.keep(kept, None, slot.first, slot.n)
         self.tags.discard_before(slot.end_ps)
         self.rule.slot(slot.start_ps, slot.end_ps, self.row.total)

@@ -71,6 +71,11 @@ class OwnTags:
         return self._buffer
 
     @property
+    def filled(self) -> float:
+        """Share of the room for events that waits to be announced or paired."""
+        return self._buffer.filled if self._buffer is not None else 0.0
+
+    @property
     def from_ps(self) -> int | None:
         """Events from here on may still be announced; None before the first tag."""
         return None if self.first_ps is None else max(self.first_ps, self._forgotten_ps)

@@ -11,24 +11,19 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from photonlink.pipeline.native.quiet import MOST_STEPS
 from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.quiet import TimeRule
-from photonlink.pipeline.stages.window import Int64s, Uint8s
+from photonlink.pipeline.stages.window import Uint8s
 
 Int8s = npt.NDArray[np.int8]
 _T = TypeVar("_T", bound=np.generic)
 _MAX_PARTS = 32  # each part takes whole pages of locked memory
-_MOST = 127  # in steps: range of a signed byte
 
 
 def disclosure_step_ps(times: TimeRule) -> int:
     """Step of disclosed times: a signed byte of steps covers window and grid."""
-    return max(1, -(-(times.window_ps + (1 << times.grid_bits)) // _MOST))
-
-
-def in_steps(offset_ps: Int64s, step_ps: int) -> Int8s:
-    """Times rounded to the steps that both ends use."""
-    return np.clip(np.round(offset_ps / step_ps), -_MOST, _MOST).astype(np.int8)
+    return max(1, -(-(times.window_ps + (1 << times.grid_bits)) // MOST_STEPS))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from photonlink.hal.tags import AcquisitionStart, Provenance
+from photonlink.pipeline.native.base import NativeDataError
+from photonlink.pipeline.native.sifting import bitmap_places
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.stages.agreed import AgreedParameters
@@ -104,11 +106,14 @@ def pack_bitmap(n: int, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> 
     return np.packbits(bits).tobytes()
 
 
-def unpack_bitmap(n: int, data: bytes) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Indices of the ones. Raises ProtocolError for anything but n bits and zero padding."""
+def unpack_bitmap(
+    n: int, data: bytes, first: int = 0
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Places of the ones, from ``first`` on. Raises ProtocolError for anything but n bits and zero
+    padding."""
     if len(data) != (n + 7) // 8:
         raise ProtocolError("malformed_message", f"a bitmap of {n} bits has {len(data)} bytes")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    if bits[n:].any():
-        raise ProtocolError("malformed_message", "a bitmap has bits beyond its end")
-    return np.flatnonzero(bits[:n])
+    try:
+        return bitmap_places(n, data, first)
+    except NativeDataError:
+        raise ProtocolError("malformed_message", "a bitmap has bits beyond its end") from None

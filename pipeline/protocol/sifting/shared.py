@@ -5,14 +5,11 @@ One object per connection; what the peer sent is dropped with it.
 
 from __future__ import annotations
 
-import numpy as np
-
-from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.protocol.block_account import UNPAID
 from photonlink.pipeline.protocol.messages import Acquisition
 from photonlink.pipeline.protocol.sifting.blockrule import BlockRule
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
-from photonlink.pipeline.protocol.sifting.pair_row import PairRow, disclosure_step_ps, in_steps
+from photonlink.pipeline.protocol.sifting.pair_row import PairRow, disclosure_step_ps
 from photonlink.pipeline.protocol.sifting.peer_taggers import announce
 from photonlink.pipeline.protocol.tentative import Tentative
 from photonlink.pipeline.stages.quiet import QuietBuffer, TimeRule
@@ -71,18 +68,16 @@ class Sifting:
     def pump(self) -> None:
         """Request or answer as far as the recorded time allows."""
 
-    def keep(self, index: Int64s, offset_ps: Int64s, first: int, events: int) -> None:
+    def keep(self, index: Int64s, offset_ps: Int64s | None, first: int, events: int) -> None:
         """Own events that have a partner, into the row. Bases stay here until the block closes.
 
-        offset_ps: own times minus the announced ones. first, events: of the slot, on this side.
+        offset_ps: own times minus the announced ones, None where these were announced. first,
+        events: of the slot, on this side.
         Later clicks of these events, and of the event before each (paired or not, after which
         detectors may be dead), count against the agreed share."""
-        marks = self.buffer.marks(index)
-        basis = self.buffer.bases(index)
-        bits = self.buffer.take_bits(index) if len(index) else SecretBits(0)
-        multi_clicks = self.buffer.followed(np.arange(first, first + events, dtype=np.int64))
-        steps = in_steps(offset_ps, disclosure_step_ps(self.times))
-        self.row.append(bits, basis, steps, marks, events, multi_clicks)
+        kept = self.buffer.keep(index, offset_ps, disclosure_step_ps(self.times))
+        multi_clicks = self.buffer.followed_of(first, events)
+        self.row.append(kept.bits, kept.basis, kept.steps, kept.marks, events, multi_clicks)
 
     def void(self, reason: str) -> None:
         """A block failed: drop the pairs since the last good block."""

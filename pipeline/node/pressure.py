@@ -1,0 +1,24 @@
+"""Back-pressure: where pairing is behind, the tagger's bytes wait in its link, not in memory.
+
+A tagger whose bytes wait too long loses events and says so in its records: an explicit gap. Where
+waiting does not help, the session loses what its store cannot hold, and counts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from photonlink.pipeline.node.recorded_session import NodeSession
+
+MOST_BACKLOG = 0.3  # of the room for events, from where on tags wait
+CATCH_UP_S = 1.0  # how long a piece of tags waits, at most
+LOOK_AGAIN_S = 0.005
+
+
+async def catch_up(session: NodeSession) -> float:
+    """Waits while pairing is behind; seconds waited."""
+    waited_s = 0.0
+    while session.backlog > MOST_BACKLOG and waited_s < CATCH_UP_S:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        waited_s += LOOK_AGAIN_S
+    return waited_s
