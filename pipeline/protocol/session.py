@@ -143,15 +143,12 @@ class Session:
         return self._clock_at_start
 
     def is_quick(self, data: bytes, stream: int = 0) -> bool:
-        """Whether ``receive`` of these bytes takes about a millisecond at most: one round of error
-        correction. To be asked by whoever has something better to do meanwhile."""
-        line = self._line
-        return line is not None and line.stream == stream and line.is_one_round(data)
+        """Whether ``receive`` of these bytes takes a millisecond: a round of error correction."""
+        return self._line is not None and self.line == stream and self._line.is_one_round(data)
 
     @property
     def backlog(self) -> float:
-        """Share of the room for own events that is taken while they are being paired, or 0: beyond
-        some share whoever hands out tags should wait."""
+        """Share of the room for own events that waits to be paired; 0 while none are paired."""
         return self._tags.filled if self._phase in (Phase.SIFTING, Phase.DISTILLING) else 0.0
 
     @property
