@@ -160,6 +160,9 @@ def channel(pairs_hz: float, lone_hz: float, seconds: float) -> dict[str, object
         "events": counted.events,
         "bytes_per_event": round(total / counted.events, 3),
         "by_message": {name: round(n / counted.events, 4) for name, n in by_message[:8]},
+        "bytes_per_sifted_bit": round(
+            total / max(sum(report.sifted_bits for _, report in ends[0].reports), 1), 3
+        ),
         "net_bits": sum(report.net_bits for _, report in ends[0].reports),
         "aborts": [report.abort for _, report in ends[0].reports if report.abort],
     }

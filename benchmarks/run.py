@@ -60,6 +60,10 @@ BENCHMARKS: dict[str, Entry] = {
     "yield": Entry("yield_share", "share"),
     "node-bbm92": Entry("node_link", "node_bbm92"),
     "tags-to-sifted": Entry("tags_to_sifted", "row"),
+    "node-stream": Entry("node_rows", "node_stream"),
+    "node-links": Entry("node_rows", "node_links"),
+    "start": Entry("node_rows", "start_up"),
+    "classical": Entry("node_rows", "classical"),
 }
 HEADER = ("ratio", "benchmark", "figure", "baseline", "goal", "met")
 
