@@ -24,7 +24,7 @@ BENCH = Bench(
 PARAMETERS = replace(
     SMALL, first_block_sifted_bits=4_000, block_sifted_bits=10_000, hardware_hold_off=1
 )
-WIRE_3 = "6702709d500334c721b96bb1327763852c462c6eec6f8618e5ba3a771d3fd442"
+WIRE_3 = "2bad94cfc5dd81d91f086f8eab0c9a65ad53277198095d9173f4d28c09cbde43"
 
 
 def fixed_psk() -> PreSharedKey:
