@@ -46,6 +46,7 @@ from photonlink.pipeline.stages.events import DetectorMap
 
 LEAD_PS = 10**12
 START_S = 120.0
+WAIT_S = 0.01
 SAMPLE_S = 0.5
 _FED = struct.Struct("<q")
 
@@ -104,8 +105,8 @@ class LoopTagger(StreamsTags):
         per_byte = self._loop.tags / self._loop.bytes
         for chunk in self._loop.chunks():
             while self._ahead(begin):
-                self.waited_s += 0.002
-                await asyncio.sleep(0.002)
+                self.waited_s += WAIT_S
+                await asyncio.sleep(WAIT_S)
             if self.ending:
                 return
             yield WireChunk(chunk)

@@ -62,6 +62,7 @@ BENCHMARKS: dict[str, Entry] = {
     "tags-to-sifted": Entry("tags_to_sifted", "row"),
     "node-stream": Entry("node_rows", "node_stream"),
     "node-links": Entry("node_rows", "node_links"),
+    "node-delay": Entry("node_delay", "node_delay"),
     "start": Entry("node_rows", "start_up"),
     "classical": Entry("node_rows", "classical"),
 }
