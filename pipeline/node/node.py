@@ -43,7 +43,7 @@ from photonlink.pipeline.node.calibrated import calibrated, summary, with_time_l
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.health import LOOK_S, Health
 from photonlink.pipeline.node.open_store import open_store
-from photonlink.pipeline.node.peer_absent import PEER_ABSENT, PEER_PATIENCE_S, absent
+from photonlink.pipeline.node.peer_absent import PEER_ABSENT, PeerPresence
 from photonlink.pipeline.node.peer_stream import PeerStream
 from photonlink.pipeline.node.plugged import announce
 from photonlink.pipeline.node.pressure import catch_up
@@ -110,8 +110,7 @@ class Node:
         self._acquired_since: float | None = None
         self._acquiring = asyncio.Event()
         self._failure = ""
-        self._met_peer = self._somebody_came = False  # with a proof, or without
-        self._unreachable = ""  # last reason why the peer could not be reached
+        self._presence = PeerPresence(station.peer, self._record)
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
         self._calibration: Calibration | None = None
@@ -217,7 +216,7 @@ class Node:
         supervisor = Supervisor(bench, self._instrument_event)
         loops = (
             self._peer_loop(),
-            self._miss_peer(),
+            self._presence.miss(),
             self._tagger_loop(bench, supervisor),
             self._tick_loop(),
             supervisor.run(),
@@ -347,7 +346,7 @@ class Node:
         peer, numbers = self._station.peer, itertools.count(1)
         if peer.listen is None:
             async for stream in connections(
-                PeerAddress.parse(peer.connect or ""), self._not_reached
+                PeerAddress.parse(peer.connect or ""), self._presence.not_reached
             ):
                 await self._serve(stream, next(numbers))
             return
@@ -360,7 +359,7 @@ class Node:
 
     async def _serve(self, stream: PeerStream, number: int) -> None:
         session = self._open_session
-        self._streams[number], self._somebody_came = stream, True
+        self._streams[number], self._presence.somebody_came = stream, True
         try:
             await self._feed("connected", functools.partial(session.connected, number))
             while number in self._streams and (data := await stream.read()):
@@ -368,30 +367,13 @@ class Node:
                 await self._feed("receive", receive, quick=session.is_quick(number, data))
                 if session.line == number:
                     stream.admit()
-                    self._meet_peer()
+                    self._presence.prove()
             stream.refused = self._streams.pop(number, None) is None
             if not stream.refused:
                 await self._feed("disconnected", functools.partial(session.disconnected, number))
         finally:
             self._streams.pop(number, None)
             await stream.close()
-
-    def _meet_peer(self) -> None:
-        """It has proved itself: whoever else connects says nothing about the peer."""
-        self._met_peer = True
-        if PEER_ABSENT in self._alarms:
-            self._record(dataclasses.replace(self._alarms[PEER_ABSENT], active=False))
-
-    def _not_reached(self, reason: str) -> None:
-        self._unreachable = f" ({reason})"
-
-    async def _miss_peer(self) -> None:
-        await asyncio.sleep(PEER_PATIENCE_S)
-        if not self._met_peer:
-            self._record(self._peer_absent())
-
-    def _peer_absent(self) -> Alarm:
-        return absent(self._station.peer, self._unreachable, met_another=self._somebody_came)
 
     async def _tagger_loop(self, bench: Bench, supervisor: Supervisor) -> None:
         session, tagger = self._open_session, bench.tagger
@@ -463,9 +445,8 @@ class Node:
         return found
 
     def _why_no_block(self) -> list[str]:
-        alarms = (
-            self._alarms if self._met_peer else {PEER_ABSENT: self._peer_absent()} | self._alarms
-        )
+        missing = {} if self._presence.met else {PEER_ABSENT: self._presence.absent}
+        alarms = missing | self._alarms
         reasons = [f"{alarm.code}: {alarm.text}" for alarm in alarms.values()]
         return reasons or ["no_block: the run ended before there were bits enough for one"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from shells import shell, write_files
 
-from photonlink.pipeline.node import peer_stream
+from photonlink.pipeline.node import peer_absent, peer_stream
 from photonlink.pipeline.node.node import MAX_REASONS
 from photonlink.pipeline.protocol.messages import Refuse
 from photonlink.pipeline.protocol.setup import Limits, Send
@@ -97,11 +97,14 @@ async def knock(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             await asyncio.sleep(0.01)
 
 
-async def test_m4_only_a_proof_clears_that_the_peer_is_absent(tmp_path: Path) -> None:
+async def test_m4_only_a_proof_clears_that_the_peer_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And who chooses new words for every refusal does not fill the log."""
     stations, port = write_files(tmp_path)
     async with shell(stations["alice"]) as alice:
-        alice.node._record(alice.node._peer_absent())
+        monkeypatch.setattr(peer_absent, "PEER_PATIENCE_S", 0.0)
+        await alice.node._presence.miss()
         for number in range(2 * MAX_REASONS):
             reader, writer = await knock(port)
             await reader.read(4096)
@@ -112,7 +115,7 @@ async def test_m4_only_a_proof_clears_that_the_peer_is_absent(tmp_path: Path) ->
             await writer.wait_closed()
         absent = alice.node._alarms["peer_absent"]
         assert "peer_absent" in {reason.partition(":")[0] for reason in alice.node._why_no_block()}
-        assert "has not proved" in alice.node._peer_absent().text
+        assert "has not proved" in alice.node._presence.absent.text
         told = [e for e in alice.said.events if e["event"] == "disconnect"]
         assert len(told) == MAX_REASONS
         async with shell(stations["bob"]):
