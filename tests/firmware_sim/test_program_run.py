@@ -242,23 +242,27 @@ async def test_a_host_that_sleeps_loses_time_loudly(
         tagger.start()
         await asyncio.sleep(0.1)
         time.sleep(0.5)  # noqa: ASYNC251 - the host is stopped
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(60):
+            while program.bench.dropped_ps < 3e11 or program.lag_s() >= 0.2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         read = tagger.read()
         assert read.overflow
         assert read.lost > 0
-        assert program.bench.status()["dropped_s"] > 0.3  # type: ignore[operator]
-        assert program.lag_s() < 0.2
-        assert tagger.read().until_ps > read.until_ps
+        async with asyncio.timeout(60):
+            while tagger.read().until_ps <= read.until_ps:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     assert "dropped" in capsys.readouterr().err
 
 
 async def test_bench_time_follows_the_host(tmp_path: Path) -> None:
     config = BenchConfig.model_validate({"source": {"pump_power_mw": 10.0}})
     async with Program(config, tmp_path, clock=Clock(5.0)) as program:
-        begin, t0 = program.bench.end_ps, time.monotonic()
-        await asyncio.sleep(0.5)
-        passed = (program.bench.end_ps - begin) * 1e-12
-        assert passed == pytest.approx(5.0 * (time.monotonic() - t0), abs=0.5)
+        begin, t0, ahead = program.bench.end_ps, time.monotonic(), 9.0
+        async with asyncio.timeout(60):  # a host that stood still needs a moment
+            while abs(ahead) > 0.5 or time.monotonic() - t0 < 0.5:
+                await asyncio.sleep(0.05)
+                passed = (program.bench.end_ps - begin) * 1e-12
+                ahead = passed - 5.0 * (time.monotonic() - t0)
 
 
 class Stubborn:

@@ -105,8 +105,8 @@ async def test_bytes_before_the_end_are_still_served_then_it_is_closed() -> None
         assert await link.read_until(b"\n", 1.0) == b"last words\n"
         begin = asyncio.get_running_loop().time()
         with pytest.raises(LinkClosed):
-            await link.read_exactly(1, 5.0)
-        assert asyncio.get_running_loop().time() - begin < 2.0  # at once, not at the deadline
+            await link.read_exactly(1, 60.0)
+        assert asyncio.get_running_loop().time() - begin < 30.0  # at once, not at the deadline
         with pytest.raises(LinkClosed):
             await link.write(b"x", 1.0)
         with pytest.raises(LinkClosed):

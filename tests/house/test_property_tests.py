@@ -50,8 +50,8 @@ def _run(folder: Path, test: str, **environment: str) -> subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-c", "/dev/null",
          "--rootdir", str(folder), str(folder / "test_drawn.py"), "-k", test],
-        capture_output=True, text=True, check=False, timeout=120, env=os.environ | environment,
-        cwd=folder,
+        capture_output=True, text=True, check=False, timeout=120, cwd=folder,
+        env=os.environ | {"PHOTONLINK_EXAMPLES": "1"} | environment,
     )  # fmt: skip
 
 

@@ -196,5 +196,5 @@ def control(folder: Path, *words: str) -> None:
     """Change the emulated bench through its control socket, as a person would."""
     socket_path = folder / "run" / "control.sock"
     command = [sys.executable, "-m", "photonlink.firmware_sim", "control", str(socket_path), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
