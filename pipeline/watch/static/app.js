@@ -234,13 +234,19 @@ function perDetection(s) {
   return s.channel_bps && clicks > 0 ? quantity(s.channel_bps / clicks, "bit") : "–";
 }
 
+// To the nanosecond, with as few digits before the point as that allows.
+function offset(seconds) {
+  if (!Number.isFinite(seconds) || seconds === null) return "–";
+  return Math.abs(seconds) < 1e-3 ? `${(1e6 * seconds).toFixed(3)} µs` : `${(1e3 * seconds).toFixed(6)} ms`;
+}
+
 function end(e) {
   const s = e.state;
   const rates = ["h", "v", "d", "a"].map((d) => figure(d.toUpperCase(), quantity(s[`rate_${d}_hz`], "1/s"))[0]);
   const rows = [
     ["phase", s.phase ?? "–"], ["coincidences", quantity(s.coincidences_hz, "1/s")], ["accidentals", quantity(s.accidentals_hz, "1/s")],
     ["QBER HV, DA", `${percent(s.qber_hv)}, ${percent(s.qber_da)}`], ["sifted", quantity(s.sifted_bps, "bit/s")],
-    ["clock offset", Number.isFinite(s.clock_offset_s) && s.clock_offset_s !== null ? `${(1e6 * s.clock_offset_s).toFixed(3)} µs` : "–"], ["clock frequency", Number.isFinite(s.clock_frequency_ppm) && s.clock_frequency_ppm !== null ? `${s.clock_frequency_ppm.toFixed(4)} ppm` : "–"],
+    ["clock offset", offset(s.clock_offset_s)], ["clock frequency", Number.isFinite(s.clock_frequency_ppm) && s.clock_frequency_ppm !== null ? `${s.clock_frequency_ppm.toFixed(4)} ppm` : "–"],
     ["classical channel", quantity(s.channel_bps, "bit/s")], ["classical bits per detection", perDetection(s)], ["classical bits per sifted bit", s.channel_bps && s.sifted_bps ? Number((s.channel_bps / s.sifted_bps).toPrecision(3)).toString() : "–"],
     ["epsilon spent", Number.isFinite(s.epsilon) ? Number(s.epsilon).toExponential(1) : "–"], ["pads left", `${quantity(s.pads_left_bits, "bit")}${Number.isFinite(s.pads_days) && s.pads_days !== null ? `, ${s.pads_days.toFixed(1)} days` : ""}`],
     ["calibration valid for", Number.isFinite(s.calibration_left_s) && s.calibration_left_s !== null ? ago(s.calibration_left_s) : "–"], ["assumptions of this link", s.assumptions || "none of its own"],
