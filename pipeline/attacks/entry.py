@@ -52,13 +52,15 @@ def calibrated(
 
 class Knowing:
     """How Eve gets bits: ``RECORD`` from the light that she sent; ``PROBES`` from the probes that
-    Bob announced; ``FIGURES`` from the rates that Bob publishes; ``ZERO`` takes every bit of HV for
-    0 from start_s on (a dead detector).
+    Bob announced; ``FIGURES`` from the rates that Bob publishes; ``AFTERWARDS`` from those that he
+    publishes once the session has ended; ``ZERO`` takes every bit of HV for 0 from start_s on (a
+    dead detector).
     """
 
     RECORD = "record"
     PROBES = "probes"
     FIGURES = "figures"
+    AFTERWARDS = "afterwards"
     ZERO = "zero"
 
 

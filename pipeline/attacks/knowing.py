@@ -25,6 +25,8 @@ PROBE_PS = 3_000
 # averaging time of Bob's rates, or the time since his start when that is shorter
 _SHOWN_OVER_PS = 2 * 10**12
 States = list[tuple[int, LinkState]]
+Counts = list[tuple[int, list[float]]]
+"""Of H, V, D, A, at times of Bob's."""
 # positions, and the probability that her guess there is right
 Shares = list[tuple[np.ndarray, float]]
 
@@ -49,7 +51,9 @@ def known_of(
     elif attack.knowing == Knowing.PROBES:
         clues = _by_probes(p, light, string, transcript)
     elif attack.knowing == Knowing.FIGURES:
-        positions = _by_figures(light, string, shown)
+        positions = _by_counts(light, string, _counts(shown), 0)
+    elif attack.knowing == Knowing.AFTERWARDS:
+        positions = _by_counts(light, string, _left(shown), _SHOWN_OVER_PS)
     elif attack.knowing == Knowing.ZERO:
         since = float(p.get("start_s", 0.0)) * 1e12
         zero = (light.to_bench_ps(string.bob_ps) >= since) & (string.basis == 0)
@@ -106,15 +110,14 @@ def _by_probes(
     return dict.fromkeys(touched.tolist(), max(right, n - right) / n)
 
 
-def _by_figures(light: Light, string: ObservedString, shown: States) -> Times:
-    """She sums the rates that Bob publishes to counts, and takes a bit where the count of one
-    detector of its basis has grown by one. The bits are scored against the clicks.
+def _by_counts(light: Light, string: ObservedString, counts: Counts, later_ps: int) -> Times:
+    """She takes a bit where the count of one detector of its basis has grown by one, so much later
+    than the click. The bits are scored against the clicks.
     """
-    counts = _counts(shown)
-    if not counts:
+    if len(counts) < 2:
         return np.empty(0, np.int64)
     at, rows = np.array([t for t, _ in counts]), np.array([c for _, c in counts])
-    after = np.searchsorted(at, string.bob_ps)
+    after = np.searchsorted(at, string.bob_ps + later_ps)
     usable = (after > 0) & (after < len(at))
     moved = rows[np.where(usable, after, 1)] - rows[np.where(usable, after - 1, 0)]
     mine = np.rint(moved[:, 2 * string.basis : 2 * string.basis + 2])
@@ -126,9 +129,16 @@ def _by_figures(light: Light, string: ObservedString, shown: States) -> Times:
     return np.flatnonzero(chosen & right) if sure else np.empty(0, np.int64)
 
 
-def _counts(shown: States) -> list[tuple[int, list[float]]]:
+def _left(shown: States) -> Counts:
+    """Clicks that have left the time over which Bob's rates are averages: she sends nothing
+    meanwhile, so that none come in."""
+    seconds = _SHOWN_OVER_PS * 1e-12
+    return [(t, [-s.rate_hz[c] * seconds for c in "HVDA"]) for t, s in shown if s.rate_hz]
+
+
+def _counts(shown: States) -> Counts:
     """Clicks of H, V, D, A since Bob's start, at the ends of his tags."""
-    found: list[tuple[int, list[float]]] = [(0, [0.0] * 4)]
+    found: Counts = [(0, [0.0] * 4)]
     ends = [0]
     for at, state in shown:
         if not state.rate_hz or at <= ends[-1]:
@@ -140,4 +150,4 @@ def _counts(shown: States) -> list[tuple[int, list[float]]]:
             (at, [b + state.rate_hz[c] * seconds for b, c in zip(before, "HVDA", strict=True)])
         )
         ends.append(at)
-    return found if len(found) > 1 else []
+    return found

@@ -17,6 +17,7 @@ from photonlink.pipeline.attacks.entry import (
     calibrated,
 )
 from photonlink.pipeline.attacks.light import Letters, Light, Times
+from photonlink.pipeline.attacks.link import Line
 from photonlink.pipeline.stages.bench_constants import BenchConstants
 
 PHOTON_COUNTING = (
@@ -104,6 +105,27 @@ def _blinding(p: Parameters) -> Parameters:
 
 def _sparse(p: Parameters) -> Parameters:
     return {"phases": [_phase("sparse", 1.0, p["start_s"], gap_ps=p["gap_ps"])]}
+
+
+def _dark(light: Light, p: Parameters) -> Light:
+    """From a moment on she sends nothing."""
+    until = p["dark_from_s"] * 1e12
+    sides = [
+        (time_ps[time_ps < until], channel[time_ps < until])
+        for time_ps, channel in (light.alice, light.bob)
+    ]
+    return dataclasses.replace(light, alice=sides[0], bob=sides[1])
+
+
+def _cut_in_the_dark(p: Parameters) -> Callable[[Line], None]:
+    """And nothing passes on the line any more."""
+
+    def step(line: Line) -> None:
+        if not line.frozen and line.fed_ps >= p["dark_from_s"] * 1e12:
+            line.cut()
+            line.frozen = True
+
+    return step
 
 
 def _step(p: Parameters) -> Parameters:
@@ -231,6 +253,15 @@ ATTACKS: tuple[AttackEntry, ...] = (
                   "duration_s": 3.8},
         agreed={"block_sifted_bits": 3000, "q_tol": 0.03, "bases": "one"},
         light=_sparse, knowing=Knowing.FIGURES,
+    ),
+    AttackEntry(
+        "sparse_light_then_none", ("C4",),
+        "as before; once there is key she cuts the line and sends nothing: rates shown now that "
+        "reach back would tell each outcome when it drops out of them",
+        defaults={"gap_ps": 4e8, "piece_ps": 4e8, "status_period_s": 3e-4, "start_s": 1.0,
+                  "dark_from_s": 3.8, "duration_s": 5.9},
+        agreed={"block_sifted_bits": 3000, "q_tol": 0.03, "bases": "one"},
+        light=_sparse, edit=_dark, step=_cut_in_the_dark, knowing=Knowing.AFTERWARDS,
     ),
     AttackEntry(
         "detector_moves", ("H1",), "Bob's V moves by half a nanosecond in mid run", must_alarm=True,

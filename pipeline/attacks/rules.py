@@ -74,6 +74,12 @@ RULES: tuple[Rule, ...] = (
         "live rates per detector are shown while key is made",
     ),
     Rule(
+        "nothing of before",
+        "rates that are shown while no session runs count nothing from before its end",
+        "sparse_light_then_none",
+        "they reach back two seconds",
+    ),
+    Rule(
         "errors",
         "no key beyond the agreed error rate of the test basis",
         "intercept_resend_key_basis",

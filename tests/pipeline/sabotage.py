@@ -29,6 +29,7 @@ from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.distilling.shared import Distilling
 from photonlink.pipeline.protocol.lasting import Lasting
 from photonlink.pipeline.protocol.publishing import Publisher
+from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.stages import estimate
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.finite_key import TwoBasisThresholds
@@ -130,6 +131,18 @@ def live_rates(patch: Patch) -> None:
     patch.setattr(Publisher, "state", state)
 
 
+def rates_of_before(patch: Patch) -> None:
+    """Once a session has ended, rates go on over the last two seconds."""
+    plain = OwnTags.forget
+
+    def forget(self: OwnTags) -> None:
+        kept = list(self._history)
+        plain(self)
+        self._history.extend(kept)
+
+    patch.setattr(OwnTags, "forget", forget)
+
+
 def no_tags(patch: Patch) -> None:
     """Neither end checks the other's one-time tag."""
     patch.setattr(Covered, "check_alice_tag", lambda *a: True)
@@ -179,6 +192,7 @@ SWITCHES: dict[str, tuple[Switch, tuple[Switch, ...]]] = {
     "every detector judged": (no_judge, (no_balance,)),
     "key balance": (no_balance, (no_judge,)),
     "nothing leaves": (live_rates, ()),
+    "nothing of before": (rates_of_before, ()),
     "errors": (no_error_threshold, ()),
     "thresholds": (no_thresholds, ()),
     "noise": (no_noise, (no_judge, no_balance)),

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from eve_light import Pairs, entangled, tags
 from link import SMALL, Wire, message_of, narrow_clock_search, pair
-from sabotage import live_rates
+from sabotage import live_rates, rates_of_before
 
 from photonlink.hal import machine
 from photonlink.hal.driver import Driver
@@ -49,7 +49,6 @@ from photonlink.pipeline.protocol.distilling.sifted import SiftedBlock
 from photonlink.pipeline.protocol.messages import Amplify, CascadeReply, Prepared, Verify
 from photonlink.pipeline.protocol.setup import Limits, Publish, Role
 from photonlink.pipeline.protocol.sifting.figures import CoincidenceFigures
-from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 from photonlink.pipeline.status import mqtt as mqtt_status
 from photonlink.pipeline.status import run_summary
 from photonlink.pipeline.status import web as page_status
@@ -357,18 +356,6 @@ def _hint(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AliceDistilling, "_start_rate", lambda self, basis: 1e-5 * ONES["n"])
 
 
-def _rates_of_before(patch: pytest.MonkeyPatch) -> None:
-    """Once the line is cut, rates go on over the last two seconds."""
-    plain = OwnTags.forget
-
-    def forget(self: OwnTags) -> None:
-        kept = list(self._history)
-        plain(self)
-        self._history.extend(kept)
-
-    patch.setattr(OwnTags, "forget", forget)
-
-
 EDGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "MQTT": _encode(mqtt_status), "page": _encode(page_status), "output": _output, "text": _text,
     "system log": _system_log, "log": _python_log, "summary": _summary,
@@ -384,7 +371,7 @@ def _edges(patch: pytest.MonkeyPatch) -> None:
 PLANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], set[str]]] = {
     "where it is said": (_edges, set(EDGES)),
     "live rates in states": (live_rates, {"MQTT", "page", "output"}),
-    "rates after a cut": (_rates_of_before, {"MQTT", "page", "output"}),
+    "rates after a cut": (rates_of_before, {"MQTT", "page", "output"}),
     "a report": (_report, {"reports", "MQTT", "page", "output", "text"}),
     "counters of detectors": (_instruments, {"instruments", "MQTT", "page"}),
     "figures to the peer": (_figures, {"frames", "MQTT"}),

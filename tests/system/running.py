@@ -161,8 +161,8 @@ def _measured_once() -> Calibration:
         folder = Path(name)
         with emulated_bench(folder, calibrated=False) as (files, _):
             done = calibrate(files)
-            for _ in range(4):  # a starved host does not keep up with a tagger, and says so
-                if done.returncode == 0 or "overran" not in done.stderr:
+            for _ in range(4):  # a starved host does not keep up with a tagger, or opens none
+                if done.returncode == 0:
                     break
                 done = calibrate(files)
             assert done.returncode == 0, done.stdout + done.stderr
