@@ -259,7 +259,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
         "as before; once there is key she cuts the line and sends nothing: rates shown now that "
         "reach back would tell each outcome when it drops out of them",
         defaults={"gap_ps": 4e8, "piece_ps": 4e8, "status_period_s": 3e-4, "start_s": 1.0,
-                  "dark_from_s": 3.8, "duration_s": 5.9},
+                  "dark_from_s": 2.8, "duration_s": 4.9},
         agreed={"block_sifted_bits": 3000, "q_tol": 0.03, "bases": "one"},
         light=_sparse, edit=_dark, step=_cut_in_the_dark, knowing=Knowing.AFTERWARDS,
     ),
