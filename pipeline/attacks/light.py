@@ -18,7 +18,7 @@ from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.tags import Provenance, TagBlock
 
 STEP_PS = 10**11
-TIMEOUT_S = 120.0
+TIMEOUT_S = 900.0  # seconds of CPU; a starved host takes minutes
 Times = npt.NDArray[np.int64]
 Letters = npt.NDArray[np.uint8]
 

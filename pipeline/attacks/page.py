@@ -27,7 +27,7 @@ the assumption that it names, and the row shows what she gets. A row also fails 
 release different keys, a pad goes with two tags, a block that was never offered costs pads, an
 attempt is not charged, or an alarm that must come does not. The whole table takes a minute
 of one core; `photonlink attack --runs 1000` plays random attacks of the model with random
-parameters (an hour).
+parameters (an hour of an idle core).
 """
 
 _RULES = """
