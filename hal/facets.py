@@ -128,8 +128,9 @@ class Instrument(Mapped, abc.ABC):
 
     @property
     def of_clicks(self) -> frozenset[str]:
-        """Readings of a snapshot that tell what a detector clicked: nobody is told them while key
-        is made of the clicks."""
+        """Readings that reveal a detector's clicks: not published while key is made from the
+        clicks.
+        """
         return frozenset()
 
     def deviation(self, readings: Mapping[str, Reading]) -> str:

@@ -188,7 +188,7 @@ class Supervisor:
                 await self._lose_and_find(name, instrument, reason)
 
     def keep(self, name: str, instrument: Instrument, readings: Mapping[str, Value]) -> None:
-        """A snapshot as others may have it."""
+        """The part of a snapshot that may be published."""
         hidden = instrument.of_clicks
         self.readings[name] = {k: v for k, v in readings.items() if k not in hidden}
 

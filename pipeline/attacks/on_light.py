@@ -151,7 +151,7 @@ def _faked(p: Parameters) -> BenchConstants:
 
 
 def _jump(light: Light, p: Parameters) -> Light:
-    """Backwards as well: what arrives early overtakes what came before."""
+    """Backwards as well: early arrivals overtake earlier ones."""
     time_ps, channel = light.bob
     late = time_ps >= p["start_s"] * 1e12
     return _moved(light, time_ps + late * round(p["jump_ps"]), channel)

@@ -273,7 +273,7 @@ def amplification(seed: bytes, length: int) -> Map:
 
 
 def verification(point: bytes, tag_bits: int) -> Map:
-    """The hash that is told; the length of the string adds a constant."""
+    """The published hash; the length of the string adds a constant."""
     return lambda key: _bits(verification_hash(key, point, tag_bits), tag_bits)
 
 
@@ -293,7 +293,7 @@ def parities(n: int, seed: bytes, requests: list[bytes]) -> Map:
 
 
 def string_rows(string: ObservedString) -> tuple[Matrix, Matrix]:
-    """Of the key that a string became, and of all that was told about its raw bits."""
+    """The rows of the final key of a string, and of everything sent about its raw bits."""
     told, length = [], 0
     if string.cascade:
         told.append(parities(string.n, string.cascade_seed, string.cascade))

@@ -85,7 +85,7 @@ def find_clock(alice: SideClicks, bob: SideClicks) -> tuple[ClockRecovery, Lock 
 
 
 def search_window(alice: SideClicks, bob: SideClicks) -> SiftParameters:
-    """Only to find the peaks: what the ticks and usual detectors make of them."""
+    """Used only to find the peaks: their width by the ticks and usual detectors."""
     ticks = alice.resolution_ps, bob.resolution_ps
     return coincidence_parameters(*ticks, _USUAL_JITTER_PS, _USUAL_JITTER_PS)
 

@@ -135,7 +135,7 @@ class CascadeBob(Uncopied):
 
     @property
     def asked_bits(self) -> int:
-        """Parities that the request in flight asks for."""
+        """Number of parities in the open request."""
         return self._handle.call(lib.pl_cascade_bob_asked)
 
     @property
@@ -144,7 +144,7 @@ class CascadeBob(Uncopied):
 
     @property
     def errors_seen(self) -> int:
-        """Errors that there are at least by Alice's parities, corrected or not yet."""
+        """Lower bound on the errors by Alice's parities, corrected ones included."""
         return self._handle.call(lib.pl_cascade_bob_errors_seen)
 
     def error_positions(self) -> npt.NDArray[np.int64]:

@@ -54,8 +54,9 @@ def judge_errors(
 
 
 def why_beyond_cap(parameters: AgreedParameters, name: str, bits: int, seen: int) -> str:
-    """Why correction of a string ends at the cap on its parities. seen: errors that there are at
-    least. The text starts with a stable name."""
+    """Why correction of a string ends at the cap on its parities. seen: lower bound on its errors.
+    The text starts with a stable name.
+    """
     most = parameters.q_tol
     if seen > math.floor(most * bits):
         return f"qber_above_threshold: at least {seen / bits:.2%} in {name}, {most:.2%} agreed"

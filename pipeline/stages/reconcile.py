@@ -87,7 +87,7 @@ class Corrector:
 
     @property
     def asked_bits(self) -> int:
-        """Parities that the question which waits for an answer asks for."""
+        """Number of parities in the open request."""
         return self._cascade.asked_bits
 
     @property
@@ -96,7 +96,7 @@ class Corrector:
 
     @property
     def errors_seen(self) -> int:
-        """At least so many there are by the parities told so far."""
+        """Lower bound on the errors by the parities so far."""
         return self._cascade.errors_seen
 
     def corrected(self) -> SecretBits:

@@ -66,7 +66,8 @@ def server_tls(options: Options) -> ssl.SSLContext | None:
 
 def open_history(path: str) -> History:
     """The history file; one that is damaged or of another version is named, left as it is, and
-    what is heard is kept in memory: links are watched all the same."""
+    received data are kept in memory, so that links are still watched.
+    """
     try:
         return History(path)
     except HistoryError as error:

@@ -82,7 +82,7 @@ class Pages:
         return response
 
     def _user(self, request: web.Request) -> str | None:
-        """By certificate or session; None: nobody we know."""
+        """The user, by certificate or session; None: unknown."""
         return _certified(request) or self._access.who(request.cookies.get(COOKIE, ""))
 
     async def _index(self, request: web.Request) -> web.Response:

@@ -178,7 +178,7 @@ class Watch:
         return self._detail(key, nodes, self.clock()) if nodes else None
 
     def _detail(self, key: str, nodes: list[WatchedNode], now: float) -> dict[str, Any]:
-        """With the time since when it says what it says."""
+        """With the time since when the state has held."""
         found = detail(key, nodes, now)
         held = self._levels.get(key)
         if held is not None and held[0] == found["words"]:

@@ -1,4 +1,4 @@
-"""What udev itself makes of our rules: every device of every driver, by ``udevadm test``.
+"""Our rules as udev applies them: every device of every driver, by ``udevadm test``.
 
 The devices are mocked by umockdev; udev is Debian's, with its own rules beside ours, in a mount
 namespace of its own. Nothing of the machine is touched and no udevd runs.
@@ -62,7 +62,7 @@ class Mocked:
 
 @dataclass
 class Verdict:
-    """What udev would do with a device."""
+    """The result of udev's rules for a device."""
 
     mode: str = ""
     group: str = ""

@@ -1,4 +1,6 @@
-"""The coincidence histogram that a node publishes: made of what the line has told, and of times."""
+"""The coincidence histogram that a node publishes: made from public data of the line, and from
+times.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def test_every_disclosed_time_is_counted_in_its_bin() -> None:
 
 
 def test_no_bit_and_no_basis_is_asked_for() -> None:
-    """What could tell of key data is not an argument."""
+    """No argument depends on key data."""
     for made in (disclosed_histogram, alignment_histogram):
         names = set(inspect.signature(made).parameters)
         assert all(n.endswith("_ps") for n in names), names
@@ -63,7 +65,9 @@ def test_without_events_it_is_empty(empty: object) -> None:
 
 
 def _from_the_line(wire: Wire, window_ps: int) -> list[CoincidenceHistogram]:
-    """What anybody who hears the line can make: times alone of each Sift; the step is agreed."""
+    """The histogram that an eavesdropper can compute: from the times of each Sift; the step is
+    agreed.
+    """
     found = []
     for _, frame in wire.log:
         message = message_of(frame)

@@ -36,10 +36,10 @@ void pl_cascade_bob_free(pl_cascade_bob *bob);
 PL_MUST_CHECK int64_t pl_cascade_bob_request(pl_cascade_bob *bob, uint8_t *out, size_t capacity);
 /* PL_E_DATA: wrong length, or parities that contradict earlier ones. */
 PL_MUST_CHECK int pl_cascade_bob_receive(pl_cascade_bob *bob, const uint8_t *parities, size_t size);
-/* Parities that the request in flight asks for; 0: none is. */
+/* Number of parities in the open request; 0: there is none. */
 PL_MUST_CHECK int64_t pl_cascade_bob_asked(pl_cascade_bob *bob);
 PL_MUST_CHECK int64_t pl_cascade_bob_errors(pl_cascade_bob *bob);
-/* Errors that there are at least by Alice's parities: flipped, or one in each odd block. */
+/* Lower bound on the errors by Alice's parities: those flipped, and one for each odd block. */
 PL_MUST_CHECK int64_t pl_cascade_bob_errors_seen(pl_cascade_bob *bob);
 /* Key indices that were flipped, ascending; returns their number. */
 PL_MUST_CHECK int64_t pl_cascade_bob_error_positions(pl_cascade_bob *bob, int64_t *out,

@@ -120,8 +120,9 @@ class BobDistilling(Distilling):
         self._expected = (Verify, AbortBlock)
 
     def _beyond_the_cap(self) -> str | None:
-        """Why the next question is not asked: Alice would not answer it. As a rule there are more
-        errors than any threshold lets pass, by the parities that came."""
+        """Why the next request is not sent: Alice would not answer it. Usually the parities so far
+        show more errors than any threshold allows.
+        """
         p, sides = self.view.parameters, (self.block.hv, self.block.da)
         for i, corrector in enumerate(self._correctors):
             name, bits = ("HV", "DA")[i], sides[i].bits

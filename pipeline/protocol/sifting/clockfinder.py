@@ -32,8 +32,8 @@ _ATTEMPTS_PS = tuple(round(s * PS) for s in (1.0, 2.0, 3.5, 5.0))
 _SLIDE_PS = 5 * PS // 2
 _EARLIEST_PS = -(1 << 61)
 _MAX_COLLECTED = 1 << 23  # events
-_MAX_SHOWN = 200_000  # of them, in a histogram
-_EDGE_PS = 10**6  # before the end of what is spent: no event is shown that may still pair
+_MAX_SHOWN = 200_000  # most events in a histogram
+_EDGE_PS = 10**6  # distance from the end of the spent events: no event is shown that may still pair
 
 
 @dataclass(slots=True)

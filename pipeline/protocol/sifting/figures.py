@@ -62,8 +62,9 @@ class CoincidenceFigures:
 
 
 def disclosed_histogram(residual_ps: Int64s, step_ps: int, window_ps: int) -> CoincidenceHistogram:
-    """Of a block's disclosed pairs. residual_ps: Bob's time minus Alice's, in steps of step_ps, as
-    the line has told them: no bit and no basis is needed for it, and none is taken."""
+    """Histogram of a block's disclosed pairs. residual_ps: Bob's time minus Alice's, in steps of
+    step_ps, as sent on the line: it needs no bit and no basis.
+    """
     steps = 1  # a bin; odd, so that the middle one is about 0
     while 2 * (window_ps // (steps * step_ps) + 2) + 1 > _MOST_BINS:
         steps += 2
@@ -72,8 +73,9 @@ def disclosed_histogram(residual_ps: Int64s, step_ps: int, window_ps: int) -> Co
 
 
 def alignment_histogram(alice_ps: Int64s, bob_ps: Int64s, window_ps: int) -> CoincidenceHistogram:
-    """Of the events in which the clock was found: they are spent. Both sorted, in Alice's clock;
-    each of Bob's with her nearest before and after."""
+    """Histogram of the events in which the clock was found, which never become key. Both sorted, in
+    Alice's clock; each of Bob's with her nearest before and after.
+    """
     bin_ps = max(1, -(-2 * _REACH * window_ps // _MOST_BINS))
     after = np.searchsorted(alice_ps, bob_ps)
     near = [

@@ -121,7 +121,7 @@ def strongest_lines(
 def _middle_slope(
     rows: Float32s, shifts: npt.NDArray[np.int32], slopes: Floats, at: int, best: int
 ) -> float:
-    """The middle of all slopes that hold as much as the best one.
+    """The middle of all slopes with as many counts as the best one.
 
     A peak may be narrow against two bins: then several slopes hold all of it, and the first of
     them lies farther from the true one than the next step of the search reaches.
