@@ -1,6 +1,6 @@
 """Every call of a running node's store fails once, with EIO and with ENOSPC, at either end.
 
-    python tests/reliability/node_store_faults.py [--every N] [--outage CALLS] [--seed 1]
+    python tests/reliability/node_store_faults.py [--every N] [--outage CALLS] [--only EIO]
 
 Two real nodes make small blocks on an emulated bench. Under one of them the n-th call on its store
 or anchor fails from now on (fail_nth.c), for n = 1, 2, ... until more calls were tried than a block
@@ -91,15 +91,17 @@ def one(link: Link, plan: Plan, side: str, number: int, code: int, outage: int) 
     return link.wait_for_key(time.time()) if failed else 0.0
 
 
-def cases(calls: dict[str, int], every: int, seed: int) -> Iterator[tuple[str, int, int]]:
-    for code in (errno.EIO, errno.ENOSPC):
+def cases(
+    calls: dict[str, int], every: int, seed: int, codes: tuple[int, ...]
+) -> Iterator[tuple[str, int, int]]:
+    for code in codes:
         for side in SIDES:
             first = 1 + (seed + 7 * code) % every
             for number in range(first, calls[side] + 1, every):
                 yield side, number, code
 
 
-def run(every: int, outage: int, seed: int, *, tell: bool = False) -> Outcome:
+def run(every: int, outage: int, seed: int, codes: tuple[int, ...]) -> Outcome:
     done = Outcome()
     with (
         tempfile.TemporaryDirectory(prefix="photonlink-disk-") as name,
@@ -112,16 +114,15 @@ def run(every: int, outage: int, seed: int, *, tell: bool = False) -> Outcome:
         link.wait_for_key(time.time())
         # what a block costs, twice: a fault is followed by calls of another kind
         done.calls = {side: 2 * (plan.seen - before[side]) for side, plan in plans.items()}
-        for side, number, code in cases(done.calls, every, seed):
+        for side, number, code in cases(done.calls, every, seed, codes):
             try:
                 took = one(link, plans[side], side, number, code, outage)
             except AssertionError as error:
                 raise AssertionError(f"{side}, call {number}, {errno.errorcode[code]}") from error
             done.faults += 1
             done.recovery_s.append(took)
-            if tell:
-                print(f"{done.faults}: {side}, call {number}, {errno.errorcode[code]}: back after "
-                      f"{took:.2f} s", flush=True)  # fmt: skip
+            print(f"{done.faults}: {side}, call {number}, {errno.errorcode[code]}: back after "
+                  f"{took:.2f} s", flush=True)  # fmt: skip
         link.end()
         done.wrong = link.outcome.wrong
         if not link.outcome.compared:
@@ -134,8 +135,11 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--outage", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=("EIO", "ENOSPC"))
     options = parser.parse_args()
-    done = run(options.every, options.outage, options.seed, tell=True)
+    names = [options.only] if options.only else ["EIO", "ENOSPC"]
+    codes = tuple(getattr(errno, name) for name in names)
+    done = run(options.every, options.outage, options.seed, codes)
     print(f"{done.faults} faults of {options.outage} in a row, of up to {done.calls} calls; "
           f"{len(done.wrong)} wrong; key again after {statistics.median(done.recovery_s):.1f} s "
           f"(median), {max(done.recovery_s):.1f} s (longest)")  # fmt: skip
