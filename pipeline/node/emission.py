@@ -49,6 +49,7 @@ class Emission:
         self._guard = guard_of_light(self._guard_event)
         self._leases: dict[str, tuple[Lease, contextlib.AsyncExitStack]] = {}
         self._turn = asyncio.Lock()
+        self.dark_orders = 0  # how often somebody or something has asked for dark
         self._dark_wanted = asyncio.Event()
         self._biased: set[str] | None = None  # detectors that got their bias; None: none wanted
         self._safe = False
@@ -102,6 +103,7 @@ class Emission:
 
     async def off(self, names: Iterable[str] | None = None) -> None:
         """Switch these lasers (all) off and read back."""
+        self.dark_orders += 1
         async with self._turn:
             for name in self._bench.having(Emits) if names is None else names:
                 held = name in self._leases
@@ -179,6 +181,7 @@ class Emission:
 
     async def _trip(self, names: tuple[str, ...]) -> None:
         """A rule of the station has tripped: these instruments (none named: all) are made safe."""
+        self.dark_orders += 1
         lasers = self._bench.having(Emits)
         if not names:
             self._biased = None
@@ -269,11 +272,13 @@ class Emission:
 
     async def _expire(self, name: str, lease: Lease) -> None:
         """End an expired lease, unless light was requested under a new one."""
+        self.dark_orders += 1
         async with self._turn:
             if name in self._leases and self._leases[name][0] is lease:
                 await self._release(name)
 
     def _guard_event(self, event: Mapping[str, Any]) -> None:
+        self.dark_orders += 1
         if "ended" in event:
             self._alarm("light_guard_lost", str(event["ended"]), True)
             self._dark_wanted.set()

@@ -120,7 +120,6 @@ class Node:
             station.node.state_dir, station.protocol.parameters().block_max_s, self._record
         )
         self._hung_up: set[str] = set()  # reasons reported since the link went up
-        self._was_up = False
         self._commands: asyncio.Queue[str] = options.commands or asyncio.Queue(maxsize=4)
 
     # ---- the run ----
@@ -179,7 +178,7 @@ class Node:
             )
             self._upkeep = Upkeep(
                 self._station, bench, calibration, psk, self._record,
-                lambda text: self._report.event("notice", text=text),
+                self._notice,
             )  # fmt: skip
             await self._run_session(bench, emission, self._upkeep)
         if state.signal:
@@ -225,12 +224,10 @@ class Node:
             emission.run(),
             self._light_up(emission),
             upkeep.run(supervisor.readings),
-            announce(bench, lambda text: self._report.event("notice", text=text)),
+            announce(bench, self._notice),
             self._end_after(self._options.duration_s),
             self._obey(emission),
-            mind_store(
-                self._store_works, emission, lambda text: self._report.event("notice", text=text)
-            ),
+            mind_store(self._store_works, emission, self._notice, lambda: self._losses),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -244,11 +241,14 @@ class Node:
         if self._fatal is not None:
             raise NodeError(self._fatal.text, where=self._fatal.code)
 
+    def _notice(self, text: str) -> None:
+        self._report.event("notice", text=text)
+
     async def _store_works(self) -> bool:
         assert self._store is not None  # noqa: S101 - the first thing that is opened
+        works, loop = self._store.ledger.works, asyncio.get_running_loop()
         async with self._turn:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, self._store.ledger.works)
+            return await loop.run_in_executor(self._worker, works)
 
     def _instrument_event(self, event: Event) -> None:
         """Report an instrument once when it is lost and once when it is back; it returns dark."""
@@ -257,6 +257,7 @@ class Node:
             self._record(alarm(lost, active=False))
             self._report.event("found", instrument=event.name, light="off until asked")
         elif isinstance(event, Lost | WrongDevice):
+            self._losses += 1
             text = f"{event.name}: {event.reason or 'it gave no reason'}"
             self._record(alarm(lost, text))
         elif isinstance(event, ConditionChanged):

@@ -14,20 +14,31 @@ async def mind_store(
     works: Callable[[], Awaitable[bool]],
     emission: Emission,
     tell: Callable[[str], None],
+    losses: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Runs until it is cancelled. works: tries what failed before again. tell: for the operator.
+    """Runs until it is cancelled. works: retries what failed before. tell: a notice for the
+    operator. losses: how many instruments were lost so far.
 
-    Light that was on comes back with the store, and no other.
+    Lasers that were lit are lit again when the store works, unless somebody or something has asked
+    for dark meanwhile (a command, an interlock, a lease, the guard), or an instrument was lost:
+    then they stay dark until they are asked for.
     """
     while True:
         await asyncio.sleep(LOOK_S)
         if await works():
             continue
-        lit = emission.lit
-        await emission.off()
         tell("the ledger cannot be written: no light and no key until it can")
-        while not await works():  # noqa: ASYNC110 - nobody tells when a disk is whole again
+        lit: tuple[str, ...] = ()
+        asked = 0  # for dark, our own request among them
+        while not await works():
+            if emission.lit:
+                lit, asked = emission.lit, emission.dark_orders + losses() + 1
+                await emission.off()
             await asyncio.sleep(LOOK_S)
         tell("the ledger can be written again")
-        if lit:
+        if lit and emission.dark_orders + losses() == asked:
             await emission.switch(on=True, names=lit)
+            if emission.dark_orders + losses() != asked:  # an order came while they were lit
+                await emission.off()
+        elif lit:
+            tell("the light stays off: dark was asked for meanwhile")

@@ -21,7 +21,9 @@ from photonlink.hal.opening import Bench
 from photonlink.hal.station import InstrumentEntry
 from photonlink.hal.supervisor import BackOff, Found, Notice, Supervisor
 from photonlink.pipeline.node import emission as emission_module
+from photonlink.pipeline.node import store_watch
 from photonlink.pipeline.node.emission import Emission
+from photonlink.pipeline.node.store_watch import mind_store
 from photonlink.pipeline.status.alarms import kind_of
 
 
@@ -181,6 +183,90 @@ async def test_a_laser_that_the_guard_cannot_know_is_kept_away(laser: Any) -> No
         assert it.bench.instruments == {}
         laser.scheme = "udp"
         await until(lambda: it.found() == 1, "taken in once the guard can know it")
+
+
+@contextlib.asynccontextmanager
+async def without_a_ledger(it: Watched) -> AsyncIterator[list[str]]:
+    """Inside, the ledger cannot be written and the light is off; afterwards it can."""
+    told: list[str] = []
+    broken = True
+
+    async def works() -> bool:
+        return not broken
+
+    losses = [0]
+    it.losses = losses  # type: ignore[attr-defined]
+    task = asyncio.create_task(mind_store(works, it.emission, told.append, lambda: losses[0]))
+    try:
+        await until(lambda: it.emission.lit == (), "dark")
+        yield told
+        broken = False
+        await until(lambda: "can be written again" in " ".join(told), "told")
+        await asyncio.sleep(0.05)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def lit(it: Watched, laser: Any) -> None:
+    await until(lambda: it.found() == 1, "taken in")
+    await it.emission.on()
+    assert laser.lit
+
+
+async def test_light_comes_back_with_the_ledger(
+    laser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_watch, "LOOK_S", 0.01)
+    laser.there = True
+    async with watched() as it:
+        await lit(it, laser)
+        async with without_a_ledger(it):
+            assert not laser.lit
+        await until(lambda: bool(laser.lit), "lit again")
+
+
+async def test_an_order_while_light_comes_back_is_obeyed(
+    laser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_watch, "LOOK_S", 0.01)
+    laser.there = True
+    async with watched() as it:
+        await lit(it, laser)
+        bias = it.emission.bias
+
+        async def ordered_meanwhile() -> None:
+            await it.emission.off()
+            await bias()
+
+        async with without_a_ledger(it):
+            monkeypatch.setattr(it.emission, "bias", ordered_meanwhile)
+        await until(lambda: laser.emitted == 2 and not laser.lit, "dark again")
+
+
+@pytest.mark.parametrize("order", ["off", "switch", "interlock", "lost", "on and off"])
+async def test_no_laser_comes_back_with_the_ledger_against_an_order(
+    laser: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(store_watch, "LOOK_S", 0.01)
+    laser.there = True
+    async with watched() as it:
+        await lit(it, laser)
+        async with without_a_ledger(it) as told:
+            if order == "off":
+                await it.emission.off()
+            elif order == "switch":
+                await it.emission.switch(on=False)
+            elif order == "interlock":
+                await it.emission._trip(())
+            elif order == "lost":
+                it.losses[0] += 1  # type: ignore[attr-defined]
+            else:  # lit by somebody: there is no ledger, so it goes dark, and is told to
+                await it.emission.on()
+                await until(lambda: it.emission.lit == (), "dark again")
+                await it.emission.off()
+        await until(lambda: "stays off" in told[-1], "said")
+        assert not laser.lit
 
 
 async def test_a_guard_that_does_not_answer_is_an_error(

@@ -75,11 +75,12 @@ class Link:
         self.outcome = Outcome()
         self._taken = 0
 
-    def start(self, *sides: str) -> float:
-        """When, on the wall clock of the nodes' events."""
+    def start(self, *sides: str, record: bool = False) -> float:
+        """When, on the wall clock of the nodes' events. record: into ``folder/SIDE-record``."""
         now = time.time()
         for side in sides:
-            self.nodes[side] = Running(*node(self.files.stations[side]))
+            options = ("--record", str(self.folder / f"{side}-record")) if record else ()
+            self.nodes[side] = Running(*node(self.files.stations[side], *options))
         return now
 
     def wait_for_key(self, since: float) -> float:
