@@ -24,8 +24,7 @@ from photonlink.hal import machine
 from photonlink.hal.decoders import decoder_for
 from photonlink.hal.errors import BenchError, PhotonlinkError, first_error
 from photonlink.hal.facets import SafetyStep
-from photonlink.hal.opening import Bench, BenchTap, open_bench
-from photonlink.hal.registry import registry
+from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.safety import guard
 from photonlink.hal.supervisor import (
     ConditionChanged,
@@ -39,6 +38,7 @@ from photonlink.hal.supervisor import (
 from photonlink.hal.tags import TagDecoder, WireChunk
 from photonlink.pipeline.calibration.model import Calibration
 from photonlink.pipeline.keys.node_store import NodeStore
+from photonlink.pipeline.node.bench_tap import tap_of
 from photonlink.pipeline.node.calibrated import calibrated, summary, with_time_left
 from photonlink.pipeline.node.emission import Emission
 from photonlink.pipeline.node.health import LOOK_S, Health
@@ -162,7 +162,7 @@ class Node:
         psk = store.psk(self._station.node.psk)
         for finding in store.findings:
             self._report.event("store", text=finding)
-        bench = await open_bench(self._station, tap=self._transcript())
+        bench = await open_bench(self._station, tap=tap_of(self._recorder, self._station))
         emission = Emission(bench, self._show_light, self._light_alarm)
         async with emission, guard(bench, report=emission.closed) as state:
             own = self._station.node
@@ -186,25 +186,6 @@ class Node:
         if not await self._store_works():
             raise NodeError("the ledger cannot be written", where="ledger_failed")
         return state.signal
-
-    def _transcript(self) -> BenchTap | None:
-        """For the recorder: all wires but the tagger's, whose bytes are inputs of the session."""
-        recorder = self._recorder
-        if recorder is None:
-            return None
-        # determined once: a tagger's wire calls the tap for every chunk
-        drivers = registry().drivers
-        quiet = {
-            name
-            for name, entry in self._station.instruments.items()
-            if "StreamsTags" in drivers[entry.driver].facets
-        }
-
-        def tap(instrument: str, direction: str, data: bytes) -> None:
-            if instrument not in quiet:
-                recorder.tap(instrument, direction, data)
-
-        return tap
 
     def _show_light(self, steps: tuple[SafetyStep, ...]) -> None:
         self._report.light(
