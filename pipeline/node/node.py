@@ -111,6 +111,7 @@ class Node:
         self._acquiring = asyncio.Event()
         self._failure = ""
         self._presence = PeerPresence(station.peer, self._record)
+        self._was_up, self._losses = False, 0
         self._alarms: dict[str, Alarm] = {}  # active ones
         self._fatal: Alarm | None = None
         self._calibration: Calibration | None = None

@@ -19,6 +19,7 @@ from photonlink.pipeline.keys.policy import is_emulated, is_marked, least_real
 from photonlink.pipeline.keys.psk import PreSharedKey
 from photonlink.pipeline.keys.store import DamagedRecord, KeyStore, StoreError
 from photonlink.pipeline.native.secret import SecretBits
+from photonlink.pipeline.protocol.channel import authentication
 
 STOPPED = "stopped_before_the_end"
 IN_DOUBT = "in_doubt_after_connection_loss"
@@ -225,9 +226,15 @@ class Lasting:
              "provenance": str(what.provenance), **seals}
         )  # fmt: skip
 
-    def low_pads(self) -> list[str]:
-        """Directions with less than a quarter of the pre-shared key's pads."""
-        return [d for d in DIRECTIONS if 4 * self.pads.left(d) < self.psk.pool_bytes(False)]
+    def running_out(self) -> str | None:
+        """Which pads or hash keys run low, said before the link stops for want of them."""
+        low = [d for d in DIRECTIONS if 4 * self.pads.left(d) < self.psk.pool_bytes(False)]
+        if low:
+            return f"less than a quarter of the pads is left: {', '.join(low)}"
+        blocks = authentication.blocks_left(max(self.pads.next(d) for d in DIRECTIONS))
+        if 10 * blocks > authentication.BLOCKS_PER_KEY:
+            return None
+        return f"the hash keys serve {blocks:,} more blocks: exchange a new pre-shared key"
 
     def key_check(self, nonce: bytes) -> bytes:
         """HMAC over all released key blocks that are marked (emulated, replayed)."""

@@ -16,10 +16,8 @@ from collections.abc import Callable
 from photonlink.hal.errors import PhotonlinkError
 from photonlink.hal.tags import AcquisitionStart, Provenance, TagBlock, TaggerCapabilities
 from photonlink.pipeline.keys.ledger import Ledger, LedgerError
-from photonlink.pipeline.keys.pads import DIRECTIONS
 from photonlink.pipeline.keys.policy import is_marked
 from photonlink.pipeline.keys.store import KeyStore, StoreError
-from photonlink.pipeline.protocol.channel import authentication
 from photonlink.pipeline.protocol.channel.framing import ProtocolError
 from photonlink.pipeline.protocol.channel.handshake import refusal
 from photonlink.pipeline.protocol.commitment import Commitment
@@ -220,18 +218,8 @@ class Session:
         if line is not None and line.role is not None:
             line.role.refresh()
             self._deeds.carry_out(line)
-        self._publisher.alarm("pads_low", self._running_out())
+        self._publisher.alarm("pads_low", self._lasting.running_out())
         self._publisher.state(self._phase, self._now_s, line, self._tags)
-
-    def _running_out(self) -> str | None:
-        """Raise alarms when pads or hash keys run low, before the link stops for want of them."""
-        low = self._lasting.low_pads()
-        if low:
-            return f"less than a quarter of the pads is left: {', '.join(low)}"
-        blocks = authentication.blocks_left(max(self._lasting.pads.next(d) for d in DIRECTIONS))
-        if 10 * blocks > authentication.BLOCKS_PER_KEY:
-            return None
-        return f"the hash keys serve {blocks:,} more blocks: exchange a new pre-shared key"
 
     def _say(self, line: Connection, message: Message) -> None:
         self._effects.append(Send(line.seal(message, self._now_s), line.stream))
