@@ -146,6 +146,11 @@ class Driver(Instrument):
     def is_open(self) -> bool:
         return bool(self.codec.is_open)
 
+    @property
+    def gone(self) -> asyncio.Event | None:
+        found: asyncio.Event | None = getattr(getattr(self.codec, "link", None), "gone", None)
+        return found
+
     async def get(self, name: str) -> Value:
         """Read a parameter by its name."""
         return await self.params.get(name)

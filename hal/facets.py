@@ -12,6 +12,7 @@ equal ones at once. Light is first: it can harm, and sources switch off at once.
 from __future__ import annotations
 
 import abc
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -118,6 +119,11 @@ class Instrument(Mapped, abc.ABC):
     def provenance(self) -> Provenance:
         """EMULATED when the wire itself reports it (a stand-in vendor library), else REAL."""
         return Provenance.REAL
+
+    @property
+    def gone(self) -> asyncio.Event | None:
+        """Set while the instrument is known to be gone; None when only a question can tell."""
+        return None
 
     @abc.abstractmethod
     async def close(self) -> None: ...

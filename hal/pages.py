@@ -6,7 +6,10 @@ udev rules.
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +25,39 @@ _BY_USB = {"visa", "lib"}  # opened as a USB device, not as a line
 _LINE = f'{_ACCESS}, \\\n  ENV{{ID_MM_DEVICE_IGNORE}}="1", SYMLINK+="photonlink/$env{{ID_SERIAL}}"'
 
 
-def instrument_table(drivers: Iterable[Registration]) -> str:
-    """Every instrument in one row, as Markdown."""
+def proofs(root: Path) -> dict[str, list[str]]:
+    """Emulator → clients of others that work with it, with their versions: from the tests' marks
+    ``@pytest.mark.proves(model, by=client)`` and the extra ``peers``, by reading."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    pins = [
+        re.match(r"([\w.-]+)(?:==([\w.]+))?", pin)
+        for pin in project["project"]["optional-dependencies"]["peers"]
+    ]
+    versions = {pin[1]: f"{pin[1]} {pin[2] or ''}".strip() for pin in pins if pin}
+    found: dict[str, set[str]] = {}
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if ".proves(" in text else ():
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.proves"):
+                continue
+            by = ast.literal_eval(node.keywords[0].value)
+            model = ast.literal_eval(node.args[0])
+            found.setdefault(model, set()).add(versions.get(by, by))
+    return {model: sorted(clients, key=str.lower) for model, clients in found.items()}
+
+
+def instrument_table(
+    drivers: Iterable[Registration], proved: Mapping[str, Iterable[str]] | None = None
+) -> str:
+    """Every instrument in one row, as Markdown. proved: as ``proofs`` finds it."""
     rows = [
-        "| driver | instrument | can | wire | emulator | evidence |",
-        "|---|---|---|---|---|---|",
+        "| driver | instrument | can | wire | emulator | evidence | proved against |",
+        "|---|---|---|---|---|---|---|",
     ]
     rows += [
         f"| [`{d.id}`]({d.page_name}) | {d.title} | {', '.join(d.facets)} "
-        f"| {', '.join(d.transports)} | `{d.emulator}` | `{d.evidence}` |"
+        f"| {', '.join(d.transports)} | `{d.emulator}` | `{d.evidence}` "
+        f"| {', '.join((proved or {}).get(d.emulator, ())) or '–'} |"
         for d in drivers
     ]
     return "\n".join(rows)
@@ -93,7 +120,7 @@ def files(root: Path, drivers: Mapping[str, Registration]) -> Iterator[tuple[Pat
     """Every file that is written from the registrations, with its content."""
     docs = root / "docs" / "instruments"
     readme = docs / "README.md"
-    table = "\n" + instrument_table(drivers.values()) + "\n"
+    table = "\n" + instrument_table(drivers.values(), proofs(root)) + "\n"
     yield readme, between(readme.read_text(encoding="utf-8"), BEGIN, END, table, readme.name)
     for entry in drivers.values():
         page = docs / entry.page_name

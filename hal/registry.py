@@ -56,7 +56,6 @@ class Registration:
     emulator:   the emulator's model name. emulator_wire: its scheme, "" for the first transport.
     settings:   an example: what the contract suite and the page use.
     case:       for the contract suite: what its emulator needs and what must be found there.
-    accepted_by: packages of others whose client works with the emulator, as a test shows.
     page:       the page in ``docs/instruments``, "" for the model's name.
     module:     filled in by the registry.
     """
@@ -73,7 +72,6 @@ class Registration:
     emulator_wire: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     case: Mapping[str, Any] = field(default_factory=dict)
-    accepted_by: tuple[str, ...] = ()
     page: str = ""
     module: str = ""
 

@@ -109,7 +109,7 @@ class Supervisor:
         bench: Bench,
         on_event: Callable[[Event], None],
         *,
-        poll_s: float = 2.0,
+        poll_s: float = 1.0,
         back_off: BackOff | None = None,
     ) -> None:
         self._bench = bench
@@ -176,10 +176,12 @@ class Supervisor:
     async def _watch(self, name: str, instrument: Instrument) -> None:
         doubted = False
         while True:
-            await asyncio.sleep(0 if doubted else self._poll_s)
+            await _until_gone(instrument, 0 if doubted else self._poll_s)
             readings, reason, certain = await self._look(name, instrument)
             if reason and not certain and not doubted:
                 doubted = True  # look once more
+                if not readings:
+                    self._on_event(Notice(name, f"it does not answer and is asked again: {reason}"))
                 continue
             doubted = False
             self.keep(name, instrument, readings)
@@ -301,6 +303,17 @@ async def _generator(tagger: StreamsTags) -> AsyncGenerator[WireChunk, None]:
 def _uptime(readings: Mapping[str, Value]) -> float:
     value = readings.get("uptime_s", 0)
     return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+async def _until_gone(instrument: Instrument, longest_s: float) -> None:
+    """Wait so long, or until the other end of the wire is found gone."""
+    gone = instrument.gone
+    if gone is None or gone.is_set():  # of a link that is closed already, the next look tells
+        await asyncio.sleep(longest_s)
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(longest_s):
+            await gone.wait()
 
 
 async def _close(instrument: Instrument) -> None:

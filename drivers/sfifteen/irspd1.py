@@ -26,7 +26,6 @@ INSTRUMENT = Registration(
     usb=("name:S-Fifteen_Instruments*",),
     evidence="manual",
     emulator="sfifteen-irspd1",
-    accepted_by=("s15lib",),
     settings={"bias_v": 62.0},
     case={"place": "alice.h", "steady": ("gate_ms", 1000)},
 )

@@ -34,7 +34,6 @@ INSTRUMENT = Registration(
     usb=("name:S-Fifteen_Instruments*",),
     evidence="manual",
     emulator="sfifteen-tdc1",
-    accepted_by=("s15lib",),
     case={"place": "alice.tagger", "steady": ("integration_ms", 1000)},
 )
 

@@ -32,7 +32,6 @@ INSTRUMENT = Registration(
     transports=("program",),
     evidence="manual",
     emulator="sfifteen-tdc2",
-    accepted_by=("s15lib", "fpfind"),
     case={"reply_timeout_s": 2.0},
 )
 WORD = struct.Struct("<Q")

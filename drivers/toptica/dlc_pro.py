@@ -39,7 +39,6 @@ INSTRUMENT = Registration(
     ),
     evidence="manual",
     emulator="toptica-dlc-pro",
-    accepted_by=("toptica-lasersdk",),
     settings={"current_ma": 80.0},
     case={"place": "pump", "steady": ("current_set_ma", 80.0)},
 )

@@ -44,6 +44,8 @@ class Link(abc.ABC):
         self.private = False
         """True while the bytes are events: they are then kept out of every message."""
         self.pace_s = 0.0
+        self.gone: asyncio.Event | None = None
+        """Set while the other end is known to be gone; None for a link that learns it by asking."""
         self._lock = asyncio.Lock()
         self._free_at = 0.0
 
@@ -171,6 +173,7 @@ class ByteLink(StreamLink):
         super().__init__(address, tap=tap)
         self._rx = bytearray()
         self._wake = asyncio.Event()
+        self.gone: asyncio.Event = asyncio.Event()
         self._failure = "the link is not open"
         self._last_sent = b""
         self._paused = False
@@ -187,6 +190,7 @@ class ByteLink(StreamLink):
         """A fresh connection: nothing unread, nothing outstanding."""
         self._rx.clear()
         self._failure = ""
+        self.gone.clear()
         self.dirty = self._paused = False
 
     def _received(self, data: bytes) -> None:
@@ -201,6 +205,7 @@ class ByteLink(StreamLink):
     def _lost(self, reason: str) -> None:
         if not self._failure:
             self._failure = reason
+        self.gone.set()
         self._wake.set()
 
     @abc.abstractmethod

@@ -114,9 +114,8 @@ def drivers(
     else:
         for entry in found.drivers.values():
             print(f"{entry.id:24} {entry.title}")
-            accepted = f", accepted by {', '.join(entry.accepted_by)}" if entry.accepted_by else ""
             print(f"{'':24} {', '.join(entry.facets)} over {', '.join(entry.transports)}; ", end="")
-            print(f"emulator {entry.emulator}{accepted}, evidence {entry.evidence}")
+            print(f"emulator {entry.emulator}, evidence {entry.evidence}")
         for problem in problems:
             print(f"not usable: {problem}", file=sys.stderr)
     if check and problems:

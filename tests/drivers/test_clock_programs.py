@@ -72,6 +72,7 @@ def program(tmp_path: Path) -> Write:
     return write
 
 
+@pytest.mark.proves("chrony-chronyd", by="a recording of chronyc 4.3")
 async def test_chrony_s_offset_is_positive_when_the_clock_is_ahead(program: Write) -> None:
     clock = Chronyd("clock", program(v=VERSION, tracking=TRACKING), Chronyd.Settings())
     assert (await clock.open()).firmware == "chronyc (chrony) version 4.3"
@@ -113,6 +114,7 @@ async def test_a_ptp_slave_with_a_grandmaster_is_locked(program: Write) -> None:
     await clock.close()
 
 
+@pytest.mark.proves("linuxptp-ptp4l", by="a recording of pmc and ptp4l 3.1.1")
 async def test_a_ptp_master_follows_nobody(program: Write) -> None:
     address = program(v="3.1.1", GET_TIME_STATUS_NP=TIME_STATUS, GET_PORT_DATA_SET=PORT)
     clock = Ptp4l("clock", address, Ptp4l.Settings())

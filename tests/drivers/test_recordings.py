@@ -151,6 +151,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 # ---- the real recordings ----
 
 
+@pytest.mark.proves("sfifteen-tdc2", by="a recording (timestamp7, of fpfind)")
 def test_the_real_a1_recording(shared_data: Path) -> None:
     path = shared_data / "timestamp7_c14_rollover.Aa1fX.ts"
     recording = open_recording(path)

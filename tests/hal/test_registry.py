@@ -112,6 +112,31 @@ def test_what_is_written_from_the_registration_is_up_to_date() -> None:
         assert path.read_text(encoding="utf-8") == text, "run: python -m photonlink.hal.pages ."
 
 
+def test_what_it_was_proved_against_is_read_from_the_tests(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.optional-dependencies]\npeers = ["theirs==1.2", "loose>=1"]\n'
+    )
+    (tmp_path / "tests" / "test_one.py").write_text(
+        '@pytest.mark.proves("acme-one", by="theirs")\n'
+        '@pytest.mark.proves("acme-one", by="loose")\n'
+        'def test_it(): ...\npytestmark = pytest.mark.proves("acme-two", by="a recording")\n'
+    )
+    found = pages.proofs(tmp_path)
+    assert found == {"acme-one": ["loose", "theirs 1.2"], "acme-two": ["a recording"]}
+
+
+def test_every_proof_is_of_an_emulator_by_a_package_or_a_recording() -> None:
+    """Sixteen clients of others at least, one for every kind of wire that a client can have."""
+    found = pages.proofs(ROOT)
+    by_emulator = {entry.emulator: entry for entry in DRIVERS.values()}
+    assert set(found) <= set(by_emulator)
+    clients = {c for said in found.values() for c in said if not c.startswith(("a ", "printed"))}
+    assert len({c.partition(" ")[0] for c in clients}) >= 16, clients
+    wires = {wire for model in found for wire in by_emulator[model].transports}
+    assert {"tcp", "serial", "lib", "http", "package", "program", "visa"} <= wires
+
+
 @ALL
 def test_every_driver_is_like_the_others(entry: Registration) -> None:
     assert check_driver(entry) == []

@@ -20,7 +20,15 @@ from photonlink.hal.errors import (
 from photonlink.hal.facets import Identity, Instrument, StreamsTags
 from photonlink.hal.opening import Bench, Resolution
 from photonlink.hal.station import InstrumentEntry
-from photonlink.hal.supervisor import BackOff, Found, Lost, Started, Supervisor, WrongDevice
+from photonlink.hal.supervisor import (
+    BackOff,
+    Found,
+    Lost,
+    Notice,
+    Started,
+    Supervisor,
+    WrongDevice,
+)
 from photonlink.hal.tags import (
     AcquisitionStart,
     Provenance,
@@ -66,6 +74,8 @@ class FakeTagger(Instrument, StreamsTags):
     @property
     def wire_format(self) -> WireFormat:
         return WireFormat("t2", {"resolution_ps": 1.0})
+
+    gone: asyncio.Event | None = None
 
     def deviation(self, readings: Mapping[str, float | int | bool | str]) -> str:
         return "bias_v is 0" if readings.get("bias_v") == 0 else ""
@@ -188,10 +198,31 @@ async def watch(script: list[Any], openings: list[Any] | None = None) -> tuple[A
 async def test_one_timeout_is_no_loss_two_are() -> None:
     silent = LinkTimeout("silent")
     supervisor, events = await watch([silent, {"a": 1}, silent, {"a": 1}])
-    assert events == []
+    assert [type(e) for e in events] == [Notice, Notice], "each is told, and nothing is lost"
+    assert "silent" in events[0].text
     assert supervisor.readings == {"it": {"steady": 1}}
     _, events = await watch([silent, silent])
-    assert [type(e) for e in events] == [Lost, Found]
+    assert [type(e) for e in events] == [Notice, Lost, Found]
+
+
+async def test_a_wire_that_is_found_gone_is_looked_at_at_once() -> None:
+    """No poll interval is waited for; and a wire that stays gone is not asked again and again."""
+    inner, events = FakeInstrument([{"a": 1}]), []
+    inner.gone = asyncio.Event()
+    supervisor = Supervisor(make_bench(NotTagger(inner)), events.append, poll_s=3600.0)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        for _ in range(20):  # the watch has begun to wait
+            await asyncio.sleep(0)
+        inner.gone.set()
+        async with asyncio.timeout(5):
+            while not supervisor.readings:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert inner.script == []
+        assert supervisor.readings == {"it": {"a": 1}}, "asked once"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_setting_that_differs_twice_in_a_row_is_a_restart() -> None:

@@ -226,11 +226,17 @@ class Emulator:
 
 
 @pytest.fixture
-def emulate(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
-    """``emulate(model, **config)`` starts a device; all are stopped after the test."""
+def emulate(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Emulator]]:
+    """``emulate(model, **config)`` starts a device; all are stopped after the test.
+
+    A test that says what it proves (``proves``) may start nothing else: the table of instruments
+    is written from those marks.
+    """
     started: list[Emulator] = []
+    proved = {mark.args[0] for mark in request.node.iter_markers("proves")}
 
     def start(model: str, **config: Any) -> Emulator:
+        assert not proved or model in proved, f"the test proves {proved} and starts {model}"
         folder = tmp_path / str(len(started))
         folder.mkdir(exist_ok=True)
         started.append(Emulator(model, folder, config))

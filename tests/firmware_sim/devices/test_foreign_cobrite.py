@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("idphotonics-cobrite", by="cobrite")
+
 cobrite = pytest.importorskip("cobrite", reason="cobrite is not installed (extra: peers)")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("toptica-dlc-pro", by="toptica-lasersdk")
+
 sdk = pytest.importorskip(
     "toptica.lasersdk.client", reason="toptica-lasersdk is not installed (extra: peers)"
 )

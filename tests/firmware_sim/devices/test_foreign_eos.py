@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("singlequantum-eos", by="qcodes_contrib_drivers")
+
 websq = pytest.importorskip(
     "qcodes_contrib_drivers.drivers.SingleQuantum.SingleQuantum",
     reason="qcodes_contrib_drivers is not installed (extra: peers)",

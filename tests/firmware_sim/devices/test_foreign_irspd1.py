@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("sfifteen-irspd1", by="s15lib")
+
 spd = pytest.importorskip(
     "S15lib.instruments.single_photon_detector", reason="s15lib is not installed (extra: peers)"
 )

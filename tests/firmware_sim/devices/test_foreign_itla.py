@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+pytestmark = [
+    pytest.mark.proves("oif-itla", by="pytla"),
+    pytest.mark.proves("purephotonics-ppcl", by="pytla"),
+]
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it imports pkg_resources
     pytla = pytest.importorskip("itla", reason="pytla is not installed (extra: peers)")

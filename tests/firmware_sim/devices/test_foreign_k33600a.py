@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("keysight-33600a", by="pymeasure")
+
 agilent = pytest.importorskip(
     "pymeasure.instruments.agilent", reason="pymeasure is not installed (extra: peers)"
 )

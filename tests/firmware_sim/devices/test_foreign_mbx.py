@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("thorlabs-mbx", by="pymeasure")
+
 thorlabs = pytest.importorskip(
     "pymeasure.instruments.thorlabs", reason="pymeasure is not installed (extra: peers)"
 )

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("keithley-model2400", by="pymeasure")
+
 keithley = pytest.importorskip(
     "pymeasure.instruments.keithley", reason="pymeasure is not installed (extra: peers)"
 )

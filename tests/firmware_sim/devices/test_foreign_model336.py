@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("lakeshore-model336", by="lakeshore")
+
 lakeshore = pytest.importorskip("lakeshore", reason="lakeshore is not installed (extra: peers)")
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from ptu_files import write_ptu
 
+pytestmark = pytest.mark.proves("picoquant-multiharp150", by="ptufile")
+
 ptufile = pytest.importorskip("ptufile", reason="ptufile is not installed (extra: peers)")
 
 DECLARATIONS = """

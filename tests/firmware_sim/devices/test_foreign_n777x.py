@@ -12,7 +12,10 @@ keysight = pytest.importorskip(
 )
 
 # it does not know whether the instrument speaks SCPI
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.proves("keysight-n777x", by="pymeasure"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.proves("ozoptics-dd100mc", by="pylablib")
 def test_pylablib_sets_the_attenuator(emulate: Any) -> None:
     oz = pytest.importorskip(
         "pylablib.devices.OZOptics", reason="pylablib is not installed (extra: peers)"
@@ -23,6 +24,7 @@ def test_pylablib_sets_the_attenuator(emulate: Any) -> None:
         assert unit.port.get("attenuation_db") == 0.9
 
 
+@pytest.mark.proves("ozoptics-epc", by="pylablib")
 def test_pylablib_sets_the_squeezers(emulate: Any) -> None:
     oz = pytest.importorskip(
         "pylablib.devices.OZOptics", reason="pylablib is not installed (extra: peers)"
@@ -38,6 +40,8 @@ def test_pylablib_sets_the_squeezers(emulate: Any) -> None:
         controller.save_preset()
 
 
+@pytest.mark.proves("ozoptics-dd100mc", by="qmi")
+@pytest.mark.proves("ozoptics-epc", by="qmi")
 def test_qmi_reads_both(emulate: Any) -> None:
     oz = pytest.importorskip("qmi.instruments.ozoptics", reason="QMI is not installed")
     context = pytest.importorskip("qmi.core.context").QMI_Context("test")

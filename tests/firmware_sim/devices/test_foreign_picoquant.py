@@ -42,6 +42,8 @@ def qmi(unit: Any, family: str, mode: str, tmp_path: Path) -> dict[str, Any]:
 
 @needs_qmi
 @pytest.mark.parametrize("family", ["mh", "hh"])  # QMI reads PicoHarp's records as MultiHarp's
+@pytest.mark.proves("picoquant-multiharp150", by="qmi")
+@pytest.mark.proves("picoquant-hydraharp400", by="qmi")
 def test_qmi_t2(emulate: Any, family: str, tmp_path: Path) -> None:
     unit = emulate(MODEL[family])
     clicks, _ = light(unit, family)
@@ -69,6 +71,9 @@ def test_qmi_t3(emulate: Any, family: str, tmp_path: Path) -> None:
 
 @needs_qmi
 @FAMILIES
+@pytest.mark.proves("picoquant-multiharp150", by="qmi")
+@pytest.mark.proves("picoquant-hydraharp400", by="qmi")
+@pytest.mark.proves("picoquant-picoharp300", by="qmi")
 def test_qmi_histogram(emulate: Any, family: str, tmp_path: Path) -> None:
     unit = emulate(MODEL[family])
     clicks, since = light(unit, family)
@@ -84,6 +89,9 @@ def test_qmi_histogram(emulate: Any, family: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [2, 3])
 @FAMILIES
+@pytest.mark.proves("picoquant-multiharp150", by="ptufile")
+@pytest.mark.proves("picoquant-hydraharp400", by="ptufile")
+@pytest.mark.proves("picoquant-picoharp300", by="ptufile")
 def test_records_in_a_ptu_file(emulate: Any, family: str, mode: int, tmp_path: Path) -> None:
     ptufile = pytest.importorskip("ptufile", reason="ptufile is not installed (extra: peers)")
     unit = emulate(MODEL[family])

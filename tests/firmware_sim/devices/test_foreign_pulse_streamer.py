@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("swabian-pulse-streamer", by="pulsestreamer")
+
 vendor = pytest.importorskip(
     "pulsestreamer", reason="pulsestreamer is not installed (extra: peers)"
 )

@@ -22,6 +22,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Any:
     return put
 
 
+@pytest.mark.proves("thorlabs-osw-e", by="pnpq")
 def test_pnpq_switches(emulate: Any, listed: Any) -> None:
     osw = pytest.importorskip("pnpq.devices.switch_thorlabs_osw_e", reason=PNPQ)
     unit = emulate("thorlabs-osw-e")
@@ -33,6 +34,7 @@ def test_pnpq_switches(emulate: Any, listed: Any) -> None:
         assert "OSW22" in switch.get_board_name()
 
 
+@pytest.mark.proves("ozoptics-odl650", by="pnpq")
 def test_pnpq_moves_the_delay_line(emulate: Any, listed: Any) -> None:
     odl = pytest.importorskip("pnpq.devices.odl_ozoptics_650ml", reason=PNPQ)
     unit = emulate("ozoptics-odl650")
@@ -51,6 +53,7 @@ def test_pnpq_moves_the_delay_line(emulate: Any, listed: Any) -> None:
         line.serial_close()
 
 
+@pytest.mark.proves("agiltron-ff-switch", by="qmi")
 def test_qmi_switches(emulate: Any) -> None:
     agiltron = pytest.importorskip("qmi.instruments.agiltron", reason="QMI is not installed")
     context = pytest.importorskip("qmi.core.context").QMI_Context("test")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.proves("sfifteen-tdc1", by="s15lib")
+
 counter = pytest.importorskip(
     "S15lib.instruments.usb_counter_fpga", reason="s15lib is not installed (extra: peers)"
 )

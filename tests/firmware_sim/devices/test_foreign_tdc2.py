@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = [
+    pytest.mark.proves("sfifteen-tdc2", by="s15lib"),
+    pytest.mark.proves("sfifteen-tdc2", by="fpfind"),
+]
+
 pytest.importorskip(
     "S15lib.instruments.timestamp7", reason="s15lib is not installed (extra: peers)"
 )

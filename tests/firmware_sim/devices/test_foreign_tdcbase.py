@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.proves("qutools-qutau", by="idq-id801")
+
 id801 = pytest.importorskip("id801.id801", reason="idq-id801 is not installed (extra: peers)")
 
 UNIT_PS = 81

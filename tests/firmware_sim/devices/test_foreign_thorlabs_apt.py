@@ -20,6 +20,7 @@ def kinesis(monkeypatch: pytest.MonkeyPatch) -> Any:
     return thorlabs
 
 
+@pytest.mark.proves("thorlabs-k10cr1", by="pylablib")
 def test_pylablib_turns_the_mount(kinesis: Any, emulate: Any) -> None:
     unit = emulate("thorlabs-k10cr1")
     with kinesis.KinesisMotor(("serial", unit.path), scale="stage") as motor:
@@ -42,6 +43,7 @@ def test_pylablib_turns_the_mount(kinesis: Any, emulate: Any) -> None:
     assert unit.status()["internal_errors"] == 0
 
 
+@pytest.mark.proves("thorlabs-mpc320", by="pylablib")
 def test_pylablib_turns_the_paddles(kinesis: Any, emulate: Any) -> None:
     unit = emulate("thorlabs-mpc320")
     with kinesis.KinesisMotor(("serial", unit.path), scale="stage") as motor:
@@ -55,6 +57,7 @@ def test_pylablib_turns_the_paddles(kinesis: Any, emulate: Any) -> None:
         assert unit.port.get("angle3_deg") == pytest.approx(40.0, abs=0.2)
 
 
+@pytest.mark.proves("thorlabs-k10cr1", by="thorlabs-apt-protocol")
 def test_thorlabs_apt_protocol_packs_and_reads_every_frame(emulate: Any) -> None:
     apt = pytest.importorskip("thorlabs_apt_protocol", reason=f"thorlabs-apt-protocol {EXTRA}")
     unit, say = emulate("thorlabs-k10cr1"), apt.functions

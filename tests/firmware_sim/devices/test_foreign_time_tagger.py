@@ -11,6 +11,8 @@ import pytest
 from photonlink.firmware_sim.devices.swabian.time_tagger import TimeTagger
 from photonlink.firmware_sim.kit.registers import marked
 
+pytestmark = pytest.mark.proves("swabian-time-tagger", by="swabian-timetagger")
+
 MODULE = "Swabian.TimeTagger"
 real: Any = pytest.importorskip(
     "Swabian.TimeTagger", reason="swabian-timetagger is not installed (extra peers)"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.proves("newport-tlb670x", by="qmi")
+
 tlb670x = pytest.importorskip(
     "qmi.instruments.newport.tlb670x", reason="qmi is not installed (extra: peers)"
 )

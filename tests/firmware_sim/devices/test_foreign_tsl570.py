@@ -41,6 +41,7 @@ def client(emulate: Any) -> Iterator[Callable[..., tuple[Any, Any]]]:
 
 
 @pytest.mark.parametrize("wire", ["tcp", "serial"])
+@pytest.mark.proves("santec-tsl570", by="pymeasure")
 def test_identity_light_and_power(client: Any, until: Any, wire: str) -> None:
     laser, unit = client("TSL570", wire)
     assert laser.id.startswith("SANTEC,TSL-570,")
@@ -73,6 +74,7 @@ def test_both_command_sets(client: Any) -> None:
     assert laser.check_errors() == []
 
 
+@pytest.mark.proves("santec-tsl550", by="pymeasure")
 def test_a_sweep_moves_the_light(client: Any, until: Any) -> None:
     laser, unit = client("TSL550", "serial")
     laser.laser_enabled = True
@@ -99,6 +101,7 @@ def test_out_of_range_is_in_the_error_queue(client: Any) -> None:
     assert not laser.output_enabled
 
 
+@pytest.mark.proves("santec-tsl570", by="qmi")
 def test_qmi_s_driver(emulate: Any, until: Any) -> None:
     tsl_570 = pytest.importorskip(
         "qmi.instruments.santec.tsl_570", reason="qmi is not installed (extra: peers)"

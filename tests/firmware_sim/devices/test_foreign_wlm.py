@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 @pytest.mark.skipif(
     importlib.util.find_spec("qmi") is None, reason="qmi is not installed (extra: peers)"
 )
+@pytest.mark.proves("highfinesse-wlm", by="qmi")
 def test_qmi(emulate: Any, tmp_path: Path) -> None:
     unit = emulate("highfinesse-wlm")
     done = subprocess.run(
