@@ -8,6 +8,7 @@
   with the same names (``package:///opt/…/stand_in.py``)
 * ``zmq://host:port``, ``udp://host:port?local=port``, ``http://host:port/path``: messages
 * ``program:///usr/bin/chronyc``: a command-line program that reads the instrument
+* ``usb:///vvvv:pppp?endpoint=0x82#serial=…``: a bulk endpoint, for data beside another line
 * ``mem://name``: an emulator on the same event loop (a virtual run)
 * ``visa:USB0::0x1313::0x8078::P0012::INSTR``: a VISA resource (``?lib=@py`` is the default)
 
@@ -16,6 +17,7 @@ Addresses never carry credentials: they are shown and logged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -23,7 +25,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from photonlink.hal.errors import StationError
 
-SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http", "mem", "program")
+SCHEMES = ("tcp", "serial", "lib", "package", "visa", "zmq", "udp", "http", "mem", "program", "usb")
 _HOST_AND_PORT = ("tcp", "zmq", "udp")
 
 
@@ -120,6 +122,8 @@ def _checked(address: Address) -> Address:
         missing = "an absolute path of the program (three slashes: program:///usr/bin/chronyc)"
     elif address.scheme == "visa" and not address.path:
         missing = "a resource name"
+    elif address.scheme == "usb" and not re.fullmatch(r"/[0-9a-f]{4}:[0-9a-f]{4}", address.path):
+        missing = "vendor and product in hexadecimal (three slashes: usb:///221a:0100)"
     if missing:
         raise StationError(f"the address lacks {missing}", where=address.uri)
     return address

@@ -47,6 +47,10 @@ def make_link(uri: str, *, tap: Tap | None = None) -> Link:
         from photonlink.hal.links.program import ProgramLink
 
         return ProgramLink(address, tap=tap)
+    if address.scheme == "usb":
+        from photonlink.hal.links.usb_bulk import UsbBulkLink
+
+        return UsbBulkLink(address, tap=tap)
     raise StationError("a vendor's library or package carries no bytes", where=uri)
 
 
