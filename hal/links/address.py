@@ -67,6 +67,8 @@ class Address:
 
     def only(self, *known: str) -> Address:
         """Itself, unless it has an option beyond these: StationError names it."""
+        if self.scheme == "lib":
+            known = (*known, "process")  # of every library: hal.links.library_process
         unknown = sorted(set(self.options) - set(known))
         if unknown:
             raise StationError(

@@ -85,7 +85,8 @@ class Prototypes:
     fails: the status rule of most of them. gone: the statuses for a device that is no longer
     connected. error_text: the function that puts a status in words: ``(char *text, int code)``;
     ``(int code, char *text)`` with ``code_first``; or ``char * (int code)``, declared with
-    ``value=True``.
+    ``value=True``. own_process: the library may be opened only once in a process, so each opening
+    gets one.
     """
 
     functions: Sequence[Function]
@@ -93,6 +94,7 @@ class Prototypes:
     gone: frozenset[int] = frozenset()
     error_text: str = ""
     code_first: bool = False
+    own_process: bool = False
 
     @property
     def declarations(self) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vendor_c import PROTOTYPES, build
 
 from photonlink.hal.errors import (
     InstrumentError,
@@ -21,47 +20,9 @@ from photonlink.hal.errors import (
 )
 from photonlink.hal.links.address import Address
 from photonlink.hal.links.owner_thread import OwnerThread
-from photonlink.hal.links.prototypes import Function, Prototypes, nonzero_fails
+from photonlink.hal.links.prototypes import Function, Prototypes
 from photonlink.hal.links.vendor_library import VendorLibrary
 from photonlink.hal.tags import Provenance
-
-SOURCE = """
-#include <string.h>
-#include <unistd.h>
-int X_Add(int a, int b) { return a + b; }
-int X_Sleep(int ms) { usleep(1000 * ms); return 0; }
-int X_Fill(const char *name, int count, double *total, int *squares) {
-  *total = strlen(name) + 0.5;
-  for (int i = 0; i < count; i++) squares[i] = i * i;
-  return 0;
-}
-int X_Version(void) { return -42; }
-int X_Busy(void) { return 7; }
-int X_Text(char *text, int code) { strcpy(text, code == -7 ? "no device" : "?"); return 0; }
-"""
-PROTOTYPES = Prototypes(
-    (
-        Function("X_Add", "int a, int b"),
-        Function("X_Sleep", "int ms"),
-        Function("X_Text", "out text[64] text, int code"),
-        Function("X_Fill", "in text name, int count, out double total, out int[4] squares"),
-        Function("X_Version", value=True),
-        Function("X_Busy", fails=nonzero_fails),
-    ),
-    error_text="X_Text",
-)
-
-
-def build(folder: Path, extra: str = "") -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    source, library = folder / "x.c", folder / "libx.so"
-    source.write_text(SOURCE + extra)
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60
-    )
-    return library
 
 
 def open_at(path: Path | str, prototypes: Prototypes = PROTOTYPES) -> VendorLibrary:

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -181,13 +182,16 @@ static int exchange(request_t *request, const out_t *out, int outs) {
 }
 
 static int connect_device(request_t *request, const out_t *out, int outs) {
+    static int opened_before;
     if (cable_fd >= 0 && !RECONNECT) return E_BUSY;
+    if (ONCE && opened_before) abort();
     drop_cable();
     is_open = 0;
     cable_fd = connect_beside_library();
     int code = cable_fd < 0 ? E_OPEN_FAIL : exchange(request, out, outs);
     if (code) drop_cable();
     is_open = code == 0;
+    opened_before |= is_open;
     in_demo = DEMO && code == E_OPEN_FAIL;
     return code;
 }

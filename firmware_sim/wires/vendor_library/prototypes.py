@@ -41,6 +41,7 @@ TYPES = {  # C type, struct letter, bytes
     "byte": ("unsigned char", "B", 1),
     "text": ("char", "s", 1),
     "handle": ("void *", "Q", 8),
+    "string": ("char *", "s", 1),  # out only: a pointer to a text of the library's
     "path": ("char", "s", 1),  # a text that names a file: made absolute in the caller's folder
 }
 TEXT_VALUE_BYTES = 1024
@@ -120,7 +121,8 @@ class Library:
     close the cable; without them it opens by itself at the first call.  reconnect: opening again
     closes first.  demo: calls succeed, with zeros, after an open that found no device.
     error_returns: the error function returns the text.  constants: functions without arguments,
-    type and value. file_name: the vendor's."""
+    type and value. file_name: the vendor's. once: a second opening ends the process, as it does in
+    libraries that cannot take up their USB layer again."""
 
     name: str
     functions: dict[str, PrototypeFunction]
@@ -141,6 +143,7 @@ class Library:
     error_returns: bool
     constants: dict[str, str]
     file_name: str
+    once: bool
 
     @property
     def built_name(self) -> str:
@@ -194,6 +197,7 @@ def load(path: Path) -> Library:
         error_returns=error_function.startswith("-> "),
         constants={n: text for n, text in table.get("constants", {}).items() if text},
         file_name=table.get("file_name", f"lib{path.stem}.so"),
+        once=table.get("once", False),
     )
 
 
@@ -226,6 +230,7 @@ def c_source(library: Library) -> str:
         f'#define SOCKET_NAME "{library.socket_name}"\n{codes}',
         f"#define AUTO_CONNECT {int(not library.connect)}\n",
         f"#define RECONNECT {int(library.reconnect)}\n#define DEMO {int(library.demo)}\n",
+        f"#define ONCE {int(library.once)}\n",
         f"#define DEVICES {library.devices}\n#define DEADLINE_MS {library.deadline_ms}\n",
         f"#define SLOW_FUNCTION {functions[library.slow].number if library.slow else 0}\n"
         f"#define SLOW_MS {library.slow_ms}\n",
@@ -284,6 +289,9 @@ def _body(library: Library, function: PrototypeFunction) -> str:
     lines.append("    request.size = 0; request.overfull = 0;")
     lines += _puts(function)
     lines += _value(function)
+    strings = [a for a in function.arguments if a.type == "string"]
+    for a in strings:
+        lines += [f"    static char {a.name}_text[{a.room}];", f"    *{a.name} = {a.name}_text;"]
     rows = ", ".join(_row(function, a) for a in function.results)
     lines.append(f"    out_t out[] = {{{rows or '{0}'}}};")
     kind = "CONNECT" if function.name == library.connect else "CALL"
@@ -330,6 +338,8 @@ def _value(function: PrototypeFunction) -> list[str]:
 def _row(function: PrototypeFunction, a: PrototypeArgument) -> str:
     """One initialiser of ``out_t``."""
     data = "&result" if a.name == "result" and not a.array else a.name
+    if a.type == "string":
+        return f"{{{a.name}_text, {a.room}, TEXT}}"
     kind = "TEXT" if a.type == "text" else "ARRAY" if a.array else "VALUE"
     return f"{{{data}, {a.c_room}, {kind}}}"
 
