@@ -20,6 +20,11 @@ from photonlink.hal.settings import describe_settings
 
 BEGIN, END = "<!-- from the registration: begin -->", "<!-- from the registration: end -->"
 RULES_BEGIN, RULES_END = "# from the registration: begin", "# from the registration: end"
+LOSSES = {
+    "counted": "the wire counts them, and they come as gaps with their number",
+    "flagged": "the wire says that there were some, and they come as a gap without a number",
+    "": "inside the instrument they leave no sign on the wire, so keep below its highest rate",
+}
 _ACCESS = 'MODE="0660", GROUP="photonlink", TAG+="uaccess"'
 _BY_USB = {"visa", "lib"}  # opened as a USB device, not as a line
 _LINE = f'{_ACCESS}, \\\n  ENV{{ID_MM_DEVICE_IGNORE}}="1", SYMLINK+="photonlink/$env{{ID_SERIAL}}"'
@@ -74,6 +79,8 @@ def reference(entry: Registration) -> str:
         f"USB: {usb}.",
         "## Settings\n\n" + describe_settings(kind.Settings, table),
     ]
+    if "StreamsTags" in entry.facets:
+        facts[0] += f" **Losses** of events: {LOSSES[str(entry.case.get('loss', ''))]}."
     if table:
         facts.append("## Parameters\n\n" + describe(table))
     return "\n\n".join(facts)

@@ -55,7 +55,10 @@ class Registration:
     evidence:   what it was proved against: ``manual``, ``transcript``, ``hardware``.
     emulator:   the emulator's model name. emulator_wire: its scheme, "" for the first transport.
     settings:   an example: what the contract suite and the page use.
-    case:       for the contract suite: what its emulator needs and what must be found there.
+    case:       for the contract suite: what its emulator needs and what must be found there; of a
+                tagger, how its wire tells of losses (``"loss"``: ``counted``, ``flagged``) and the
+                settings it needs beside ``settings`` to hear all its inputs (``"streaming"``),
+                which are four unless it has fewer (``"inputs"``).
     page:       the page in ``docs/instruments``, "" for the model's name.
     module:     filled in by the registry.
     """

@@ -47,6 +47,7 @@ DATA = "usb:///221a:0100?endpoint=0x82"
 COARSE_HZ = 130e6
 DETECTION, CONFIGURATION = 0x24, 0x25
 RECORD_BYTES = 8
+FIRST_EVENT_S = 0.3
 CHUNK_EVERY_S = 0.05
 CHUNK_BYTES = 8 << 20  # more than the link can hold
 
@@ -116,7 +117,8 @@ class Nox(TaggerDriver):
 
     async def begin(self) -> AcquisitionStart:
         """Whether ``R`` sets the counter to zero is not documented: the time of zero is the arrival
-        of the first event minus what the counter shows."""
+        of the first event minus what the counter shows. Without one for a while it is taken for
+        the time of ``R``."""
         timeout_s = self.settings.reply_timeout_s
         with contextlib.suppress(LinkTimeout):
             await self._data.drain(0.05, timeout_s)
@@ -128,8 +130,12 @@ class Nox(TaggerDriver):
                 "the stream begins with no configuration record", where=self.name,
                 hint="Was the unit set up? Close it and open it again",
             )  # fmt: skip
-        while (record := await self._record(timeout_s))[0] == CONFIGURATION:
-            self._first += record
+        begun, record = machine.wall_s(), self._first
+        with contextlib.suppress(LinkTimeout):
+            while (record := await self._record(FIRST_EVENT_S))[0] == CONFIGURATION:
+                self._first += record
+        if record[0] == CONFIGURATION:
+            return AcquisitionStart.between(sent, begun, 0.01)
         arrived = machine.wall_s()
         self._first += record
         counter_s = (int.from_bytes(record[1:6], "big") >> 4) / COARSE_HZ

@@ -36,7 +36,7 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="idquantique-time-controller",
     settings={"stream_port": 0, "resolution": "hires"},
-    case={"steady": ("resolution", "hires")},
+    case={"steady": ("resolution", "hires"), "loss": "counted"},
 )
 
 INPUTS = (1, 2, 3, 4)

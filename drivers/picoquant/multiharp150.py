@@ -23,7 +23,7 @@ INSTRUMENT = Registration(
     usb=("0e0d:0013",),
     evidence="manual",
     emulator="picoquant-multiharp150",
-    case={"place": "bob.tagger", "reply_timeout_s": 2.0, "first_channel": 0},
+    case={"place": "bob.tagger", "reply_timeout_s": 2.0, "first_channel": 0, "loss": "flagged"},
 )
 
 

@@ -26,7 +26,7 @@ INSTRUMENT = Registration(
     usb=("0e0d:0003",),
     evidence="manual",
     emulator="picoquant-picoharp300",
-    case={"reply_timeout_s": 2.0, "first_channel": 0},
+    case={"reply_timeout_s": 2.0, "first_channel": 0, "inputs": 2},
 )
 
 

@@ -50,7 +50,7 @@ INSTRUMENT = Registration(
     transports=("lib",),
     evidence="manual",
     emulator="qutools-qutag",
-    case={"reply_timeout_s": 2.0, "first_channel": 0},
+    case={"reply_timeout_s": 2.0, "first_channel": 0, "loss": "flagged"},
 )
 
 CHUNK_EVERY_S = 0.05

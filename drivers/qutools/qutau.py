@@ -24,7 +24,7 @@ INSTRUMENT = Registration(
     transports=("lib",),
     evidence="manual",
     emulator="qutools-qutau",
-    case={"reply_timeout_s": 2.0, "first_channel": 0},
+    case={"reply_timeout_s": 2.0, "first_channel": 0, "loss": "flagged"},
 )
 
 TYPES = {0: "1A", 1: "1B", 2: "1C"}

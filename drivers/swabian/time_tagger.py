@@ -33,7 +33,11 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="swabian-time-tagger",
     settings={"channels": [1, 2, 3, 4], "threshold_1_v": -0.4},
-    case={"reply_timeout_s": 2.0},
+    case={
+        "reply_timeout_s": 2.0,
+        "loss": "counted",
+        "streaming": {"threshold_2_v": -0.4, "threshold_3_v": -0.4, "threshold_4_v": -0.4},
+    },
 )
 
 CHANNELS = tuple(range(1, 21))

@@ -199,8 +199,9 @@ class TimeController(LosesEvents, ScpiDevice):
             return
         read = self.place.read()
         gone = self.lost_of(len(read.time_ps))
-        for n in INPUTS if gone + read.lost else ():
-            self._errors[n] += gone + read.lost
+        for n in read.channel[:gone]:
+            self._errors[int(n) + 1] += 1
+        self._errors[1] += read.lost  # the table does not say on which input
         r = self.registers
         width, period = r["RECord:PWIDth"], r["RECord:PPERiod"]
         if not period:

@@ -95,9 +95,9 @@ class Measurement:
 
     def _told(self, start: int, end: int, count: int) -> list[npt.NDArray[Any]]:
         parts = [special(BEGIN, start)]
-        share = -(-count // len(self.channels))
-        for channel in self.channels:
-            left = share
+        share, rest = divmod(count, len(self.channels))
+        for number, channel in enumerate(self.channels):
+            left = share + (number < rest)
             while left > 0:
                 parts.append(special(MISSED, end, channel, min(left, 0xFFFF)))
                 left -= 0xFFFF
