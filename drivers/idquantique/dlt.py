@@ -198,7 +198,7 @@ class DltStream:
         return LostInterval(first * self._period_ps, end * self._period_ps, count, reason)
 
     def _not_silent(self) -> None:
-        limit_s = SILENCE_PERIODS * self._period_ps * 1e-12 + SILENCE_S
+        limit_s = SILENCE_PERIODS * self._period_ps * 1e-12 + max(SILENCE_S, self._timeout_s)
         if time.monotonic() - self._moved_s > limit_s:
             raise LinkTimeout(f"no acquisition ended for {limit_s:.1f} s", where=self._where)
 

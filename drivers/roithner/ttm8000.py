@@ -135,14 +135,14 @@ class Ttm8000(TaggerDriver):
     async def pieces(self) -> AsyncIterator[WireChunk]:
         """Words, each packet's loss beside them. LinkTimeout when no packet comes."""
         yield self._first
-        last = time.monotonic()
+        last, silence_s = time.monotonic(), max(SILENCE_S, self.settings.reply_timeout_s)
         while self.streaming:
             await asyncio.sleep(CHUNK_EVERY_S)
             came = [await self.codec.receive(1.0) for _ in range(self.codec.pending)]
             if came:
                 last = time.monotonic()
-            elif time.monotonic() - last > SILENCE_S or not self.codec.is_open:
-                raise LinkTimeout(f"no packet for {SILENCE_S:g} s", where=self.codec.uri)
+            elif time.monotonic() - last > silence_s or not self.codec.is_open:
+                raise LinkTimeout(f"no packet for {silence_s:g} s", where=self.codec.uri)
             yield self._stream.take(*came)
 
     async def end(self) -> None:

@@ -183,16 +183,16 @@ class Tdc1(TaggerDriver, CountsPhotons):
         """Bytes of the stream. LinkTimeout when even the dummy events are missing."""
         loop = asyncio.get_running_loop()
         data, self._first = self._first, b""
-        last = loop.time()
+        last, silence_s = loop.time(), max(SILENCE_S, self.settings.reply_timeout_s)
         while self.streaming:
             await asyncio.sleep(CHUNK_EVERY_S)
             if self.codec.link.pending or not self.codec.link.is_open:
                 data += await self.codec.link.read_some(CHUNK_BYTES, CHUNK_EVERY_S)
             if data:
                 last = loop.time()
-            elif loop.time() - last > SILENCE_S:
+            elif loop.time() - last > silence_s:
                 raise LinkTimeout(
-                    f"no event and no dummy event for {SILENCE_S:.1f} s",
+                    f"no event and no dummy event for {silence_s:.1f} s",
                     where=f"{self.name} ({self.address})",
                 )
             yield WireChunk(data)

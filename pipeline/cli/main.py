@@ -26,6 +26,7 @@ from photonlink.pipeline.cli import emulators as cli_emulators
 from photonlink.pipeline.cli import history as cli_history
 from photonlink.pipeline.cli import key as cli_key
 from photonlink.pipeline.cli import mcp as cli_mcp
+from photonlink.pipeline.cli import pc_rpc as cli_pc_rpc
 from photonlink.pipeline.cli import planning as cli_keyrate
 from photonlink.pipeline.cli import psk as cli_psk
 from photonlink.pipeline.cli import ready as cli_ready
@@ -269,6 +270,7 @@ app.command()(cli_align.align)
 app.command()(cli_ready.ready)
 app.command("yield")(cli_yields.account_of_key)
 app.command()(cli_mcp.mcp)
+app.command("pc-rpc")(cli_pc_rpc.pc_rpc)
 
 
 def _named_only(callback: Callable[..., Any]) -> Callable[[], None]:
