@@ -39,7 +39,7 @@ INSTRUMENT = Registration(
     evidence="manual",
     emulator="roithner-ttm8000",
     settings={"byte_order": "little"},
-    case={"reply_timeout_s": 1.0, "unplug_s": 2.0},
+    case={"reply_timeout_s": 1.0, "unplug_s": 5.0},
 )
 
 CHUNK_EVERY_S = 0.05
