@@ -75,7 +75,16 @@ def settings_text(name: str, deadline_s: float = 5.0) -> str:
     """The example settings of a driver as TOML, with this deadline of replies."""
     timeout_s = max(CASES[name].case.get("reply_timeout_s", 0.5), deadline_s)
     settings = {"reply_timeout_s": timeout_s, **CASES[name].settings}
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
+
+
+def _toml(value: Any) -> str:
+    """A value as it stands in a station file."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
 
 
 @contextlib.asynccontextmanager
