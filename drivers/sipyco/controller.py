@@ -26,7 +26,7 @@ from photonlink.hal.settings import DriverSettings
 INSTRUMENT = Registration(
     id="sipyco.controller",
     title="sipyco (ARTIQ) controller: any instrument behind one",
-    driver="Controller",
+    driver="SipycoController",
     facets=("CallsMethods",),
     transports=("tcp",),
     evidence="manual",
@@ -77,7 +77,7 @@ class ControllerParameter(BaseModel):
         )
 
 
-class Controller(Driver, CallsMethods):
+class SipycoController(Driver, CallsMethods):
     """One target of a controller."""
 
     class Settings(DriverSettings):

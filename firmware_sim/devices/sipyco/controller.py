@@ -25,7 +25,7 @@ METHODS = ("ping", "get_output", "set_output", "get_frequency", "set_frequency",
 
 
 @dataclass
-class ControllerSettings(DeviceSettings):
+class SipycoSettings(DeviceSettings):
     """target: its name. newer: it offers PYON version 2. reachable: what ``ping`` finds."""
 
     target: str = "aom"
@@ -63,10 +63,10 @@ def _plain(found: dict[str, Any]) -> Any:
     return list(parts[0])
 
 
-class Controller(EmulatedDevice):
+class SipycoController(EmulatedDevice):
     """One target."""
 
-    Settings = ControllerSettings
+    Settings = SipycoSettings
     WIRES = ("tcp",)
     NO_FAULTS = ("wrong-identity",)
     REGISTERS = (
@@ -159,5 +159,5 @@ class _Lines:
 
 
 REGISTRATION = Registration(
-    "sipyco-controller", "", Controller, "sipyco (ARTIQ) controller of an RF driver"
+    "sipyco-controller", "", SipycoController, "sipyco (ARTIQ) controller of an RF driver"
 )
