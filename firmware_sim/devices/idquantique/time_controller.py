@@ -199,9 +199,8 @@ class TimeController(LosesEvents, ScpiDevice):
             return
         read = self.place.read()
         gone = self.lost_of(len(read.time_ps))
-        for n in read.channel[:gone]:
+        for n in (*read.channel[:gone], *[0] * read.lost):  # the table does not say which input
             self._errors[int(n) + 1] += 1
-        self._errors[1] += read.lost  # the table does not say on which input
         r = self.registers
         width, period = r["RECord:PWIDth"], r["RECord:PPERiod"]
         if not period:

@@ -20,8 +20,7 @@ from photonlink.firmware_sim.kit.registration import Registration
 from photonlink.firmware_sim.kit.settings import DeviceSettings
 from photonlink.firmware_sim.wires.session import Session
 
-COOLING_K_PER_V = 20.0
-PELTIER_MAX_V = 4.0
+COOLING_K_PER_V, PELTIER_MAX_V = 20.0, 4.0
 HELP = """\
 *IDN? HELP SAVE
 HVOLT v THRESHVOLT v CONSTP x CONSTI x LOOP 0|1 PVOLT v
@@ -81,9 +80,7 @@ class Irspd1(LineDevice):
         return float(self.registers["hvolt"] - breakdown_v)
 
     def tick(self) -> None:
-        """First-order approach to the set point (loop) or to the temperature of the Peltier
-        voltage.
-        """
+        """First-order approach to the set point (loop) or to what the Peltier voltage gives."""
         now_s, r = self.clock.now_s(), self.registers
         step_s, self._at_s = now_s - self._at_s, now_s
         coldest = self.ambient_c - COOLING_K_PER_V * PELTIER_MAX_V
