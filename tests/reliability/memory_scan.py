@@ -1,6 +1,6 @@
 """What of pads and keys lies in the memory of two running nodes, from outside (/proc/PID/mem).
 
-    python tests/reliability/memory_scan.py [--blocks 6] [--seed 1] [--tags]
+    python tests/reliability/memory_scan.py [--blocks 6] [--seed 1]
 
 Two real nodes make blocks of key from both bases on an emulated bench. Each is halted for a moment
 and its writable memory is copied. When both have ended, their stores tell what it must not hold:
@@ -8,16 +8,11 @@ the pads of blocks that were released a second before, the keys of these blocks,
 what they put back into the pads. What it must hold (pads to be used, the store's key) shows that
 the scan sees. It looks for aligned pieces of 8 bytes: every fragment of 16 holds one. Exits with 1
 when it finds any. Linux only.
-
---tags measures what remains of the bytes that the time taggers sent, by age (raw key, in plain
-memory; docs/core_constant_time.md). The nodes record their session then, to know these bytes, which
-leaves copies of its own: the figure is an upper bound, and nothing fails by it.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import signal
 import sys
@@ -36,7 +31,6 @@ from test_secrets_in_memory import FIXED, HEAD, words
 
 from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.station import load_node_station
-from photonlink.pipeline.recordings.write import read_inputs
 
 AFTER_S = 1.0
 
@@ -86,7 +80,6 @@ class Side:
 
     memory: bytes = b""
     over: list[int] = field(default_factory=list)
-    steady_s: float = 0.0  # when, on the clock of the recording
     absent: dict[str, bytes] = field(default_factory=dict)
     present: dict[str, bytes] = field(default_factory=dict)
 
@@ -97,7 +90,7 @@ def look(link: Link, side: str) -> Side:
     now, memory = time.time(), writable_memory(node.process.pid)
     told = [e for e in node.events if e["event"] == "block" and e["abort"] is None]
     over = [event["block"] for event in told if event["ts"] < now - AFTER_S]
-    return Side(memory, over, time.monotonic())
+    return Side(memory, over)
 
 
 def tell_secrets(link: Link, side: str, seen: Side) -> None:
@@ -124,30 +117,14 @@ def tell_secrets(link: Link, side: str, seen: Side) -> None:
     seen.present["key of the store"] = next(link.folder.glob(f"{side}*.key")).read_bytes()[8:40]
 
 
-AGES_S = (1.0, 5.0, 20.0, 60.0)
-
-
-def tags_left(link: Link, side: str, seen: Side) -> dict[str, tuple[int, int]]:
-    """Of the tagger's bytes, by age: pieces found, and pieces there are."""
-    wire: dict[str, bytes] = {}
-    for item in read_inputs(link.folder / f"{side}-record" / "inputs.bin"):
-        age = seen.steady_s - item.now_s
-        for low, high in itertools.pairwise(AGES_S):
-            if item.name == "tags" and low <= age < high:
-                name = f"tagger's bytes, {low:g} to {high:g} s old"
-                wire[name] = wire.get(name, b"") + item.payload[: len(item.payload) // 8 * 8]
-    hits = found_in(seen.memory, wire) if wire else {}
-    return {name: (hits[name], len(words(data))) for name, data in wire.items()}
-
-
-def run(blocks: int, seed: int, *, tags: bool = False) -> dict[str, dict[str, tuple[int, int]]]:
+def run(blocks: int, seed: int) -> dict[str, dict[str, tuple[int, int]]]:
     """By side and secret: pieces found, and pieces there are."""
     with (
         tempfile.TemporaryDirectory(prefix="photonlink-memory-") as name,
         small_link(Path(name), seed, 16_000) as link,
     ):
         os.environ["PHOTONLINK_DEBUGGER"] = "allowed"
-        since = link.start(*SIDES, record=tags)
+        since = link.start(*SIDES)
         for _ in range(blocks):
             since += link.wait_for_key(since)
         seen = {side: look(link, side) for side in SIDES}
@@ -157,7 +134,6 @@ def run(blocks: int, seed: int, *, tags: bool = False) -> dict[str, dict[str, tu
             link.nodes[side].finish()
         for side in SIDES:
             tell_secrets(link, side, seen[side])
-        left = {side: tags_left(link, side, seen[side]) if tags else {} for side in SIDES}
         link.end()
     found = {}
     for side, one in seen.items():
@@ -167,7 +143,7 @@ def run(blocks: int, seed: int, *, tags: bool = False) -> dict[str, dict[str, tu
         found[side] = {
             name: (hits[name], len(words(secret)))
             for name, secret in (one.absent | one.present).items()
-        } | left[side]
+        }
     return found
 
 
@@ -175,14 +151,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tags", action="store_true")
     options = parser.parse_args()
     wrong = 0
-    for side, found in run(options.blocks, options.seed, tags=options.tags).items():
+    for side, found in run(options.blocks, options.seed).items():
         for name, (hits, pieces) in found.items():
             must = name in ("pads to be used", "key of the store")
-            if not name.startswith("tagger"):
-                wrong += pieces == 0 or (hits < pieces if must else hits > 0)
+            wrong += pieces == 0 or (hits < pieces if must else hits > 0)
             print(f"{side}: {name}: {hits} of {pieces} pieces")
     return int(wrong > 0)
 

@@ -75,12 +75,11 @@ class Link:
         self.outcome = Outcome()
         self._taken = 0
 
-    def start(self, *sides: str, record: bool = False) -> float:
-        """When, on the wall clock of the nodes' events. record: into ``folder/SIDE-record``."""
+    def start(self, *sides: str) -> float:
+        """When, on the wall clock of the nodes' events."""
         now = time.time()
         for side in sides:
-            options = ("--record", str(self.folder / f"{side}-record")) if record else ()
-            self.nodes[side] = Running(*node(self.files.stations[side], *options))
+            self.nodes[side] = Running(*node(self.files.stations[side]))
         return now
 
     def wait_for_key(self, since: float) -> float:
