@@ -7,7 +7,9 @@ through the path of ``photonlink replay``: two sessions, every message, Cascade,
 one-time tags. The asymptotic key is n (1 - h(e_hv) - h(e_da)), n the same-basis coincidences in a
 window of 3 ns, counted here from the clicks themselves. ``cold``: all of a run, from the first
 click: the first lock and the small first blocks are in it. ``steady``: blocks of the last size,
-once sizes have grown and thresholds follow the link. About a minute of one core for 3e6.
+once sizes have grown and thresholds follow the link. Below each line stands what every rule takes
+of the blocks' asymptotic key (the names of ``stages.finite_key.block_costs.COSTS``). About a minute
+of one core for 3e6.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from photonlink.hal.tags import AcquisitionStart, Provenance, TagBlock
 from photonlink.pipeline.recordings.replay import replay_pair
 from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.events import DetectorMap
+from photonlink.pipeline.stages.finite_key.block_costs import COSTS
 from photonlink.pipeline.status.model import BlockReport
 
 Int64s = npt.NDArray[np.int64]
@@ -139,15 +142,15 @@ def measured(source: Source, parameters: AgreedParameters) -> dict[str, Any]:
     per_s = whole / counted.seconds if counted.seconds else 0.0
     largest = max((r.sifted_bits for r in good), default=0)
     steady = [r for r in good[1:] if r.sifted_bits > 0.9 * largest]
-    share = _share(steady, per_s)
     return {
         "coincidences": source.coincidences,
         "visibility": source.visibility,
         "asymptotic_bits": round(whole),
         "net_bits": sum(r.net_bits for r in good),
         "cold": sum(r.net_bits for r in good) / whole if whole else 0.0,
-        "steady": share,
+        "steady": _share(steady, per_s),
         "steady_block_bits": largest,
+        "costs": charged_apart(steady or good),
         "f_ec": result.f_ec,
         "blocks": [_told(r) for r in result.reports],
         "keys_match": result.keys_match,
@@ -159,6 +162,16 @@ def _share(blocks: list[BlockReport], asymptotic_per_s: float) -> float | None:
     if not seconds or not asymptotic_per_s:
         return None
     return sum(r.net_bits for r in blocks) / (asymptotic_per_s * seconds)
+
+
+def charged_apart(blocks: list[BlockReport]) -> dict[str, float]:
+    """What each rule takes, of the asymptotic key of these blocks' own account; with the net share
+    they add up to 1."""
+    whole = sum(r.asymptotic_bits or 0.0 for r in blocks)
+    if not whole:
+        return {}
+    costs = {name: sum(r.costs.get(name, 0.0) for r in blocks) / whole for name in COSTS}
+    return costs | {"net": sum(r.net_bits for r in blocks) / whole}
 
 
 def _told(r: BlockReport) -> dict[str, Any]:
@@ -208,6 +221,8 @@ def main() -> None:
                 f"  net {found['net_bits']:>12,}  cold {found['cold']:.3f}  steady {steady}",
                 flush=True,
             )
+            apart = "  ".join(f"{name} {x:.2%}" for name, x in found["costs"].items() if x)
+            print(f"           {apart}", flush=True)
 
 
 if __name__ == "__main__":
