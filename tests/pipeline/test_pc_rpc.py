@@ -52,7 +52,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
 def test_values_come_back_in_both_versions(value: Any) -> None:
     assert pyon.decode(pyon.encode(value).encode()) == value
     assert pyon.decode(pyon.encode_1(value).encode()) == value
