@@ -64,7 +64,7 @@ def test_alarms_of_a_connection_end_with_the_next_handshake() -> None:
 @pytest.mark.parametrize("reason", ["no reply within 0.5 s", ""])
 def test_the_alarm_of_a_lost_instrument_has_a_reason(reason: str) -> None:
     told: list[Alarm] = []
-    node: Any = SimpleNamespace(_record=told.append)
+    node: Any = SimpleNamespace(_record=told.append, _losses=0)
     Node._instrument_event(node, Lost("spd-h", reason))
     assert told == [alarm("spd_h_lost", f"spd-h: {reason or 'it gave no reason'}")]
 
