@@ -209,7 +209,9 @@ def test_order_of_calls(unit: Any) -> None:
     out = library.ffi.new("int*")
     assert library.lib.MH_GetFlags(0, out) == -10  # not open
     assert isinstance(library.open(initialize=False), bytes)
-    assert library.lib.MH_StartMeas(0, 100) == -22  # not initialised
+    texts = [library.ffi.new("char[24]") for _ in range(3)]
+    assert library.lib.MH_GetHardwareInfo(0, *texts) == -22  # not initialised
+    assert library.lib.MH_StartMeas(0, 100) == -22
     assert library.lib.MH_SetInputChannelEnable(0, 0, 1) == -22
     library.call("Initialize", 2, 0)
     library.call("StartMeas", 1000)
