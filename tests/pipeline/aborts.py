@@ -1,8 +1,8 @@
-"""One-sided ends of a conversation, generated from it: where, how, at which end, with which delay.
+"""Generated failures of a conversation: at which message, how, at which end, with which delay.
 
-A case takes one message of a real conversation, and there the line breaks, an end refuses what came
-or an end dies; at Alice, at Bob or at both. An end that does not notice keeps its half of the old
-connection until the new one proves itself. Then all goes on.
+A case takes one message of a real conversation. At that message the connection breaks, an end
+refuses the message, or an end crashes: Alice, Bob or both. An end that does not notice the failure
+keeps the old connection until the new one is authenticated. Then the link continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from photonlink.pipeline.protocol.messages import Amplify, Message, Prepared
 from photonlink.pipeline.protocol.setup import Disconnect, Effect, Role, Send
 
 ONE_BLOCK = replace(SMALL, block_sifted_bits=4_000)
-ONE_BASIS = replace(ONE_BLOCK, bases="one")  # here the rest at the end is aborted
+ONE_BASIS = replace(ONE_BLOCK, bases="one")  # the last, partial block is aborted
 LIGHT = replace(BENCH, duration_s=2.6)
 HOW = ("cut_before", "cut_after", "refuse", "crash")
 WHO = ("alice", "bob", "both")
@@ -44,7 +44,7 @@ class Case:
 
 
 class StreamWire(Wire):
-    """Each connection is a stream of its own; an end may still hold the last one."""
+    """Each connection has its own stream number; an end may still hold the previous stream."""
 
     def __init__(self, alice: Node, bob: Node) -> None:
         super().__init__(alice, bob)
@@ -60,7 +60,7 @@ class StreamWire(Wire):
         self.run()
 
     def break_at(self, ends: Sequence[Role]) -> None:
-        """These ends see that the stream is gone."""
+        """Report to these ends that the stream is closed."""
         self._queue.clear()
         old, self.stream = self.stream, self.stream + 1
         for role in ends:
@@ -91,7 +91,7 @@ class StreamWire(Wire):
 
 
 def script() -> list[tuple[str, str]]:
-    """(sender, kind) of every message of untouched conversations, each once, in order."""
+    """(sender, kind) of every message of undisturbed conversations, each once, in order."""
     found: dict[tuple[str, str], None] = {}
     for parameters in (ONE_BLOCK, ONE_BASIS):
         wire = StreamWire(*pair(parameters=parameters))
@@ -105,7 +105,7 @@ def script() -> list[tuple[str, str]]:
 
 
 def cases(found: list[tuple[str, str]]) -> list[Case]:
-    """All of them."""
+    """All cases: every message with every failure, end and delay."""
     return [
         Case(sender, kind, how, who, when)
         for (sender, kind), how, who, when in itertools.product(found, HOW, WHO, WHEN)
@@ -117,8 +117,8 @@ def _name(data: bytes) -> str:
 
 
 class Ended:
-    """The case as a hook. ``done``: it has happened. tagged: a one-time tag was on the line by
-    then; tags: pad position and tag, by sender, of all that was ever sent."""
+    """The case as a hook. ``done``: the failure has occurred. ``tagged``: a one-time tag was sent
+    before it. ``tags``: every tag that was sent, by sender and pad position."""
 
     def __init__(self, case: Case, wire: StreamWire) -> None:
         self.case, self.wire = case, wire
@@ -132,7 +132,7 @@ class Ended:
         case = self.case
         if self.done or str(sender) != case.sender:
             return [data]
-        if self._held is not None:  # the next one of this direction has overtaken it
+        if self._held is not None:  # the next message of this direction overtakes it
             self.wire.hand(sender.peer, data)
             return self._happens(sender, self._held)
         if type(message).__name__ != case.kind:
@@ -148,14 +148,14 @@ class Ended:
         return self._happens(sender, data)
 
     def give_up(self, sender: Role) -> None:
-        """Nothing came behind the message that was held: it goes on now."""
+        """Deliver the held message now: no later message overtook it."""
         held, self._held = self._held, None
         if held is not None and not self.done:
             for part in self._happens(sender, held):
                 self.wire.hand(sender.peer, part)
 
     def look(self) -> None:
-        """Look at messages in transit."""
+        """Record the tags of messages in transit."""
         for who, answer in self.wire._queue:
             self._watch(who, message_of(answer))
 
@@ -174,7 +174,7 @@ class Ended:
             return [data]
         if case.how in ("cut_after", "crash"):
             wire.hand(sender.peer, data)
-            self.look()  # said, and lost
+            self.look()  # the answers are sent and then lost
         if case.how == "crash":
             for role in case.ends:
                 wire.nodes[role].start()
@@ -193,7 +193,7 @@ def run(case: Case) -> None:
     wire.connect()
     _idle(wire)
     k = _feed(wire, 0, ended)
-    if not ended.done:  # said at the end only
+    if not ended.done:  # the message is sent only at the end
         _end(wire)
         ended.give_up(Role(case.sender))
     assert ended.done, "the message was never said"
@@ -215,7 +215,7 @@ def run(case: Case) -> None:
 
 
 def _go_on(wire: StreamWire, k: int) -> None:
-    """Connect again, with what light is left, or a new process where the old one has finished."""
+    """Connect again and feed the remaining light; restart a node whose session has finished."""
     for node in wire.nodes.values():
         if node.session.finished:
             node.start()
@@ -233,13 +233,13 @@ def _go_on(wire: StreamWire, k: int) -> None:
 
 
 def _idle(wire: StreamWire) -> None:
-    """Long enough for a Ping."""
+    """Wait long enough for a Ping."""
     for _ in range(5):
         wire.tick(0.5)
 
 
 def _feed(wire: StreamWire, k: int, ended: Ended | None = None) -> int:
-    """Tags from the k-th tenth of a second on, until the case has happened; how far it came."""
+    """Feed tags from the k-th tenth of a second on until the case has occurred; returns next k."""
     pieces = list(zip(*clicks_of(LIGHT), strict=True))
     while k < len(pieces) and not (ended and ended.done):
         for role, block in zip(Role, pieces[k], strict=True):
@@ -259,7 +259,7 @@ def _end(wire: StreamWire) -> None:
 
 
 def _safe(alice: Node, bob: Node) -> None:
-    """Keys that both hold are equal; one that only one holds is in doubt at the other."""
+    """Check: keys at both ends are equal; a key at one end only is in doubt at the other."""
     mine, theirs = keys(alice), keys(bob)
     for block in mine.keys() & theirs.keys():
         assert mine[block] == theirs[block], f"block {block} differs"

@@ -1,4 +1,4 @@
-"""Calibrations for tests: of a bench by numpy (clicks.py), and one of plain figures."""
+"""Calibrations for tests: that of a simulated bench (clicks.py), and one with simple values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INSTRUMENTS = {
 def calibration_of(
     alice: dict[str, DetectorCalibration], bob: dict[str, DetectorCalibration], **changes: object
 ) -> Calibration:
-    """A record round these detectors."""
+    """A calibration record that contains these detectors."""
     ends = {
         role: StationCalibration("test", True, 1.0, INSTRUMENTS[role], detectors)
         for role, detectors in (("alice", alice), ("bob", bob))
@@ -67,7 +67,7 @@ def plain_calibration(**changes: object) -> Calibration:
 
 
 def measured(bench: Bench) -> tuple[dict[str, DetectorCalibration], dict[str, DetectorCalibration]]:
-    """What the measurement makes of a bench's clicks; its clocks must run alike."""
+    """The calibration measured from a bench's clicks; both clocks must run at the same rate."""
     made = generate(bench)
     sigma = coincidence_parameters(
         bench.resolution_a_ps, bench.resolution_b_ps, bench.jitter_fwhm_ps, bench.jitter_fwhm_ps

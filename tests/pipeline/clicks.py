@@ -1,7 +1,7 @@
-"""Clicks of both sides of an entangled-pair link, by numpy, for tests.
+"""Clicks of both sides of an entangled-pair link, simulated with numpy, for tests.
 
-Independent of the project and of firmware_sim: the physics a clock recovery must cope with,
-written down once more and plainly. Alice's clock is true time; channels are H, V, D, A = 1..4.
+Shares no code with the project or firmware_sim: a second, simple model of the physics that clock
+recovery must handle. Alice's clock is true time; channels are H, V, D, A = 1..4.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FWHM = 2.3548200450309493
 
 @dataclass(frozen=True)
 class Bench:
-    """pairs_hz: pairs of which both photons click. singles_*_hz: all clicks of a side, pairs
-    included. offset_s: Bob's clock minus Alice's at her zero."""
+    """pairs_hz: pairs of which both photons are detected. singles_*_hz: all clicks of a side,
+    pairs included. offset_s: Bob's clock minus Alice's when Alice's clock shows zero."""
 
     seed: int = 1
     duration_s: float = 3.0
@@ -44,7 +44,7 @@ class Bench:
     resolution_b_ps: int = 1
     jump_at_s: float = np.inf  # Bob's clock jumps by jump_ps
     jump_ps: float = 0.0
-    pump_period_ps: float = 0.0  # pulsed pump: pairs and half of the singles sit on its grid
+    pump_period_ps: float = 0.0  # pulsed pump: pairs and half of the singles lie on its grid
     dark_a: bool = False
 
 
@@ -163,7 +163,7 @@ def _block(t: npt.NDArray[np.float64], d: Uint8s, bench: Bench, resolution_ps: i
 
 
 def blocks(whole: TagBlock, length_ps: int, lost: tuple[LostInterval, ...] = ()) -> list[TagBlock]:
-    """A block cut into pieces, as a tagger would hand them out (copies; ``whole`` survives)."""
+    """A block cut into pieces, as a tagger delivers them (copies; ``whole`` is not changed)."""
     pieces = []
     for start in range(whole.start_ps, whole.end_ps, length_ps):
         end = min(start + length_ps, whole.end_ps)

@@ -24,7 +24,7 @@ for _module in (
 ):  # fmt: skip
     __import__(f"photonlink.pipeline.{_module}")
 
-MEMORY_BYTES = 3 << 30  # address space: a file that is read whole fails instead of swapping
+MEMORY_BYTES = 3 << 30  # address space: reading a huge file whole fails, no swapping
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         status = os.waitstatus_to_exitcode(code) if ended else None
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # and whatever it has started
+        os.killpg(child, signal.SIGKILL)  # kills its child processes too
     if status is None:
         os.waitpid(child, 0)
     texts = [os.pread(f, 1 << 20, 0).decode("utf-8", "replace") for f in files]

@@ -1,7 +1,7 @@
-"""Light of Eve's making, click by click: both sides' tags from a table of photon pairs.
+"""Light that Eve prepares: both sides' tags from a table of photon pairs.
 
-Written for the attack tests and independent of the emulated bench: detectors are ideal but for
-their jitter, analysers choose their basis at random, clocks run alike with Bob's 10 ms ahead.
+Written for the attack tests and independent of the emulated bench: detectors are ideal except for
+jitter, analysers choose their basis at random, both clocks run at one rate, Bob's is 10 ms ahead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class Pairs:
-    """time_ps: at Alice. shift_ps: how much later Bob's photon comes. Detectors 0..3 = H V D A."""
+    """time_ps: at Alice. shift_ps: delay of Bob's photon. Detectors 0..3 = H V D A."""
 
     time_ps: npt.NDArray[np.float64]
     shift_ps: npt.NDArray[np.float64]
@@ -36,14 +36,14 @@ class Pairs:
 
 
 def times(rng: np.random.Generator, hz: float, start_s: float, end_s: float) -> Ints:
-    """One at a time: no two within 20 ns."""
+    """Random times, no two of them within 20 ns."""
     n = rng.poisson(hz * (end_s - start_s))
     t = np.sort(rng.uniform(start_s * PS, end_s * PS, n))
     return t[np.diff(t, prepend=-PS) > 20_000]  # type: ignore[return-value]
 
 
 def entangled(rng: np.random.Generator, hz: float, start_s: float, end_s: float) -> Pairs:
-    """Same outcome in the same basis, but for 1 %."""
+    """Pairs with the same outcome in the same basis, except for 1 % errors."""
     t = times(rng, hz, start_s, end_s)
     basis_a, basis_b, bit = (rng.integers(0, 2, len(t)) for _ in range(3))
     wrong = rng.random(len(t)) < 0.01

@@ -1,4 +1,4 @@
-"""Eve with right MACs (``pipeline/attacks/forger.py``), and one changed field of a message."""
+"""Eve with valid MACs (``pipeline/attacks/forger.py``), and one changed field of a message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Alter", "Forger", "changed_field"]
 
 
 def changed_field(message: Message, name: str) -> Message:
-    """The same message with another value in one field, of a kind that decodes."""
+    """The same message with another value in one field; the result still decodes."""
     value = getattr(message, name)
     if isinstance(value, bytes):
         other: object = bytes((value[0] ^ 1,)) + value[1:] if value else b"\0"

@@ -1,4 +1,4 @@
-"""What the tests of the hashes share."""
+"""Helpers that the tests of the hashes share."""
 
 from __future__ import annotations
 

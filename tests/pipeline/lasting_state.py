@@ -1,8 +1,8 @@
-"""All that outlives a connection, as one digest: what was not verified must leave it as it was.
+"""A digest of all state that outlives a connection: unverified messages must not change it.
 
-What is written ahead is compared apart (``written_ahead``): attempts, an offer in doubt, the pads
-of at most one block. Every attribute of a session and every field of a ledger is named here, in
-one of the two classes: one that is new and not named fails the tests.
+Records that are written ahead are checked separately (``written_ahead``): attempts, an offer in
+doubt, the pads of at most one block. Every attribute of a session and every field of a ledger is
+listed here, in one of the two classes: a new attribute that is not listed fails the tests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from photonlink.pipeline.protocol.publishing import Publisher
 from photonlink.pipeline.protocol.session import Session
 from photonlink.pipeline.protocol.sifting.own_tags import OwnTags
 
-# Of a session: what is digested, and what ends with a connection or says nothing of the peer.
+# Attributes of a session. LASTS: part of the digest. PASSES: those that end with the connection or
+# do not depend on the peer.
 LASTS: dict[type, set[str]] = {
     Session: {"_setup", "_lasting", "_commitment", "_tags", "_publisher"},
     Lasting: {"psk", "_ledger", "_store", "pads", "_incarnation", "provenance"},
@@ -37,27 +38,27 @@ PASSES: dict[type, set[str]] = {
     Session: {
         "_line", "_doors", "_effects", "_now_s", "_phase", "_last_received_s", "_status_s",
         "_randomness", "_deeds", "_finished", "_peer_finished", "_said_bye",
-        "_clock_at_start",  # shown by replay
-        # a high-water mark: grows with each wrong one-time tag
+        "_clock_at_start",  # displayed by replay
+        # delay before a new connection: grows with each wrong one-time tag
         "_backoff_s", "_not_before_s", "_blocks_at_wrong_tag",
-        "_ended_s",  # of the own input
+        "_ended_s",  # end of this node's own input
     },
     Lasting: set(),
     Publisher: {
         "_setup", "_lasting", "_effects", "_counted", "last_abort",
-        "_alarms",  # they report events; the walk waits for their end
-        "_totals", "_latest",  # on show; they decide whether the rest at the end is tried
+        "_alarms",  # alarms report events; the test waits until they end
+        "_totals", "_latest",  # for display; they decide whether the last, partial block is tried
     },
     OwnTags: {"_randomness", "ended", "_buffer", "_forgotten_ps", "_history"},
-    Commitment: {"_randomness", "_offered", "_expected"},  # written ahead: in doubt
+    Commitment: {"_randomness", "_offered", "_expected"},  # written ahead, in doubt
 }  # fmt: skip
-# Of the ledger: written ahead by attempts and reservations, checked apart.
+# Fields of the ledger that attempts and reservations write ahead; checked separately.
 AHEAD = {"epsilon", "next_block", "pads", "blocks", "offered"}
 FINAL = ("released", "delivered")
 
 
 def unnamed() -> list[str]:
-    """Attributes that stand in neither class; those that stand there and do not exist."""
+    """Attributes that are listed in neither class, and listed attributes that do not exist."""
     found = []
     for cls, lasts in LASTS.items():
         named, real = lasts | PASSES[cls], _attributes(cls)
@@ -66,7 +67,7 @@ def unnamed() -> list[str]:
 
 
 def _attributes(cls: type) -> set[str]:
-    """What its methods assign."""
+    """The attributes that the methods of the class assign."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     return {
         node.attr
@@ -79,7 +80,7 @@ def _attributes(cls: type) -> set[str]:
 
 
 def digest(node: Node) -> str:
-    """Except for records written ahead, and for alarms, which report events."""
+    """Digest of the lasting state, without records written ahead and without alarms."""
     return hashlib.sha256(json.dumps(state(node), sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -116,7 +117,7 @@ def _hash(node: Node, key: tuple[int, str]) -> str:
 
 
 def _psk(psk: PreSharedKey) -> tuple[str, int, str]:
-    """Its pads and hash keys, by an HMAC that it makes."""
+    """Identifies the pads and hash keys of the pre-shared key by an HMAC made with them."""
     return psk.key_id, psk.pool_bytes(False), psk.prove(b"lasting").hex()
 
 

@@ -1,4 +1,4 @@
-"""What a test file's ``fingerprint`` is at every kernel level this machine has."""
+"""The ``fingerprint`` of a test file at every SIMD level of this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVELS = {
 
 
 def fingerprints(script: str) -> set[str]:
-    """Run ``script`` once per level, forced; it prints its level and its fingerprint."""
+    """Run ``script`` once per forced SIMD level; it prints its level and its fingerprint."""
     found = set()
     for level in LEVELS[: LEVELS.index(simd_level()) + 1]:
         done = subprocess.run(

@@ -1,7 +1,7 @@
-"""Two sessions and the wire between them, for tests: everything on the wire can be touched.
+"""Two sessions and the wire between them, for tests: a hook can alter everything on the wire.
 
-``Wire`` delivers one message at a time and lets a hook drop, change, repeat or cut.
-``Node`` survives a kill: its Session goes, its ledger and store stay.
+``Wire`` delivers one message at a time; a hook may drop, change or repeat it, or cut the line.
+``Node`` models a killed process: its Session is lost, its ledger and store stay.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def seeded(label: str) -> Callable[[int], bytes]:
 
 @dataclass
 class Node:
-    """One side: what survives a crash, and the session that does not."""
+    """One side: its ledger and store, which survive a crash, and its session, which does not."""
 
     role: Role
     psk: PreSharedKey
@@ -151,7 +151,7 @@ class Wire:
         self.run()
 
     def cut(self, reason: str = "cut") -> None:
-        """The stream breaks; what was under way is lost."""
+        """The stream breaks; messages in transit are lost."""
         self._queue.clear()
         for role, node in self.nodes.items():
             self._take(role, node.session.disconnected(self.now_s, reason))
@@ -181,7 +181,7 @@ class Wire:
         node = self.nodes[role]
         for effect in effects:
             if isinstance(effect, Send | Disconnect) and effect.stream:
-                continue  # of strangers
+                continue  # addressed to an unauthenticated connection
             if isinstance(effect, Send):
                 self._queue.append((role, effect.data))
             elif isinstance(effect, Disconnect):
@@ -234,8 +234,8 @@ def feed(
     skip: int = 0,
     until: Callable[[], bool] = lambda: False,
 ) -> None:
-    """All tags of a bench (but the first ``skip`` pieces), 0.1 s at a time for both sides, then
-    the end of input."""
+    """Feed all tags of a bench except the first ``skip`` pieces to both sides, 0.1 s at a time,
+    then the end of input."""
     pieces = list(zip(*clicks_of(bench), strict=True))
     for block_a, block_b in pieces[skip:]:
         if until():
@@ -271,7 +271,7 @@ def run_link(bench: Bench = BENCH, hook: Hook | None = None, **changes: object) 
 
 @contextlib.contextmanager
 def narrow_clock_search() -> Iterator[None]:
-    """For tests that run the whole protocol a few hundred times: the clock is nearly known."""
+    """Search few clock rates: for tests that run the whole protocol a few hundred times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clockfinder, "tolerance_s", lambda alice, bob: 0.02)
         patch.setattr(clockfinder, "_ATTEMPTS_PS", (3 * 10**11, 10**12))

@@ -1,9 +1,9 @@
-"""One switch per rule: the rule taken away, so that its row of the attacks must fail.
+"""One switch per rule: it disables the rule, so that the attack of this rule must succeed.
 
-Tests only: a switch patches the running program from outside; the product has none. ``others`` are
-guards that would stop the row too, statistical ones as a rule: they are off in both runs, so that
-what is seen is the rule. Named in ``pipeline/attacks/rules.py``, by which docs/attacks.md lists
-them.
+Only for tests: a switch patches the running program; the product contains no switch. Some attacks
+are also stopped by other guards, mostly statistical ones. The second entry of a row of SWITCHES
+disables those in both runs, so that the result depends on the rule alone. The names are those of
+``pipeline/attacks/rules.py``, which docs/attacks.md lists.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def no_multi_click_limit(patch: Patch) -> None:
 
 
 def only_followers(patch: Patch) -> None:
-    """What happened in the event before a pair is not counted."""
+    """Do not count marks that come from the event before a pair."""
     marks = QuietBuffer.marks
     patch.setattr(QuietBuffer, "marks", lambda self, index: marks(self, index) & 1)
 
@@ -62,7 +62,7 @@ def no_error_threshold(patch: Patch) -> None:
 
 
 def no_thresholds(patch: Patch) -> None:
-    """Key from both bases: the errors of DA no longer speak for the key of HV."""
+    """Key from both bases: the errors in DA no longer limit the key from HV, nor the reverse."""
     no_error_threshold(patch)
     patch.setattr(TwoBasisThresholds, "refusal", lambda *a: None)
     patch.setattr(AgreedParameters, "leak_cap_bits", lambda self, n: 10 * n)
@@ -81,13 +81,13 @@ def no_quiet_time(patch: Patch) -> None:
 
 
 def prolonged_veto(patch: Patch) -> None:
-    """Each click, announced or not, begins the quiet time anew."""
+    """Each click, announced or not, restarts the quiet time."""
     plain = QuietBuffer.add
 
     def add(self: QuietBuffer, block: TagBlock) -> None:
         t, quiet = block.time_ps, self.rule.quiet_ps
         gap = np.diff(t, prepend=np.int64(-(1 << 60)))
-        # clicks of one event stay with it; what begins within a veto is dropped
+        # a click within the quiet time after any other click is dropped
         keep = gap > quiet
         block = dataclasses.replace(
             block, time_ps=t[keep].copy(), channel=block.channel[keep].copy()
@@ -98,7 +98,7 @@ def prolonged_veto(patch: Patch) -> None:
 
 
 def delays_from_the_light(patch: Patch) -> None:
-    """Phase 1 of C2 teaches: the delays at which each detector's pairs are seen."""
+    """Use the detector delays that would be learned from the light of phase 1 of attack C2."""
 
     def learned(attack: AttackEntry, p: dict[str, Any], light: Light) -> object:
         x = p["learn_ps"] / 2
@@ -108,7 +108,7 @@ def delays_from_the_light(patch: Patch) -> None:
 
 
 def judged_after_release(patch: Patch) -> None:
-    """A block goes by the verdict on the one before."""
+    """Judge each block by the verdict on the block before it."""
     plain = Distilling.own_verdict
     last: dict[int, str | None] = {}
 
@@ -120,7 +120,7 @@ def judged_after_release(patch: Patch) -> None:
 
 
 def live_rates(patch: Patch) -> None:
-    """Clicks per detector are shown as they come."""
+    """Publish the count rate of each detector immediately."""
     plain = Publisher.state
 
     def state(self: Publisher, phase: Any, now_s: float, line: Any, tags: Any) -> None:
@@ -132,7 +132,7 @@ def live_rates(patch: Patch) -> None:
 
 
 def rates_of_before(patch: Patch) -> None:
-    """Once a session has ended, rates go on over the last two seconds."""
+    """After the end of a session, keep the rates of its last two seconds."""
     plain = OwnTags.forget
 
     def forget(self: OwnTags) -> None:
@@ -150,7 +150,7 @@ def no_tags(patch: Patch) -> None:
 
 
 def no_bounds(patch: Patch) -> None:
-    """The content of a message is used unchecked."""
+    """Use the content of a message unchecked."""
     patch.setattr("photonlink.pipeline.protocol.messages.math.isfinite", lambda v: True)
     patch.setattr(roles, "check", lambda acquisition: acquisition)
 
@@ -165,7 +165,7 @@ def uncharged_attempts(patch: Patch) -> None:
 
 
 def no_memory_of_the_peer(patch: Patch) -> None:
-    """The records of the other's ledger are not compared."""
+    """Do not compare this ledger's records with those of the peer's ledger."""
     plain = claims.compare
 
     def trusting(own: Any, peer: Any, *, is_alice: bool) -> claims.LedgerResolution:
@@ -204,7 +204,7 @@ SWITCHES: dict[str, tuple[Switch, tuple[Switch, ...]]] = {
     "attempts": (uncharged_attempts, ()),
     "oracle": (blind_oracle, ()),
 }
-"""By the name of ``RULES``: the rule's switch, and what is off in both runs."""
+"""By rule name (``RULES``): the switch of the rule, and the guards disabled in both runs."""
 
 
 @contextlib.contextmanager
@@ -216,7 +216,7 @@ def switched(*switches: Switch) -> Iterator[None]:
 
 
 def outcomes(name: str, seed: int = 1) -> tuple[AttackOutcome, AttackOutcome]:
-    """The rule's row with it and without it."""
+    """Outcomes of the rule's attack with the rule and without it."""
     rule = next(r for r in RULES if r.name == name)
     attack = ATTACKS[rule.row]
     attack = dataclasses.replace(

@@ -1,6 +1,6 @@
-"""Nodes on real sockets without a bench: the node's shell, a real session and store, no tagger.
+"""Nodes on real sockets without a bench: the node's outer program, session and store; no tagger.
 
-What can be tried with them: who connects, who is let in, what becomes of a line that is dead.
+For tests of connecting, authentication and dead connections.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from photonlink.pipeline.status.broker import free_port
 
 
 class Events(Reporter):
-    """Keeps the node's events."""
+    """Collects the node's events."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, json_lines=True)
@@ -53,17 +53,17 @@ class Shell:
         return self.session.line is not None
 
     async def until(self, up: bool, seconds: float) -> float:
-        """How long it took; TimeoutError."""
+        """Wait until "peer is connected" equals ``up``; returns the seconds; TimeoutError."""
         loop = asyncio.get_running_loop()
         begin = loop.time()
         async with asyncio.timeout(seconds):
-            while self.up is not up:  # noqa: ASYNC110 - nobody tells when it changes
+            while self.up is not up:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)
         return loop.time() - begin
 
 
 def write_files(folder: Path) -> tuple[dict[str, Path], int]:
-    """Station files of both nodes, without a broker, and Alice's port."""
+    """Write station files of both nodes, without a broker; returns them and Alice's port."""
     port = free_port()
     files = write_demo_files(folder, 1, port, seed=1, block_bits=None)
     for path in files.stations.values():
@@ -80,7 +80,7 @@ async def shell(
     parameters: AgreedParameters = SMALL,
     connect: str | None = None,
 ) -> AsyncIterator[Shell]:
-    """``connect``: the peer's address, if it differs from the file."""
+    """Run a node. ``connect``: the peer's address, if it differs from that in the file."""
     loaded = load_node_station(station)
     if connect is not None:
         loaded = loaded.model_copy(

@@ -1,7 +1,7 @@
-"""A second way to the hypergeometric law: 60 digits, factorials, no expansion, no shortcut.
+"""A second implementation of the hypergeometric law, in 60-digit arithmetic, without expansions.
 
-Slow, and shares nothing with the product. mpmath's own log-gamma for the first term, the ratio
-of neighbouring terms in 60-digit arithmetic for the rest.
+It is slow and shares no code with the product. The first term comes from mpmath's log-gamma, each
+further term from the ratio of neighbouring terms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pmf(x: int, population: int, marked: int, drawn: int) -> mpf:
 
 def cdf(observed: int, population: int, marked: int, drawn: int) -> mpf:
     """P[X <= observed], summed downwards from ``observed`` until a term is below 1e-40 of the
-    sum; from the other side where that is shorter."""
+    sum; where the upper tail is shorter, one minus the upper tail."""
     lowest, highest = max(0, drawn - population + marked), min(drawn, marked)
     if observed >= highest:
         return mpf(1)

@@ -1,4 +1,4 @@
-"""Stores for tests: a folder with a key made for it, and some life in it."""
+"""Stores for tests: a folder with its own key, and blocks in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEAL = StoreSeal(SealingKey.fresh(), "test", "alice")
 
 
 def place(folder: Path, role: str = "alice", link: str = "test") -> StorePlace:
-    """The store in ``folder/state``, its key beside it."""
+    """The store in ``folder/state``; its key lies beside it."""
     key = folder / "store.key"
     if not key.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,8 @@ def add_block(
     refill: int = 0,
     released: bool = True,
 ) -> bytes:
-    """A block with ``bits`` of key and ``refill`` pads per direction, released or in doubt; its
-    key."""
+    """Add a block with ``bits`` of key and ``refill`` pads per direction, released or in doubt;
+    returns its key."""
     ledger = store.ledger
     ledger.append({"t": "block", "block": number, "status": "open", "sifted_bits": 9,
                    "key_bits": 5, "test_bits": 4, "session": "s", "epsilon": 1e-10})  # fmt: skip

@@ -1,7 +1,7 @@
-"""Row F4 and point 8: the conversation ends at any message, at either end or both, also late and
-out of order. Keys never differ, what had no tag cost no pad, and both ends come back.
+"""Row F4 and point 8: the conversation fails at any message, at either end or both, also delayed
+and out of order. Keys never differ, a block without a tag costs no pad, and the link recovers.
 
-A sample of the cases that tests/reliability/one_sided.py plays all of.
+A sample of the cases; tests/reliability/one_sided.py runs all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from link import narrow_clock_search
 from photonlink.pipeline.protocol.commitment import Commitment
 from photonlink.pipeline.protocol.messages import MESSAGES, Message, Refuse
 
-STRIDE = 31  # every kind, way, end and time is among them: no factor of 4 * 3 * 3
+STRIDE = 31  # coprime to 4 * 3 * 3: the sample contains every message, failure, end and delay
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,7 +30,7 @@ def all_cases(quick_clock: None) -> list[aborts.Case]:
 
 
 def test_the_conversation_says_every_message(all_cases: list[aborts.Case]) -> None:
-    """A new type that is never sent here is not covered. Refuse ends a handshake."""
+    """A message type that is not sent here would not be covered. Refuse only ends a handshake."""
     assert {c.kind for c in all_cases} == {
         cls.__name__ for cls in MESSAGES.values() if cls is not Refuse
     }
@@ -54,7 +54,7 @@ def case(all_cases: list[aborts.Case], name: str) -> aborts.Case:
 def test_an_end_that_releases_before_the_tag_is_seen(
     all_cases: list[aborts.Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rule removed: Alice releases what she offers."""
+    """Without the rule, Alice releases a block when she offers it."""
     plain = Commitment.offer
 
     def hasty(self: Commitment, *arguments: object) -> str | None:
@@ -73,7 +73,7 @@ def test_an_end_that_releases_before_the_tag_is_seen(
 def test_a_tag_that_is_made_anew_is_seen(
     all_cases: list[aborts.Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rule removed: what was stored is not sent again, but another tag under the same pad."""
+    """Without the rule, a new tag under the same pad is sent instead of the stored one."""
     from dataclasses import replace
 
     def anew(self: Commitment, say: object) -> None:

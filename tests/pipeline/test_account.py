@@ -1,4 +1,4 @@
-"""Blocks summed up, once for demo, node and replay: counts, rates, f over corrected blocks."""
+"""The run summary of demo, node and replay: counts, rates, and f over corrected blocks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ REFUSED = replace(
     GOOD, block=3, qber_hv=None, qber_da=0.1, leak_bits=0, secret_bits=0, net_bits=0,
     refill_bits=0, epsilon=0.0, abort="qber_above_threshold",
 )  # fmt: skip
-# burnt at Bob, who had corrected it and not yet been told the leak
+# burnt at Bob after correction, before the message with the leak arrived
 UNTOLD = replace(REFUSED, block=4, qber_hv=0.05, abort="connection_lost")
-# burnt while Cascade ran: parities without a corrected block
+# burnt during Cascade: parities were sent, but no block was corrected
 UNDONE = replace(REFUSED, block=5, leak_bits=500, abort="leak_cap_reached")
 
 

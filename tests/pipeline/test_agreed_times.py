@@ -1,4 +1,4 @@
-"""The rule about times that both ends derive from parameters and calibration."""
+"""The time rule that both ends derive from parameters and calibration."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_limits_of_clocks_and_fibre_are_those_agreed() -> None:
 
 
 def test_announced_times_are_no_finer_than_the_noise_is_wide() -> None:
-    """A finer grid costs bits on the channel and does not help pairing."""
+    """A grid finer than the noise costs bits on the channel and does not improve pairing."""
     for noise in (500, 1000, 4000):
         rule = agreed_times(AgreedParameters(noise_ps=noise), BENCH).rule
         assert noise / 2 < 1 << rule.grid_bits <= noise

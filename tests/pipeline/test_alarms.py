@@ -1,4 +1,4 @@
-"""The catalogue of alarms: complete, read from the sources, and what ends an alarm is done."""
+"""The catalogue of alarms contains every alarm in the sources, and each alarm can end."""
 
 from __future__ import annotations
 

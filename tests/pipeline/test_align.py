@@ -30,7 +30,7 @@ controllers = ["epc"]
 
 
 def turned_bench() -> BenchConfig:
-    """The demo's bench, its fibre turned, a controller before Bob's analysers."""
+    """The demo's bench with a turned fibre and a polarization controller before Bob's analysers."""
     config = parse_bench(default_bench())
     config.devices["bob-tagger"].model = "sfifteen-tdc1"
     config.devices["bob-epc"] = DeviceEntry(model="ozoptics-epc", place="bob.waveplates")

@@ -1,4 +1,4 @@
-"""The model of a polarization controller: found in a few moves, held against drift."""
+"""Alignment of a modelled polarization controller: found in a few moves, held against drift."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from photonlink.pipeline.stages.alignment.fit import LinkModel, measured
 
 @pytest.fixture(scope="module")
 def bench() -> Any:
-    """The links that the benchmark measures."""
+    """The benchmark module with the links that it measures."""
     root = str(Path(__file__).resolve().parents[2])
     sys.path.insert(0, root)
     try:

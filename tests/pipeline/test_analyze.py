@@ -97,7 +97,7 @@ def test_blocks_one_by_one_give_the_same(
 def test_extreme_and_unsorted_times_are_harmless() -> None:
     ends = np.array([-(2**63), -5, 0, 3, 2**63 - 1], np.int64)
     hist = np.zeros(8, np.uint64)
-    assert correlate_into(hist, ends, ends, -4, 1) == 5 + 2  # themselves, and 0 with 3
+    assert correlate_into(hist, ends, ends, -4, 1) == 5 + 2  # each value with itself, and 0 with 3
     shuffled = np.random.default_rng(1).integers(-(10**6), 10**6, 1000)
     correlate_into(hist, shuffled, shuffled[::-1].copy(), -4, 1)
     for low, width, bins in [(0, 0, 8), (0, -1, 8), (0, 2**31, 8), (2**62, 1, 8)]:
@@ -143,7 +143,7 @@ def test_the_qutag_run_as_numpy_counts_it(shared_data: Path) -> None:
     low, high = np.searchsorted(b, a - 20_000), np.searchsorted(b, a + 20_000)
     delays = np.concatenate([b[i:j] - t for t, i, j in zip(a, low, high, strict=True)])
     expected, _ = np.histogram(delays, bins=np.arange(-20_000, 20_001, 50))
-    # numpy's last bin holds its right edge as well
+    # numpy's last bin includes its right edge
     expected[-1] -= np.count_nonzero(delays == 20_000)
     result = analyze_file(path, a=1, b=2, low_ns=-20, high_ns=20, bin_ps=50)
     assert result.summary.counts == {1: 43_736, 2: 62_437, 5: 105_600}
@@ -151,11 +151,11 @@ def test_the_qutag_run_as_numpy_counts_it(shared_data: Path) -> None:
     np.testing.assert_array_equal(result.correlation.counts, expected)
 
 
-# ---- what people see ----
+# ---- output for users ----
 
 
 def write_recording(path: Path) -> None:
-    """Channel 2 follows channel 1 by 40 ns; a gap known from outside; a second of silence."""
+    """Channel 2 follows channel 1 by 40 ns; one known gap; one second without clicks."""
     with RecordingWriter(path, WireFormat("swabian16")) as writer:
         for start in (10**9, 10**12 + 10**9):
             data = b"".join(

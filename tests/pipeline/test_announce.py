@@ -65,7 +65,7 @@ def test_almost_nothing_to_announce(n: int) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(data=st.binary(max_size=60), small=st.booleans())
 def test_hostile_bytes_are_a_named_error(data: bytes, small: bool) -> None:
-    """... or times that an honest station might have announced."""
+    """Hostile bytes give a named error, or times that an honest station could announce."""
     slot = Slot(-5000, 10**9, 1000, 4)
     if small and len(data) > 4:
         data = bytes(3) + data[3:]
@@ -92,7 +92,7 @@ def test_any_change_of_length_is_noticed() -> None:
 
 
 def test_pairs_are_those_of_a_slow_reference() -> None:
-    """With a clock that runs 7 ppm fast; half of the events have partners."""
+    """The clock runs 7 ppm fast; half of the events have partners."""
     rng = np.random.default_rng(4)
     true = poisson(4, 3e5, 20_000)
     rate, offset = 7e-6, 123_456_789_012
@@ -135,8 +135,8 @@ def test_pairs_are_those_of_a_slow_reference() -> None:
 
 
 def test_pairs_carry_equal_bits_in_equal_bases() -> None:
-    """The whole way of a slot: announce, pair, bases of the pairs, bits of equal bases, the rest
-    disclosed."""
+    """All steps of a slot: announce, pair, send bases, keep the bits of equal bases, disclose the
+    rest."""
     rng = np.random.default_rng(9)
     true = poisson(9, 2e5, 20_000)
     basis, bit = rng.integers(0, 2, (2, len(true))), rng.integers(0, 2, len(true))

@@ -1,4 +1,4 @@
-"""docs/at_the_bench.md: every command is run, and prints what the page shows."""
+"""docs/at_the_bench.md: every command runs and prints what the page shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """(command, the lines it prints) in the order of the page."""
+    """(command, the lines it prints), in the order of the page."""
     found: list[tuple[str, list[str]]] = []
     for block in _BLOCK.findall(PAGE.read_text(encoding="utf-8")):
         for line in block.splitlines():
@@ -31,14 +31,14 @@ def commands() -> list[tuple[str, list[str]]]:
 
 
 def normal(line: str) -> str:
-    """A line without what differs from run to run: numbers, serial numbers, bars."""
+    """A line without the parts that differ from run to run: numbers, serial numbers, bars."""
     line = re.sub(r"[▁▂▃▄▅▆▇█]+", "~", line)
     line = re.sub(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?", "#", line)
     return line.rstrip()
 
 
 def agree(shown: list[str], printed: list[str]) -> bool:
-    """Whether output is what the page shows; ``...`` stands for any number of lines."""
+    """Whether the output matches the page; ``...`` stands for any number of lines."""
     pattern = "".join(
         "(?:.*\n)*" if line == "..." else re.escape(normal(line)) + "\n" for line in shown
     )

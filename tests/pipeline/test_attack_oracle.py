@@ -1,4 +1,4 @@
-"""The oracle against brute force: all raw keys that Eve cannot tell apart, counted."""
+"""The oracle against brute force, which counts all raw keys that agree with Eve's record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from photonlink.pipeline.attacks.oracle import (
 
 
 def brute_force(view: BlockView) -> int:
-    """log2 of how many final keys are possible, subtracted from its rank: what is fixed."""
+    """Bits of the final key that Eve's knowledge fixes: its rank minus log2 of possible keys."""
     rng_key = np.arange(view.n) % 2
     hers = np.concatenate([view.public, np.eye(view.n, dtype=np.uint8)[view.known]])
     seen = hers @ rng_key % 2
@@ -66,16 +66,16 @@ def test_the_rank_is_that_of_brute_force(seed: int) -> None:
     m, n = rng.integers(1, 9), rng.integers(1, 90)
     rows = rng.integers(0, 2, (m, n), np.uint8)
     for i in range(1, m):
-        if rng.random() < 0.5:  # dependent on others
+        if rng.random() < 0.5:  # linearly dependent on the rows before
             rows[i] = (rng.integers(0, 2, i) @ rows[:i] % 2).astype(np.uint8)
     assert rank(pack(rows)) == rank_by_brute_force(rows)
 
 
 @dataclass
 class Listed:
-    """From all raw keys with their probabilities for Eve. entropy: min-entropy of the raw key.
-    raw, key: the probability with which she guesses raw and final key once she has heard what was
-    told, on average. told: how many different things can be told."""
+    """Figures from a list of all raw keys with their probabilities for Eve. entropy: min-entropy of
+    the raw key. raw, key: Eve's mean probability to guess the raw and the final key, given the
+    public messages. told: number of possible public messages."""
 
     entropy: float
     raw: float
@@ -89,7 +89,7 @@ def listed(view: BlockView) -> Listed:
     most = 0.0
     for bits in itertools.product((0, 1), repeat=view.n):
         x = np.array(bits)
-        p = float(np.prod(np.where(x == 0, view.guess, 1 - view.guess)))  # her guesses are zeros
+        p = float(np.prod(np.where(x == 0, view.guess, 1 - view.guess)))  # Eve guesses zero
         heard, final = tuple(view.public @ x % 2), tuple(view.final @ x % 2)
         most = max(most, p)
         raw[heard] = max(raw.get(heard, 0.0), p)
@@ -104,9 +104,9 @@ def listed(view: BlockView) -> Listed:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_deficit_is_that_of_brute_force(seed: int) -> None:
-    """Every raw key of a small block with its probability. And what the numbers mean: what is told
-    makes the raw key easier to guess by its rank at most; combinations that are known make the
-    final key as much easier."""
+    """Lists every raw key of a small block with its probability. It also checks two bounds: public
+    messages raise the guessing probability of the raw key by at most 2^rank, and known
+    combinations of bits raise that of the final key by the same amount."""
     rng = np.random.default_rng(100 + seed)
     n = 9
     known = np.flatnonzero(rng.random(n) < 0.2)

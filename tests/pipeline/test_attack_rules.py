@@ -1,6 +1,6 @@
-"""Every rule taken away: its row of the attacks must fail, and with the rule it must not.
+"""Every rule disabled in turn: its attack succeeds without the rule and fails with it.
 
-A row that would pass without its rule proves nothing.
+An attack that fails without the rule as well proves nothing about the rule.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_every_attack_that_once_worked_is_played() -> None:
 
 
 def test_the_product_has_no_switch() -> None:
-    """No module of the product names the tests' patches."""
+    """No module of the product imports or names the tests' patches."""
     for path in (ROOT / "pipeline").rglob("*.py"):
         assert "import sabotage" not in path.read_text(encoding="utf-8"), path
 

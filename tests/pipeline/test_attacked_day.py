@@ -1,4 +1,4 @@
-"""Row M5: a link that was attacked for a day makes key a minute after it ends (virtual time)."""
+"""Row M5: a link that was attacked for a day makes key a minute after the attack (virtual time)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def quick_clock() -> Iterator[None]:
 
 
 def forge_tags(sender: Role, message: Message) -> list[Message]:
-    """Eve has broken the early MAC and forges one-time tags."""
+    """Eve can compute the MACs of frames and replaces one-time tags by invalid ones."""
     return [changed_field(message, "tag")] if isinstance(message, Amplify) else [message]
 
 
 def talk(wire: Wire, seed: int, *, end: bool = False) -> None:
-    """The taggers start, the nodes meet, and then the line is cut."""
+    """Start the taggers, connect the nodes, feed light, then cut the line."""
     for node in wire.nodes.values():
         node.session.acquisition_started(STARTED, CAPABILITIES, wire.now_s)
     wire.connect()
@@ -58,11 +58,11 @@ def test_m5_a_link_that_was_attacked_for_a_day_makes_key_a_minute_after_it_ends(
     wire = Wire(alice, bob, forger)
     tries = 0
     for hour in range(24):
-        for minute in range(0, 60, 6):  # cut at once
+        for minute in range(0, 60, 6):  # cut immediately
             wire.now_s = hour * HOUR_S + 60.0 * minute
             wire.connect()
             wire.cut()
-        if hour % 3 == 0:  # and now and then up to a tag that is wrong
+        if hour % 3 == 0:  # every third hour, continue up to a wrong one-time tag
             wire.now_s += 60.0
             tries += 1
             talk(wire, tries % 4)

@@ -1,4 +1,4 @@
-"""Eve's attacks, row by row. What holds each of them: test_attack_rules.py."""
+"""Eve's attacks, row by row. The rule that stops each of them: test_attack_rules.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Attacks that once worked, each rebuilt from its schedule; beside it the run in which the rule
-that stops it was taken away, to show that the test would see it. Rows by their names.
+"""Attacks that once succeeded. Beside each one is a run in which the rule that stops it is
+disabled: the attack then succeeds, so the test can detect it. Test names contain the row.
 
 C1, H4: test_tentative.py. H2: the store's tests. M4: test_transport.py. M6, M8 to M13: keys, node.
 """
@@ -76,11 +76,11 @@ def nodes(wire: Wire) -> tuple[Node, Node]:
     return wire.nodes[Role.ALICE], wire.nodes[Role.BOB]
 
 
-# ---- 1. Eve has the key ----
+# ---- 1. Eve learns the key ----
 
 
 def time_coded_light() -> tuple[list[TagBlock], list[TagBlock]]:
-    """HH/VV at +5.7 ns, DD/AA at -5.7 ns, fillers at 0; the fillers alone at first."""
+    """HH/VV at +5.7 ns, DD/AA at -5.7 ns, unpolarised filler pairs at 0; at first only fillers."""
     rng = np.random.default_rng(7)
     light = fillers(rng, 15_000, 0, 2)
     for basis, shift in ((0, 5_700.0), (1, -5_700.0)):
@@ -95,7 +95,7 @@ def test_c2_light_alone_does_not_decide_what_coincides() -> None:
 
 
 def test_c2_with_delays_that_were_learned_from_eve_the_key_is_hers() -> None:
-    """The rule removed: what phase 1 had taught both sides, at the time of the finding."""
+    """Without the rule: the delays that both sides would have learned from the attack's phase 1."""
     learned = bench_with(alice=(-2875, -2875, 2875, 2875), bob=(2875, 2875, -2875, -2875))
     alice, bob = nodes(run_tags(time_coded_light(), constants=learned))
     assert keys(alice) == keys(bob) != {}
@@ -129,7 +129,7 @@ def test_c3_without_the_verdict_a_block_of_zeros_is_released(
 
 
 def test_c3_the_private_balance_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only yes or no is disclosed: the reason holds no number."""
+    """Only a yes or no is disclosed: the reason contains no number."""
     monkeypatch.setattr(estimate, "judge_detectors", lambda *arguments: None)
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)
@@ -142,7 +142,7 @@ def test_c3_the_private_balance_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def two_truths(undisclosed_flip: bool) -> tuple[list[TagBlock], list[TagBlock]]:
-    """The same light; ``undisclosed_flip``: with every key outcome turned over at both ends."""
+    """The same light; ``undisclosed_flip`` inverts every key outcome at both ends."""
     rng = np.random.default_rng(11)
     found = entangled(rng, 20_000, 0, 3.0)
     key = (found.alice < 2) & (found.bob < 2)
@@ -155,7 +155,7 @@ OPEN = (Acquisition, Announcement, Paired, CloseBlock, BlockBases, Sift, Disclos
 
 
 def left_the_nodes(wire: Wire) -> tuple[list[object], list[bytes]]:
-    """All published records, and all bytes on the wire that come before error correction."""
+    """All published records, and all bytes that are sent before error correction."""
     records: list[object] = []
     for node in wire.nodes.values():
         records += [flatten(state) for state in node.states]
@@ -164,7 +164,7 @@ def left_the_nodes(wire: Wire) -> tuple[list[object], list[bytes]]:
             dataclasses.asdict(r) | {"leak_bits": 0, "rounds": 0, "costs": {}} for r in node.reports
         ]
     frames = [data[:-16] for _, data in wire.log if isinstance(message_of(data), OPEN)]
-    acquire = bytes((Announcement.TYPE,))  # of kind 0: before the lock, disclosed and spent
+    acquire = bytes((Announcement.TYPE,))  # kind 0: before the lock, never key
     return records, [f for f in frames if not (f.startswith(acquire) and f[8] == 0)]
 
 
@@ -178,7 +178,7 @@ def test_c4_nothing_that_leaves_depends_on_key_outcomes_before_they_are_spent() 
 
 
 def _without_lengths(record: object) -> object:
-    """But for what followed from the parities, which are charged as they are sent."""
+    """The record without figures that follow from the parities, which are charged as leak."""
     if not isinstance(record, dict):
         return record
     charged = ("leak", "f_ec", "secret", "net", "skr", "channel", "stored", "rounds", "pads")
@@ -204,7 +204,7 @@ def test_c4_live_rates_are_shown_only_of_what_never_becomes_key() -> None:
 
 
 def moving(at_s: float, delay_ps: int) -> tuple[list[TagBlock], list[TagBlock]]:
-    """Bob's V clicks later from a moment on."""
+    """From ``at_s`` on, Bob's detector V clicks later."""
     bench = replace(BENCH, duration_s=3.0)
     before, after = (clicks_of(replace(bench, delay_b_ps=(0, d, 0, 0))) for d in (0, delay_ps))
     k = round(10 * at_s)
@@ -229,7 +229,7 @@ def test_h1_without_the_verdict_later_blocks_are_released(monkeypatch: pytest.Mo
     assert len(keys(alice)) > 4
 
 
-# ---- 2. Unauthenticated bytes do harm ----
+# ---- 2. Unauthenticated bytes cause damage ----
 
 
 HARM = [
@@ -261,7 +261,7 @@ HARM = [
 def test_h3_what_a_proved_peer_says_is_bounded_before_it_is_used(
     kind: type[Message], fields: dict[str, object], sender: Role
 ) -> None:
-    """Refused by name or shown within bounds; nothing raises."""
+    """The values are refused with a named reason or shown within bounds; nothing raises."""
 
     def alter(who: Role, message: Message) -> list[Message]:
         if isinstance(message, kind) and who is sender:
@@ -296,7 +296,7 @@ def test_h3_memory_of_collected_announcements_is_bounded(monkeypatch: pytest.Mon
 
 
 def test_m3_only_pings_arrive() -> None:
-    """Eve, who can make MACs, drops everything but Pings and adds some: named within 10 s."""
+    """Eve can make MACs, drops all but Pings and adds some: an alarm names it within 10 s."""
     dropping = False
 
     def alter(who: Role, message: Message) -> list[Message]:
@@ -332,11 +332,11 @@ def test_low_a_refusal_from_anyone_sends_nobody_to_work() -> None:
     assert dataclasses.asdict(alice.ledger.state) == before
 
 
-# ---- 3. The statement is not what is charged ----
+# ---- 3. The charge differs from the security statement ----
 
 
 def test_m1_a_block_closes_before_any_basis_is_told() -> None:
-    """Bases go out only behind CloseBlock, and for its pairs; announcements carry none."""
+    """Bases are sent only after CloseBlock and only for its pairs; announcements contain none."""
     wire = Wire(*pair(parameters=ONE_BLOCK))
     wire.connect()
     feed(wire, BENCH)
@@ -352,7 +352,7 @@ def test_m1_a_block_closes_before_any_basis_is_told() -> None:
 
 
 def other_bases() -> tuple[list[TagBlock], list[TagBlock]]:
-    """The same times, with the bases of both sides turned."""
+    """The same times, with the bases of both sides exchanged."""
     light = clicks_of(SHORT)
     turn = np.array([0, 3, 4, 1, 2], np.uint8)
     return tuple(  # type: ignore[return-value]
