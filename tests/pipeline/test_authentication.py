@@ -35,7 +35,7 @@ def psk() -> PreSharedKey:
 
 
 class Talk(NamedTuple):
-    """What went over the line in each direction, before and after the marks."""
+    """The bytes sent in each direction, before and after the marks."""
 
     alice: tuple[bytes, ...] = (b"one", b"two" * 40)
     bob: tuple[bytes, ...] = (b"three",)

@@ -1,4 +1,4 @@
-"""Files that people write, wrong in every way: one sentence with what, where and what to do."""
+"""Faulty files of every kind give one sentence: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every command that takes a file, with files of every wrong kind: one sentence and a status.
+"""Every command that takes a file, with every kind of bad file: one sentence and an exit status.
 
-Each row of COMMANDS is one argument of one command; KINDS are the files it is given.
+Each row of COMMANDS is one argument of one command; KINDS lists the files passed to it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from photonlink.pipeline.cli.exit_status import ExitStatus
 from photonlink.pipeline.demo.files import write_demo_files
 
 RUNNER = Path(__file__).with_name("command_runner.py")
-FILE = "@"  # where the bad file is put
+FILE = "@"  # replaced by the path of the bad file
 SECONDS = 60.0
-HOSTILE = b"no\xff \x1b[31mname"  # bytes that are no text, and a command to the terminal
+HOSTILE = b"no\xff \x1b[31mname"  # bytes that are not UTF-8, and an escape sequence
 
 STATION = (
     "identify @", "get @", "monitor @ --duration 0.2", "set @ a=1", "count @ --duration 0.2",
@@ -41,7 +41,7 @@ OTHERS = (
     "watch --history :memory: --certificate @ --key @", "top --plain --password-file @",
     "watch --history :memory: --password-file @",
 )  # fmt: skip
-STARTED = ("serve-wire @", "compare-wire @ toptica-dlc-pro")  # programs of their own: slower
+STARTED = ("serve-wire @", "compare-wire @ toptica-dlc-pro")  # separate programs, slower
 
 
 def _write(data: bytes) -> Callable[[Path], None]:
@@ -88,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(place: Path) -> Iterator[Callable[[list[str]], dict[str, Any]]]:
-    """Runs one command in the folder of a demo."""
+    """Run one command in the folder of a demo."""
     program = subprocess.Popen(
         [sys.executable, str(RUNNER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""What a person gets wrong at the bench: what, where, what to do; and the light stays off."""
+"""Mistakes of a user at the bench: the error says what, where, what to do; light stays off."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_without_a_terminal_a_display_or_a_home_it_works(bench: Path) -> None:
 
 def test_a_terminal_of_any_size_shows_it(bench: Path) -> None:
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"\x05\0\x14\0\0\0\0\0")  # 5 lines of 20
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"\x05\0\x14\0\0\0\0\0")  # 5 lines of 20 columns
     process = subprocess.Popen(
         [sys.executable, "-m", "photonlink.pipeline.cli", "monitor", str(bench), "--duration", "1"],
         stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=os.environ | {"TERM": "dumb"},

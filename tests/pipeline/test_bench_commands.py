@@ -1,4 +1,4 @@
-"""The commands of the bench against an emulated one, as a person types them."""
+"""The commands of the bench, as a user types them, against an emulated bench."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE_S = 60.0
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The station that ``station new`` writes, its emulators running."""
+    """The station that ``station new`` writes, with its emulators running."""
     path = tmp_path_factory.mktemp("bench") / "bench.toml"
     assert RUN.invoke(app, ["station", "new", str(path)]).exit_code == 0
     with with_sim(str(path), start=True):
@@ -37,7 +37,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(*arguments: object) -> str:
-    """Standard output of a command that succeeds; what it refuses with is raised."""
+    """Standard output of a command that succeeds; a refusal is raised."""
     done = RUN.invoke(app, [str(a) for a in arguments])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -168,7 +168,7 @@ def test_a_snapshot_is_compared_and_restored(bench: Path, tmp_path: Path) -> Non
 
 @contextlib.contextmanager
 def light(bench: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """``photonlink light`` in a process of its own, lit."""
+    """``photonlink light`` in a separate process, with the light on."""
     process = subprocess.Popen(
         [*PHOTONLINK, "light", str(bench), "--reason", "a test", "--duration", "300"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,

@@ -1,4 +1,4 @@
-"""The synchronous face, and the examples that use it."""
+"""The synchronous interface, and the examples that use it."""
 
 from __future__ import annotations
 

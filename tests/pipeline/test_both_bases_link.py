@@ -1,5 +1,5 @@
-"""Key from both bases over the whole protocol: its yield, thresholds and sizes that follow the
-link, and a failed block: it has a named reason, gives no bit, and the next block succeeds.
+"""Key from both bases over the whole protocol: its yield, and thresholds and block sizes that
+adapt to the link. A failed block has a named reason and gives no bit; a later block succeeds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def linked(**changes: object) -> Wire:
 
 
 def feed_pieces(wire: Wire, bench: Bench, pieces: range) -> None:
-    """0.1 s of the bench at a time; benches that differ in light alone fit together."""
+    """Feed the bench 0.1 s at a time; pieces of benches that differ only in light can be joined."""
     both = list(zip(*clicks_of(bench), strict=True))
     for piece in pieces:
         for role, block in zip(Role, both[piece], strict=True):
@@ -45,7 +45,7 @@ def feed_pieces(wire: Wire, bench: Bench, pieces: range) -> None:
 
 
 def good_after_bad(wire: Wire, reason: str) -> None:
-    """Both ends name it, no bit of it is stored, and a later block gives equal key."""
+    """Both ends report the reason, no bit of it is stored, and a later block gives equal keys."""
     alice, bob = ends(wire)
     for node in (alice, bob):
         aborts = [str(r.abort) for r in node.reports]
@@ -92,7 +92,7 @@ def test_ends_that_hold_other_errors_name_it_and_begin_anew() -> None:
 
 
 def test_an_error_rate_that_leaps_is_refused_and_followed() -> None:
-    """The refused block's errors are in the thresholds of the next."""
+    """The errors of the refused block raise the thresholds of the next."""
     wire, longer = linked(block_sifted_bits=6_000), replace(BRIGHT, duration_s=2.4)
     feed_pieces(wire, longer, range(6))
     feed_pieces(wire, replace(longer, visibility=0.95), range(6, 24))
@@ -101,7 +101,7 @@ def test_an_error_rate_that_leaps_is_refused_and_followed() -> None:
 
 @pytest.mark.parametrize("visibility", [0.85, 0.7, 0.0])
 def test_far_too_many_errors_are_called_errors_at_both_ends(visibility: float) -> None:
-    """Also where correction would take more parities than the cap: then they are counted so far."""
+    """Also where correction would exceed the parity cap: the errors found so far are stated."""
     wire = linked()
     feed_pieces(wire, replace(BRIGHT, visibility=visibility), range(8))
     for node in ends(wire):

@@ -1,4 +1,4 @@
-"""The calibration file: one encoding, one digest, and a name for each way it can be wrong."""
+"""The calibration file: one encoding, one digest, and a specific error for each fault."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_changed_bit_of_the_file_is_refused(psk: PreSharedKey) -> None:
     places = [*range(0, len(data), 7), *(data.index(b'"hmac"') + k for k in range(75))]
     for at, bit in [(at, at % 8) for at in places] + [
         (at, 5) for at in places
-    ]:  # 5: a letter's case
+    ]:  # bit 5: the case of a letter
         changed = bytearray(data)
         changed[at] ^= 1 << bit
         with pytest.raises((CalibrationUnreadable, CalibrationNotAuthenticated)):

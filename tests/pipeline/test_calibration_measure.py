@@ -1,4 +1,4 @@
-"""The measurement against benches whose truth is known (clicks.py shares no code with it)."""
+"""The measurement against benches with known parameters (clicks.py shares no code with it)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_light_that_is_not_enough_is_named(changes: dict[str, object], named: st
 
 
 def test_polarised_light_is_not_taken_for_efficiencies() -> None:
-    """Half as many singles in V without a change of the pairs is light from elsewhere."""
+    """Half as many extra singles in V, with unchanged pairs, come from background light."""
     from clicks import MAP, generate
 
     from photonlink.pipeline.calibration.measure import Clicks, measure

@@ -53,7 +53,7 @@ def test_keys_that_have_nothing_to_do_with_each_other(bob_bits: str) -> None:
     rng = np.random.default_rng(1)
     alice = rng.integers(0, 2, 3000, np.uint8)
     bob = 1 - alice if bob_bits == "complement" else rng.integers(0, 2, 3000, np.uint8)
-    talk = converse(alice, bob, 0.05, rng.bytes(32))  # ends; agreement is not promised
+    talk = converse(alice, bob, 0.05, rng.bytes(32))  # must end; agreement is not guaranteed
     assert talk.leak > 1500
 
 
@@ -81,7 +81,7 @@ def test_absurd_estimate(rate: float, estimate: float) -> None:
     ("n", "rate"), [(1, 0.5), (100, 0.05), (1000, 0.03), (5000, 0.06), (70_001, 0.01)]
 )
 def test_leak_recomputed_from_the_conversation(n: int, rate: float) -> None:
-    """Every answer is the parity it claims to be, and their rank never exceeds leak_bits."""
+    """Every answer is the parity of its bits, and the rank of all parities is at most leak_bits."""
     talk = run(n, rate, 7)
     public, rows, asked = Public(n, talk.seed), [], 0
     for request, answer in talk.messages:
@@ -94,7 +94,7 @@ def test_leak_recomputed_from_the_conversation(n: int, rate: float) -> None:
     assert talk.leak == asked
     assert rank(rows) <= talk.leak
     if n == 5000:
-        assert rank(rows) > 0.9 * talk.leak  # the counting is not far above what is learnt
+        assert rank(rows) > 0.9 * talk.leak  # the count is at most a little above the rank
 
 
 def test_restart_is_a_new_block() -> None:
@@ -163,8 +163,8 @@ def test_keys_given_are_not_modified_and_may_be_closed() -> None:
 def test_what_is_asked_and_what_errors_are_seen_are_known_before_the_end(
     n: int, rate: float
 ) -> None:
-    """So that correction can be given up by name: more errors than a threshold lets pass are seen
-    before the cap that follows from it is reached, whatever the true rate is."""
+    """At any true error rate, more errors than the threshold allows are found before the leak cap
+    that follows from the threshold is reached. Correction can then stop with a named reason."""
     rng = np.random.default_rng([n, int(1000 * rate)])
     a, b = noisy(n, rate, rng)
     seed, q_tol, errors = rng.bytes(32), min(rate / 1.5, 0.11), int((a != b).sum())

@@ -1,4 +1,4 @@
-"""Cascade by slots and pieces: many keys in flight over one stream, and a peer that lies."""
+"""Cascade by slots and pieces: many keys in progress over one stream, and a lying peer."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_fewer_rounds_cost_parities(rate: float) -> None:
 
 @pytest.mark.parametrize("room", [1 << 12, 1 << 20])
 def test_slots_are_as_many_single_keys(room: int) -> None:
-    """Same parities, same keys; small buffers only make more steps."""
+    """Slots give the same parities and keys as single runs; small buffers only cost more steps."""
     spans = [(0, 4096), (4096, 16_000), (20_096, 11_003)]
     key, noisy = pair(31_099, 0.03)
     alices, bobs = CascadeAlices(3), CascadeBobs(3)
@@ -128,7 +128,7 @@ def test_errors_are_named_and_nothing_is_counted() -> None:
         alices.step(record(0, 0, b"\0" * 8), out)
     alices.start(0, key, 0, 4096, seed=SEED, leak_cap_bits=10)
     bobs.start(0, noisy, 0, 4096, seed=SEED, qber=0.02)
-    with pytest.raises(NativeStateError):  # waits for a step
+    with pytest.raises(NativeStateError):  # the slot waits for a step
         bobs.start(0, noisy, 0, 4096, seed=SEED, qber=0.02)
     _, written = bobs.step(b"", out)
     request = bytes(out[:written])
@@ -182,7 +182,7 @@ def test_blocks_are_corrected_piece_by_piece() -> None:
         blocks.append(Block(number, noisy, SEED, 8192, 0.03, SecretBits(len(key))))
         bob.add(blocks[-1])
     talk(alice, bob)
-    ended = sorted(alice.finished, key=lambda block: block.number)  # a short one may overtake
+    ended = sorted(alice.finished, key=lambda block: block.number)  # a short block may overtake
     assert [block.number for block in ended] == [0, 1]
     assert len(bob.finished) == 2
     assert bob.pieces_finished == blocks[0].pieces + blocks[1].pieces == 7
@@ -203,13 +203,13 @@ def start(slot: int, block: int, piece: int) -> bytes:
 def test_alice_believes_no_start() -> None:
     key, _ = pair(16_384, 0.03)
     for lies in (
-        [start(0, 1, 0)],  # a block she did not announce
-        [start(0, 0, 2)],  # a piece it does not have
-        [start(0, 0, 0), start(0, 0, 1)],  # the slot is at work
+        [start(0, 1, 0)],  # a block that Alice did not announce
+        [start(0, 0, 2)],  # a piece that the block does not have
+        [start(0, 0, 0), start(0, 0, 1)],  # the slot is in use
         [start(0, 0, 0), start(1, 0, 0)],  # the same parities, with other permutations
         [start(9, 0, 0)],  # no such slot
         [record(0, START, b"") + bytes(8)],
-        [record(0, 2, bytes(8))],  # finished, not started
+        [record(0, 2, bytes(8))],  # "finished" before any start
     ):
         alice = ManyAnswerers(2)
         alice.add(Block(0, key, SEED, 8192))

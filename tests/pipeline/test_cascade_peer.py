@@ -138,8 +138,8 @@ def test_lying_peer_is_found_out_or_outlasted() -> None:
 
 
 def test_lies_about_subsets_only() -> None:
-    """The search finds a bit that was right, the passes put it back, and the second search that
-    comes to the same bit contradicts them."""
+    """Each false answer makes the search flip a correct bit. The parities of the passes restore it;
+    when a second search arrives at the same bit, the contradiction is detected."""
     rng = np.random.default_rng(11)
     key, seed = rng.integers(0, 2, 4096, np.uint8), rng.bytes(32)
     alice = CascadeAlice(secret(key), qber=0.01, seed=seed, leak_cap_bits=1 << 40)

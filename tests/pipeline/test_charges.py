@@ -1,4 +1,4 @@
-"""What the length pays for detectors that differ and for clicks that follow."""
+"""What unequal detectors and following clicks cost in key length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clicks of both ends of a check lie over the same light, whatever a start or a stamp costs."""
+"""Both ends of a check record the same light, despite late starts and inaccurate host stamps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class World:
 
 
 class Tagger:
-    """A click every millisecond on input 1; ``starts_after_s`` of the world's clock."""
+    """A click every millisecond on input 1, from ``starts_after_s`` of the world's clock on."""
 
     wire_format = SimpleNamespace(name="test")
     capabilities = SimpleNamespace(resolution_ps=1.0, channels=(1, 2, 3, 4))
@@ -79,7 +79,7 @@ async def _recorded(
 
 
 async def test_a_tagger_that_starts_late_costs_no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alice's tagger runs for five seconds before Bob's does; one second is measured of both."""
+    """Alice's tagger runs for five seconds before Bob's starts; both measure the same second."""
     world = World()
     alice, bob = await _recorded(monkeypatch, Tagger(world), Tagger(world, starts_after_s=5.0))
     assert len(alice.time_ps) == len(bob.time_ps) == 1000
@@ -96,7 +96,7 @@ async def test_a_stream_that_ends_early_is_named(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("uncertainty_s", "found"), [(0.01, False), (0.9, True)])
 def test_a_stamp_is_searched_as_far_as_it_may_be_wrong(uncertainty_s: float, found: bool) -> None:
-    """A tagger stamped by its first event, on a host that read it 0.8 s late."""
+    """The host stamps the start 0.8 s late: a lock needs an uncertainty that covers this."""
     clicks = generate(Bench(seed=21, duration_s=2.0, offset_s=0.0))
     nothing = np.zeros(1, np.uint8)
     late_s = 0.8

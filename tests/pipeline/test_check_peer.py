@@ -19,7 +19,7 @@ Change = Callable[[int, bytes], bytes]
 
 
 class Pipe:
-    """One end of a line in memory; ``change(n, data)`` is what arrives of the n-th write."""
+    """One end of a line in memory; ``change(n, data)`` returns what arrives of the n-th write."""
 
     def __init__(self, change: Change = lambda n, data: data) -> None:
         self.arrived: asyncio.Queue[bytes] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""docs/claim.md is what the command prints, and the command fails when the claim does."""
+"""docs/claim.md is the output of the command; the command fails when the claim does not hold."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_page_has_the_prose_and_the_account_of_its_template() -> None:
 
 
 def test_f4_recent_proofs_are_answered_paper_by_paper() -> None:
-    """Row F4: what each asks, what we do, what was read of it."""
+    """Row F4: each paper's requirement, how the project meets it, and which parts were read."""
     papers = ("2601.17960", "2507.21416", "2511.21253", "2408.17349", "2405.16578", "2601.18035")
     rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")]
     for paper in papers:

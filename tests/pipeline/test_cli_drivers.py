@@ -1,4 +1,4 @@
-"""``photonlink drivers``: all registered drivers, and the broken ones."""
+"""``photonlink drivers`` lists all registered drivers and marks broken ones."""
 
 from __future__ import annotations
 

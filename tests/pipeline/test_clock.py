@@ -1,4 +1,4 @@
-"""Clock recovery over the requirement grid, its refusals, tracking, loss and finding again."""
+"""Clock recovery over the grid of requirements; refusals, tracking, loss and reacquisition."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def recovery(bench: Bench, hint_error_s: float = 0.0) -> ClockRecovery:
 def acquire(
     clock: ClockRecovery, clicks: Clicks, from_s: float = 0.0, most_s: float = 5.0
 ) -> Lock | NoLock:
-    """As a node does: with what there is, growing."""
+    """Search as a node does: in all data so far, again each time there are more."""
     result: Lock | NoLock = NoLock("", 0, 0, 0)
     for span_s in (0.5, 1, 2, 3, 4, 5):
         if span_s > most_s:
@@ -148,8 +148,8 @@ def test_the_required_link_locks_from_half_a_second_at_any_seed(seed: int) -> No
 
 @pytest.mark.parametrize("seed", [*range(30), 110, 130, 132, 149])
 def test_every_phase_of_a_strong_line_is_followed_down_to_the_finest_bins(seed: int) -> None:
-    """Narrow in wide bins, a line is held by several slopes: the search must not lose it between
-    two of its steps."""
+    """A narrow line in wide bins fits several rates: the search must not miss it between two of its
+    rate steps."""
     rng = np.random.default_rng(seed)
     alice = np.sort(rng.integers(0, 2 * PS, 6_000))
     offset, rate = rng.uniform(-1.5e6, 1.5e6), rng.uniform(-1.6e-6, 1.6e-6)
@@ -181,7 +181,7 @@ def test_without_pairs_there_is_no_lock(seed: int) -> None:
 
 
 def test_chopped_light_without_pairs_does_not_lock() -> None:
-    """Strong common modulation at 50 kHz: correlation everywhere, but nowhere a sharp peak."""
+    """Strong common modulation at 50 kHz gives a broad correlation without a sharp peak."""
     rng = np.random.default_rng(50)
 
     def side() -> np.ndarray:
@@ -195,7 +195,7 @@ def test_chopped_light_without_pairs_does_not_lock() -> None:
 
 
 def test_a_side_peak_almost_as_high_is_called_ambiguous() -> None:
-    """Pulses at 100 kHz and mostly multi-photon accidentals: every period has its peak."""
+    """Pulses at 100 kHz and mostly multi-photon accidentals: every period has a peak."""
     bench = Bench(seed=51, duration_s=1.1, pump_period_ps=1e7, pairs_hz=3000)
     result = acquire(recovery(bench), generate(bench), most_s=1)
     assert isinstance(result, NoLock)
@@ -247,13 +247,13 @@ def test_the_search_for_far_frequencies_follows_only_a_search_that_found_nothing
     assert searches[-1][0] <= 1.0, "its cost is bounded"
 
 
-# ---- following ----
+# ---- tracking ----
 
 TRACK, BIN = 10_000, 64
 
 
 class Following:
-    """Follows slot by slot and keeps the error of each against the truth, before it is learnt."""
+    """Tracks slot by slot and records the prediction error of each slot before learning from it."""
 
     def __init__(self, lock: Lock | NoLock, clicks: Clicks) -> None:
         assert isinstance(lock, Lock)
@@ -308,7 +308,7 @@ def test_a_clock_within_its_limits_is_followed(
     clock = following.clock
     assert clock.locked, clock.lost_reason
     assert following.at_s > 19
-    assert max(map(abs, following.errors)) < 700  # the line that was found does not bend
+    assert max(map(abs, following.errors)) < 700  # the lock is a line, the clock drifts
     assert max(map(abs, following.errors[5:])) < limit_ps
     assert clock.drift_ppb_per_s is not None
     assert abs(clock.drift_ppb_per_s - bench.drift_ppb_per_s) < 1
@@ -386,7 +386,7 @@ def test_light_that_goes_out_for_a_moment_does_not_lose_the_clock() -> None:
 
 
 def test_fewer_coincidences_than_before_do_not_lose_the_clock() -> None:
-    """The channel gets worse by 10 dB while background light hides it in the singles."""
+    """The loss rises by 10 dB while background light keeps the singles rate unchanged."""
     before = generate(Bench(seed=72, duration_s=5.2))
     after = generate(Bench(seed=73, duration_s=5.2, pairs_hz=1000))
     lock = recovery(before.bench).acquire(
@@ -417,7 +417,7 @@ def test_rubbish_from_the_peer_loses_the_lock_and_nothing_else() -> None:
 
 
 def test_clocks_that_show_the_time_of_day_lock_too() -> None:
-    """Recordings with absolute time stamps: the hint holds at the start of the data."""
+    """Recordings with absolute time stamps: the offset hint is valid at the start of the data."""
     bench = Bench(seed=69, duration_s=0.6, frequency_ppm=9)
     clicks = generate(bench)
     early, late = 71_234 * PS, 71_240 * PS
@@ -439,7 +439,7 @@ def test_data_of_an_hour_are_not_all_searched() -> None:
     assert recovery(bench).acquire(a, b)
 
 
-# ---- the mapping ----
+# ---- conversion of times ----
 
 
 def test_mapping_is_exact_over_hours_and_its_own_inverse() -> None:
@@ -447,7 +447,7 @@ def test_mapping_is_exact_over_hours_and_its_own_inverse() -> None:
     a = np.array([0, 5 * PS, 3600 * PS, 5 * 3600 * PS], np.int64)
     b = np.array([model.to_bob(int(t)) for t in a], np.int64)
     assert np.abs(model.to_alice(b) - a).max() <= 10
-    # against integers: 9.87654321 ppm of an hour
+    # against integer arithmetic: 9.87654321 ppm of an hour
     straight = ClockModel(0, 0, 9.87654321e-6)
     exact = 3600 * PS + 3600 * PS * 987654321 // 10**14
     assert abs(straight.to_bob(3600 * PS) - exact) <= 1

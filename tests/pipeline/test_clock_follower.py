@@ -1,4 +1,4 @@
-"""The clock follower: from times alone, from earlier slots only, within the agreed limits."""
+"""The clock follower uses only times, only earlier slots, and stays within the agreed limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Clock = np.ndarray
 def histogram(
     rng: np.random.Generator, residual_ps: float, pairs: int, accidentals: int = 300
 ) -> np.ndarray:
-    """Residuals of one slot: two Laplace noises and jitter around residual_ps, and chance."""
+    """Residuals of one slot: two Laplace noises and jitter around residual_ps, and accidentals."""
     spread = rng.laplace(0, 400, pairs) + rng.laplace(0, 400, pairs) + rng.normal(0, 200, pairs)
     chance = rng.uniform(-TRACK, TRACK, accidentals)
     edges = np.arange(-TRACK, TRACK + 2 * BIN, BIN)
@@ -84,8 +84,8 @@ def test_a_slot_is_placed_by_earlier_slots_only() -> None:
 
 @pytest.mark.parametrize("ahead", [0.3, 0.9])
 def test_c2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
-    """An attacker's light moves the clock slot by slot, as far as no check fails: in any time the
-    clock moves by at most the agreed limit for that time and one second more, for all detectors
+    """An attacker's light moves the clock slot by slot without failing a check. In any interval the
+    clock moves by at most the agreed limit for that interval plus one second, for all detectors
     alike.
     """
     follower = fresh()
@@ -109,7 +109,7 @@ def test_c2_light_moves_the_clock_no_faster_than_agreed(ahead: float) -> None:
 
 @pytest.mark.parametrize("jump_ps", [-2000.0, 3000.0, 7000.0])
 def test_c2_a_step_beyond_the_limits_stops_key_and_says_by_how_much(jump_ps: float) -> None:
-    """A follower without limits would jump with the light. This one does not move."""
+    """A follower without limits would follow the step of the light. This one does not move."""
     follower = fresh()
     follow(follower, np.zeros(100))
     at = follower.clock(100 * SLOT).offset_ps

@@ -1,5 +1,5 @@
-"""The common clock in a session: a step beyond the agreed limits stops key, and its size is
-reported.
+"""The common clock in a session: a step beyond the agreed limits stops key generation, and its
+size is reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def test_a_step_beyond_the_limits_is_named_by_its_size_and_the_clock_is_found_ag
 
 
 def test_a_wider_limit_lets_the_same_step_pass() -> None:
-    """The limits decide, not the light."""
+    """The agreed limit decides: the same light passes under a wider limit."""
     wide = replace(SMALL, fibre_ps_per_s=20_000.0)
     wire = run_link(replace(JUMP, jump_ps=1500.0), parameters=wide)
     assert "clock_drift" not in wire.nodes[Role.ALICE].codes()

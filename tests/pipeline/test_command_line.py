@@ -1,4 +1,4 @@
-"""The command line as a pipe, a script and an odd terminal meet it."""
+"""The command line in a pipe, in a script and in unusual terminals."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_duration_that_is_no_duration_is_wrong_usage(command: str, value: str)
 
 @pytest.mark.row("Ctrl-C while importing prints a traceback")
 def test_ctrl_c_while_importing_is_quiet() -> None:
-    """Interrupted at the first import of something of ours, before there is any handler."""
+    """Ctrl-C at the first import of a photonlink module, before any handler is installed."""
     program = (
         "import os, signal, sys\n"
         "class Interrupts:\n"

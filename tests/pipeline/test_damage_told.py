@@ -21,7 +21,7 @@ def quick_clock() -> Iterator[None]:
 
 
 def with_a_damaged_block() -> tuple[Node, Node]:
-    """Both have released block 1; at Bob's it does not open any more."""
+    """Both have released block 1; Bob's stored record of it no longer opens."""
     alice, bob = pair(parameters=replace(SMALL, block_sifted_bits=4_000))
     wire = Wire(alice, bob)
     wire.connect()
@@ -56,7 +56,7 @@ def test_damage_burns_at_both_ends_with_the_first_tag_over_the_connection() -> N
 
 @pytest.mark.parametrize("forged", [False, True])
 def test_a_tag_over_another_connection_vouches_for_nothing(forged: bool) -> None:
-    """The line is cut before the first Amplify of the connection arrives; nothing has lasted."""
+    """The line is cut before the first valid Amplify of the connection: nothing is recorded."""
     alice, bob = with_a_damaged_block()
 
     def cut_at_amplify(_: int, sender: Role, frame: bytes) -> list[bytes] | None:

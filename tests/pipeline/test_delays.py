@@ -24,7 +24,7 @@ def labelled(clicks: Clicks) -> tuple[LabelledWindow, LabelledWindow]:
 
 
 def estimate(bench: Bench) -> tuple[DelayEstimator, SiftParameters]:
-    """With the true clock, so that only the delays are at stake."""
+    """Uses the true clock, so that only the delays are unknown."""
     sift = coincidence_parameters(
         bench.resolution_a_ps, bench.resolution_b_ps, bench.jitter_fwhm_ps, bench.jitter_fwhm_ps
     )
@@ -73,7 +73,7 @@ def test_visibility_and_matrix() -> None:
     total = bench.pairs_hz * bench.duration_s
     assert 0.96 < counts.sum() / total < 1.01
     assert accidentals.sum() < 0.01 * total
-    assert (counts[:2, 2:] > 0.04 * total).all()  # other bases: no correlation
+    assert (counts[:2, 2:] > 0.04 * total).all()  # different bases: no correlation
     assert counts[0, 1] < counts[0, 0] / 10
 
 

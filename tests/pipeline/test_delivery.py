@@ -1,4 +1,4 @@
-"""Key leaves the house once, and not at all when it is marked."""
+"""A key is delivered once, and never when it is marked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_block_is_given_once(tmp_path: Path, node: NodeStore) -> None:
     assert not (tmp_path / "again.bin").exists()
     node.close()
     with (
-        NodeStore.open(place(tmp_path)) as again,  # the ledger has a record
+        NodeStore.open(place(tmp_path)) as again,  # the ledger records the delivery
         pytest.raises(DeliveryRefused, match="before"),
     ):
         deliver(again.ledger, again.keys, 1, tmp_path / "again.bin", allow_marked=False)

@@ -1,4 +1,4 @@
-"""How the demo understands the ends of its programs."""
+"""How the demo interprets the exit of its programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROKEN = "signal.signal(signal.SIGINT, lambda *_: sys.exit('broken'))"
     [
         ("signal.signal(signal.SIGINT, lambda *_: sys.exit(0))", []),
         ("signal.signal(signal.SIGINT, lambda *_: sys.exit(130))", []),
-        ("signal.signal(signal.SIGINT, signal.SIG_DFL)", []),  # as in the last moments of Python
+        ("signal.signal(signal.SIGINT, signal.SIG_DFL)", []),  # as during Python's shutdown
         (BROKEN, ["bob failed: broken"]),
     ],
 )

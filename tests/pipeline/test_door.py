@@ -1,7 +1,7 @@
-"""Rows M4 and M11 on real sockets: strangers at the door, black holes, peers that do not read.
+"""Rows M4 and M11 on real sockets: unauthenticated clients, black holes, peers that do not read.
 
-The nodes are real but for the bench (shells.py). With emulated light, other processes and longer:
-``python tests/reliability/strangers.py``.
+The nodes are real except for the bench (shells.py). ``python tests/reliability/strangers.py`` runs
+the same for longer, with emulated light and in several processes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ with Strangers(int(sys.argv[2]), 100, 1):
 
 @contextlib.asynccontextmanager
 async def strangers(port: int) -> AsyncIterator[None]:
-    """A hundred a second, from a process of their own."""
+    """A hundred unauthenticated connections a second, from a separate process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STRANGERS, str(RELIABILITY), str(port),
         stdout=asyncio.subprocess.PIPE,
@@ -84,12 +84,12 @@ async def test_m4_strangers_on_real_sockets_keep_nobody_out_and_change_nothing(
                 assert alice.up, "strangers do not end a line that is up"
                 lost = [e for e in alice.said.events[said:] if e.get("code") == "connection_lost"]
                 assert not lost
-    assert grown < 1.5 * MIB  # 0.5 by itself; other tests of this process leave work behind
+    assert grown < 1.5 * MIB  # 0.5 MiB alone; more after other tests in the same process
     assert states < 20, "status at a human pace, whoever knocks"
 
 
 async def knock(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Once somebody listens."""
+    """Open a connection as soon as the port is listening."""
     async with asyncio.timeout(30.0):
         while True:
             with contextlib.suppress(OSError):
@@ -100,7 +100,7 @@ async def knock(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 async def test_m4_only_a_proof_clears_that_the_peer_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And who chooses new words for every refusal does not fill the log."""
+    """Refusals with ever new texts do not clear it either, and do not fill the log."""
     stations, port = write_files(tmp_path)
     async with shell(stations["alice"]) as alice:
         monkeypatch.setattr(peer_absent, "PEER_PATIENCE_S", 0.0)
@@ -121,13 +121,13 @@ async def test_m4_only_a_proof_clears_that_the_peer_is_absent(
         async with shell(stations["bob"]):
             await alice.until(True, 30.0)
             async with asyncio.timeout(30.0):
-                while absent.code in alice.node._alarms:  # noqa: ASYNC110 - nobody tells
+                while absent.code in alice.node._alarms:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.01)
 
 
 class BlackHole:
-    """A relay whose open connections silently drop everything once ``swallow`` is called; with
-    ``clog`` it does not read from the far end any more.
+    """A relay. After ``swallow`` its open connections silently drop everything; after ``clog`` it
+    reads no more from the far end.
     """
 
     def __init__(self, port: int) -> None:
@@ -176,9 +176,7 @@ class BlackHole:
 
 
 async def test_m11_a_black_hole_is_named_and_the_link_is_up_again(tmp_path: Path) -> None:
-    """The line drops everything without an error: both ends report it within 10 s and connect
-    again.
-    """
+    """The line drops everything without an error: both ends report it within 10 s and reconnect."""
     stations, port = write_files(tmp_path)
     async with (
         BlackHole(port) as hole,
@@ -200,8 +198,8 @@ async def test_m11_a_black_hole_is_named_and_the_link_is_up_again(tmp_path: Path
 async def test_m11_a_peer_that_does_not_read_hangs_no_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The send buffer stays full: the line is dropped at the deadline, the loop goes on, and a new
-    connection of the peer is accepted.
+    """The send buffer stays full: the node closes the line at the deadline, keeps running, and
+    accepts a new connection of the peer.
     """
     monkeypatch.setattr(peer_stream, "WRITE_TIMEOUT_S", 0.5)
     stations, port = write_files(tmp_path)

@@ -1,4 +1,4 @@
-"""A node's light: known to the guard before it can be on, dark when its interlocks fail."""
+"""A node's light: registered with the guard before it is switched on, off when interlocks fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def datagrams() -> socket.socket:
 
 
 class Laser(Instrument, Emits):
-    """Its light is a flag; "off" is a datagram from any sender."""
+    """A laser whose light is a flag; a datagram "off" from any sender switches it off."""
 
     def __init__(self, *_: object, scheme: str = "udp", **__: object) -> None:
         self.lit, self.there, self.scheme = False, False, scheme
@@ -96,12 +96,12 @@ def laser(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - the condition lies in another process
+        while not condition():  # noqa: ASYNC110 - the condition is in another process
             await asyncio.sleep(0.01)
 
 
 class Watched:
-    """A bench without its optional laser, its emission and supervisor running."""
+    """A bench whose optional laser is missing; its emission and supervisor run."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -150,7 +150,7 @@ async def test_a_laser_that_comes_later_is_known_to_the_guard_that_runs(laser: A
         await it.emission.on()
         assert laser.lit
         process: Any = guard_of(it)._process
-        process.stdin.close()  # as a node that is gone
+        process.stdin.close()  # as if the node had died
         await until(laser.heard_off, "the guard's command")
 
 
@@ -159,7 +159,7 @@ async def test_a_laser_that_is_found_again_is_told_anew(laser: Any) -> None:
     async with watched() as it:
         await it.emission.start_guard()
         await until(lambda: it.found() == 1, "taken in")
-        old, laser.wire = laser.wire, datagrams()  # off is sent elsewhere from now on
+        old, laser.wire = laser.wire, datagrams()  # "off" now goes to another address
         laser.readings = {"uptime_s": 9}
         await until(lambda: it.supervisor.readings.get("laser") == {"uptime_s": 9}, "read")
         laser.readings = {"uptime_s": 1}
@@ -187,7 +187,7 @@ async def test_a_laser_that_the_guard_cannot_know_is_kept_away(laser: Any) -> No
 
 @contextlib.asynccontextmanager
 async def without_a_ledger(it: Watched) -> AsyncIterator[list[str]]:
-    """Inside, the ledger cannot be written and the light is off; afterwards it can."""
+    """Within the context the ledger cannot be written and the light is off; afterwards it can."""
     told: list[str] = []
     broken = True
 
@@ -261,7 +261,7 @@ async def test_no_laser_comes_back_with_the_ledger_against_an_order(
                 await it.emission._trip(())
             elif order == "lost":
                 it.losses[0] += 1  # type: ignore[attr-defined]
-            else:  # lit by somebody: there is no ledger, so it goes dark, and is told to
+            else:  # switched on by hand: without a ledger it goes off again; then the command off
                 await it.emission.on()
                 await until(lambda: it.emission.lit == (), "dark again")
                 await it.emission.off()
@@ -281,12 +281,12 @@ async def test_a_guard_that_does_not_answer_is_an_error(
         await guard.watch("laser", laser)
     process.kill()
     await process.wait()
-    await guard.watch("laser", laser)  # the guard does not run yet: start sends it
+    await guard.watch("laser", laser)  # the guard is not running: start sends this again
     await guard.stop()
 
 
 class Broken(InterlockRule):
-    """A rule whose comparison fails while there is a fault."""
+    """A rule whose comparison raises while FAULTS is not empty."""
 
     def holds(self, reading: Any) -> bool:
         if FAULTS:
@@ -344,7 +344,7 @@ async def test_a_reading_that_fails_in_any_way_trips_its_rule(
 
 
 async def test_a_watch_that_has_ended_ends_the_light(laser: Any) -> None:
-    """Even the alarm cannot be raised: the task of the light ends, and the node with it."""
+    """Even if the alarm cannot be raised, the task of the light ends, and the node with it."""
     laser.there = True
     FAULTS.append("a fault")
 

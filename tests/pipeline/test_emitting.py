@@ -1,4 +1,4 @@
-"""Light for a body: the body learns when it goes off; late detectors get their bias."""
+"""``emitting``: an exception reports that the light went off; late detectors get their bias."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from photonlink.pipeline.node.emitting import LightWentOff, emitting
 
 
 class Thing(Instrument):
-    """A flag that can be switched on."""
+    """An instrument that can be switched on and off."""
 
     def __init__(self) -> None:
         self.on = False
@@ -212,7 +212,7 @@ async def test_a_detector_that_comes_late_gets_its_bias(monkeypatch: pytest.Monk
         assert "no answer" in reports[0].readback
         await asyncio.sleep(0.05)
         assert len(reports) == 1, "told once"
-        first.on = False  # lost, and back without bias: until somebody asks
+        first.on = False  # reconnected without bias, which returns only on request
         await asyncio.sleep(0.05)
         assert not first.on
         broken.refuses = False
@@ -229,7 +229,7 @@ async def test_a_body_that_ends_right_after_its_light_learns_it(
 
     async def body() -> None:
         async with emitting(table):
-            laser.on = False  # by its own key switch
+            laser.on = False  # switched off by its key switch
 
     with pytest.raises(LightWentOff, match="laser reads dark"):
         await body()

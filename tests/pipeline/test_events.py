@@ -26,7 +26,7 @@ def block(
 
 
 class Script:
-    """Known randomness, and the count of requested bytes."""
+    """A source of known random bytes that counts the requested bytes."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data, self.asked = data, 0
@@ -53,7 +53,7 @@ def test_clicks_within_the_window_are_one_event_and_the_tags_are_wiped() -> None
     window = events.window(0, 4900)
     assert window.time_ps.tolist() == [10, 500, 900, 2000]
     assert window.multi_clicks == 2
-    assert window.basis.tolist() == [0, 0, 1, 1]  # the third: basis bit of 0x02
+    assert window.basis.tolist() == [0, 0, 1, 1]  # the third: basis bit of the random byte 0x02
     labelled = events.labelled(0, 4900)
     assert labelled.detector.tolist() == [0, 1, 2, 3]
     assert script.asked == 2
@@ -62,7 +62,7 @@ def test_clicks_within_the_window_are_one_event_and_the_tags_are_wiped() -> None
 
 
 def reference(clicks: list[tuple[int, int]], window: int, random: Script) -> list[tuple[int, int]]:
-    """Events (time, detector) of sorted clicks, the obvious way."""
+    """Events (time, detector) of sorted clicks: a simple reference."""
     events = []
     rest = sorted(clicks, key=lambda click: click[0])
     while rest:
@@ -156,7 +156,7 @@ def test_lost_intervals_travel_and_widen() -> None:
 
 
 def test_ticks_are_spread_so_that_delays_below_the_resolution_count() -> None:
-    """Two detectors whose delays differ by half a tick: announced times look alike after it."""
+    """Two detectors whose delays differ by half a tick: the announced times do not differ."""
     rng = np.random.default_rng(4)
     n, tick = 40_000, 2000
     true = np.sort(rng.integers(0, 10**12, n))
@@ -221,7 +221,7 @@ def test_memory_is_bounded_and_what_does_not_fit_is_an_explicit_loss() -> None:
     events.discard_before(60_000_000)
     assert len(events.window(0, events.horizon_ps)) == (1 << 16) - 60_000
     assert events.window(0, 60_000_001).lost[0][1] == 60_000_000  # discarded is lost too
-    for part in range(2, 40):  # and it goes on for ever
+    for part in range(2, 40):  # recording can continue without end
         times = (np.arange(n) + part * n) * 1000
         events.add(TagBlock(times, np.ones(n, np.uint8), part * n * 1000, (part + 1) * n * 1000))
         events.discard_before(events.horizon_ps - 1_000_000)

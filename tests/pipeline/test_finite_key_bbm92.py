@@ -1,4 +1,4 @@
-"""Key lengths of entangled-pair blocks: the tail, properties, refusals."""
+"""Key lengths of entangled-pair blocks: tail bound, properties, refusals."""
 
 from __future__ import annotations
 

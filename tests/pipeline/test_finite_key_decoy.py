@@ -89,7 +89,7 @@ def test_a_block_is_charged_what_was_agreed_or_refused_by_name(case: tuple[Any, 
     agreed = {"s_key_1": 0.9 * seen.s_key_1, "phi": 1.1 * seen.phase.phi}
     got = function(**(block | {"thresholds": fk.DecoyThresholds(**agreed)}))
     assert 0 < got.length < seen.length
-    # a better block than this one gets the same: the length is fixed
+    # a better block gets the same: the length is fixed by the thresholds
     better = block | {"m_test": [m // 2 for m in block["m_test"]]}
     assert function(**(better | {"thresholds": got.charged})).length == got.length
     for change, reason in (
@@ -125,7 +125,7 @@ def test_a_pair_block_is_charged_its_threshold_or_refused_by_name() -> None:
 
 
 def test_gamma_alone_would_be_unsound_at_few_errors() -> None:
-    """k = 10,000, n = 100,000, no error seen: gamma says 0, exact 0.27 %."""
+    """k = 10,000, n = 100,000, no errors: the bound is 0 by gamma, 0.27 % by the exact tail."""
     common: tuple[float, float, float] = (1e4, 1e5, 21e-12)
     printed = fk.phase_error(0, *common, const=21, guard="printed")
     assert printed.phi == 0.0
@@ -138,7 +138,7 @@ def test_gamma_alone_would_be_unsound_at_few_errors() -> None:
 
 
 def test_many_errors_leave_the_papers_bound_in_charge() -> None:
-    """Same source: 300 errors: gamma 4.76 %, exact 4.38 %, squared probability 5.11 %."""
+    """Same sizes, 300 errors: gamma 4.76 %, exact 4.38 %, squared probability 5.11 %."""
     common: tuple[float, float, float] = (1e4, 1e5, 21e-12)
     printed = fk.phase_error(300, *common, const=21, guard="printed").phi
     assert fk.phase_error(300, *common, const=21, guard="exact").phi == printed

@@ -16,7 +16,7 @@ def test_the_best_split_of_epsilon_is_never_worse() -> None:
 
 
 def test_smallest_block_with_key_is_as_small_as_published() -> None:
-    """Q = 1 %, f = 1.19, 1e-10 and 1e-15: 1603 bits, 1872 with TLGR 2012."""
+    """Q = 1 %, f = 1.19, epsilons 1e-10 and 1e-15: 1603 bits, 1872 with TLGR 2012."""
 
     def smallest(length: Any) -> int:
         def best(m: int) -> int:

@@ -1,7 +1,8 @@
-"""What no key length may do, whatever the counts: hypothesis looks for a block that does it.
+"""Properties that hold for every key length; hypothesis searches for counts that violate one.
 
-The exact hypergeometric bound counts whole errors: where it is in charge, a length may step by
-what one error costs (``_grain``) when the number of kept bits changes. Nothing else is let off.
+The exact hypergeometric bound counts whole errors: where it determines the length, the length may
+step by the cost of one error (``_grain``) when the number of kept bits changes. No other deviation
+is allowed.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def test_more_leak_or_smaller_epsilon_never_gives_more(formula: str, data: st.Da
 @settings(max_examples=60)
 @given(data=st.data())
 def test_more_errors_never_give_more(formula: str, data: st.DataObject) -> None:
-    """Errors of the weakest intensity are the exception: the formulas read them as background."""
+    """Except errors of the weakest intensity, which the formulas count as background."""
     block = data.draw(blocks(formula, plausible=True))
     r = _length(formula, block)
     rows = {"m_test": [0, 1]} if formula == "lim2014" else {"m_test": [0], "m_key": [0, 1]}
@@ -189,7 +190,7 @@ def test_pairs(
     ):  # fmt: skip
         assert worse.length <= r.length
     fewer = length(n=n - n // 3, k=k - k // 3, leak_ec=leak)
-    # a third fewer test bits may round the tolerated errors down by one of k
+    # with a third fewer test bits, rounding may lower the tolerated errors by one of k
     rounding = (n / max(k - k // 3, 1)) * (math.log2(n + 2) + 2) if bound == "exact" else 0
     assert fewer.length <= r.length + _grain(r) + rounding
 

@@ -1,4 +1,4 @@
-"""Numeric borders (row F5): every call gives finite figures or a refusal with a name."""
+"""Numeric limits (row F5): every call gives finite figures or a named refusal."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_f5_least_leak_has_scipys_quantile(n: int, e: float, eps: float) -> None
         - 0.5 * math.log2(n)
         + math.log2(eps)
     )
-    # one error more or less where the quantile itself is a matter of rounding
+    # one error more or less where rounding decides the quantile
     step = 1.01 * math.log2((1 - e) / e) * (n > 10**8)
     assert fk.second_order_leak(n, e, eps).bits == pytest.approx(max(0, bits), abs=1e-6 + step)
 

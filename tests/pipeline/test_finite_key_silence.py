@@ -1,4 +1,4 @@
-"""A silent intensity (row F2): legal wherever the bounds hold, refused where counts contradict."""
+"""An intensity without clicks (row F2): legal where the bounds hold, refused if contradictory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIET: dict[str, Any] = {
 
 def test_f2_quiet_detectors_and_vacuum_make_key() -> None:
     assert fk.lim2014(**QUIET, bound="chernoff").length == 121_777
-    assert fk.lim2014(**QUIET, bound="hoeffding").reason is not None  # too wide, but legal
+    assert fk.lim2014(**QUIET, bound="hoeffding").reason is not None  # legal, but no key
 
 
 def test_f2_one_decoy_may_be_silent_too() -> None:
@@ -34,7 +34,7 @@ def test_f2_one_decoy_may_be_silent_too() -> None:
 
 @pytest.mark.parametrize("bound", ["chernoff", "hoeffding"])
 def test_f2_bounds_hold_where_the_vacuum_is_silent(bound: Any) -> None:
-    """Blocks with so few dark counts that the vacuum often shows none."""
+    """Blocks with so few dark counts that the vacuum intensity often has no click."""
     rng = np.random.default_rng(11)
     source = counts.Source.of((0.5, 0.1, 0.0), (0.7, 0.2, 0.1))
     quiet = blocks.honest(0.1, 3e-8, 0.01)
@@ -58,7 +58,7 @@ def test_f2_bounds_hold_where_the_vacuum_is_silent(bound: Any) -> None:
 
 
 def test_f2_honest_small_blocks_are_hardly_ever_called_contradictory() -> None:
-    """Equal yields are the worst case: dark counts alone, whatever the intensity."""
+    """Equal yields are the worst case: only dark counts, at every intensity."""
     rng = np.random.default_rng(5)
     source = counts.Source.of((0.5, 0.1, 0.0), (0.7, 0.2, 0.1))
     shares = np.array([1 / s for s in source.scales])

@@ -1,4 +1,4 @@
-"""The exact tail (row F1) against 60-digit arithmetic: exact where summed, larger elsewhere."""
+"""The tail bound (row F1) against 60-digit arithmetic: exact where summed, larger elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILURE = st.floats(-40, -0.01).map(lambda x: 10.0**x)
 
 
 def _is_sound_and_tight(observed: int, k: int, n: int, failure: float, slack: float) -> None:
-    """The next number of errors is ruled out by the true law; this one is not, within slack."""
+    """The true law excludes the next number of errors, but not this one, within the slack."""
     errors = fk.max_errors_unseen(observed, k, n, failure)
     assert 0 <= errors <= n
     if errors < n:
@@ -34,9 +34,9 @@ def _is_sound_and_tight(observed: int, k: int, n: int, failure: float, slack: fl
 @example(k=1, n=10**7, share=1.0, failure=1e-10)
 @example(k=10**7, n=1, share=1e-3, failure=1e-10)
 def test_f1_any_sizes(k: int, n: int, share: float, failure: float) -> None:
-    """Test bases much larger and much smaller than the key basis among them."""
+    """Includes test bases much larger and much smaller than the key basis."""
     observed = min(k, math.floor(share**3 * k))
-    if observed > 20_000:  # the reference would sum too long
+    if observed > 20_000:  # the reference would take too long
         observed = 20_000
     _is_sound_and_tight(observed, k, n, failure, 1e-6)
 
@@ -48,7 +48,7 @@ def test_f1_any_sizes(k: int, n: int, share: float, failure: float) -> None:
 @example(k=2**53, n=1, observed=0, failure=1e-300)
 @example(k=1, n=2**53, observed=1, failure=1e-300)
 def test_f1_few_errors_at_any_size(k: int, n: int, observed: int, failure: float) -> None:
-    # a count of errors in 2^53 bits is itself a step of some 1e-16 of it
+    # in 2^53 bits, one error is a step of about 1e-16 of the count
     _is_sound_and_tight(min(observed, k), k, n, failure, 1e-5)
 
 
@@ -66,7 +66,7 @@ def test_f1_many_errors_in_large_blocks(observed: int, k: int, n: int, failure: 
 
 @pytest.mark.parametrize(("n", "observed"), [(10**12, 10**10), (2**53, 10**13), (2**53, 2**52)])
 def test_f1_beyond_what_is_summed_the_bound_is_larger_and_close(n: int, observed: int) -> None:
-    """The true tail lies between Riemann sums over steps of a 200th of the spread."""
+    """The true tail lies between two Riemann sums with steps of 1/200 of the standard deviation."""
     failure = 1e-10
     errors = fk.max_errors_unseen(observed, n, n, failure)
     step = math.isqrt(observed) // 200
@@ -83,7 +83,7 @@ def test_f1_beyond_what_is_summed_the_bound_is_larger_and_close(n: int, observed
 
 
 def test_f1_the_counterexample() -> None:
-    """phi was .00372, without the exact tail: it fails with 2.1e-4 where 4.8e-12 is allowed."""
+    """Without the exact tail phi is 0.00372: it fails with 2.1e-4 where 4.8e-12 is allowed."""
     seen = fk.lim2014(
         [0.5, 0.15, 0], [0.6, 0.3, 0.1], [20596, 1903, 1], [183471911, 52420546, 930],
         [8958, 2559, 0], 0, 1e-10, 1e-15, thresholds=fk.OBSERVED, bound="chernoff",
@@ -109,7 +109,7 @@ def test_f1_the_counterexample() -> None:
 def test_f1_the_guard_holds_at_every_size(
     v: float, s_test: float, s_key: float, eps: float
 ) -> None:
-    """No size at which the phase error is below what the exact tail allows."""
+    """At no size is the phase error below what the exact tail allows."""
     v = min(v, s_test)
     phase = fk.phase_error(v, s_test, s_key, eps, 21, "exact")
     k, n = math.floor(s_test), math.floor(s_key)
@@ -123,7 +123,7 @@ def test_f1_the_guard_holds_at_every_size(
 def test_f1_work_is_bounded_at_every_size(
     size: int, rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """About a millisecond: few probabilities, each of at most some 40,000 terms."""
+    """About a millisecond: few probabilities, each a sum of at most about 40,000 terms."""
     calls = terms = 0
     cdf, cumprod = tails.log_hypergeometric_cdf, tails.np.cumprod
 

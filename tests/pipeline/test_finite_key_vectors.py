@@ -1,4 +1,4 @@
-"""All vectors: lengths and tags exactly, reals to the digits they ask for."""
+"""All vectors: lengths and tags match exactly, real numbers to the stated digits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_vector_agrees(security_vectors: list[dict[str, Any]]) -> None:
 
 
 def test_every_expected_figure_is_looked_at(security_vectors: list[dict[str, Any]]) -> None:
-    """Change any figure of any vector a little more than its tolerance: it is noticed."""
+    """A change of any figure by a little more than its tolerance is detected."""
     for vector in security_vectors:
         tolerance = 3 * vectors.TOLERANCE.get(vector["function"], 1e-9)
         for name, value in vector["expected"].items():

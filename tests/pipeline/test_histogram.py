@@ -1,5 +1,5 @@
-"""The coincidence histogram that a node publishes: made from public data of the line, and from
-times.
+"""The coincidence histogram that a node publishes: computed only from times and from public data
+of the protocol.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def test_every_disclosed_time_is_counted_in_its_bin() -> None:
     assert len(found.counts) * found.bin_ps > 2 * WINDOW_PS
     assert found.pairs == sum(found.counts)
     assert found.bin_ps % step == 0
-    assert found.counts == found.counts[::-1]  # zero is in the middle of the middle bin
+    assert found.counts == found.counts[::-1]  # zero lies in the middle of the middle bin
     for at in (0, 500, -WINDOW_PS):
         one = disclosed_histogram(np.array([at]), step, WINDOW_PS)
         where = int(np.flatnonzero(one.counts)[0]) - middle
@@ -37,7 +37,7 @@ def test_every_disclosed_time_is_counted_in_its_bin() -> None:
 
 
 def test_no_bit_and_no_basis_is_asked_for() -> None:
-    """No argument depends on key data."""
+    """No argument contains key data."""
     for made in (disclosed_histogram, alignment_histogram):
         names = set(inspect.signature(made).parameters)
         assert all(n.endswith("_ps") for n in names), names
@@ -65,8 +65,8 @@ def test_without_events_it_is_empty(empty: object) -> None:
 
 
 def _from_the_line(wire: Wire, window_ps: int) -> list[CoincidenceHistogram]:
-    """The histogram that an eavesdropper can compute: from the times of each Sift; the step is
-    agreed.
+    """The histogram that an eavesdropper can compute from the times in each Sift and the agreed
+    step.
     """
     found = []
     for _, frame in wire.log:
@@ -98,9 +98,9 @@ def test_both_ends_publish_what_an_eavesdropper_has_anyway() -> None:
     assert all(h in public for h in told)
     assert sum(told[0].counts) > 1_000
     aligned = [h for h in alice.histograms if h.source == "alignment"]
-    assert len(aligned) == 1  # one a lock
+    assert len(aligned) == 1  # one per lock
     assert not [h for h in bob.histograms if h.source == "alignment"]
-    # bounded: at most one a status
+    # bounded: at most one per status message
     assert len(alice.histograms) <= len(alice.states)
 
 

@@ -1,4 +1,4 @@
-"""Devices that come while we look: announced, offered, never swapped in; found on the network."""
+"""Devices plugged in at run time are reported and offered, not used; discovery on the network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_mocked_device_is_seen_to_come_and_go() -> None:
 
 
 def tree(root: Path) -> tuple[Path, Path]:
-    """A USB device of a machine without udev."""
+    """The sysfs tree of a USB device on a machine without udev."""
     usb = root / "sys/bus/usb/devices/1-1"
     usb.mkdir(parents=True)
     for name, text in (
@@ -104,7 +104,7 @@ def test_what_no_driver_fits_is_not_announced() -> None:
 
 @contextlib.contextmanager
 def responder(*replies: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Answers each datagram on loopback with these."""
+    """Answers each datagram on loopback with these replies."""
     heard: list[bytes] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))

@@ -34,7 +34,7 @@ def pairs(
     bob: Weights = (1, 1, 1, 1),
     wander_ps: float = 100.0,
 ) -> DisclosedPairs:
-    """DisclosedPairs pairs of a sound bench, on a clock that is tracked to within wander_ps."""
+    """Disclosed pairs of a sound bench, on a clock that is tracked to within wander_ps."""
     rng = np.random.default_rng(seed)
     basis = rng.integers(0, 2, n)
     found = []
@@ -50,7 +50,7 @@ def pairs(
 def moved(
     d: DisclosedPairs, side: str, letter: str, by_ps: int, start: float = 0.0
 ) -> DisclosedPairs:
-    """One detector moves by so much from a fraction of the block on."""
+    """One detector's delay changes by ``by_ps`` from the fraction ``start`` of the block on."""
     k = "HVDA".index(letter)
     hit = (d.alice if side == "alice" else d.bob) == k
     hit &= np.arange(len(d)) >= start * len(d)
@@ -80,7 +80,7 @@ def test_a_sound_bench_raises_no_alarm() -> None:
 
 
 def test_the_false_alarm_probability_is_kept() -> None:
-    """At a tenth instead of 1e-9 there are about as many as stated, not more."""
+    """At a probability of 0.1 instead of 1e-9 the alarms are about as frequent as stated."""
     alarms = sum(not judge(CALIBRATION, pairs(seed, 3000), 0.1).ok for seed in range(300))
     assert alarms <= 0.1 * 300 + 3 * np.sqrt(30)
 
@@ -136,7 +136,7 @@ def test_too_few_pairs_are_not_taken_for_sound_ones() -> None:
 
 
 def test_a_wider_calibration_lets_more_pass() -> None:
-    """The limit is the calibration's and no constant: this breaks it and sees it move."""
+    """The limit comes from the calibration and is no constant: a wider one accepts the step."""
     wide = bench(600.0)
     step = moved(pairs(7), "bob", "V", 510)
     assert judge(wide, step).ok

@@ -1,4 +1,4 @@
-"""Key rates of described links: curves, channel models, detectors, files that cannot be."""
+"""Key rates of described links: curves, channel models, detectors, refused files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_pixel_is_dead_alone() -> None:
 
 
 def test_afterpulses_are_the_same_for_every_intensity() -> None:
-    """The vacuum clicks follow the average rate, not their own."""
+    """Afterpulses at vacuum follow the average click rate, not that of the vacuum."""
     with_it = LINK.replace("dark_per_gate = 1e-6", "dark_per_gate = 1e-6\nafterpulse = 0.05")
     counts = Planned.of(model.parse_link(with_it, "test")).expected()
     clean = Planned.of(model.parse_link(LINK, "test")).expected()
@@ -99,7 +99,7 @@ def test_afterpulses_are_the_same_for_every_intensity() -> None:
 
 
 def test_raman_is_that_of_the_closed_forms() -> None:
-    """0 dBm, 50 km, 0.2 nm, rho 2e-9: 2.0e-12 W, 1.6e7 photons a second forwards."""
+    """0 dBm, 50 km, 0.2 nm, rho 2e-9: 2.0e-12 W, 1.6e7 photons per second forward."""
     raman = channel.Raman(1e-3, 2e-9, 0.2, 1550.0)
     assert raman.power_w(50, 0.2, counter=False) == pytest.approx(2.0e-12, rel=0.02)
     assert raman.photons_per_s(50, 0.2, counter=False) == pytest.approx(1.6e7, rel=0.03)

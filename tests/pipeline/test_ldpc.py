@@ -1,4 +1,4 @@
-"""LDPC: syndromes, decoding against belief propagation in numpy, leak, equal bits, bad input."""
+"""LDPC: syndromes, decoding against belief propagation in numpy, leak, bit equality, bad input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Bits = npt.NDArray[np.uint8]
 
 
 def _module(name: str) -> ModuleType:
-    """A program of benchmarks/: no package, so by its path."""
+    """Load a program of benchmarks/ by its path: the folder is not a package."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -56,7 +56,7 @@ def entropy(rate: float) -> float:
 
 
 def noisy(n: int, rate: float, *seed: int) -> tuple[Bits, Bits, bytes]:
-    rng = np.random.default_rng([20261122, n, *seed])  # seeds that no design step used
+    rng = np.random.default_rng([20261122, n, *seed])  # seeds not used in the design of the codes
     alice = rng.integers(0, 2, n, np.uint8)
     return alice, alice ^ (rng.random(n) < rate).astype(np.uint8), rng.bytes(32)
 
@@ -71,7 +71,7 @@ def ends(
 
 
 def finish(alice: LdpcAlice, bob: LdpcBob) -> int:
-    """The clean-up; returns its rounds."""
+    """Run the clean-up phase; returns its number of rounds."""
     rounds = 0
     while (request := bob.request()) is not None:
         assert bob.request() == request
@@ -166,7 +166,7 @@ def test_keys_agree_and_the_leak_is_small(rate: float) -> None:
     bob.decode(alice.syndrome())
     assert finish(alice, bob) <= 4
     assert np.array_equal(opened(bob.corrected()), key)
-    # 1.20 at 1 %, and the rate of 4 Mbit scatters by half a per cent
+    # 1.20 at 1 %; the error rate of 4 Mbit varies by half a per cent
     assert alice.leak_bits / (n * entropy(float((key != other).mean()))) <= 1.21
 
 
@@ -242,7 +242,7 @@ print(test_ldpc.transcript())
 
 
 def transcript() -> str:
-    """Digest of all messages of two ends, with frames that fail at first."""
+    """Digest of all messages of two ends; some frames fail in the first decoding."""
     digest = hashlib.sha256()
     for rate, estimate in ((0.01, 0.01), (0.035, 0.03), (0.09, 0.08)):
         key, other, seed = noisy(24_000, rate)
@@ -284,7 +284,7 @@ def conversation(alice: LdpcAlice, bob: LdpcBob) -> list[bytes | int]:
 
 
 def test_a_restarted_pair_says_what_a_new_one_does() -> None:
-    """Lengths and rates up and down; a block left half-way; one that was lost."""
+    """Varying lengths and rates; a block that is abandoned half-way; a lost block."""
     kept = ends(*noisy(20_000, 0.02), 0.02)
     for n, rate, estimate in (
         (60_001, 0.05, 0.04),
@@ -383,7 +383,7 @@ def test_answers_of_the_wrong_size_leave_the_question_open() -> None:
 @pytest.mark.parametrize("n", [MIN_BITS, 100_003])
 @pytest.mark.parametrize("lie", ["syndrome", "bits"])
 def test_a_peer_that_lies_ends_the_block(lie: str, n: int) -> None:
-    """Also when other frames still had questions."""
+    """Also while other frames still have open requests."""
     rng = np.random.default_rng(3)
     key, other, seed = noisy(n, 0.03)
     alice, bob = ends(key, other, seed, 0.03)
@@ -436,7 +436,7 @@ def test_after_close() -> None:
 
 
 def test_tables_are_those_of_the_generator() -> None:
-    """One code made again (all of them: benchmarks/ldpc_design.py --check)."""
+    """Generates one code again (for all codes: benchmarks/ldpc_design.py --check)."""
     design = _module("ldpc_design")
     last = len(design.CODES) - 1
     text, _ = design.render(design.CODES[last], last)

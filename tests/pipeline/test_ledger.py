@@ -1,4 +1,4 @@
-"""The ledger: written before the effect, whole after a crash, refused when damaged."""
+"""The ledger: written before the effect, complete after a crash, refused when damaged."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_key_files_are_private(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("provenance", list(Provenance))
 def test_marked_key_is_refused_for_delivery(provenance: Provenance) -> None:
-    if provenance is not Provenance.SEEDED:  # no setting allows that
+    if provenance is not Provenance.SEEDED:  # no setting allows delivery of seeded key
         require_deliverable(provenance, allow_marked=True)
     if provenance is Provenance.REAL:
         require_deliverable(provenance, allow_marked=False)

@@ -1,4 +1,4 @@
-"""``photonlink mcp`` as the official client meets it: reading, and setting only what is allowed."""
+"""``photonlink mcp`` with the official client: reads, and sets only allowed parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phase errors where detectors differ: random states, optimal adaptive Eve, limits."""
+"""Phase errors with unequal detectors: random states, an optimal adaptive Eve, limits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from photonlink.pipeline.stages import finite_key as fk
 from photonlink.pipeline.stages.finite_key import mismatch, tails
 
 HADAMARD = np.kron([[1, 1], [1, -1]], [[1, 1], [1, -1]]) / 2
-DIFFER = np.array([0.0, 1.0, 1.0, 0.0])  # Alice's and Bob's bits
+DIFFER = np.array([0.0, 1.0, 1.0, 0.0])  # 1 where Alice's and Bob's bits differ
 
 
 def _filters(rng: np.random.Generator, ratio: np.ndarray) -> np.ndarray:
-    """Acceptance of Alice's two detectors times that of Bob's; each station's part of ``ratio``,
-    half of the stations at its ends."""
+    """Acceptance of Alice's two detectors times that of Bob's. ``ratio`` is split between the
+    stations; half of the stations lie at an end of their range."""
     alice = ratio ** rng.random(ratio.size)
     sides = []
     for part in (alice, ratio / alice):
@@ -32,8 +32,8 @@ def _filters(rng: np.random.Generator, ratio: np.ndarray) -> np.ndarray:
 
 
 def _states(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Random mixtures of two pure two-qubit states, [state, level, part], with few errors in the
-    test basis; half of them pure."""
+    """Random mixtures of two pure two-qubit states with few errors in the test basis, half of them
+    pure. Axes: [state, level, part]."""
     error = HADAMARD @ np.diag(DIFFER) @ HADAMARD
     columns = rng.normal(size=(size, 4, 2)) + 1j * rng.normal(size=(size, 4, 2))
     columns[: size // 2, :, 1] = 0
@@ -89,8 +89,8 @@ def test_bounds_are_concave_and_grow(bound: object, a: float, b: float, r: float
 
 
 def _best_eve(test: fk.PhaseErrorTest, pairs: int, ratio: float, log_failure: float) -> float:
-    """Probability that an Eve who sees everything and chooses each state best, or stops, beats the
-    bound: backward induction over (key pairs, phase errors, test errors)."""
+    """Probability that an optimal Eve exceeds the bound. She sees all outcomes, and chooses each
+    state or stops. Backward induction over (key pairs, phase errors, test errors)."""
     bias = np.array([1.0, 1.0, 1 / test.basis_ratio, 1 / test.basis_ratio])
     states = [bias * both_bases._exploiting_state(x, ratio) for x in (*np.linspace(0, 1, 13), 0.02)]
     states = [state / state.sum() for state in states]
@@ -140,7 +140,7 @@ def test_without_mismatch_it_costs_hardly_more_than_sampling(n: int) -> None:
     assert exact - errors <= bound - errors <= 1.1 * (exact - errors)
     wide = fk.PhaseErrorTest.agreed(n, errors, log_failure, ratio=1.1)
     assert wide.max_phase_errors(n, errors, log_failure) > bound
-    # for endless blocks it becomes the bound per pair
+    # for large blocks it approaches the asymptotic bound per pair
     if n == 10**8:
         limit = n * mismatch.phase_errors_per_key_bit(errors / n, 1.1)
         assert wide.max_phase_errors(n, errors, log_failure) == pytest.approx(limit, rel=0.01)

@@ -1,4 +1,4 @@
-"""The dashboard's view: distinct nodes, and no alarm that outlives its cause."""
+"""What a dashboard receives: distinct nodes, and no alarm that outlives its cause."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def _running(publisher: MqttPublisher) -> AsyncIterator[MqttPublisher]:
 
 
 async def _held(broker: Mosquitto) -> dict[str, bytes]:
-    """What a dashboard that starts now is shown."""
+    """The retained messages that a newly started dashboard receives."""
     found = {}
     async with aiomqtt.Client(
         "127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5
@@ -119,7 +119,7 @@ async def test_an_alarm_of_a_killed_node_ends_with_its_next_start(mosquitto: Mos
     finally:
         node.kill()
         node.wait()
-    # by its will: its earlier messages are no longer valid
+    # the last will marks its earlier messages as invalid
     await _until(mosquitto, {"peer_absent"}, "offline")
     async with _running(_publisher(mosquitto)):
         await _until(mosquitto, set(), "online")
@@ -145,7 +145,7 @@ async def test_an_idle_publisher_notices_that_its_broker_was_started_again(
     async with _running(_publisher(mosquitto)):
         await _until(mosquitto, set(), "online")
         mosquitto.kill()
-        mosquitto.start()  # without persistence: it has lost our messages
+        mosquitto.start()  # no persistence: retained messages are lost
         await _until(mosquitto, set(), "online")
 
 
@@ -194,7 +194,7 @@ async def test_a_broker_that_refuses_the_user_is_not_called_lost(
     running = asyncio.create_task(publisher.run())
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while "refuses user 'nobody'" not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+            while "refuses user 'nobody'" not in caplog.text:  # noqa: ASYNC110 - a log has no event
                 await asyncio.sleep(0.05)
     finally:
         running.cancel()
