@@ -55,7 +55,7 @@ def test_it_is_found_in_a_few_moves(bench: Any, controller: str) -> None:
 
 def test_it_is_held_while_the_fibre_turns_by_a_radian_per_hour(bench: Any) -> None:
     link = bench.TurnedLink(bench.SQUEEZERS, 12)
-    seen = link.hold(link.align(), 60, rad_per_h=1.5)  # a radian in 60 blocks
+    seen = link.hold(link.align(), 60, rad_per_h=1.5)  # one radian in 60 blocks
     assert seen.max() < bench.FLOOR + 0.012
     assert seen.mean() < bench.FLOOR + 0.003
     assert 0.5 * (1 - np.cos(1.0)) / 2 > 0.1, "a link that nobody holds would have lost its key"

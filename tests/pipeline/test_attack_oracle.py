@@ -53,7 +53,7 @@ def test_fixed_combinations_are_those_of_brute_force(seed: int) -> None:
 
 
 def rank_by_brute_force(rows: np.ndarray[Any, np.dtype[np.uint8]]) -> int:
-    """log2 of the number of different sums of rows."""
+    """log2 of the number of different sums of rows (modulo 2)."""
     sums = {
         tuple(np.array(chosen) @ rows % 2) for chosen in itertools.product((0, 1), repeat=len(rows))
     }

@@ -111,7 +111,7 @@ def test_message_pad_and_every_bit_of_the_tag_are_bound(psk: PreSharedKey) -> No
 
 
 def test_the_tag_is_that_of_the_formula(psk: PreSharedKey) -> None:
-    """Hash of her direction xor hash of his xor pad xor mask, computed apart."""
+    """Hash of Alice's direction xor hash of Bob's xor pad xor mask, computed independently."""
     hashes = []
     for role, frames, end in (("alice", Talk().alice, AMPLIFY), ("bob", Talk().bob, b"")):
         prefix = SESSION + role.encode().ljust(16, b"\0") + bytes(16)
@@ -131,7 +131,7 @@ def test_the_tag_is_that_of_the_formula(psk: PreSharedKey) -> None:
 
 
 def test_a_pad_used_twice_shows_no_hash(psk: PreSharedKey) -> None:
-    """Both stores restored: the masks differ, so the xor of two tags is not that of two hashes."""
+    """Both stores are restored: masks differ, so the xor of two tags is not that of two hashes."""
     first = tag_of(psk, Talk())
     second = tag_of(psk, Talk(bob=(b"other",)))
     with psk.pad("alice", False, 0, PAD_BYTES) as pad:

@@ -124,7 +124,7 @@ def test_errors_are_named_and_nothing_is_counted() -> None:
     key, noisy = pair(4096, 0.02)
     alices, bobs = CascadeAlices(2), CascadeBobs(2)
     out = buffer()
-    with pytest.raises(NativeDataError):  # not started
+    with pytest.raises(NativeDataError):  # the slot is not started
         alices.step(record(0, 0, b"\0" * 8), out)
     alices.start(0, key, 0, 4096, seed=SEED, leak_cap_bits=10)
     bobs.start(0, noisy, 0, 4096, seed=SEED, qber=0.02)

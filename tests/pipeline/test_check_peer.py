@@ -77,7 +77,7 @@ def test_a_changed_message_is_refused(byte: int) -> None:
 
 
 def test_without_the_seal_a_changed_click_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the rule the same change is accepted."""
+    """Without the authentication, the same change is accepted."""
 
     async def believe(self: CheckPeer, message: bytes) -> None:
         await self._exactly(32)

@@ -1,4 +1,4 @@
-"""Detector delays, from labelled clicks."""
+"""Estimation of detector delays from labelled clicks."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def test_memory_is_bounded_and_what_does_not_fit_is_an_explicit_loss() -> None:
     assert len(events.window(0, events.horizon_ps)) == 1 << 16
     events.discard_before(60_000_000)
     assert len(events.window(0, events.horizon_ps)) == (1 << 16) - 60_000
-    assert events.window(0, 60_000_001).lost[0][1] == 60_000_000  # discarded is lost too
+    assert events.window(0, 60_000_001).lost[0][1] == 60_000_000  # discarded data count as lost
     for part in range(2, 40):  # recording can continue without end
         times = (np.arange(n) + part * n) * 1000
         events.add(TagBlock(times, np.ones(n, np.uint8), part * n * 1000, (part + 1) * n * 1000))

@@ -273,7 +273,7 @@ def test_every_level_gives_the_same_bits() -> None:
 
 
 def conversation(alice: LdpcAlice, bob: LdpcBob) -> list[bytes | int]:
-    """All messages and counts."""
+    """All messages and counts of one run."""
     said: list[bytes | int] = [alice.syndrome()]
     bob.decode(alice.syndrome())
     while (request := bob.request()) is not None:

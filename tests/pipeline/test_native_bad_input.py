@@ -1,7 +1,6 @@
-"""What callers and peers should never hand to the core: lengths of 0 and of 2^31 + 1, lists that do
-not fit together, times that run backwards. Always a named error, never a crash, nothing half-done.
-(Released contexts and keys: test_native_every_call.py. What belongs to one function only is tested
-beside it.)"""
+"""Invalid arguments and data for the core: lengths of 0 and of 2^31 + 1, lists that do not match,
+times that run backwards. Each gives a named error, never a crash or a partial result. Released
+contexts and keys: test_native_every_call.py. Cases of one function are tested beside it."""
 
 from __future__ import annotations
 
@@ -66,7 +65,7 @@ def closed(n_bits: int) -> SecretBits:
 
 @pytest.mark.parametrize("room", ["pipeline/core", "hal/decode"])
 def test_no_result_can_be_ignored(room: str) -> None:
-    """Every C function that can fail is declared so that the compiler complains."""
+    """Every C function that can fail is declared so that the compiler warns of an unused result."""
     headers = sorted((Path(__file__).resolve().parents[2] / room / "include").glob("pl_*.h"))
     assert headers
     for header in headers:
@@ -96,7 +95,7 @@ def test_a_refused_restart_leaves_the_running_block() -> None:
 
 
 def test_a_lie_that_shows_only_at_the_next_question_is_named_too() -> None:
-    """With padding a contradiction may come to light while asking (found by the fuzzer)."""
+    """With padding, a contradiction may appear only in the next request (found by the fuzzer)."""
     rng, where = random.Random(3), set()
     for _ in range(200):
         key, other = rng.randbytes(40), bytearray(rng.randbytes(40))
@@ -121,7 +120,7 @@ def test_a_lie_that_shows_only_at_the_next_question_is_named_too() -> None:
 
 
 def test_more_than_2_to_31_bits(huge: SecretBits) -> None:
-    """256 MiB: what takes any length takes this one, and nothing counts in 32 bits."""
+    """256 MiB: functions without a length limit accept this; no count is limited to 32 bits."""
     assert len(huge) == HUGE
     last = SecretBits.take(bytearray(b"\xff"), 3)
     huge.wipe_range(HUGE - 5, HUGE)
@@ -234,7 +233,7 @@ def test_arrays_that_do_not_fit_together() -> None:
 
 
 def hostile_times(seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Neither sorted nor near each other; the ends of the range among them."""
+    """Unsorted times, far apart, including values near the ends of the range."""
     rng = np.random.default_rng(seed)
     times = rng.integers(-(2**61), 2**61, 500) >> rng.integers(0, 60, 500)
     return times.astype(np.int64)
@@ -283,7 +282,7 @@ def test_bits_refused_are_not_spent() -> None:
     events.add(int64(*range(1000, 9000, 1000)), np.ones(8, np.uint8), 10**6, zeros)
     assert len(events.label(3, 1)) == 1
     for index, error in (
-        (int64(0, 1, 3), NativeStateError),  # one was disclosed
+        (int64(0, 1, 3), NativeStateError),  # one of these was disclosed
         (int64(0, 1, 8), NativeArgumentError),
         (int64(0, 1, -1), NativeArgumentError),
         (int64(0, 2, 1), NativeArgumentError),

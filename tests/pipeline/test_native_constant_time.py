@@ -1,7 +1,8 @@
 """The core's secret-handling functions neither branch on secrets nor use them as addresses.
 
-Memcheck sees it: the secrets are marked as undefined memory. The kernels that valgrind can run;
-with PHOTONLINK_LONG (the longer job, ``.ci/sanitize secrets``) under gcc and clang at -O1 and -O3.
+The secrets are marked as undefined memory, and Memcheck reports every branch or address that
+depends on them. Covers the kernels that valgrind can run; with PHOTONLINK_LONG (the longer job,
+``.ci/sanitize secrets``) built by gcc and clang at -O1 and -O3.
 """
 
 from __future__ import annotations

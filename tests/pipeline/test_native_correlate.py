@@ -1,4 +1,4 @@
-"""Histograms of time differences: brute force around the kernels' borders, at every level."""
+"""Histograms of time differences against brute force: edge cases of the kernels, every level."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def brute(a: np.ndarray, b: np.ndarray, low: int, width: int, bins: int) -> np.n
     return np.bincount(inside // width, minlength=bins)
 
 
-@pytest.mark.parametrize("mean_ps", [1, 40, 1000])  # thousands, tens, or no partners in range
+@pytest.mark.parametrize("mean_ps", [1, 40, 1000])  # thousands, tens or none in range
 @pytest.mark.parametrize(("low", "width", "bins"), [(-500, 10, 100), (0, 1, 7), (300, 33, 9)])
 def test_every_pair_is_counted_once(mean_ps: int, low: int, width: int, bins: int) -> None:
     for n in LENGTHS:

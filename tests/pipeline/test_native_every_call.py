@@ -1,7 +1,7 @@
-"""Every method of every context of the core, found by inspection: after release, with a released
-key, with a seed of the wrong length a named error each. And lengths of 2^31 + 1 wherever a length
-goes in. New methods are found and called by themselves; a new kind of argument fails until it is
-added to VALUES."""
+"""Every method of every context of the core, found by inspection. A call after release, with a
+released key or with a seed of the wrong length gives a named error. Also lengths of 2^31 + 1 for
+every length argument. New methods are found and called automatically; a new argument name fails
+until it is added to VALUES."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.native.sifting import sift_bits
 
 HUGE = 2**31 + 1
-N = 9000  # bits of a key here
+N = 9000  # bits of a key in these tests
 SEED = bytes(32)
 lib, ffi = base.lib, base.ffi
 
@@ -71,7 +71,7 @@ def _quiet() -> NativeQuiet:
 
 
 def _many(cls: type[Any], extra: dict[str, Any]) -> Any:
-    """With a key under way in slot 0."""
+    """A context with a key in progress in slot 0."""
     many = cls(1)
     many.start(0, _key(), 0, N, seed=SEED, **extra)
     return many
@@ -99,7 +99,7 @@ CONTEXTS: dict[type[Any], Callable[[], Any]] = {
     NativeQuiet: _quiet,
     Noise: lambda: Noise(SEED, scale_ps=100, bound_ps=4000),
 }
-# a usable value of every argument, by name
+# a valid value of every argument, by name
 VALUES: dict[str, Callable[[], Any]] = {
     **dict.fromkeys(("key", "x", "other", "pad", "bits", "key_block"), _key),
     "y": lambda: _key(N // 2),
@@ -153,12 +153,12 @@ OTHERS: dict[tuple[type[Any], str, str], Callable[[], Any]] = {
         for name, n in AMPLIFICATION_SEED.items()
     },
 }
-# of Python alone: where the last step stopped
+# properties implemented in Python alone: the record at which the last step stopped
 WITHOUT_C = {(CascadeAlices, "failed_at"), (CascadeBobs, "failed_at")}
 
 
 def _classes() -> set[type[Any]]:
-    """Whatever holds C memory: every class of pipeline/native with ``close``."""
+    """All classes that hold C memory: every class of pipeline/native with ``close``."""
     found = set()
     for module in pkgutil.iter_modules(native.__path__):
         where = f"{native.__name__}.{module.name}"
@@ -196,7 +196,7 @@ def _arguments(cls: type[Any], name: str) -> dict[str, Any]:
 
 
 def _call(context: Any, name: str, arguments: dict[str, Any]) -> Any:
-    member = getattr(context, name)  # a property answers here
+    member = getattr(context, name)  # evaluates a property
     return member(**arguments) if callable(member) else member
 
 
@@ -212,7 +212,7 @@ def test_every_context_is_known() -> None:
 def test_after_release_a_named_error(cls: type[Any], name: str) -> None:
     context = CONTEXTS[cls]()
     context.close()
-    context.close()  # twice is fine
+    context.close()  # a second close is allowed
     with pytest.raises(NativeStateError):
         _call(context, name, _arguments(cls, name))
 
@@ -259,10 +259,10 @@ def test_a_seed_of_the_wrong_length_is_refused(cls: type[Any], name: str, off: i
     before = arguments["y"].export() if "y" in arguments else b""
     arguments["seed"] = bytes(len(arguments["seed"]) + off)
     context = CONTEXTS[cls]()
-    with pytest.raises(ValueError):  # noqa: PT011 - NativeArgumentError or of the length
+    with pytest.raises(ValueError):  # noqa: PT011 - NativeArgumentError or a length error
         _call(context, name, arguments)
     if "y" in arguments:
-        assert arguments["y"].export() == before  # nothing half-written
+        assert arguments["y"].export() == before  # no partial output
     context.close()
 
 
@@ -297,17 +297,17 @@ def test_keys_of_more_than_2_to_31_bits(huge: SecretBits) -> None:
         with pytest.raises(NativeError):
             call()
     assert alice.leak_bits == leak
-    # the last piece, beyond 32 bits: as good as any
+    # the last piece of a key of more than 2^31 bits is accepted like any other
     alices.start(0, huge, 2**31 - 8000, 8001, seed=SEED, leak_cap_bits=9)
     with pytest.raises(NativeArgumentError):
         bobs.store(0, huge, 2**31 - 8, 10)
 
 
 def _zeros(n_bytes: int) -> mmap.mmap:
-    """One page of zeros, over and over."""
+    """Zeros: the same page, mapped repeatedly."""
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     memory = mmap.mmap(-1, n_bytes, flags=private, prot=mmap.PROT_READ)
-    memory.madvise(mmap.MADV_HUGEPAGE)  # else half a million page faults
+    memory.madvise(mmap.MADV_HUGEPAGE)  # avoids half a million page faults
     return memory
 
 
@@ -321,7 +321,7 @@ def test_more_gates_than_2_to_31(huge: SecretBits) -> None:
 
 
 def _product(a: int, b: int) -> int:
-    """In GF(2^128), modulo x^128 + x^7 + x^2 + x + 1."""
+    """Product in GF(2^128), modulo x^128 + x^7 + x^2 + x + 1."""
     out = 0
     for i in range(127, -1, -1):
         out = out << 1 ^ (0x87 | 1 << 128 if out >> 127 else 0)
@@ -330,7 +330,7 @@ def _product(a: int, b: int) -> int:
 
 
 def test_more_bytes_than_2_to_31_are_all_counted() -> None:
-    """Zeros leave nothing in the hash but their number in bits, times the key."""
+    """The hash of zeros is their number in bits times the key."""
     n = HUGE if simd_level() not in ("portable", "sse") else 2**20 + 1  # these take half a minute
     key = 0x0F1E2D3C4B5A69788796A5B4C3D2E1F0
     mac = PolyMac(SecretBits.take(bytearray(key.to_bytes(16))))
@@ -340,7 +340,7 @@ def test_more_bytes_than_2_to_31_are_all_counted() -> None:
 
 
 def test_more_times_than_2_to_31() -> None:
-    """All at once, so that both walks end early: what counts is that the length is not cut."""
+    """All times are equal, so both loops end early; the length must not be truncated."""
     many = np.frombuffer(_zeros(8 * HUGE), np.int64)
     some = _times(-5, -3, 0)
     assert match_count(some, many, 0) == 1
@@ -349,7 +349,7 @@ def test_more_times_than_2_to_31() -> None:
 
 @pytest.mark.parametrize("cls", list(CONTEXTS), ids=lambda cls: cls.__name__)
 def test_no_context_is_copied_or_pickled(cls: type[Any]) -> None:
-    """Two that share one C object would free it twice."""
+    """Two Python objects that share one C object would free it twice."""
     context = CONTEXTS[cls]()
     handle = context._handle
     for made in (context, handle):

@@ -1,7 +1,7 @@
-"""The universal hashes, against slow references, the vectors, and at every level of the machine.
+"""The universal hashes against slow references and vectors, at every SIMD level of the machine.
 
-Run as a program this file prints a fingerprint of many results; the test compares those of
-processes that were forced to each level.
+Run as a program, this file prints a fingerprint of many results; the test compares the
+fingerprints of processes that were forced to each level.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from photonlink.pipeline.native.secret import SecretBits
 LEVELS = ["portable", "sse", "avx2", "vpclmul", "avx512"]
 
 
-# ---- references: slow and obvious ----
+# ---- references: slow and simple ----
 
 
 def field_multiply(a: int, b: int) -> int:
@@ -184,7 +184,7 @@ def test_verification_hash_sees_every_bit_and_the_length() -> None:
 
 
 def test_verification_hash_collides_no_more_than_its_bound() -> None:
-    """Over all points the bound is met, here at 6 bits, where collisions are frequent."""
+    """Over all points the collision bound holds; at 6 bits, where collisions are frequent."""
     a, b = SecretBits.random(1000), SecretBits.random(1000)
     trials, tag_bits = 4000, 6
     rng = random.Random(5)
@@ -233,7 +233,7 @@ def at_level(level: str) -> subprocess.CompletedProcess[str]:
 
 
 def machine_levels() -> list[str]:
-    """What /proc/cpuinfo promises, independently of our own cpuid."""
+    """The SIMD levels according to /proc/cpuinfo, independent of the core's own cpuid."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

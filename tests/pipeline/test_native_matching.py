@@ -1,4 +1,4 @@
-"""Pairs of two streams: an obvious walk in Python, around the kernels' borders, at every level."""
+"""Pairs of two streams against a simple Python loop: edge cases of the kernels, every level."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_pairs_are_those_of_the_walk(mean_ps: float) -> None:
 
 
 def test_many_stretches_and_one_that_never_ends() -> None:
-    for mean_ps in (40.0, 0.01):  # a gap now and then; all within one window of the next
+    for mean_ps in (40.0, 0.01):  # occasional gaps; all within one window of the next
         a, b = stream(1, 50_000, mean_ps), stream(2, 40_000, 1.25 * mean_ps)
         found = match_pairs(a, b, WINDOW)
         assert np.stack(found, 1).tolist() == walk(a.tolist(), b.tolist(), WINDOW)

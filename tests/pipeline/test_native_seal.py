@@ -94,7 +94,7 @@ def test_a_nonce_never_comes_twice_and_a_length_in_bits_is_kept() -> None:
     key, bits = SealingKey.fresh(), SecretBits(128)
     assert len({key.seal(b"", bits)[:24] for _ in range(1000)}) == 1000
     whole = SecretBits.take(bytearray(b"\xff"))
-    with pytest.raises(SealBroken):  # bits behind the last one are zero in every secret
+    with pytest.raises(SealBroken):  # bits after the last one must be zero in every secret
         key.unseal(b"", key.seal(b"", whole), 5)
 
 
@@ -139,7 +139,7 @@ def test_the_vendored_files_are_unmodified(name: str) -> None:
 
 
 def test_a_record_sealed_in_pieces_is_the_same_record(tmp_path: Path) -> None:
-    """In pieces into a file, at once, and by another library: lengths that no kernel divides."""
+    """In pieces into a file, at once, and by another library, at lengths that fit no block size."""
     for size in (3, 1021, 3 * (1 << 16) + 77):
         bits = SecretBits.random(8 * size)
         path = tmp_path / f"{size}"

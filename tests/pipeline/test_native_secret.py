@@ -1,4 +1,4 @@
-"""Secret buffers: results, refusals, and that no bits leak."""
+"""Secret buffers: results, refusals, and no leak of bits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from photonlink.pipeline.native.secret import SecretBits, SecretFileError, secre
 from photonlink.pipeline.node.locked_memory import can_lock
 
 LENGTHS = [0, 1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 1000]
-KNOWN = bytes(range(1, 65))  # a pattern no message contains by chance
+KNOWN = bytes(range(1, 65))  # a pattern that no message contains by chance
 
 
 def make(bits: str) -> SecretBits:
@@ -187,7 +187,7 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
             os.close(fd)
 
 
-# ---- after release, and what never gets out ----
+# ---- after release, and protection of the bits ----
 
 
 def test_nothing_works_after_close(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_no_way_of_printing_or_copying_shows_bits() -> None:
 
 
 def mapping_flags(secret: SecretBits) -> set[str]:
-    """VmFlags of a mapping that was not there before, found by its flags."""
+    """VmFlags of a mapping with the flags that a secret must have; empty if there is none."""
     flags = [
         set(line.split()[1:])
         for line in Path("/proc/self/smaps").read_text().splitlines()
@@ -270,7 +270,7 @@ def mapping_flags(secret: SecretBits) -> set[str]:
 def test_memory_is_locked_not_dumped_not_inherited() -> None:
     secret = SecretBits.random(128)
     flags = mapping_flags(secret)
-    assert {"dd", "wf"} <= flags  # don't dump, wipe on fork
+    assert {"dd", "wf"} <= flags  # dd: not in core dumps; wf: wiped on fork
     assert ("lo" in flags) == secret_memory_locked()
 
 

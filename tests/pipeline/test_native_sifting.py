@@ -1,5 +1,5 @@
-"""Sifting from bitmaps: against a list comprehension, at every length and every kernel level; and
-what a block's pairs are taken apart by."""
+"""Sifting from bitmaps against a list comprehension, at every length and every SIMD level; and
+the functions that split a block's pairs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ if __name__ == "__main__":
     print(simd_level(), fingerprint())
 
 
-# ---- a block's pairs, a bitmap's places, the table of disclosed pairs ----
+# ---- splitting a block's pairs, positions in a bitmap, the table of disclosed pairs ----
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 63, 64, 65, 1000])

@@ -1,5 +1,5 @@
-"""Privacy amplification against slow references, vectors and another group's implementation; whole
-and in pieces. At every level: test_native_hashing.py."""
+"""Privacy amplification, whole and in pieces, against slow references, vectors and another
+group's implementation. At every SIMD level: test_native_hashing.py."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unpack(data: bytes, n: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def dense(x: bytes, n: int, seed: bytes, n_out: int, modified: bool) -> bytes:
-    """By the matrix itself: row i, column j is seed[i - j + n - 1]."""
+    """Multiplication by the matrix itself: row i, column j is seed[i - j + n - 1]."""
     bits, head = unpack(x, n), np.zeros(n_out, np.uint8)
     if modified:
         head, bits = bits[:n_out], bits[n_out:]
@@ -47,7 +47,7 @@ def dense(x: bytes, n: int, seed: bytes, n_out: int, modified: bool) -> bytes:
 
 
 def by_fft(x: bytes, n: int, seed: bytes, n_out: int, modified: bool) -> bytes:
-    """By a floating-point convolution: exact, as the sums stay far below 2^52."""
+    """Floating-point convolution; exact, as the sums stay far below 2^52."""
     bits, head = unpack(x, n), np.zeros(n_out, np.uint8)
     if modified:
         head, bits = bits[:n_out], bits[n_out:]
@@ -168,7 +168,7 @@ def test_toeplitz_refusals(n: int, n_out: int, size: int, modified: bool) -> Non
 
 
 def test_a_buffer_is_used_again() -> None:
-    """What the block before left in the buffer does not matter, nor that the seed may change."""
+    """Earlier content of the buffer does not change the result; the seed may change in between."""
     context, y, seed = Toeplitz(), SecretBits(300), bytearray(os.urandom(125))
     for _ in range(3):
         x = SecretBits.random(1000)
@@ -181,7 +181,7 @@ def test_a_buffer_is_used_again() -> None:
 
 @given(st.data())
 def test_pieces_give_the_hash_of_the_whole(data: st.DataObject) -> None:
-    """Whatever the cuts, empty pieces and single bits among them, from wherever in a buffer."""
+    """At any cuts, including empty pieces and single bits, and from any position in a buffer."""
     n = data.draw(st.one_of(st.integers(0, 300), st.sampled_from(BORDERS), st.just(40000)))
     n_out, modified = data.draw(st.integers(0, n)), data.draw(st.booleans())
     cut = st.one_of(st.integers(0, n), st.sampled_from([0, 1, 31, 32, 33, 64, 65, n_out, n]))
@@ -257,7 +257,7 @@ def test_a_block_begun_anew_forgets_the_one_before() -> None:
     assert y.equals(toeplitz_modified(x, seed, 30_000))
 
 
-# SHA-256 of what randextract 0.2.2 (another group's reference, MIT) makes of the same bits.
+# SHA-256 of the output of randextract 0.2.2 (another group's reference, MIT) for the same bits.
 RANDEXTRACT = {
     (2, 1, False): "6e340b9cffb37a98",
     (2, 1, True): "6e340b9cffb37a98",
@@ -282,7 +282,7 @@ RANDEXTRACT = {
     [(2, 1), (33, 32), (65, 64), (1000, 1), (1000, 333), (20011, 8009), (300001, 117001)],
 )
 def test_bit_for_bit_what_randextract_gives(n: int, n_out: int, modified: bool) -> None:
-    """Against its recorded results; in the longer job it is asked itself (it takes 9 s to load)."""
+    """Against its recorded results; the longer job also runs randextract (it takes 9 s to load)."""
     rng = random.Random(n + n_out)
     x, seed = rng.randbytes((n + 7) // 8), rng.randbytes(seed_bytes(n, n_out, modified))
     digest = hashlib.sha256(run_toeplitz(x, n, seed, n_out, modified)).hexdigest()
@@ -292,7 +292,7 @@ def test_bit_for_bit_what_randextract_gives(n: int, n_out: int, modified: bool) 
     peer = pytest.importorskip("randextract", reason="needs randextract (pip install randextract)")
     kind = peer.ModifiedToeplitzHashing if modified else peer.ToeplitzHashing
     bits, s = unpack(x, n), unpack(seed, n - 1 if modified else n + n_out - 1)
-    if modified:  # theirs is [T | I]
+    if modified:  # randextract's matrix is [T | I]
         bits = np.roll(bits, -n_out)
     theirs = kind(input_length=n, output_length=n_out).extract(bits, s, seed_mode="row-first")
     assert hashlib.sha256(np.packbits(np.asarray(theirs)).tobytes()).hexdigest() == digest

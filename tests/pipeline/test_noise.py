@@ -21,7 +21,7 @@ def draws(n: int, scale_ps: int, bound_ps: int, seed: bytes = SEED) -> np.ndarra
 
 
 def test_words_are_those_of_chacha20() -> None:
-    """Against the cryptography package: counter 0, stream number as the nonce."""
+    """Compared with the cryptography package: counter 0, stream number as the nonce."""
     algorithms = pytest.importorskip("cryptography.hazmat.primitives.ciphers.algorithms")
     ciphers = pytest.importorskip("cryptography.hazmat.primitives.ciphers")
     stream = 0x1122334455667788
@@ -34,7 +34,7 @@ def test_words_are_those_of_chacha20() -> None:
 
 @pytest.mark.parametrize("scale_ps", [1, 7, 200, 1000, 4096])
 def test_the_law_is_discrete_laplace(scale_ps: int) -> None:
-    """Chi-squared over cells of the exact law; a scale that is wrong by 2 % is seen."""
+    """Chi-squared over cells of the exact law; a scale that is wrong by 2 % is detected."""
     n = 400_000
     got = draws(n, scale_ps, 40 * scale_ps)
     edges = np.unique(np.rint(np.linspace(-6, 6, 49) * scale_ps).astype(np.int64))
@@ -85,8 +85,8 @@ def test_what_cannot_be_is_refused(scale: int, bound: int) -> None:
 
 
 def test_no_edge_tells_two_delays_apart_beyond_the_bound() -> None:
-    """Row C2, the window's edge: of two detectors that differ by D, whichever hard window Eve
-    chooses, accepted counts differ by at most exp(D / b). Without noise the ratio has no bound."""
+    """Row C2, the window's edge: the delays of two detectors differ by D. For any hard window that
+    Eve chooses, the ratio of accepted counts is at most exp(D / b); without noise, unbounded."""
     n, scale, apart = 400_000, 400, 100
     rng = np.random.default_rng(3)
     jitter = rng.normal(0, 150, n).astype(np.int64)

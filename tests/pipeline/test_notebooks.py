@@ -33,7 +33,7 @@ def test_there_are_two_and_they_hold_no_output() -> None:
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.name)
 def executed(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, list[dict[str, Any]]]:
-    """The name of a notebook, and its cells' outputs."""
+    """The name of a notebook and the outputs of its cells."""
     missing = [name for name in NEEDS if find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[notebooks]'")

@@ -1,11 +1,11 @@
-"""Row C4: nothing that leaves a node tells anything of key bits before they are spent.
+"""Row C4: no output of a node depends on key bits before they are spent.
 
-Sparse light is measured twice: the same times, bases and errors, with key outcomes turned over at
-both ends by a coin for each pair. All that leaves both nodes must be the same, byte for byte: what
-goes to the broker, to the node's own page, to its output (which also answers its control channel),
-to the system's log, to Python's log, block reports, the account of the run, readings of the
-detectors, and every frame to the peer, of those whose content is charged as it is sent the size.
-Then a correlation is planted in each outlet, and the same comparison must see it there.
+Sparse light is measured twice with the same times, bases and errors; for each pair, a random bit
+decides whether the key outcomes of both ends are inverted. All output of both nodes must be
+identical, byte for byte: MQTT, the node's web page, its output (which also carries the replies of
+its control channel), the system's log, Python's log, block reports, the run summary, readings of
+the detectors, and every frame to the peer. Of frames whose content is charged as leak, only the
+size is compared. Then a correlation is planted in each output; the comparison must detect it.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
 from photonlink.pipeline.status.system_log import SystemLog
 from photonlink.pipeline.status.topics import Speaker
 
-CHARGED = (CascadeReply, Verify, Amplify, Prepared)  # their content is paid for; not their size
+CHARGED = (CascadeReply, Verify, Amplify, Prepared)  # their content is charged; their size is not
 SPARSE_HZ, SECONDS, PIECE_PS = 6_000.0, 1.6, 2 * 10**10
-SILENT = 0.2  # seconds: the line is cut and she sends nothing, so that rates would tell of before
+SILENT = 0.2  # seconds without light after the cut: rates would show earlier clicks
 AGREED = replace(SMALL, block_sifted_bits=2_500, first_block_sifted_bits=2_500)
 Said = dict[str, list[object]]
-"""What left, by outlet."""
+"""All output, by outlet."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -73,7 +73,7 @@ def quick_clock() -> Iterator[None]:
 
 
 def truth(coins: int) -> tuple[list[TagBlock], list[TagBlock]]:
-    """Sparse pairs; where both ends measure alike, both outcomes are turned over by coins."""
+    """Sparse pairs; in equal bases, random bits decide whether both outcomes are inverted."""
     rng = np.random.default_rng(11)
     found = entangled(rng, SPARSE_HZ, 0, SECONDS)
     same = found.alice >> 1 == found.bob >> 1
@@ -93,7 +93,7 @@ def pieces(side: list[TagBlock]) -> Iterator[TagBlock]:
 
 
 class Detector(Driver, CountsPhotons):
-    """Counts what it clicks, as some detectors do by themselves."""
+    """Counts its own clicks, as some detectors do."""
 
     PARAMS = (
         Param("temperature_c", float, "of the diode", "T?", unit="°C"),
@@ -108,7 +108,7 @@ class Detector(Driver, CountsPhotons):
 
 
 class Broker:
-    """In place of a client of MQTT: keeps what is published."""
+    """Replaces the MQTT client and keeps what is published."""
 
     def __init__(self, said: list[object]) -> None:
         self.said = said
@@ -123,7 +123,7 @@ class Pace:
 
 
 class Outlets:
-    """Everything that one node says, through the product's own reporter, publisher, page, log."""
+    """All output of one node, through the product's own reporter, publisher, page and log."""
 
     def __init__(self, side: str, folder: Path, said: Said) -> None:
         self.side, self.said = side, said
@@ -150,7 +150,7 @@ class Outlets:
         self.reports: list[Any] = []
 
     def hear(self, block: TagBlock) -> None:
-        """The detectors' own counters, and what the supervisor passes on of them."""
+        """Update the detectors' counters and pass the supervisor's readings on to the reporter."""
         for k in range(4):
             self.clicks[k] += int((block.channel == k + 1).sum())
             readings = {"temperature_c": -40.0, "counts": self.clicks[k]}
@@ -166,13 +166,13 @@ class Outlets:
             self.reports.append(record)
             self.said["reports"].append((self.side, asdict(record)))
         self.text.record(record)
-        with contextlib.suppress(StopIteration):  # nothing in it waits
+        with contextlib.suppress(StopIteration):  # it never suspends: one step runs it to the end
             self._publish().send(None)
 
     async def _publish(self) -> None:
         client: Any = Broker(self.said["MQTT"])
         pace: Any = Pace()
-        self.mqtt._announce = False  # who speaks, said once
+        self.mqtt._announce = False  # the announcement of the node is published once
         await self.mqtt._publish_due(client, pace)
         if (state := self.mqtt._state) is not None:
             await self.mqtt._publish(client, "state", state, pace)
@@ -209,7 +209,7 @@ OUTLETS = (
 
 
 def everything(folder: Path, coins: int) -> Said:
-    """Both nodes over one truth."""
+    """Run both nodes on one truth; returns all output."""
     said: Said = {name: [] for name in OUTLETS}
     handler, root = Log(said["log"]), logging.getLogger()
     level = root.level
@@ -255,17 +255,17 @@ def _run(outlets: dict[Role, Outlets], said: Said, coins: int) -> None:
 
 
 def told_apart(folder: Path) -> set[str]:
-    """The outlets in which two truths differ."""
+    """The outlets whose output differs between two truths."""
     first, second = (everything(folder / str(coins), coins) for coins in (1, 2))
     return {name for name in OUTLETS if first[name] != second[name]}
 
 
-ONES = {"n": 0}  # of the last string that was sifted: what is planted
+ONES = {"n": 0}  # number of ones in the last sifted string: the planted value
 
 
 @pytest.fixture(autouse=True)
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No clock of the host in what is said; and the number of ones, for those who plant it."""
+    """Remove the host's clocks from the output; record the number of ones for the plants."""
     monkeypatch.setattr(machine, "wall_s", lambda: 1e9)
     monkeypatch.setattr(machine, "monotonic_s", lambda: 0.0)
     for module in (mqtt_status, page_status):
@@ -360,7 +360,7 @@ EDGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "MQTT": _encode(mqtt_status), "page": _encode(page_status), "output": _output, "text": _text,
     "system log": _system_log, "log": _python_log, "summary": _summary,
 }  # fmt: skip
-"""Plants that show in one outlet alone."""
+"""Plants: each adds a correlation to one outlet alone."""
 
 
 def _edges(patch: pytest.MonkeyPatch) -> None:
@@ -398,7 +398,7 @@ CLICK_WORDS = ("click", "count of", "across channel", "across the nanowire")
 
 
 def test_every_reading_that_tells_of_clicks_is_declared_so() -> None:
-    """A node publishes what its detectors' supervisor reads: not what they counted."""
+    """A node publishes the readings of its detectors' supervisor, except click counts."""
     told = []
     for name, entry in registry().drivers.items():
         if "CountsPhotons" not in entry.facets and "Biased" not in entry.facets:

@@ -1,7 +1,7 @@
-"""Row M5: pads before = pads after, whatever ends a block's commitment: a cut at any byte of any of
-its messages, an abort, a full disk, a stranger, a peer with other parameters.
+"""Row M5: pads before = pads after, whatever interrupts a block's commitment: a cut at any byte of
+any of its messages, an abort, a full disk, an unauthenticated client, a peer with other parameters.
 
-``PHOTONLINK_LONG=1`` cuts at every byte; else at a sample of them.
+``PHOTONLINK_LONG=1`` cuts at every byte; otherwise at a sample of them.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def assert_kept(wire: Wire, before: dict[str, int]) -> None:
 
 @dataclass
 class Trouble:
-    """A hook: ``happens`` each time a message of this kind and sender is under way, until it says
-    that it is over; what it returns arrives instead. ``cut``: the line is to be made anew."""
+    """A hook that calls ``happens`` for the first ``times`` messages of this kind and sender and
+    delivers what it returns instead. ``cut``: the line must be connected again."""
 
     kind: type[Message]
     sender: Role
@@ -82,7 +82,7 @@ class Trouble:
 
 
 def play(trouble: Trouble, alice: Node, bob: Node, seconds: float = 3.0) -> Wire:
-    """Light until the trouble is over and a block after it has given key."""
+    """Feed light until the trouble is over and a later block has given key."""
     wire = trouble.wire = Wire(alice, bob, trouble)
     wire.connect()
     pieces = list(zip(*clicks_of(replace(LIGHT, duration_s=seconds)), strict=True))
@@ -104,7 +104,7 @@ def play(trouble: Trouble, alice: Node, bob: Node, seconds: float = 3.0) -> Wire
 
 
 def sample(size: int) -> list[int]:
-    """Bytes before which the line is cut."""
+    """Byte positions before which the line is cut."""
     if EVERY_BYTE:
         return list(range(size))
     return sorted({0, 1, 3, 4, 5, size // 2, size - 17, size - 16, size - 1})
@@ -120,7 +120,7 @@ def cut_at_each_byte(places: Iterator[int]) -> Callable[[Wire, bytes], None]:
 
 
 def size_of(kind: type[Message]) -> int:
-    """Of this message in a conversation."""
+    """Size of this message in a conversation."""
     sizes: list[int] = []
 
     def look(wire: Wire, data: bytes) -> list[bytes]:
@@ -133,8 +133,8 @@ def size_of(kind: type[Message]) -> int:
 
 @pytest.mark.parametrize("kind", COMMITTING)
 def test_m5_a_cut_at_any_byte_of_a_committing_message_costs_no_pad(kind: type[Message]) -> None:
-    """Amplify and Prepared are said again after each cut, byte for byte; of the others each cut
-    takes a block of its own."""
+    """After each cut, Amplify and Prepared are sent again, byte for byte. Each cut of another
+    message needs a new block."""
     places = sample(size_of(kind))
     again = kind in (Amplify, Prepared)
     alice, bob = pair(parameters=ONE_BLOCK)
@@ -172,7 +172,7 @@ def test_m5_a_cut_at_any_byte_of_the_handshake_costs_no_pad(
 
 
 def refuse(wire: Wire, data: bytes) -> list[bytes]:
-    """The receiver gives the connection up."""
+    """Flip a bit, so that the receiver closes the connection."""
     return [data[:-1] + bytes((data[-1] ^ 1,))]
 
 
@@ -186,7 +186,7 @@ def strangers(wire: Wire, data: bytes) -> list[bytes]:
 
 
 def other_parameters(wire: Wire, data: bytes) -> None:
-    """The line goes, and who comes instead has the same key and other parameters."""
+    """Cut the line; then connect a peer with the same key and other parameters."""
     for role in Role:
         node = wire.nodes[role]
         other = Node(role.peer, node.psk.copy(), parameters=replace(ONE_BLOCK, q_tol=0.04))
@@ -214,8 +214,8 @@ def test_m5_no_cause_at_any_committing_message_costs_a_pad(cause: str, kind: typ
 def test_m5_an_agreed_abort_costs_no_pad_when_it_is_cut_at_any_byte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Alice cannot pay for any block's tags, and each time she says so the line is cut, a byte
-    later than before."""
+    """No block of Alice can pay for its tags. Each time she aborts, the line is cut, one byte later
+    than before."""
 
     def unpaid(self: Commitment, step: Offer, *_: object) -> str:
         for string in step.strings:
@@ -241,7 +241,7 @@ def test_m5_an_agreed_abort_costs_no_pad_when_it_is_cut_at_any_byte(
 
 
 class FullAt(Ledger):
-    """The disk is full at one record, once; what the ledger says stays as it was."""
+    """The disk is full at one record, once; the ledger stays unchanged."""
 
     at = 0
     count = 0
@@ -267,7 +267,7 @@ class StoreFullAt(MemoryStore):
 @pytest.mark.parametrize("victim", list(Role))
 @pytest.mark.parametrize("what", ["ledger", "store"])
 def test_m5_a_disk_that_is_full_at_any_record_costs_no_pad(victim: Role, what: str) -> None:
-    """At each record of the first connection and block, and each file."""
+    """The disk is full at each record of the first connection and block, and at each key file."""
     for at in range(2, 11) if what == "ledger" else range(1, 4):
         psk = PreSharedKey.generate(4096)
         ledger, store = FullAt.memory(), StoreFullAt()

@@ -100,7 +100,7 @@ def test_what_may_be_offered() -> None:
 
 
 class Client:
-    """Sends lines, as sipyco's client does."""
+    """A client that sends lines, as sipyco's client does."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer

@@ -1,5 +1,5 @@
-"""Plans: better than the file's settings, with correct predictions, and clear where there is no
-key.
+"""Plans: better than the file's settings, with correct predictions, and a clear message where no
+key is possible.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def test_the_plan_shows_what_rarely_refused_blocks_cost(plan: planning.Plan) -> 
 
 
 def test_the_plan_says_which_of_one_and_two_bases_gives_more(plan: planning.Plan) -> None:
-    """Pairs on even splitters: both, nearly twice the key; on a biased bench: little or nothing."""
+    """Even splitters: both bases give nearly twice the key; a biased bench: little or no gain."""
     link = load_link("nice2022")
 
     def bases(key_basis: float) -> planning.BlockBases:
@@ -178,7 +178,7 @@ def test_a_link_too_far_for_key_is_given_no_degenerate_settings(length_km: float
 
 @pytest.mark.row("neumann2022 takes 10-14 s")
 def test_a_plan_needs_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: 1,500 took 1.5 s of CPU; the plan of 14 s made far more."""
+    """Evaluations are counted, not timed: 1,500 take about 1.5 s of CPU."""
     calls = Counter[str]()
     plain = rates.key_rate
 

@@ -1,4 +1,4 @@
-"""The pre-shared key file: made once, private, and refused when anything about it is odd."""
+"""The pre-shared key file: created once, private, and refused when invalid in any way."""
 
 from __future__ import annotations
 

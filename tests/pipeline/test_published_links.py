@@ -1,4 +1,4 @@
-"""Published links: every target is met, and figures that are not reproduced are marked."""
+"""Published links: every target is met; figures that the model does not reproduce are marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quiet rule: against a plain reference, the echo attack, losses, and what may be seen."""
+"""The quiet rule: against a simple reference; the echo attack, losses, and published data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def clicks(rng: np.random.Generator, n: int, mean_ps: float) -> Clicks:
 
 
 def by_hand(times: np.ndarray, channels: np.ndarray, lost: Lost) -> list[tuple[int, set[int], int]]:
-    """(time, detectors, clicks) of every event, click by click; no noise, no delays."""
+    """(time, detectors, clicks) of every event: a simple reference without noise and delays."""
     out: list[tuple[int, set[int], int]] = []
     ahead, settled, last, k = sorted((s, e + 1) for s, e in lost), True, -(1 << 60), 0
     while k < len(times):
@@ -107,14 +107,15 @@ def test_events_are_those_of_the_reference(mean_ps: float, seed: int) -> None:
         assert not any(start <= t < stop for t, _, _ in complete)
 
 
-# ---- the echo (Weier's attack turned round: a veto that later clicks prolong publishes a bit) ----
+# ---- the echo (Weier's attack reversed: a veto that later clicks prolong reveals a bit) ----
 
 
 def echo(rng: np.random.Generator, probe_ps: int, n: int = 400) -> tuple[Clicks, np.ndarray]:
     """Clicks of n trials and the key bit of each; dead time 30 ns.
 
-    A key photon clicks in H or V. A bright H pulse 5 ns later kills H, D and A; a bright V pulse at
-    12 ns clicks in V if V is alive, that is if the bit was H. Then a bright probe at probe_ps.
+    A key photon clicks in H or V. A bright H pulse 5 ns later puts H, D and A into dead time. A
+    bright V pulse at 12 ns clicks in V if V is active, that is if the bit was H. A bright probe
+    follows at probe_ps.
     """
     bits = rng.integers(0, 2, n)
     found: list[tuple[int, int]] = []
@@ -133,7 +134,7 @@ def echo(rng: np.random.Generator, probe_ps: int, n: int = 400) -> tuple[Clicks,
 
 
 def prolonged(found: Clicks) -> np.ndarray:
-    """A veto that every click prolongs: the first click after QUIET without any."""
+    """A veto that every click prolongs: announces a click after QUIET without any click."""
     times = found[0]
     return times[np.diff(times, prepend=-US) >= QUIET]
 
@@ -145,7 +146,7 @@ def ours(found: Clicks) -> np.ndarray:
 
 
 def told(rule: Callable[[Clicks], np.ndarray]) -> float:
-    """The largest difference, over all probes, of the share of probes that are announced."""
+    """The share of announced probes by key bit: the largest difference over all probe times."""
     worst = 0.0
     for probe in range(30_000, 125_000, 1000):
         found, bits = echo(np.random.default_rng(probe), probe)
@@ -159,7 +160,7 @@ def told(rule: Callable[[Clicks], np.ndarray]) -> float:
 
 def test_row_m7_the_echo_tells_nothing() -> None:
     assert told(prolonged) > 0.9, "the attack works against a veto that later clicks prolong"
-    assert told(ours) < 0.25  # 95 probes, a share of 400 trials each: 5 sigma
+    assert told(ours) < 0.25  # 95 probe times, 400 trials each: 5 sigma
 
 
 def test_what_is_announced_does_not_depend_on_detectors() -> None:
@@ -213,7 +214,7 @@ def test_bits_are_hidden_until_taken_and_given_once() -> None:
 
 
 def test_what_pairs_take_along_is_what_each_call_tells() -> None:
-    """One pass for bits, bases, times in steps and marks: as one by one; and only once."""
+    """``keep`` returns bits, bases, time steps and marks as the single calls do, and only once."""
     rng = np.random.default_rng(9)
     times = np.cumsum(rng.integers(QUIET // 3, 4 * QUIET, 3000))
     channels = rng.integers(1, 5, 3000).astype(np.uint8)
@@ -259,7 +260,7 @@ def test_multi_clicks_get_a_random_bit_and_across_bases_a_random_basis() -> None
 
 @pytest.mark.parametrize("scale_ps", [1, 20, 80])
 def test_the_quiet_length_leaves_the_veto_but_for_delta(scale_ps: int) -> None:
-    """Against the convolution of two laws, number by number."""
+    """Against the convolution of two noise laws, term by term."""
     p = math.exp(-1 / scale_ps)
     reach = 60 * scale_ps
     law = (1 - p) / (1 + p) * p ** np.abs(np.arange(-reach, reach + 1)).astype(float)
@@ -298,7 +299,7 @@ def test_rules_that_contradict_each_other_are_named(
 
 
 def test_marks_that_are_gathered_in_one_string_are_too_many_for_it() -> None:
-    """Each string pays for the agreed share of its own bits, not of all pairs."""
+    """The limit is the agreed share of each string's own bits, not of all pairs."""
     parameters = AgreedParameters(multi_click_limit=0.005)
     assert few_multi_clicks(parameters, [(5, 1000), (5, 1000)], 20, 4000)
     assert not few_multi_clicks(parameters, [(10, 1000), (0, 1000)], 20, 4000)

@@ -1,4 +1,4 @@
-"""Readiness: tasks in date and in limits, their graph, their source."""
+"""Readiness: calibration tasks that are in date and within limits, their graph, their source."""
 
 from __future__ import annotations
 

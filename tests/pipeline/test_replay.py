@@ -1,4 +1,4 @@
-"""Two recordings of one run, distilled in memory: clicks of an independent generator."""
+"""Two recordings of one run, distilled in memory; the clicks come from an independent generator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUN = Bench(
 
 
 def recorded(whole: TagBlock, skip_s: float, shift_s: float) -> TagBlock:
-    """As other software would have written it: from its first event to its last."""
+    """A recording as other software writes it: from its first event to its last."""
     low = int(np.searchsorted(whole.time_ps, round(skip_s * 1e12)))
     times = whole.time_ps[low:] + round(shift_s * 1e12)
     return TagBlock(
@@ -74,7 +74,7 @@ def test_recordings_without_host_time(
 
 
 def test_host_stamps_are_used_when_there_are_some() -> None:
-    """Alice's tagger started 3 s after Bob's by the hosts' clocks, which are 0.3 s apart."""
+    """Alice's tagger starts 3 s after Bob's; the hosts' clocks differ by 0.3 s."""
     starts = (AcquisitionStart(1_000_003.0, 0.1), AcquisitionStart(1_000_000.3, 0.1))
     bench = replace(RUN, offset_s=3.0 + RUN.offset_s - 0.0, duration_s=7.0)
     made = generate(bench)
@@ -171,7 +171,7 @@ def test_blocks_are_cut_without_losing_an_event_or_a_gap() -> None:
 
 
 def test_a_long_time_without_clicks_is_one_piece() -> None:
-    """A damaged file may jump by hours: nothing is done for every tenth of a second of it."""
+    """A damaged file may jump by hours: the gap costs no work per tenth of a second."""
     hour = 3600 * PS
     times = np.array([0, 5, hour, hour + 7], np.int64)
     whole = TagBlock(times, np.ones(4, np.uint8), 0, 2 * hour)

@@ -1,4 +1,4 @@
-"""Two files of other software: late starts, far jumps, damage and wrong maps."""
+"""Two files from other software: late starts, large jumps, damage and wrong detector maps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ptu(path: Path, block: TagBlock, start_ps: int = 0) -> None:
 
 @pytest.mark.parametrize("starts_s", [(100, 100), (0, 5000), (900, 0)])
 def test_a_ptu_counts_from_its_first_click(tmp_path: Path, starts_s: tuple[int, int]) -> None:
-    """A PTU counts from its instrument's zero, an a1 from anywhere."""
+    """Times of a PTU start at its instrument's zero, those of an a1 anywhere."""
     made = generate(RUN)
     alice, bob = tmp_path / "a.ptu", tmp_path / "b.a1"
     ptu(alice, made.alice, starts_s[0] * 10**12)
@@ -57,7 +57,7 @@ def test_a_ptu_counts_from_its_first_click(tmp_path: Path, starts_s: tuple[int, 
 
 @pytest.mark.parametrize("seconds", [0, 4000])
 def test_damage_is_named_and_does_not_hold_up_the_replay(tmp_path: Path, seconds: int) -> None:
-    """Zeros in the middle; from three quarters on a clock that jumped by more than an hour."""
+    """Zeros in the middle; after three quarters the clock jumps by more than an hour."""
     made = generate(RUN)
     alice, bob = tmp_path / "a.a1", tmp_path / "b.a1"
     jumped = made.alice.time_ps.copy()

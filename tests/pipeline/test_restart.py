@@ -1,5 +1,5 @@
-"""Row M5: a block whose tags were under way when both nodes died is finished after the restart,
-from what lies in the stores; its pads are not erased before."""
+"""Row M5: a block whose tags were in transit when both nodes crashed is finished after the restart
+from the stores; its pads are not erased before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def quick_clock() -> Iterator[None]:
 
 @contextlib.contextmanager
 def both(folder: Path, life: int) -> Iterator[dict[Role, Node]]:
-    """Both nodes on their stores, as processes that have just started."""
+    """Both nodes on their stores, as freshly started processes."""
     with contextlib.ExitStack() as stack:
         nodes = {}
         for role in Role:
@@ -73,7 +73,7 @@ def test_m5_a_block_in_doubt_is_finished_or_burnt_quietly_after_both_were_killed
         assert keys(alice) == keys(bob) != {}
         assert alice.ledger.state.pads == bob.ledger.state.pads
         first = alice.ledger.state.blocks[1]
-        # Bob's half of a block that he had not yet stored died with him
+        # Bob had not stored his half of the block before the crash
         assert first.status == ("burnt" if lost is Amplify else "released")
         assert "authentication_failed" not in alice.codes() | bob.codes()
 
@@ -82,7 +82,7 @@ def test_m5_a_block_in_doubt_is_finished_or_burnt_quietly_after_both_were_killed
 def test_m8_a_damaged_message_of_a_block_in_doubt_is_named_and_burns_at_both_ends(
     tmp_path: Path, lost: type[Message]
 ) -> None:
-    """But where the peer has released the block: then its message is not needed any more."""
+    """Unless the peer has released the block: then it needs the message no more."""
     victim = Role.ALICE if lost is Prepared else Role.BOB
     create_psk(tmp_path / "link.psk", 4096)
     with both(tmp_path, 1) as nodes:

@@ -1,8 +1,8 @@
 """The same seeds give the same bytes: a whole conversation of two sessions, against its digest.
 
-Whoever makes the way of a tag faster changes nothing that leaves a station: noised times, slots,
-announcements, pairs, bases, marks, parities, seeds, lengths. Left out: figures for displays, and
-tags and MACs, which follow from the rest. A change of the wire changes the digest on purpose.
+An optimisation must not change what a station sends: noised times, slots, announcements, pairs,
+bases, marks, parities, seeds, lengths. Not included: figures for displays, and tags and MACs, which
+follow from the rest. A change of the wire protocol changes the digest on purpose.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fixed_psk() -> PreSharedKey:
 
 
 def conversation() -> tuple[str, int, int]:
-    """Digest of what was said, number of messages, bits of key."""
+    """Digest of the messages, their number, bits of key."""
     nodes = [Node(role, fixed_psk(), parameters=PARAMETERS) for role in Role]
     wire = Wire(*nodes)
     wire.connect()

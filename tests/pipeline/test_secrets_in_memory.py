@@ -1,4 +1,4 @@
-"""Row M6: what lies in the memory of a running process, seen from outside (/proc/PID/mem)."""
+"""Row M6: secrets in the memory of a running process, read from outside (/proc/PID/mem)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from photonlink.pipeline.keys.psk import create_psk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
-HEAD, FIXED = 28, 64  # bytes of the carrier's head; of the secret before its pads
+HEAD, FIXED = 28, 64  # bytes of the carrier's header; bytes of the secret before its pads
 PROGRAM = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
@@ -63,7 +63,7 @@ sys.stdin.read()
 
 
 def mappings(pid: int) -> list[tuple[int, int, bool]]:
-    """Start, end and whether it is kept out of core files, of every readable mapping."""
+    """Start, end, and whether it is excluded from core files, of every readable mapping."""
     found: list[tuple[int, int, bool]] = []
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         words = line.split()
@@ -80,9 +80,9 @@ def words(data: bytes) -> npt.NDArray[np.uint64]:
 
 
 def seen(pid: int, secrets: dict[str, bytes], *, dumped: bool = False) -> dict[str, int]:
-    """How many aligned pieces of 8 bytes of each lie somewhere: every fragment of 16 holds one.
+    """How many aligned 8-byte pieces of each secret are in memory; any 16 bytes of it contain one.
 
-    dumped: only in memory that a core file would hold.
+    dumped: search only memory that a core file would contain.
     """
     pieces = np.unique(np.concatenate([words(secret) for secret in secrets.values()]))
     likely = np.zeros(1 << 16, bool)
@@ -152,7 +152,7 @@ def test_m6_nothing_spent_delivered_or_burnt_is_in_memory(tmp_path: Path, runnin
     )
     assert found == {
         "spent pads": 0, "delivered key": 0, "burnt key": 0, "stored key": 0,
-        "pads to be used": len(rest) // 8,  # the scan finds present secrets
+        "pads to be used": len(rest) // 8,  # shows that the scan finds secrets
         "key of the store": 4,
     }  # fmt: skip
     in_core_file = seen(running, {"psk": secret, "key of the store": store_key}, dumped=True)

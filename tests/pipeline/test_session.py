@@ -1,4 +1,4 @@
-"""Two sessions in memory: from tags to equal keys, and what may go wrong on the way there."""
+"""Two sessions in memory: from tags to equal keys, and faults on the way."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_lopsided_detector_gives_no_key() -> None:
 def test_bases_are_asked_for_only_after_alice_has_recorded_and_answered_only_after_bob_has() -> (
     None
 ):
-    """Alice's tags stop at 1.8 s, Bob's go on: no key slot beyond; and the other way round."""
+    """Alice's tags stop at 1.8 s, Bob's continue: no later slot is requested; and vice versa."""
     for behind in Role:
         alice, bob = pair()
         wire = Wire(alice, bob)
@@ -140,7 +140,7 @@ def test_bases_are_asked_for_only_after_alice_has_recorded_and_answered_only_aft
         answered = [m.slot for _, m in _messages(wire, Announcement)]
         assert asked
         reached = {m.slot: m.end_ps for m in asked}
-        limit = 1.81e12  # Bob's clock is 10 ms ahead
+        limit = 1.81e12  # 1.8 s; Bob's clock is 10 ms ahead
         if behind is Role.ALICE:
             assert max(reached.values()) <= limit
         else:
@@ -199,7 +199,7 @@ def test_delays_of_the_calibration_are_taken_off_before_anything_else() -> None:
     constants = bench_with(**delays)
     alice, bob = both(run_link(bench, constants=constants))
     assert keys(alice) == keys(bob) != {}
-    alice, bob = both(run_link(bench))  # with a calibration that does not know them
+    alice, bob = both(run_link(bench))  # with a calibration without these delays
     assert keys(alice) == keys(bob) == {}
     assert any(str(r.abort).startswith("detector_") for r in alice.reports + bob.reports)
 
@@ -259,7 +259,7 @@ def test_an_acquisition_that_starts_anew_starts_the_session_anew() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_interleaving_of_messages_and_tags_gives_equal_keys(seed: int) -> None:
-    """Each direction keeps its order; everything else happens in a random one, with delays."""
+    """Each direction keeps its order; everything else is in random order, with delays."""
     rng = random.Random(seed)
     delays = {"alice": (0, 0, 0, 0), "bob": (0, 900, 0, -400)}
     alice, bob = pair(constants=bench_with(**delays), seed=seed)

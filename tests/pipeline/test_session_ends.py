@@ -1,4 +1,4 @@
-"""The end of input: at different times on the two sides; a last block comes of it, or none."""
+"""The end of input at different times on the two sides, with and without a last block."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from photonlink.pipeline.stages.amplify import StringAccount, block_lengths
 from photonlink.pipeline.stages.block_thresholds import BlockThresholds, EarlierErrors
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
-LAG = 8  # pieces of 0.1 s that one side gets only after the other has ended
-TIMED = replace(SMALL, block_sifted_bits=1_000_000)  # all of the run is the rest
+LAG = 8  # pieces of 0.1 s that one side receives only after the other has ended
+TIMED = replace(SMALL, block_sifted_bits=1_000_000)  # the whole run is one partial block
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,7 +28,7 @@ def quick_clock() -> Iterator[None]:
 
 
 def end_apart(late: Role, *, lag: int = LAG, lost_from: int | None = None) -> Wire:
-    """One side records everything and ends; the other gets its last ``lag`` pieces after that."""
+    """One side records everything and ends; the other then gets its last ``lag`` pieces."""
     wire = Wire(*pair(parameters=TIMED))
     wire.connect()
     sides = dict(zip(Role, clicks_of(BENCH), strict=True))
@@ -60,7 +60,7 @@ def end_apart(late: Role, *, lag: int = LAG, lost_from: int | None = None) -> Wi
 def test_a_side_that_ends_first_waits_for_what_the_other_has_still_to_record(
     late: Role, lag: int
 ) -> None:
-    """The last block closes once; a lag of 25 reaches back to before the clock is found."""
+    """The last block closes once; a lag of 25 pieces begins before the clock is found."""
     wire = end_apart(late, lag=lag)
     whole = end_apart(late, lag=0)
     for node in wire.nodes.values():
@@ -84,7 +84,7 @@ def test_a_late_side_that_stops_short_ends_the_link_with_what_both_recorded(late
 
 
 def _ended_with_a_small_rest(monkeypatch: pytest.MonkeyPatch, *, first: bool) -> Wire:
-    """The rest is tried whatever is expected of it; ``first``: no block went before."""
+    """Try the last, partial block whatever its expected yield; ``first``: no block precedes it."""
     monkeypatch.setattr(roles, "rest_pays", lambda *figures: True)
     if first:
         return run_link(replace(BENCH, duration_s=0.5), parameters=replace(TIMED, eps_sec=1e-20))

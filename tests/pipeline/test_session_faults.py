@@ -1,4 +1,4 @@
-"""The channel is in the enemy's hands: flipped bits, replays, cuts, kills."""
+"""The attacker controls the channel: flipped bits, replays, cuts; nodes are killed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def quick_clock() -> Iterator[None]:
 
 
 class PadOracle:
-    """Sees the wire: no pad position may ever go with two different tags."""
+    """Watches the wire: no pad position may be used with two different tags."""
 
     def __init__(self) -> None:
         self.seen: dict[tuple[Role, int], bytes] = {}
@@ -66,7 +66,7 @@ def name_of(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def script(quick_clock: None) -> list[tuple[Role, str]]:
-    """Senders and names of all messages of an untouched run (the seeds are fixed)."""
+    """Senders and names of all messages of an undisturbed run (the seeds are fixed)."""
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)
     wire.connect()
@@ -87,7 +87,7 @@ def first_of_each(script: list[tuple[Role, str]]) -> list[int]:
 
 
 def assert_safe(alice: Node, bob: Node) -> None:
-    """No key on one side that the other does not hold or could still get."""
+    """Check: shared keys are equal; a key at one end only is still in doubt at the other."""
     shared = keys(alice).keys() & keys(bob).keys()
     assert {b: keys(alice)[b] for b in shared} == {b: keys(bob)[b] for b in shared}
     for one, other in ((alice, bob), (bob, alice)):
@@ -99,7 +99,7 @@ POSITIONS = ("type", "length", "first", "middle", "last")
 
 
 def test_one_flipped_bit_is_refused_in_every_message(script: list[tuple[Role, str]]) -> None:
-    """In every kind of message, at two classes of position each, taking turns."""
+    """In every kind of message, at two of the five classes of position, in rotation."""
     for turn, n in enumerate(first_of_each(script)):
         for where in (POSITIONS[turn % 5], POSITIONS[(turn + 2) % 5]):
             if where in ("type", "length") or script[n - 1][1] not in ("Ping", "Bye"):
@@ -144,7 +144,7 @@ def test_a_burnt_block_is_in_the_account_of_both_nodes(
     script: list[tuple[Role, str]], name: str
 ) -> None:
     """A bit of the authenticated message flips; the block in doubt is settled after the
-    reconnect.
+    reconnection.
     """
     target = next(n for n, (_, found) in enumerate(script, 1) if found == name)
 
@@ -161,7 +161,7 @@ def test_a_burnt_block_is_in_the_account_of_both_nodes(
     for node in (alice, bob):
         first = node.reports[0]
         assert first.block == 1
-        if name in KEPT:  # both held the key already, or the first tag was on its way: sent again
+        if name in KEPT:  # both held the key, or the tag is sent again
             assert first.abort is None
             assert first.net_bits == node.ledger.state.blocks[1].net_bits > 0
         else:
@@ -230,7 +230,7 @@ VICTIMS: tuple[tuple[Role, ...], ...] = ((), (Role.ALICE,), (Role.BOB,), tuple(R
 
 
 def test_cut_or_kill_at_every_step(script: list[tuple[Role, str]]) -> None:
-    """A message is lost and the connection with it, some node is killed; then all goes on."""
+    """A message and the connection are lost and nodes are killed; then the link makes key again."""
     for turn, target in enumerate(first_of_each(script)):
         _cut_at(target, VICTIMS[turn % 4])
 
@@ -255,7 +255,7 @@ def _cut_at(target: int, victims: tuple[Role, ...]) -> None:
     for role, node in wire.nodes.items():
         if role in victims or node.session.finished:
             node.start()
-        else:  # the tagger starts anew, the session goes on
+        else:  # the tagger restarts, the session continues
             node.session.acquisition_started(STARTED, CAPABILITIES, wire.now_s)
     wire.connect()
     feed(wire, replace(SHORT, seed=5))
@@ -268,7 +268,7 @@ def _cut_at(target: int, victims: tuple[Role, ...]) -> None:
 
 
 class Killed(BaseException):
-    """The process is gone, at this very step."""
+    """The process is killed at this step."""
 
 
 class MortalLedger(Ledger):
@@ -290,7 +290,7 @@ class MortalLedger(Ledger):
 @pytest.mark.parametrize("victim", list(Role))
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_before_or_after_every_record(victim: Role, after: bool) -> None:
-    """F80: kill -9 at each write of the ledger; the same ledger goes on with a new process."""
+    """F80: kill -9 at each write of the ledger; a new process continues with the same ledger."""
     for dies_at in range(2, 40):
         if not _killed_at(dies_at, victim, after):
             assert dies_at > 8, "a block has more records than that"
@@ -342,7 +342,7 @@ def _killed_at(dies_at: int, victim: Role, after: bool) -> bool:
 @pytest.mark.parametrize("victim", list(Role))
 @pytest.mark.parametrize("records", range(1, 9))
 def test_a_ledger_that_cannot_be_written_stops_the_link_by_name(victim: Role, records: int) -> None:
-    """The disk fills at every record of a block: never a key on one side alone for good."""
+    """The disk is full at each record of a block: a key at one end is in doubt at the other."""
 
     class FullDisk(Ledger):
         count = 0
@@ -416,7 +416,7 @@ def test_a_peer_that_never_takes_the_next_step_is_left() -> None:
 
 
 def _swallow_from(kind: int) -> Callable[[int, Role, bytes], list[bytes]]:
-    """The first message of a kind and all later ones of its sender are held for ever."""
+    """The first message of a kind and all later ones of its sender never arrive."""
     gone: list[Role] = []
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes]:
@@ -454,7 +454,7 @@ def test_a_cut_connection_goes_on_with_the_same_acquisition() -> None:
 
 
 def test_a_crash_between_the_tags_burns_nothing(quick_clock: None) -> None:
-    """Alice, then Bob, is killed behind the stored tag: the same bytes are sent again."""
+    """Alice, then Bob, is killed after storing the tag: the same bytes are sent again."""
     for victim in Role:
         done: list[int] = []
         wanted = Amplify if victim is Role.ALICE else Prepared

@@ -1,4 +1,4 @@
-"""Peers that do not fit, request too much, send invalid messages, or try to exhaust a node."""
+"""Peers that are incompatible, request too much, send invalid messages, or exhaust resources."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_ledger_that_was_rolled_back_is_held() -> None:
     wire.connect()
     feed(wire, SHORT)
     assert keys(bob)
-    fresh = Node(Role.BOB, bob.psk, parameters=ONE_BLOCK, seed=9)  # an empty ledger: a lost one
+    fresh = Node(Role.BOB, bob.psk, parameters=ONE_BLOCK, seed=9)  # its ledger was lost: empty
     alice.start()
     wire = Wire(alice, fresh)
     spent = dict(alice.ledger.state.pads)
@@ -147,13 +147,13 @@ def test_a_refused_node_ends_with_its_input() -> None:
         wire.input(role, lambda s: s.end_of_input(wire.now_s))
     wire.tick()
     assert not alice.finished, "the peer with the right key may still come"
-    wire.tick(10.0)  # longer than anybody may be silent
+    wire.tick(10.0)  # longer than the allowed silence
     assert alice.finished
     assert bob.finished
 
 
 def test_a_cut_handshake_costs_no_pad() -> None:
-    """The line is cut after every handshake, a hundred times."""
+    """The line is cut after each of a hundred handshakes."""
     alice, bob = pair()
     wire = Wire(alice, bob)
     for second in range(100):
@@ -206,7 +206,7 @@ def test_silence_and_a_stuck_handshake_end_the_connection() -> None:
 def test_a_peer_that_asks_too_many_parities_gets_no_more(
     monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
 ) -> None:
-    """Bob asks his first question again and again: every answer is charged, then all ends."""
+    """Bob repeats his first request: every answer is charged, until the cap ends the block."""
     monkeypatch.setattr(Corrector, "receive", lambda self, parities: None)
     alice, bob = pair(parameters=replace(ONE_BLOCK, **limits))  # type: ignore[arg-type]
     wire = Wire(alice, bob)

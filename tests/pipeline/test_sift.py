@@ -1,4 +1,4 @@
-"""Announcements, matching and their bookkeeping, against slow and obvious references."""
+"""Announcements, matching and their bookkeeping, against slow and simple references."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_the_window_holds_the_true_pairs(a: int, b: int) -> None:
     sigma = 300 / 2.3548
     alice = np.floor((t + rng.normal(0, sigma, len(t))) / a) * a + rng.uniform(0, a, len(t))
     bob = np.floor((t + rng.normal(0, sigma, len(t))) / b) * b + rng.uniform(0, b, len(t))
-    delayed = bob - 0.37 * b  # as equalising a detector does
+    delayed = bob - 0.37 * b  # as a delay correction does
     grid = np.floor(delayed / p.bin_ps) * p.bin_ps + p.bin_ps // 2
     shift = np.mean(grid - alice)
     residual = grid - alice - shift
     assert np.mean(np.abs(residual) <= p.window_ps) > 0.97
-    assert abs(np.std(residual) / p.sigma_ps - 1) < 0.15  # roundings are not quite independent
+    assert abs(np.std(residual) / p.sigma_ps - 1) < 0.15  # rounding errors are not independent
 
 
 # ---- announcements ----
@@ -90,7 +90,7 @@ def test_announcements_are_compact() -> None:
     t = np.cumsum(rng.exponential(1e7, 100_000)).astype(np.int64)  # 100 kcps
     data = encode_announcement(t, 0, 2000)
     assert len(data) / len(t) < 1.9
-    # the entropy of the gaps, and the label that carries nothing
+    # the entropy of the gaps, plus one bit for the label
     bits = np.log2(np.e * 1e7 / 2000) + 1
     assert 8 * len(data) / len(t) < bits + 0.1
 
@@ -139,8 +139,8 @@ def test_events_beyond_the_interval_are_refused() -> None:
 
 
 def slow_match(a: list[int], b: list[int], w: int) -> list[tuple[int, int]]:
-    """The definition: each Alice event in turn takes Bob's first free later one within the
-    window; then each pair moves to nearer events that no pair holds."""
+    """The definition: each of Alice's events in turn takes Bob's first free event within the
+    window; then each pair moves to nearer events that are in no pair."""
     pairs: list[list[int]] = []
     next_b = 0
     for i, t in enumerate(a):

@@ -1,4 +1,4 @@
-"""Bounds against simulated truth: violated no more often than their epsilons allow."""
+"""Bounds against simulated truth: they fail no more often than their epsilons allow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_no_bound_is_violated_more_often_than_allowed(
 def test_gamma_as_printed_is_caught_at_few_errors(
     verdicts: list[soundness.SoundnessVerdict],
 ) -> None:
-    """The simulation can fail: without its guard the papers' gamma is unsound."""
+    """The simulation detects an unsound bound: the papers' gamma without its guard."""
     gamma = [v for v in verdicts if v.formula == "gamma as printed"]
     assert not gamma[0].sound
     assert gamma[0].violations > 10 * gamma[0].allowed * gamma[0].runs
@@ -42,7 +42,7 @@ def test_a_bound_without_its_fluctuation_is_caught() -> None:
 
 
 def test_chernoff_is_the_tightest(verdicts: list[soundness.SoundnessVerdict]) -> None:
-    """Lim-Chernoff beats Lim-Hoeffding; no lower bound above the truth, no upper bound below."""
+    """Lim-Chernoff is tighter than Rusca, and that than Lim-Hoeffding; all stay below the truth."""
     tight = {
         v.formula: v.tightness
         for v in verdicts

@@ -1,4 +1,4 @@
-"""The node's station file: the demo's own, and faults of others."""
+"""The node's station file: that of the demo is valid; faults are named."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_emulators_that_do_not_run_keep_their_names(station: Path) -> None:
     loaded = with_emulator_addresses(load_node_station(station))
     assert loaded.instruments["pump"].emulator == "tcp://127.0.0.1:4711"
     assert loaded.instruments["tagger"].emulator == "sim:alice-tagger"
-    # the demo's length pays for its detectors; only what docs/claim.md says of it is assumed
+    # the demo charges for its detectors; the one remaining assumption is stated in docs/claim.md
     assert loaded.protocol.parameters().assumptions == ("HOLD_OFF",)
 
 

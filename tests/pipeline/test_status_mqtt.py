@@ -165,7 +165,7 @@ async def test_a_cancelled_node_says_goodbye(port: int) -> None:
 async def test_a_cancellation_that_the_library_swallows_ends_it_too(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ``wait_for`` of Python 3.11 does when what it waits for comes at the same moment."""
+    """As ``wait_for`` of Python 3.11 does if its awaitable completes in the same moment."""
     whole, swallowed = aiomqtt.Client.publish, asyncio.Event()
 
     async def publish(self: aiomqtt.Client, *args: Any, **more: Any) -> None:
@@ -198,7 +198,7 @@ async def test_never_more_than_ten_messages_in_a_second(port: int) -> None:
                 publisher.offer(STATE)
                 if sum(1 for _ in arrived) >= 25 or message is None:
                     break
-    # eleven messages never fit into one second; arrival jitters, so compare with some grace
+    # at most ten messages a second; the margin allows for jitter of arrival
     gaps = [b - a for a, b in zip(arrived, arrived[11:], strict=False)]
     assert gaps
     assert min(gaps) > 0.8
@@ -213,7 +213,7 @@ async def test_broker_killed_and_back_again(mosquitto: Mosquitto) -> None:
         mosquitto.kill()
         started = time.monotonic()
         for _ in range(3 * QUEUE_BOUND):
-            publisher.offer(BLOCK)  # nothing waits for a broker that is gone
+            publisher.offer(BLOCK)  # does not block without a broker
         assert time.monotonic() - started < 30
         assert publisher.dropped >= 2 * QUEUE_BOUND - 1, "the queue has a bound"
         mosquitto.start()
@@ -244,7 +244,7 @@ async def test_a_cancellation_that_comes_with_a_record_is_heard(port: int) -> No
         await _next(client, "l0-alice/meta")
         for _ in range(20):
             await asyncio.sleep(0.01)
-        publisher.offer(STATE)  # wakes the publisher in the very step in which it is cancelled
+        publisher.offer(STATE)  # wakes the publisher in the step in which it is cancelled
         task.cancel()
         async with asyncio.timeout(20):
             await asyncio.gather(task, return_exceptions=True)

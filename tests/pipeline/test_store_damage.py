@@ -1,5 +1,5 @@
 """Rows M8 and low D of the attacks: every flipped bit, cut, exchange, zeroed page and appended byte
-of every file of the store is named, is never key and loses nothing silently."""
+of every file of the store is reported, is never used as key, and loses nothing silently."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ EVERY_BIT = bool(os.environ.get("PHOTONLINK_LONG"))
 
 @pytest.fixture
 def life(tmp_path: Path) -> dict[int, bytes]:
-    """Three released blocks with key and refill, one in doubt with a message that may have to be
-    sent again, a pre-shared key; what the released keys are."""
+    """A store with three released blocks with key and refill, a block in doubt with a message that
+    may be sent again, and a pre-shared key. Returns the released keys."""
     create_psk(tmp_path / "link.psk", 1024)
     with NodeStore.open(place(tmp_path)) as store:
         store.psk(tmp_path / "link.psk").close()
@@ -42,7 +42,7 @@ def life(tmp_path: Path) -> dict[int, bytes]:
 
 
 def variants(data: bytes, seed: int, flips: int) -> Iterator[tuple[str, bytes]]:
-    """Damage of every kind to a file's bytes."""
+    """Every kind of damage to a file's bytes, with its name."""
     rng = random.Random(seed)
     places = range(8 * len(data)) if EVERY_BIT else rng.sample(range(8 * len(data)), flips)
     for at in places:
@@ -61,7 +61,7 @@ def variants(data: bytes, seed: int, flips: int) -> Iterator[tuple[str, bytes]]:
 
 
 def take_all(folder: Path, life: dict[int, bytes]) -> tuple[list[str], dict[int, bytes]]:
-    """All messages for the operator, and every key that can be delivered."""
+    """All messages to the operator, and every key that can be delivered."""
     told_of, had = [], {}
     try:
         with NodeStore.open(place(folder)) as store:
@@ -90,7 +90,7 @@ FILES = ["state/ledger.log", "state/psk", "state/keys/block-00000002.key",
 def test_m8_damage_to_any_file_is_named_and_is_never_key(
     tmp_path: Path, life: dict[int, bytes], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no crash here: waits for nothing
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # without a crash, not needed
     whole, work = tmp_path / "whole", tmp_path / "work"
     whole.mkdir()
     for item in ("state", "state.anchor", "store.key"):
@@ -142,7 +142,7 @@ def test_m8_an_older_record_of_the_same_block_is_not_taken(
         with pytest.raises(DamagedRecord, match="exchanged"):
             deliver(store.ledger, store.keys, 5, tmp_path / "out", allow_marked=False)
         assert not path.exists()
-        path.write_bytes(known)  # too late: it is burnt
+        path.write_bytes(known)  # the restored record comes too late: the block is burnt
         with pytest.raises(DeliveryRefused, match="burnt"):
             deliver(store.ledger, store.keys, 5, tmp_path / "out", allow_marked=False)
     assert not (tmp_path / "out").exists()
@@ -155,7 +155,7 @@ def test_m8_a_store_of_another_link_or_role_does_not_open(
         with pytest.raises(LedgerError, match="does not open"):
             NodeStore.open(place(tmp_path, role, link))
     (tmp_path / "store.key").unlink()
-    with pytest.raises(LedgerError, match="does not open"):  # a fresh key
+    with pytest.raises(LedgerError, match="does not open"):  # a new store key
         NodeStore.open(place(tmp_path))
 
 
@@ -197,7 +197,7 @@ def test_low_d_a_torn_last_record_is_cut_off_and_a_damaged_one_is_not(
         store.ledger.append({"t": "told", "blocks": []})
     after = path.read_bytes()
     for size in range(len(before) + 1, len(after), 7):
-        # a crash while it was appended: the head does not know of it yet
+        # a crash during the append: the head does not count the record yet
         path.write_bytes(before[:HEAD_BYTES] + after[HEAD_BYTES:size])
         (tmp_path / "state.anchor").write_bytes((tmp_path / "state.anchor").read_bytes())
         with NodeStore.open(place(tmp_path)) as store:
@@ -207,7 +207,7 @@ def test_low_d_a_torn_last_record_is_cut_off_and_a_damaged_one_is_not(
     path.write_bytes(before[:HEAD_BYTES] + after[HEAD_BYTES:])
     with NodeStore.open(place(tmp_path)) as store:
         assert not store.findings, "it was complete: it counts"
-    for at in range(len(before), len(after)):  # the head knows of it
+    for at in range(len(before), len(after)):  # the head counts the record
         changed = bytearray(after)
         changed[at] ^= 4
         path.write_bytes(changed)

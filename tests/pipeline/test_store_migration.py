@@ -1,4 +1,4 @@
-"""A store of version 1 becomes a sealed one; one that is beyond help is burnt on request."""
+"""A store of version 1 becomes a sealed one; if that is impossible, it is burnt on request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def block(number: int, status: str, **fields: Any) -> bytes:
 
 @pytest.fixture
 def old(tmp_path: Path) -> dict[int, bytes]:
-    """Block 1 delivered, 2 and 3 stored, 4 in doubt; 3 has put pads back."""
+    """A store of version 1: block 1 delivered, 2 and 3 stored, 4 in doubt; 3 has refilled pads."""
     state = tmp_path / "state"
     (state / "keys").mkdir(parents=True, mode=0o700)
     log, keys = b"PLLEDGR1" + record(t="psk", id="ab") + record(t="session", epoch=5, id="s"), {}
@@ -82,13 +82,14 @@ def test_stored_key_is_sealed_and_nothing_plain_stays(
         migrate(where)
 
 
-# Alice and Bob as version 1 (commit e4d92bc) left them, killed while block 5 was open: blocks 1 to
-# 4 released, some of no whole bytes, block 1 delivered; a carrier made by the same version.
+# Stores of Alice and Bob, written by version 1 (commit e4d92bc), killed while block 5 was open:
+# blocks 1 to 4 released, some of their lengths not whole bytes, block 1 delivered; and a carrier of
+# the same version.
 REAL = Path(__file__).resolve().parents[1] / "cases/store_version_1"
 
 
 def edited(text: str, told: list[tuple[str, str]]) -> str:
-    """The station file with the edits that its refusal names, by line."""
+    """The station file with the edits that the refusal names, by line."""
     lines, end = text.splitlines(), ""
     for number, what in told:
         line = lines[int(number) - 1]
@@ -105,8 +106,8 @@ def edited(text: str, told: list[tuple[str, str]]) -> str:
 
 
 def test_a_link_of_version_1_is_migrated_as_it_was_left(tmp_path: Path) -> None:
-    """Both ends through the command, with the stations of version 1: each says what to do, and
-    when that is done, it goes on."""
+    """Runs the command for both ends with the stations of version 1: each refusal names the edits,
+    and with these edits the migration continues."""
     plain, given = {}, {}
     for side in ("alice", "bob"):
         folder = tmp_path / side
@@ -139,7 +140,7 @@ def test_a_link_of_version_1_is_migrated_as_it_was_left(tmp_path: Path) -> None:
             assert run.exit_code == 0, run.output
             assert out.read_bytes() == plain[side][f"block-{int(block):08d}.key"]
             given.setdefault(block, set()).add(out.read_bytes())
-        (folder / "link.psk").chmod(0o600)  # git keeps no such mode
+        (folder / "link.psk").chmod(0o600)  # git does not store this mode
         with open_store(load_node_station(station)) as store:
             assert store.ledger.state.next_block == 6
             assert store.ledger.state.epoch == 1
@@ -151,7 +152,7 @@ def test_a_link_of_version_1_is_migrated_as_it_was_left(tmp_path: Path) -> None:
 def test_a_migration_is_taken_up_again_after_a_crash(
     tmp_path: Path, old: dict[int, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each of its writes to the ledger."""
+    """A crash at each write of the migration to the ledger."""
     where, append = place(tmp_path), Ledger.append
 
     class Died(BaseException):

@@ -24,7 +24,7 @@ with open_store(load_node_station(Path(sys.argv[1]))):
 
 
 def run(*words: str, words_in: str | None = None, **environment: str) -> tuple[int, str, str]:
-    """Status, output and errors of a command; ``words_in``: a passphrase, by descriptor."""
+    """Status, output and errors of a command; ``words_in``: a passphrase, passed by descriptor."""
     read_end, write_end = os.pipe()
     if words_in is not None:
         os.write(write_end, words_in.encode() + b"\n")
@@ -55,7 +55,7 @@ def without_key_file(station: Path, instead: str = "") -> None:
 
 
 def test_m8_a_store_is_sealed_by_a_passphrase(station: Path) -> None:
-    """The right one opens it in another process; a wrong one and a changed salt are named."""
+    """The passphrase opens it in another process; a wrong one and a changed salt are reported."""
     without_key_file(station, "store_passphrase = true")
     psk = station.parent / "link.psk"
     assert run("psk", "show", str(station), words_in="correct horse")[0] == 0
@@ -83,7 +83,7 @@ def test_m8_a_store_is_sealed_by_a_systemd_credential(station: Path) -> None:
     folder = station.parent / "credentials"
     folder.mkdir()
     shutil.copy(station.parent / "alice-store.key", folder / "photonlink-store-key")
-    (folder / "photonlink-store-key").chmod(0o400)  # as systemd gives them
+    (folder / "photonlink-store-key").chmod(0o400)  # the mode that systemd sets
     assert run("psk", "show", str(station))[0] == 0
     without_key_file(station)
     assert run("key", "check", str(station), CREDENTIALS_DIRECTORY=str(folder))[0] == 0
@@ -96,7 +96,7 @@ def test_m8_a_store_is_sealed_by_a_systemd_credential(station: Path) -> None:
 def test_m12_a_second_process_is_told_who_holds_the_store(
     station: Path, command: tuple[str, ...]
 ) -> None:
-    """No instrument of this station exists: an attempt to open one would give another error."""
+    """No instrument of this station exists: opening one would give a different error."""
     assert run("psk", "show", str(station))[0] == 0
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(station)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

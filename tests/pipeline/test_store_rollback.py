@@ -58,7 +58,7 @@ def test_m9_an_emptied_store_is_not_an_empty_list(tmp_path: Path, what: str) -> 
         (tmp_path / "state" / what).unlink()
     with pytest.raises(LedgerError):
         NodeStore.open(place(tmp_path))
-    with pytest.raises(LedgerError):  # and again: the refusal has changed nothing
+    with pytest.raises(LedgerError):  # the same again: the refusal changes nothing
         NodeStore.open(place(tmp_path))
 
 
@@ -74,7 +74,7 @@ def test_m9_key_files_that_are_newer_than_the_ledger_are_named(tmp_path: Path) -
 
 
 def test_m9_erased_pads_tell_of_an_older_ledger(tmp_path: Path) -> None:
-    """Store and anchor go back together, the sealed pre-shared key does not."""
+    """Store and anchor are restored together, the sealed pre-shared key is not."""
     create_psk(tmp_path / "link.psk", 1024)
     with NodeStore.open(place(tmp_path)) as store:
         store.psk(tmp_path / "link.psk").close()
@@ -220,7 +220,7 @@ async def test_m12_the_lock_is_taken_before_any_instrument_is_opened(
     report = Reporter("alice", json_lines=True)
     with open_store(station), pytest.raises(InUseError):
         await Node(station, NodeOptions(), report).run()
-    with pytest.raises(AssertionError, match="an instrument was opened"):  # the test would see it
+    with pytest.raises(AssertionError, match="an instrument was opened"):  # the test can fail
         await Node(station, NodeOptions(), report).run()
 
 
@@ -257,7 +257,7 @@ def test_h2_a_peer_that_claims_less_than_before_is_refused_by_name(
     with pytest.raises(ClaimError) as caught:
         claims.check(claim(lived, **changes), remembered)
     assert caught.value.rolled_back
-    if "head" not in changes:  # the other end sees the same
+    if "head" not in changes:  # the rolled-back end detects it too
         with pytest.raises(ClaimError) as caught:
             claims.own_memory(claim(lived, **changes), remembered)
         assert caught.value.rolled_back
@@ -297,8 +297,8 @@ def test_a_malformed_claim_is_refused_before_it_is_believed(
 
 
 def test_the_pre_shared_key_of_a_pair_is_replaced(tmp_path: Path) -> None:
-    """Stored key stays; pads start again; blocks in doubt burn; the old key is not accepted
-    again.
+    """Stored key stays, pads restart at zero, blocks in doubt are burnt, and the old pre-shared key
+    is refused.
     """
     for name in ("old.psk", "new.psk"):
         create_psk(tmp_path / name, 1024)

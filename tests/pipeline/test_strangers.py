@@ -1,4 +1,4 @@
-"""Row M4: who stands at the door. Strangers knock side by side with the peer and change nothing."""
+"""Row M4: unauthenticated connections beside that of the peer change nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def quick_clock() -> Iterator[None]:
 
 
 def hello_of(node: Node) -> bytes:
-    """A genuine Hello, recorded on the line."""
+    """A genuine Hello, as recorded on the line."""
     stream = 10**6 + len(node.states)
     effects = node.session.connected(0.0, stream)
     node.session.disconnected(0.0, "gone", stream)
@@ -52,7 +52,7 @@ def manners(recorded: bytes) -> list[bytes]:
 def knock(
     node: Node, numbers: Iterator[int], recorded: bytes, now_s: float, wire: Wire | None = None
 ) -> list[object]:
-    """One stranger of each kind. The node's messages to its peer meanwhile go to ``wire``."""
+    """Connect one stranger of each kind. Messages to the peer meanwhile go to ``wire``."""
     found: list[object] = []
     for said in manners(recorded):
         number = next(numbers)
@@ -109,7 +109,7 @@ def test_m4_a_link_that_is_up_stays_up_and_says_nothing_of_strangers() -> None:
 
 
 def test_m4_the_peer_that_comes_again_replaces_a_dead_line() -> None:
-    """The old stream is half open: Alice has not noticed its end."""
+    """The old stream is half open: Alice has not detected its end."""
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)
     wire.connect()
@@ -134,7 +134,7 @@ def test_m4_the_peer_that_comes_again_replaces_a_dead_line() -> None:
 def test_m4_strangers_cost_no_memory() -> None:
     alice, bob = pair(parameters=ONE_BLOCK)
     recorded, numbers = hello_of(bob), itertools.count(1)
-    for turn in range(30):  # as many as there may be
+    for turn in range(30):  # up to the bounded number of connections
         knock(alice, numbers, recorded, turn * 0.1)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -147,7 +147,7 @@ def test_m4_strangers_cost_no_memory() -> None:
 
 
 def test_m4_any_bytes_at_any_door() -> None:
-    """A short fuzz of the doors; the long one is tests/reliability/fuzz_session.py."""
+    """A short fuzz test of the handshake; the long one is tests/reliability/fuzz_session.py."""
     rng = random.Random(4)
     alice, bob = pair(parameters=ONE_BLOCK)
     recorded = hello_of(bob)

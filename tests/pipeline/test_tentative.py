@@ -1,5 +1,5 @@
-"""Tentative until verified: what was forged leaves nothing behind (rows C1, H3 and H4), and no
-handler reaches what lasts. The walk over every field of every message: test_tentative_walk.py.
+"""Data are tentative until verified: forged data have no lasting effect (rows C1, H3 and H4), and
+no handler can reach lasting state. Every field of every message: test_tentative_walk.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def real(side: list) -> list:  # type: ignore[type-arg]
 
 
 def forged_provenance(*, guard: bool) -> list[str]:
-    """H4: one byte of Acquisition is changed to mark Bob's light as emulated; then Eve stops."""
+    """H4: Eve changes one byte of Acquisition to mark Bob's light as emulated, then stops."""
     alice, bob = pair(parameters=ONE_BLOCK)
     emulated = list(Provenance).index(Provenance.EMULATED)
 
@@ -54,7 +54,7 @@ def forged_provenance(*, guard: bool) -> list[str]:
     wire.connect()
     for k, blocks in enumerate(zip(*map(real, clicks_of(BENCH)), strict=True)):
         if k == 5:
-            if not guard:  # the rule removed: what an unverified message says is taken at once
+            if not guard:  # without the rule, unverified data take effect at once
                 alice.session._lasting.mark(alice.session._line.view.peer_provenance)  # type: ignore[union-attr]
             wire.cut()
             forger.active = False
@@ -72,7 +72,7 @@ def test_h4_a_forged_provenance_marks_no_later_key() -> None:
 
 
 def test_c1_no_message_reaches_the_delays() -> None:
-    """Delays are fixed when the recording starts: no message and no handler sets them."""
+    """Delays are fixed when acquisition starts: no message and no handler sets them."""
     assert not any("elay" in cls.__name__ for cls in MESSAGES.values())
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)
@@ -84,9 +84,9 @@ def test_c1_no_message_reaches_the_delays() -> None:
 
 
 def test_c1_h4_handlers_cannot_reach_what_lasts() -> None:
-    """Walk all references from a connection's role and view: no ledger, store, pads or commitment.
+    """No reference from a connection's role and view leads to a ledger, store, pads or commitment.
 
-    The walk stops at modules, classes and functions that close over nothing.
+    The search stops at modules, classes and functions without closures.
     """
     alice, bob = pair(parameters=ONE_BLOCK)
     wire = Wire(alice, bob)

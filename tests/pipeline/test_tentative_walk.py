@@ -1,9 +1,9 @@
-"""Every field of every message, forged: nothing that lasts is another afterwards (rule 1).
+"""Every field of every message, forged: lasting state does not change (rule 1).
 
-Eve's frames carry right MACs: she has broken the early authentication and still cannot make a
-one-time tag. The cases come from messages.py: each type is altered where it is said, field by
-field, and put in where nobody says it. What lasts is digested before and after the forged frame,
-and again when the line has been cut; then all goes on, honestly, and gives key without an alarm.
+Eve's frames carry valid MACs: she has broken the early authentication but cannot make a one-time
+tag. The cases come from messages.py: each message type is altered field by field where it is sent,
+and inserted where it is not sent. Lasting state is compared before and after the forged frame, and
+records written ahead after the line is cut; then an honest run gives key without an alarm.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def quick_clock() -> Iterator[None]:
 
 @dataclass
 class Walk:
-    """A conversation in which one frame is Eve's. differs: lasting states that changed with it."""
+    """A conversation with one frame by Eve. differs: lasting states that the frame changed."""
 
     kind: type[Message]
-    name: str = ""  # of a field; none: nothing is altered, a message of hers is put in
-    at: int = 0  # as the at-th frame after the handshake, and then no more
+    name: str = ""  # field to alter; empty: a message is inserted instead
+    at: int = 0  # insert it at the at-th frame after the handshake, once
     parameters: AgreedParameters = ONE_BLOCK
     touched: int = 0
     differs: list[str] = field(default_factory=list)
-    released: list[int] = field(default_factory=list)  # at both ends, when it came
+    released: list[int] = field(default_factory=list)  # keys at both ends on its arrival
     alice: Node = field(init=False)
     bob: Node = field(init=False)
     wire: Wire = field(init=False)
@@ -103,7 +103,7 @@ class Walk:
         return [changed_field(message, self.name)]
 
     def _is_for(self, receiver: Role) -> bool:
-        """Whether this end receives such messages."""
+        """Whether this end receives messages of this kind."""
         only = {Amplify: Role.BOB, Commit: Role.BOB, Prepared: Role.ALICE}
         line = self.wire.nodes[receiver].session._line
         assert line is not None
@@ -125,7 +125,7 @@ class Walk:
         return []
 
     def _deliver(self, receiver: Role, frames: list[bytes]) -> None:
-        """And see what it did to what lasts."""
+        """Deliver the frames and record how Eve's frame, the first, changes lasting state."""
         node = self.wire.nodes[receiver]
         self.released = [len(keys(each)) for each in self.nodes]
         for k, part in enumerate(frames):
@@ -136,16 +136,16 @@ class Walk:
                 self.differs += [name for name in before if before[name] != after[name]]
 
     def attack(self) -> None:
-        """Her frame, and all that follows from it, until the line is cut."""
+        """Deliver Eve's frame and continue the run until the line is cut."""
         self.wire.connect()
         feed(self.wire, SHORT, end=self.kind in (EndOfInput, Bye))
-        for _ in range(25):  # Pings are said
+        for _ in range(25):  # long enough for Pings
             self.wire.tick()
         self.wire.cut()
         self.forger.active = False
 
     def heal(self) -> None:
-        """An honest line again."""
+        """Continue on an honest line."""
         self.wire.now_s += 70.0
         for role, node in self.wire.nodes.items():
             node.parameters = ONE_BLOCK
@@ -166,7 +166,7 @@ def _tagger_starts(session: Session) -> list[object]:
 
 
 def any_of(kind: type[Message]) -> Message:
-    """Of a kind, with fields that decode."""
+    """A message of this kind with fields that decode."""
     values: list[object] = []
     for f in dataclasses.fields(kind):
         size = {"nonce": 16, "seed": 32, "mac": 32, "tag": 16, "point": 16}.get(f.name, 0)
@@ -175,11 +175,11 @@ def any_of(kind: type[Message]) -> Message:
     return kind(*values)
 
 
-BEHIND_THE_TAGS = (Prepared, Commit, Bye)  # Bob, or both, hold a key that was verified
+BEHIND_THE_TAGS = (Prepared, Commit, Bye)  # sent when Bob or both hold a verified key
 
 
 def check(walk: Walk, *, heal: bool = True) -> None:
-    """What the rule says, at each end."""
+    """Check the rule at each end."""
     walk.attack()
     assert walk.touched == 1, f"nobody says {walk.kind.__name__}: say how it comes about"
     assert walk.differs == []
@@ -192,7 +192,7 @@ def check(walk: Walk, *, heal: bool = True) -> None:
 
 
 def heals(walk: Walk) -> None:
-    """Alarms end, key is made, and it is the same as without the attack."""
+    """Alarms end, and the link makes equal keys with the true provenance."""
     walk.heal()
     assert keys(walk.alice) == keys(walk.bob) != {}
     for node in walk.nodes:
@@ -205,14 +205,14 @@ def heals(walk: Walk) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda v: getattr(v, "__name__", v))
 def test_a_forged_field_leaves_nothing_that_lasts(kind: type[Message], name: str) -> None:
-    if kind is Refuse:  # said by nobody who agrees
+    if kind is Refuse:  # is not sent in a successful conversation
         pytest.skip("test_a_forged_message_leaves_nothing_that_lasts puts it in")
     first = name == dataclasses.fields(kind)[0].name
     walk = Walk(kind, name, parameters=NOISY if kind is AbortBlock else ONE_BLOCK)
     check(walk, heal=first or kind in BEHIND_THE_TAGS)
 
 
-PLACES = (1, 20, 36, 50)  # at the start, while sifting, in a block
+PLACES = (1, 20, 36, 50)  # at the start, during sifting, within a block
 
 
 @pytest.mark.parametrize("kind", PROVED, ids=lambda v: v.__name__)
@@ -241,7 +241,7 @@ def test_a_refusal_from_anyone_leaves_nothing_that_lasts(at: int) -> None:
         assert lasting_state.written_ahead(node) == []
 
 
-# ---- the walk would see it ----
+# ---- the test detects violations ----
 
 
 def test_every_attribute_that_could_last_is_named() -> None:
@@ -280,7 +280,7 @@ PLANTS = {
 
 
 def _released(session: Session) -> None:
-    """A handler that releases what no tag has vouched for."""
+    """A handler that releases key without a verified tag."""
     from photonlink.pipeline.native.secret import SecretBits
 
     lasting = session._lasting

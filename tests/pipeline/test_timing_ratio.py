@@ -1,4 +1,4 @@
-"""Eve picks any law of arrival times: the ratio of two detectors stays below what is charged."""
+"""For any arrival times that Eve picks, the ratio of two detectors stays below the charged one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scipy.signal import fftconvolve
 from photonlink.pipeline.calibration.constants import BLUR
 from photonlink.pipeline.stages import finite_key as fk
 
-STEP = 5  # ps, of the simulated time axis
+STEP = 5  # ps, step of the simulated time axis
 TICK, GRID, WINDOW, DELAY = 20, 10, 300, 30
 AXIS = np.arange(-6000, 6001, STEP)
 
 
 def _jitter(spread: float, tail: float, shift: float = 0.0) -> fk.Jitter:
-    """A normal law with an exponential tail, in steps of a tick."""
+    """A normal distribution with an exponential tail, in steps of a tick."""
     times = np.arange(-600, 1201, TICK)
     p = np.exp(-((times - shift) ** 2) / (2 * spread**2))
     late = np.where(times > 0, np.exp(-np.maximum(times, 0) / 200), 0)
@@ -48,8 +48,8 @@ def _noised(rule: np.ndarray, noise_ps: float) -> np.ndarray:
 
 
 def _acceptance(jitter: fk.Jitter, delay: float, rule: np.ndarray, noise_ps: float) -> np.ndarray:
-    """P(accepted) for light that arrives at each time of AXIS: residual delay, jitter, tick, grid,
-    noise, and a rule on the noised grid (its middle entry at time 0)."""
+    """P(accepted) for light that arrives at each time of AXIS. The model: residual delay, jitter,
+    tick, grid, noise, and an acceptance rule on the noised grid (its middle entry at time 0)."""
     smooth = _noised(rule, noise_ps)
     accepted = np.zeros(AXIS.size)
     for time, p in zip(jitter.times_ps, np.array(jitter.counts) / sum(jitter.counts), strict=True):
@@ -64,8 +64,8 @@ def _window() -> np.ndarray:
 
 
 def _worst(rule: np.ndarray, noise_ps: float, first: int, second: int) -> float:
-    """The largest ratio over all arrival times: any law of them is a mixture, so no larger. Delays
-    at the ends of their uncertainty."""
+    """The largest ratio over all arrival times. Any distribution of them is a mixture, so it cannot
+    give more. Delays are at the ends of their uncertainty."""
     worst = 0.0
     for a, b in ((DELAY, -DELAY), (-DELAY, DELAY)):
         one = _acceptance(DETECTORS[first], a, rule, noise_ps)
@@ -81,11 +81,11 @@ def test_noised_window_keeps_the_ratio(noise_ps: float) -> None:
     ratio = _station(noise_ps).ratio()
     worst = max(_worst(_window(), noise_ps, i, j) for i, j in ((0, 1), (1, 0), (3, 1)))
     assert 1 < worst <= ratio.total
-    assert worst > 1 + 0.4 * (ratio.total - 1)  # and is not charged much too dear
+    assert worst > 1 + 0.4 * (ratio.total - 1)  # the charged ratio is not far above the true one
 
 
 def test_any_rule_on_noised_times_keeps_it() -> None:
-    """Post-processing: also a rule that Eve wrote."""
+    """Acceptance is post-processing of noised times: the bound holds for rules chosen by Eve."""
     rng = np.random.default_rng(8)
     ratio = _station(300.0).ratio().total
     for _ in range(3):
@@ -94,13 +94,13 @@ def test_any_rule_on_noised_times_keeps_it() -> None:
 
 
 def test_a_window_without_noise_is_a_tool_for_eve() -> None:
-    """The same test with the hard window on times without noise: no ratio holds."""
+    """The same with the hard window on times without noise: no bound on the ratio holds."""
     assert _worst(_window(), 0.0, 0, 1) > 100 * _station(500.0).ratio().total
 
 
 def test_two_stations_multiply() -> None:
-    """Pairs accepted on the difference of two noised times: one station's time fixes the window of
-    the other, and the product of the ratios holds for any pair of arrival times."""
+    """Pairs are accepted by the difference of two noised times: one station's time fixes the window
+    of the other. The product of the ratios bounds any pair of arrival times."""
     noise = 400.0
     own = _station(noise).ratio().total
     grid = np.arange(-3000, 3001) * GRID
@@ -148,7 +148,7 @@ def test_jitter_ratio_is_the_optimum_of_the_linear_programme(
         bounds=(0, None),
     )  # fmt: skip
     assert m == pytest.approx(max(1.0, -found.fun), rel=1e-5)
-    for _ in range(20):  # and no Lipschitz g beats it
+    for _ in range(20):  # no Lipschitz log g exceeds it
         log_g = np.concatenate(([0], np.cumsum(rng.uniform(-1, 1, p.size - 1) * np.diff(times))))
         g = np.exp((log_g - log_g.max()) / noise_ps)
         assert (p @ g / p.sum()) / (q @ g / q.sum()) <= m * (1 + 1e-12)
@@ -214,7 +214,7 @@ def test_calibrations_without_a_bound_are_named(change: dict[str, object], named
 
 
 def _blurred(jitter: fk.Jitter, partner: fk.Jitter) -> fk.Jitter:
-    """As coincidences show it, about its mean."""
+    """The jitter histogram that coincidences show, centred on its mean."""
     table = np.convolve(jitter.counts, partner.counts)
     start = jitter.times_ps[0] + partner.times_ps[0]
     times = start + TICK * np.arange(table.size)
@@ -233,8 +233,8 @@ def _centred(spread: float) -> fk.Jitter:
 def test_twice_what_blurred_histograms_tell_covers_the_detectors_own(
     spreads: tuple[float, float], partner: float
 ) -> None:
-    """A histogram of coincidences is blurred by the partner: unchanged, it gives too small a
-    ratio.
+    """A histogram of coincidences is blurred by the partner's jitter: used directly, it gives too
+    small a ratio.
     """
     first, second = (_centred(spread) for spread in spreads)
     blurred = [_blurred(one, _centred(partner)) for one in (first, second)]

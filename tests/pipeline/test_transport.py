@@ -1,4 +1,4 @@
-"""Connecting to the peer: again and again, ever more rarely while it does no good."""
+"""Reconnection to the peer: repeated, with growing pauses while it fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What is slept between connections, which takes no time here; no jitter."""
+    """The pauses between connections, without jitter; sleeping takes no time here."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -104,7 +104,7 @@ async def test_a_link_that_was_up_is_taken_up_again_at_once(
         assert await stream.read() == b"!"
         met += 1
         if met == 4:
-            now[0] += BACKOFF_S[1] + 1  # this one lasted
+            now[0] += BACKOFF_S[1] + 1  # this connection lasted
         if met == 6:
             break
     server.close()

@@ -1,4 +1,4 @@
-"""Key from both bases: vectors of a slow reference, thresholds, soundness, what it reaches."""
+"""Key from both bases: vectors of a slow reference, thresholds, soundness, yield."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_one_basis_that_misses_its_threshold_fails_both(
         r = _both(z, x, agreed)
         assert (r.length, r.z.length, r.x.length) == (0, 0, 0)
         assert r.reason in (reason, f"{reason}_{name}")
-    assert _both(STRING, STRING, agreed).length > 0  # and the next block can succeed
+    assert _both(STRING, STRING, agreed).length > 0  # the next block can succeed
 
 
 def test_each_leak_is_charged_to_its_own_key() -> None:
@@ -107,7 +107,7 @@ def test_unequal_detectors_cost_key() -> None:
 
 @pytest.mark.parametrize(("coincidences", "goal"), [(2.8e5, 0.85), (3e6, 0.92), (3e7, 0.95)])
 def test_share_of_the_asymptotic_key(coincidences: float, goal: float) -> None:
-    """Visibility 0.95, eps 1e-10, leak of f = 1.04: at least the goal, at the level of formulas."""
+    """Visibility 0.95, eps 1e-10, f = 1.04: the formulas give at least this share."""
     n, e = round(coincidences / 2), 0.025
     earlier = [fk.EarlierBlock(round(e * n), n)] * 8
     q = fk.threshold_from(earlier, n, 0.005, first=0.08)
@@ -133,7 +133,7 @@ def test_an_eve_who_attacks_one_basis_only_gains_nothing(eps: float) -> None:
         verdict = both_bases.check_attack(attack, eps, 40_000, rng)
         assert verdict.sound, verdict
         assert verdict.violations <= 0.6 * verdict.allowed * verdict.runs
-        # the simulation can fail: a bound that is told of a larger epsilon than it may use
+        # the simulation detects a bound that uses a larger epsilon than allowed
         if attack.name.endswith("alone is spied on"):
             loose = both_bases.check_attack(attack, 0.1, 40_000, rng)
             assert not dataclasses.replace(loose, allowed=2 * eps).sound
@@ -141,7 +141,7 @@ def test_an_eve_who_attacks_one_basis_only_gains_nothing(eps: float) -> None:
 
 @pytest.mark.parametrize("eps", [1e-2, 1e-3])
 def test_m1_closing_on_times_holds_and_slot_by_slot_does_not(eps: float) -> None:
-    """Row M1; 1e5 runs of each with ``photonlink claim``."""
+    """Row M1; ``photonlink claim`` makes 1e5 runs of each."""
     rng = np.random.default_rng(12)
     runs = 30_000
     new = closing.check_closing("times", "sampling", eps, runs, rng)

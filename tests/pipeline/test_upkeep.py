@@ -199,7 +199,7 @@ async def keeping(
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what another task says
+        while not condition():  # noqa: ASYNC110 - a flag of another task
             await asyncio.sleep(0.005)
 
 
@@ -245,7 +245,7 @@ async def test_an_alignment_of_another_key_is_not_used(
 
 
 async def test_the_end_of_a_calibration_is_told_as_itself() -> None:
-    """It comes out of a task in a task of the node."""
+    """The exception is unwrapped from the nested exception groups of the node's tasks."""
 
     async def expire() -> None:
         raise CalibrationExpired("it ended")

@@ -1,4 +1,4 @@
-"""Where the key of a run went: costs that add up, at both ends, and the command that shows them."""
+"""Yield account of a run: costs that add up, at both ends, and the command that shows them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _alice_alone_knows_the_way(alice: Node, bob: Node) -> None:
 
 
 def test_pairs_outside_of_a_narrow_window_are_counted() -> None:
-    """Half of the noised pairs lie outside of a window of one scale of the noise."""
+    """About half of the noised pairs lie outside a window of one scale of the noise."""
     costs = []
     for window_ps in (0.0, 1_600.0):
         parameters = replace(SMALL, block_sifted_bits=8_000, window_ps=window_ps)
@@ -89,7 +89,7 @@ def test_a_refused_block_loses_all_its_key_by_name() -> None:
 
 
 def test_the_best_window_against_a_plain_search() -> None:
-    """Widths and noise drawn with numpy; the key of each window counted."""
+    """Time differences are drawn with numpy and the key of each window width is counted."""
     rng = np.random.default_rng(2)
     sigma, noise, density, rate = 180.0, 400.0, 3e-6, 0.02
     x = np.abs(rng.normal(0, sigma, 10**6) + rng.laplace(0, noise, 10**6)

@@ -1,4 +1,4 @@
-"""The account of the asymptotic key adds up, and each cause stands in its own row."""
+"""The account of the asymptotic key adds up, and each cause has its own row."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_each_cause_has_its_row() -> None:
         other = _rows(changed)
         assert other[name] < rows[name] - 100, name
         moved = {k for k in rows if abs(other.get(k, 0) - rows[k]) > 60}
-        # a higher threshold moves the finite-size row too, a loss the rest of the losses
+        # a higher threshold also changes the finite-size row, a loss also the other losses
         assert moved - {name, "finite size", "other coincidences not used", "dead time"} == set()
     text = str(fk.yield_account(base))
     assert f"{base.length.length - 256:,}" in text
