@@ -16,7 +16,7 @@ SEAL = StoreSeal(SealingKey.fresh(), "test", "alice")
 
 
 def place(folder: Path, role: str = "alice", link: str = "test") -> StorePlace:
-    """The store in ``folder/state``; its key lies beside it."""
+    """The store in ``folder/state``; its key is in ``folder``."""
     key = folder / "store.key"
     if not key.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -261,7 +261,7 @@ async def test_no_laser_comes_back_with_the_ledger_against_an_order(
                 await it.emission._trip(())
             elif order == "lost":
                 it.losses[0] += 1  # type: ignore[attr-defined]
-            else:  # switched on by hand: without a ledger it goes off again; then the command off
+            else:  # a person switches it on: without a ledger it is switched off again
                 await it.emission.on()
                 await until(lambda: it.emission.lit == (), "dark again")
                 await it.emission.off()

@@ -1,4 +1,4 @@
-"""A node refuses to run where secrets cannot be locked; the demo prints a notice and goes on."""
+"""A node refuses to run where secrets cannot be locked; the demo prints a notice and continues."""
 
 from __future__ import annotations
 

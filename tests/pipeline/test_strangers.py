@@ -52,7 +52,7 @@ def manners(recorded: bytes) -> list[bytes]:
 def knock(
     node: Node, numbers: Iterator[int], recorded: bytes, now_s: float, wire: Wire | None = None
 ) -> list[object]:
-    """Connect one stranger of each kind. Messages to the peer meanwhile go to ``wire``."""
+    """Connect one unauthenticated client of each kind; messages to the peer go to ``wire``."""
     found: list[object] = []
     for said in manners(recorded):
         number = next(numbers)
