@@ -1,4 +1,4 @@
-"""What ``scan``, ``get`` and ``monitor`` cost: ``python benchmarks/bench_commands.py [TRIES]``.
+"""The cost of ``scan``, ``get`` and ``monitor``: ``python benchmarks/bench_commands.py [TRIES]``.
 
 Medians of TRIES (5) runs on an emulated bench: wall clock and CPU of a whole command, start of
 Python and opening included; and the share of a core that ``monitor`` takes for ten instruments at
@@ -41,7 +41,7 @@ def run(*words: str) -> tuple[float, float]:
 
 
 def main(tries: int = 5) -> None:
-    """Run, print."""
+    """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         station = Path(folder) / "bench.toml"
         more = "".join(_MORE.format(letter=letter) for letter in "hvda")

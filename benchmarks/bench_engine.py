@@ -1,9 +1,9 @@
-"""How fast the bench makes clicks: event engine in C against the same physics in numpy, one run.
+"""Speed of the bench's event engine in C against the same physics in numpy, in one run.
 
 python benchmarks/bench_engine.py        prints one JSON object; about 15 s on one core.
 
 ``engine_clicks_per_s``: clicks of both ends per second of process CPU time on a link of 2 M singles
-a second and side and 1 M pairs a second (:func:`bright_link`), everything included as below.
+per second and side and 1 M pairs per second (:func:`bright_link`), everything included as below.
 ``engine_tags_per_s``: tags of *one* tagger per second of process CPU time, everything included
 (pairs, loss, polarization, four diodes with jitter, dead time, afterpulsing, clock, quantisation,
 memory, Python), while the other tagger's stream is made too (``both``) or the other arm is dark
@@ -33,7 +33,7 @@ PAIRS_HZ = 1.35e7  # 2.4 M detected photons per second and side
 
 
 def heavy(bob: bool) -> OpticalTable:
-    """A bright bench: about 2.3 M tags/s and side."""
+    """A bright bench: about 2.3 M tags/s per side."""
     diode = {"dead_time_s": DEAD_S, "efficiency": EFFICIENCY, "dark_hz": DARK_HZ}
     arm = {
         "loss_db": float(-10 * np.log10(TRANSMISSION)),
@@ -48,7 +48,7 @@ def heavy(bob: bool) -> OpticalTable:
 
 
 def bright_link() -> OpticalTable:
-    """Both photons of a pair are seen one time in four: 2.1 M tags/s and side, 1.0 M pairs/s."""
+    """Both photons of one pair in four are detected: 2.1 M tags/s per side, 1.0 M pairs/s."""
     diode = {"dead_time_s": 2e-8, "efficiency": 0.8, "dark_hz": 100.0}
     arm = {"loss_db": 2.04, "detectors": dict.fromkeys("hvda", diode)}
     source = {"pump_power_mw": 1.0, "brightness_hz_per_mw": 4e6, "visibility_hv": 0.96}

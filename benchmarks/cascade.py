@@ -34,7 +34,7 @@ class Result:
     unit: str
     goal: float
     met: bool
-    best: float  # fastest block: what the machine does when nobody else uses it
+    best: float  # fastest block: least disturbed by other load
     f: float
     goal_f: float
     fer: float
@@ -45,7 +45,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What correcting one block took."""
+    """The cost of correcting one block."""
 
     seconds: float
     rounds: int
@@ -67,7 +67,7 @@ def make_pair(rate: float, rng: np.random.Generator) -> tuple[SecretBits, Secret
 
 
 def wrong_frames(key: SecretBits, truth: SecretBits) -> int:
-    """Frames in doubt: those of every block that is not equal."""
+    """All frames of a block whose corrected key differs count as wrong."""
     return 0 if key.equals(truth) else FRAMES_PER_BLOCK
 
 
@@ -111,7 +111,7 @@ def measure(percent: int, frames: int, seed: int = 1) -> Result:
         wrong += wrong_frames(ends.corrected, key)
         key.close()
         noisy.close()
-        if turn == 0:  # the first block touches the memory
+        if turn == 0:  # the first block pays for page faults
             continue
         speeds.append(n / talk.seconds / 1e6)
         rounds.append(talk.rounds)

@@ -71,11 +71,11 @@ class Result:
     setting: Setting
     mbps: float
     cpu_share: tuple[float, float]  # of a core: Alice, Bob
-    memory_mib: tuple[float, float]  # grown: Alice, Bob
+    memory_mib: tuple[float, float]  # growth: Alice, Bob
 
 
 def keys(n_bits: int, rate: float) -> tuple[bytearray, bytearray]:
-    """The same two keys in both processes."""
+    """Alice's and Bob's keys; the same pair in both processes."""
     rng = np.random.default_rng(3)
     alice = rng.integers(0, 256, n_bits // 8, np.uint8)
     errors = rng.random(n_bits, np.float32) < rate
@@ -92,7 +92,7 @@ def block_seed(number: int) -> bytes:
 
 
 def alice_end(port: int, setting: Setting, report: multiprocessing.connection.Connection) -> None:
-    """Answers until the other end hangs up."""
+    """Answer until the other end closes the connection."""
     with SecretBits.take(keys(setting.block_bits, setting.percent / 100)[0]) as key:
         before = rss_mib()
         link = DelayedLink(socket.create_connection(("127.0.0.1", port)), setting.delay_ms / 1e3)
@@ -213,8 +213,8 @@ WAYS = (
 def table(
     ways: Sequence[tuple[int, int, bool]], delays: Sequence[float], seconds: float
 ) -> list[Result]:
-    """Every way at every delay. What the goal is about is the median of several turns of the whole
-    table: the host's mood changes from minute to minute."""
+    """Every way at every delay. The delays of the goal are measured in several turns of
+    the whole table; medians count, because the host's speed changes from minute to minute."""
     turns: dict[Setting, list[Result]] = {}
     for turn in range(TURNS):
         for frames, slots, fewer in ways:

@@ -1,9 +1,9 @@
-"""An honest hour of link time through both sessions: no alarm.
+"""An hour of link time without attack, through both sessions, raises no alarm.
 
 python benchmarks/clean_hour.py [SECONDS]     2 minutes of one core for 3,600 s; one JSON object.
 
-Error correction may miss an error in one block of a thousand; verification then gives the block up
-without an alarm. More than one in 200 fails here.
+Error correction may miss an error in one block of a thousand; verification then discards the block
+without an alarm. The command fails when more than one block in 200 is discarded.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from photonlink.pipeline.protocol.setup import Role
 
 
 class _Deaf(WireTranscript):
-    """Keeps nothing: an hour of frames is not to be looked at."""
+    """Keeps no frame: an hour of frames would fill the memory."""
 
     def feed(self, sender: str, frame: bytes) -> None:
         return
 
 
 def run(seconds: float) -> dict[str, Any]:
-    """Blocks, blocks with key, alarms and aborts of an honest run."""
+    """Blocks, blocks with key, alarms and aborts of a run without attack."""
     asked = {"duration_s": seconds, "pairs_hz": 4000.0, "lone_hz": 2000.0, "seed": 5}
     light = lights.make_light(asked)
-    agreed = dataclasses.replace(AGREED, abort_probability=0.0)  # refuses none by plan
+    agreed = dataclasses.replace(AGREED, abort_probability=0.0)  # no deliberate aborts
     psk = PreSharedKey.generate(1 << 16)
     ends = [
         LinkEnd(role, key, calibrated(), agreed, 1)

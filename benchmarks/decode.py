@@ -29,7 +29,7 @@ def read(decoder: NativeDecoder, chunks: list[WireChunk]) -> None:
 
 
 def repeated(wire: WireFormat, chunks: list[WireChunk]) -> Callable[[], None]:
-    """A fresh decoder for every run: the stream begins anew."""
+    """A fresh decoder for every run, because each run starts the stream again."""
     return lambda: read(decoder_for(wire), chunks)
 
 
@@ -80,7 +80,7 @@ def t2(name: str, effort: Effort) -> Row:
 
 
 def from_ptufile(decoded: npt.NDArray[np.void]) -> Tags:
-    """Events and markers as photonlink numbers them."""
+    """ptufile's events and markers, with photonlink's channel numbers."""
     channel, marker = decoded["channel"], decoded["marker"]
     kept = (channel >= 0) | (marker > 0)
     time_ps = decoded["time"][kept].astype(np.int64) * T2_RESOLUTION_PS
@@ -89,7 +89,7 @@ def from_ptufile(decoded: npt.NDArray[np.void]) -> Tags:
 
 
 def other(name: str, effort: Effort) -> Row:
-    """The figure is that of the format with the least to spare."""
+    """The figure is that of the format with the smallest ratio to its goal."""
     rates: dict[str, dict[str, float]] = {}
     for label, form in OTHERS.items():
         ours, theirs = one_format(form, effort, label)

@@ -1,8 +1,7 @@
 """A stream between two processes, with a delay added in user space.
 
-What is written goes out at once, with the time in front; the other end does not look at it before
-that time and the delay have passed (both processes read the same monotonic clock). Buffers are
-kept, nothing grows.
+Data are sent at once, preceded by the time; the receiver releases them when the delay has passed
+since that time (both processes read the same monotonic clock). Buffers have a fixed size.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ class DelayedLink:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket, self._delay_s = connection, delay_s
         self._in, self._out = (memoryview(bytearray(BUFFER_BYTES)) for _ in range(2))
-        self._first, self._ready = 0, 0  # of what was read and may be seen
+        self._first, self._ready = 0, 0  # released bytes in _in
         self._begin, self._end = 0, 0
-        self._late: deque[tuple[float, int]] = deque()  # when due, bytes
+        self._late: deque[tuple[float, int]] = deque()  # due time, bytes
         self._head = 0 if delay_s is None else _CHUNK.size
         self._raw = memoryview(bytearray(BUFFER_BYTES)) if delay_s is not None else self._in
         self._raw_end = 0
@@ -42,7 +41,7 @@ class DelayedLink:
     # ---- out ----
 
     def room(self) -> memoryview:
-        """Where to write what goes out next."""
+        """The buffer for the bytes to send next."""
         if self._begin and self._end > BUFFER_BYTES // 2:
             left = self._end - self._begin
             self._out[:left] = self._out[self._begin : self._end]
@@ -50,7 +49,7 @@ class DelayedLink:
         return self._out[self._end + self._head :]
 
     def commit(self, n_bytes: int) -> None:
-        """The first ``n_bytes`` of ``room()`` go out."""
+        """Send the first ``n_bytes`` of ``room()``."""
         if not n_bytes:
             return
         if self._head:
@@ -76,7 +75,7 @@ class DelayedLink:
     # ---- in ----
 
     def data(self) -> memoryview:
-        """What has arrived and was not yet used."""
+        """Released bytes that are not yet used."""
         return self._in[self._first : self._ready]
 
     def use(self, n_bytes: int) -> None:
@@ -86,9 +85,9 @@ class DelayedLink:
             self._first = self._ready = 0
 
     def pump(self, wait: bool, wake: int = -1) -> None:
-        """Send and receive what is possible; with ``wait`` not before something happens.
+        """Send and receive what is possible; ``wait`` blocks until something can be done.
 
-        wake: an eventfd of which a write ends the wait.
+        wake: an eventfd; a write to it ends the wait.
         """
         if wait:
             self._wait(wake)
@@ -139,7 +138,7 @@ class DelayedLink:
             self._raw_end = at + n
 
     def _release(self) -> None:
-        """Move the chunks whose time has come."""
+        """Release the chunks whose delay has passed."""
         at, now = 0, time.monotonic()
         self._late.clear()
         if self._first and self._ready > BUFFER_BYTES // 2:

@@ -4,7 +4,7 @@ python benchmarks/distil.py [--seconds S] [--bits N] [--slots K] [--piece-frames
 
 Sifted key at 1 % errors in, secret key on disk out, at both ends; see distil_end.py for what
 happens on the way. Bits count as distilled when both ends have released their block. Sifted key
-is taken from memory, two blocks in turns. Needs about 0.3 GB of locked memory per end.
+is taken from memory, two blocks in turn. Needs about 0.3 GB of locked memory per end.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from photonlink.pipeline.native.secret import SecretBits
 from photonlink.pipeline.stages.finite_key import binary_entropy
 
 GOAL_MBPS = 150.0
-POOL = 2  # blocks of sifted key, taken in turns
+POOL = 2  # blocks of sifted key, taken in turn
 WARM_BLOCKS = 4
 PSK_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
 class Sample:
-    """Of one process: when, memory in use, memory given out by malloc, pages first touched."""
+    """One process: time, resident memory, memory allocated by malloc, count of page faults."""
 
     time_s: float
     rss_mib: float
@@ -58,7 +58,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Account:
-    """What one end used from its last release of the warm-up to its last one."""
+    """What one end used between its last release of the warm-up and its last release."""
 
     releases: list[Release]
     samples: list[Sample]
@@ -93,7 +93,7 @@ class _MallInfo(ctypes.Structure):
 
 
 def malloc_mib() -> float:
-    """What malloc has given out, large blocks included (glibc)."""
+    """Memory allocated by malloc, large blocks included (glibc)."""
     info = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if info is None:
         return 0.0
@@ -110,7 +110,7 @@ def sample() -> Sample:
 
 
 def sifted(plan: Plan, rate: float) -> list[SecretBits]:
-    """The same keys in both processes; Bob's with errors."""
+    """Sifted keys, the same in both processes; Bob's have errors."""
     pool = []
     for number in range(POOL):
         rng = np.random.default_rng([7, number])
@@ -124,7 +124,7 @@ def sifted(plan: Plan, rate: float) -> list[SecretBits]:
 
 
 def drive(end: Alice | Bob, seconds: float) -> Account:
-    """Turn until ``seconds`` after the warm-up are over, or the peer hangs up."""
+    """Run until ``seconds`` after the warm-up are over, or the peer closes the connection."""
     samples: list[Sample] = []
     until = float("inf")
     with contextlib.suppress(LinkClosed):
@@ -158,13 +158,13 @@ class Outcome:
     bob: Account
     plan: Plan
     f: float
-    load: tuple[float, float]  # before, after
+    load: tuple[float, float]  # of the machine, before and after
     seed_share: float  # seed bytes per sifted byte
     burnt: int  # blocks that verification refused, not counted as sifted
 
     @property
     def gbit(self) -> float:
-        """Sifted, by Bob's count."""
+        """Sifted key by Bob's count."""
         return self.bob.blocks * self.plan.block_bits / 1e9
 
     @property
@@ -173,7 +173,7 @@ class Outcome:
 
     @property
     def core_s_per_gbit(self) -> float:
-        """Both ends together, over everything that ran."""
+        """CPU of both ends together, all stages included."""
         return sum(
             each.cpu_s / each.blocks for each in (self.alice, self.bob)
         ) / self.plan.block_bits * 1e9  # fmt: skip
@@ -246,7 +246,7 @@ def slope_mib_per_minute(samples: list[Sample]) -> float:
 
 
 def growth(part: Account) -> tuple[float, float, float]:
-    """MiB per minute of resident memory, MiB of malloc, pages first touched per block."""
+    """Resident memory in MiB per minute, malloc in MiB, page faults per block."""
     first, last = part.samples[0], part.samples[-1]
     faults = (last.faults - first.faults) / max(1, part.blocks)
     return slope_mib_per_minute(part.samples), last.malloc_mib - first.malloc_mib, faults
@@ -254,7 +254,7 @@ def growth(part: Account) -> tuple[float, float, float]:
 
 # ---- rows ----
 
-_cache: dict[float, Outcome] = {}  # `distil` and `memory` tell about the same minute
+_cache: dict[float, Outcome] = {}  # `distil` and `memory` show the same run
 
 
 def _outcome(effort: Effort) -> Outcome:

@@ -38,7 +38,7 @@ NUMBER = struct.Struct("<I")
 RESULT = struct.Struct("<IQ16s")  # block, leak in bits, verification point; then the hash
 CHUNK_BYTES = 1 << 17
 OPEN_BLOCKS = 3  # announced and not yet released
-ROUND = 64  # keys are cut to whole 64ths of the block: the buffer is then kept
+ROUND = 64  # key lengths are whole 64ths of the block, so that buffers are reused
 EPS_SEC, EPS_COR = 1e-10, 1e-15
 
 
@@ -71,7 +71,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A block is done: when, how many secret bits, and what this end had used up to then."""
+    """A finished block: time, secret bits, and what this end had used by then."""
 
     number: int
     time_s: float
@@ -91,13 +91,13 @@ class Work:
     leak_bits: int
     seed: bytearray
     n_out: int = 0
-    drawn: bool = False  # Alice: the seed exists and goes out
-    sent: int = 0  # Bob: received
+    drawn: bool = False  # Alice: the seed is drawn and being sent
+    sent: int = 0  # seed bytes; at Bob: received
     seal: str = ""  # of the stored key
 
 
 def _head(data: memoryview) -> tuple[int, int]:
-    """Kind and size of the record at the beginning."""
+    """Kind and size of the first record."""
     _, kind, size = RECORD.unpack_from(data)
     return kind, size
 
@@ -149,13 +149,13 @@ class End:
         peer = "bob" if role == "alice" else "alice"
         self.out = Stream(self.psk, self.ledger, role)
         self.into = Stream(self.psk, self.ledger, peer)
-        self._say_mac: Callable[[Any], None] = self.out.absorb  # takes views as well as bytes
+        self._say_mac: Callable[[Any], None] = self.out.absorb  # Any: views and bytes
         self._hear_mac: Callable[[Any], None] = self.into.absorb
         self.released: list[Release] = []
-        self.burnt = 0  # blocks whose hashes differed: Cascade leaves a frame in a million wrong
+        self.burnt = 0  # blocks whose hashes differed: about one frame in a million stays wrong
         self.amplifying: dict[int, Work] = {}
-        self.held: list[Callable[[], None]] = []  # to do once the next tag has been found right
-        self._ready: dict[int, set[str]] = defaultdict(set)  # "mine", "peer"
+        self.held: list[Callable[[], None]] = []  # to do after the next valid tag
+        self._ready: dict[int, set[str]] = defaultdict(set)  # of "mine", "peer"
         self._seeds = deque(bytearray((plan.block_bits + 6) // 8) for _ in range(OPEN_BLOCKS))
         self._jobs: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self.done: queue.SimpleQueue[tuple[Work, str]] = queue.SimpleQueue()
@@ -166,7 +166,7 @@ class End:
     # ---- the stream ----
 
     def send(self, kind: int, *parts: bytes | memoryview) -> None:
-        """One record, authenticated with the next tag."""
+        """Send one record; the next tag authenticates it."""
         room, at = self.link.room(), HEAD_BYTES
         RECORD.pack_into(room, 0, 0, kind, sum(len(part) for part in parts))
         for part in parts:
@@ -187,7 +187,7 @@ class End:
             self.link.commit(HEAD_BYTES + len(frame))
 
     def hear(self) -> int:
-        """The next record that is not Cascade's: bytes used."""
+        """Handle the next record unless it is Cascade's; return the bytes used."""
         data = self.link.data()
         if len(data) < HEAD_BYTES:
             return 0
@@ -209,7 +209,7 @@ class End:
         return HEAD_BYTES + size
 
     def turn(self, step: Callable[[memoryview, memoryview], tuple[int, int]]) -> None:
-        """Cascade, then at most one other record, then the socket."""
+        """One turn of Cascade, then at most one other record, then the socket."""
         spent, clock = self.times.seconds, time.thread_time
         data, room = self.link.data(), self.link.room()
         begin = clock()
@@ -311,7 +311,7 @@ class End:
         self._record(number, "burnt", reason="verification_failed")
 
     def settle(self, number: int, whose: str) -> None:
-        """Released once both ends have it on disk."""
+        """Release a block once both ends have stored it."""
         self._ready[number].add(whose)
         if len(self._ready[number]) < 2:
             return
@@ -331,11 +331,11 @@ class End:
         raise NotImplementedError
 
     def after_turn(self) -> bool:
-        """Whether there is more to do at once."""
+        """Whether there is more work without waiting."""
         return False
 
     def on_released(self, work: Work) -> None:
-        """Buffers of this block are free."""
+        """Reuse the buffers of this block."""
 
     def block(self, number: int, key: SecretBits, seed: bytes) -> Block:
         return Block(number, key, seed, self.plan.piece_bits, self.plan.error_rate)

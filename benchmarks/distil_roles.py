@@ -29,7 +29,7 @@ from photonlink.pipeline.stages.reconcile_many import ManyAnswerers, ManyCorrect
 
 
 class Alice(End):
-    """Announces blocks, answers, proves what she has, draws the seeds."""
+    """Announces blocks, answers parity requests, sends hashes, draws the seeds."""
 
     def __init__(
         self, plan: Plan, link: DelayedLink, directory: Path, pool: list[SecretBits]
@@ -38,7 +38,7 @@ class Alice(End):
         self._pool = pool
         self._ends = ManyAnswerers(plan.slots, leak_cap=0.2)
         self._announced = 0
-        self._verifying: dict[int, int] = {}  # block: leak
+        self._verifying: dict[int, int] = {}  # block → leak
 
     def turn_once(self) -> None:
         while self._announced - len(self.released) - self.burnt < OPEN_BLOCKS and self.has_room():
@@ -66,7 +66,7 @@ class Alice(End):
         return False
 
     def _send_seed(self, work: Work) -> bool:
-        """The next part, unless the one before still waits for the peer."""
+        """Send the next part, unless the one before still waits for the peer."""
         if self.link.waiting_out > CHUNK_BYTES or not self.has_room():
             return False
         part = memoryview(work.seed)[work.sent : work.sent + CHUNK_BYTES]
@@ -99,7 +99,7 @@ class Alice(End):
 
 
 class Bob(End):
-    """Asks, corrects, compares hashes, receives the seeds."""
+    """Requests parities, corrects, compares hashes, receives the seeds."""
 
     def __init__(
         self, plan: Plan, link: DelayedLink, directory: Path, pool: list[SecretBits]

@@ -2,10 +2,10 @@
 
 Emulated bench in virtual time, drivers and wires as in the demo: ``align``, calibration, then both
 nodes for SECONDS (300) of acquisition, once with an OZ Optics EPC before Bob's analysers and once
-with one before Alice's. All the while the fibre turns by RAD_PER_H (6) about an axis that wanders.
+with one before Alice's. Meanwhile the fibre turns by RAD_PER_H (6) about an axis that wanders.
 The last run has the same drift and ``hold = false``. Blocks here take some four seconds, so 6 rad/h
 turn the fibre between two blocks as far as 1 rad/h does between blocks of 24 s. Prints one JSON
-object; status 1 when a block is lost that was followed, or none without it.
+object; status 1 when a block is lost while drift is followed, or none is lost when it is not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ hold = {follow}
 
 
 class Kept(Reporter):
-    """Events of a node, kept."""
+    """Keeps the events of a node."""
 
     def __init__(self, node: str) -> None:
         super().__init__(node, json_lines=True)
@@ -61,7 +61,7 @@ class Kept(Reporter):
 
 
 def bench(side: str) -> BenchConfig:
-    """The demo's, its fibre turned, a controller before the analysers of one end."""
+    """The demo's bench with a turned fibre and a controller before the analysers of one end."""
     config = demo_bench()
     config.devices[f"{side}-epc"] = DeviceEntry(model="ozoptics-epc", place=f"{side}.waveplates")
     config.bob.rotation_deg = (70.0, -110.0, 40.0)
@@ -69,7 +69,7 @@ def bench(side: str) -> BenchConfig:
 
 
 async def turn(program: Program, rad_per_h: float, seed: int) -> None:
-    """Until cancelled, and as the fibre of ``polarization.py`` does."""
+    """Turn the fibre until cancelled, as ``polarization.py`` does."""
     rng = np.random.default_rng(seed)
     fibre, axis = Rotation.from_rotvec(np.radians((70.0, -110.0, 40.0))), rng.normal(size=3)
     while True:
@@ -128,7 +128,7 @@ def run(side: str, seconds: float, rad_per_h: float, *, follow: bool) -> dict[st
 
 
 def main(seconds: float = 300.0, rad_per_h: float = 6.0) -> int:
-    """Run, print."""
+    """Run all, print."""
     found = [run(side, seconds, rad_per_h, follow=True) for side in ("bob", "alice")]
     alone = run("bob", seconds, rad_per_h, follow=False)
     print(

@@ -17,11 +17,11 @@ from photonlink.pipeline.native.hashing import PolyMac, Toeplitz
 from photonlink.pipeline.native.secret import SecretBits
 
 Uint8s = npt.NDArray[np.uint8]
-SEEDS = 4  # taken in turns: each run transforms its own
+SEEDS = 4  # used in turn, so that each run transforms another one
 
 
 def random_block(n: int) -> tuple[SecretBits, Uint8s]:
-    """n bits as a secret, and in plain sight."""
+    """n random bits, as a secret and as an array."""
     data = bytearray(os.urandom((n + 7) // 8))
     bits = np.unpackbits(np.frombuffer(bytes(data), np.uint8))[:n]
     return SecretBits.take(data, n), bits
@@ -110,7 +110,7 @@ class FloatHash:
 # ---- n = 10^8 ----
 
 
-PIECE_BITS = 1 << 21  # as they come from reconciliation (distil.py)
+PIECE_BITS = 1 << 21  # piece size of reconciliation (distil.py)
 
 
 def toeplitz_large(name: str, effort: Effort) -> Row:
@@ -151,7 +151,7 @@ def toeplitz_large(name: str, effort: Effort) -> Row:
 
 
 def check_bits(x: Uint8s, seed: bytes, y: bytes, n_out: int) -> None:
-    """The first, the last and some other bits of y by their definition."""
+    """Check the first, the last and some other bits of y by their definition."""
     rows = len(x) - n_out
     word, tail = seed_bits(seed, len(x) - 1), x[n_out:][::-1]
     some = np.random.default_rng(40).integers(0, n_out, 6)
@@ -167,7 +167,7 @@ def _status(key: str) -> int:
 
 
 def reset_peak() -> float:
-    """MiB in use; the peak counts from here."""
+    """Start a new peak of memory; return the MiB in use."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS") / 1024
 
@@ -178,12 +178,12 @@ def peak_mib() -> float:
 
 # ---- hashes ----
 
-Tagger = Callable[[bytes, int], object]  # hashes a message so many times
+Tagger = Callable[[bytes, int], object]  # times that each message is hashed
 
 
 def hashes(name: str, effort: Effort) -> Row:
-    """Messages of one size, one after the other under one tag, as the link authenticates them; and
-    with a tag each. Peers: Poly1305 and GMAC, whichever is faster. Figure: 1 MiB under one tag."""
+    """Messages of one size, in sequence under one tag, as the link authenticates them; and
+    with a tag each. Peer: the faster of Poly1305 and GMAC. Figure: 1 MiB under one tag."""
     running, each = openssl()
     figure, baseline = hash_rates(1 << 20, our_running, running, effort)
     small, small_peer = hash_rates(1 << 10, our_running, running, effort)
@@ -208,11 +208,11 @@ def compared(ours: float, theirs: float | None) -> str:
 def our_running(mac: PolyMac, message: bytes, times: int) -> bytes:
     for _ in range(times):
         mac.update(message)
-    return mac.tag(SecretBits(128), 0)  # zeros: what is timed is the hash
+    return mac.tag(SecretBits(128), 0)  # zeros: only the hash is timed
 
 
 def our_tags(mac: PolyMac, message: bytes, times: int) -> bytes:
-    """A pad of its own for every tag."""
+    """Our tags, each with its own pad."""
     tag, pads = b"", SecretBits(128 * times)
     for at in range(0, 128 * times, 128):
         mac.update(message)

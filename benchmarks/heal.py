@@ -2,9 +2,9 @@
 
 Every instrument of an emulated bench (laser, time tagger, four detectors) is restarted RESTARTS
 (100) times while a supervisor watches: rebooted and unplugged in turn, all instruments at once, the
-supervisor with the node's own figures. Detectors have bias before, so that a reboot shows. Healed
-is an instrument that was reported lost, was found again, reads what the station asked for, and is
-dark. Prints one JSON object; status 1 when one needs a hand.
+supervisor with a node's own intervals. Detectors have bias before, so that a reboot shows. An
+instrument is healed when it was reported lost, was found again, reads what the station asks for,
+and is dark. Prints one JSON object; status 1 when an instrument did not heal.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Watched:
         self.changed.set()
 
     async def until(self, condition: Any) -> bool:
-        """Whether it became true in time."""
+        """Wait for the condition; whether it became true in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GIVE_UP_S):
                 while not condition():
@@ -63,7 +63,7 @@ class Watched:
 
 
 async def stream(watched: Watched, supervisor: Supervisor) -> None:
-    """The tagger's consumer."""
+    """Consume the tagger's stream and count."""
     async for item in supervisor.tagger_stream():
         if isinstance(item, WireChunk):
             watched.tags += len(item.data)
@@ -75,7 +75,7 @@ async def stream(watched: Watched, supervisor: Supervisor) -> None:
 
 
 async def what_is_wrong(instrument: Any) -> str:
-    """Of an instrument that was found again: not as the station asks, or not dark."""
+    """What differs from the station file, or is not dark, in an instrument that was found again."""
     lit = [step.param for step in instrument.OFF if await instrument.get(step.param) != step.value]
     if lit:
         return f"{', '.join(lit)}: on"
@@ -83,7 +83,7 @@ async def what_is_wrong(instrument: Any) -> str:
 
 
 async def restart(watched: Watched, control: str, name: str, n: int) -> dict[str, Any]:
-    """One instrument, n times."""
+    """Restart one instrument n times."""
     healed, took = 0, []
     for i in range(n):
         instrument = watched.bench.instruments[name]
@@ -109,7 +109,7 @@ async def restart(watched: Watched, control: str, name: str, n: int) -> dict[str
 
 
 async def measure(station: Path, n: int) -> dict[str, Any]:
-    """All instruments at once."""
+    """Restart all instruments at once."""
     control = str(station.with_name("bench-run") / "control.sock")
     bench = await open_bench(parse_target(str(station)).station)
     watched = Watched(bench)
@@ -129,7 +129,7 @@ async def measure(station: Path, n: int) -> dict[str, Any]:
 
 
 def main(n: int = 100) -> int:
-    """Restart, print, judge."""
+    """Restart all, print, compare with the goal."""
     with tempfile.TemporaryDirectory() as folder:
         station = Path(folder) / "bench.toml"
         station.write_text(emulated_station("bench"))

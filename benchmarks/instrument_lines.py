@@ -1,4 +1,4 @@
-"""How long drivers and emulators are: python benchmarks/instrument_lines.py
+"""Lines of code of drivers and emulators: python benchmarks/instrument_lines.py
 
 Lines of the module that registers each instrument, and of its emulator's; shared cores of a vendor
 and stream formats of taggers (files of their own) are listed apart. Goals: median driver ≤ 160,
@@ -48,7 +48,7 @@ def lengths() -> dict[str, tuple[int, int]]:
 
 
 def missed(found: dict[str, tuple[int, int]]) -> list[str]:
-    """What is longer than it may be, in words."""
+    """One sentence for each limit or goal that is missed."""
     wrong = [
         f"{name}: {kind} of {lines} lines, limit {limit}"
         for name, limits in LIMITS.items()
@@ -64,7 +64,7 @@ def missed(found: dict[str, tuple[int, int]]) -> list[str]:
 
 
 def shared() -> list[tuple[Path, int]]:
-    """The other files of the two rooms: what several models share, and stream formats."""
+    """The other files of drivers and emulators: code that models share, and stream formats."""
     root = Path(__file__).resolve().parents[1]
     found = []
     for room, used in (

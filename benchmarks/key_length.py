@@ -46,7 +46,7 @@ def cpu_ms(work: Callable[[], object], repeat: int) -> float:
 
 
 def per_call_ms(work: Callable[[], object], calls: int) -> float:
-    """Short work: the clock's grain is spread over many calls."""
+    """CPU time of a short function: many calls, as the clock is coarse."""
 
     def many() -> None:
         for _ in range(calls):
@@ -68,7 +68,7 @@ def scipy_bound(observed: int, k: int, n: int, failure: float) -> int:
 
 
 def exact(n: int) -> Result:
-    """``n`` bits in all, half of them disclosed, 2 % errors, failure 1e-10."""
+    """Bound for ``n`` bits, half of them disclosed, 2 % errors, failure probability 1e-10."""
     k = n // 2
     observed, failure = k // 50, 1e-10
     ours = per_call_ms(lambda: fk.max_errors_unseen(observed, k, k, failure), 20)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-if not __package__:  # run as a script: `ldpc` is the peer, not this file
+if not __package__:  # run as a script: `import ldpc` must find the peer, not this file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.ldpc_graph import Frame, frame_of
@@ -40,12 +40,12 @@ class Result:
     percent: float
     mbps: float  # Bob, median over blocks
     alice_mbps: float
-    f: float  # everything that Alice sent, over n h(actual rate)
-    f_first: float  # her one message alone
-    fer: float  # frames that are wrong at the end
-    fer_first: float  # frames that are open, or wrong, after the one message
+    f: float  # all bits that Alice sent, over n h(actual rate)
+    f_first: float  # her first message alone
+    fer: float  # share of frames that are wrong at the end
+    fer_first: float  # share of frames that are undecoded or wrong after the first message
     frames: int
-    rounds: float  # of clean-up per block, mean
+    rounds: float  # of clean-up per block: mean
     rounds_most: int
     iterations: float  # per frame
 
@@ -87,7 +87,7 @@ class Outcome:
 
 
 class Ends:
-    """Both ends, used again for block after block as a node does."""
+    """Both ends, reused for every block as in a node."""
 
     def __init__(self, bits: int) -> None:
         with SecretBits(bits) as key:
@@ -125,7 +125,7 @@ def correct(ends: Ends, block: Block) -> Outcome:
 def measure(
     percent: float, blocks: int, seed: int = 1, bits: int = BLOCK_BITS, doubt: float = 0
 ) -> Result:
-    """One block more than asked warms up and is not timed; all count for failures."""
+    """One additional block warms up and is not timed; failures are counted in all blocks."""
     rng = np.random.default_rng([seed, round(1000 * percent)])
     outcomes, floor, ends = [], 0.0, Ends(bits)
     for _ in range(blocks + 1):
@@ -134,7 +134,7 @@ def measure(
         outcomes.append(correct(ends, block))
     ends.close()
     frames = sum(o.frames for o in outcomes)
-    wrong = sum(o.frames for o in outcomes if not o.equal)  # all frames of the block are in doubt
+    wrong = sum(o.frames for o in outcomes if not o.equal)  # all frames of the block count as wrong
     return Result(
         percent,
         statistics.median(bits / o.bob_s / 1e6 for o in outcomes[1:]),
@@ -151,9 +151,9 @@ def measure(
 
 
 def peer_mbps(percent: float, frame: Frame, hint: float) -> float | None:
-    """The PyPI package on one frame of ours: our code, its layered decoder. None: not installed.
+    """The PyPI package's layered decoder on one frame of our code; None when it is not installed.
 
-    Raises AssertionError when it finds another error pattern.
+    Raises AssertionError when its error pattern differs.
     """
     module: Any = peer("ldpc")
     if module is None:

@@ -1,4 +1,4 @@
-"""Makes pipeline/core/ldpc_tables*.c: base matrices of the quasi-cyclic codes, from fixed seeds.
+"""Write pipeline/core/ldpc_tables*.c: base matrices of the quasi-cyclic codes, from fixed seeds.
 
 python benchmarks/ldpc_design.py [--check]      a few seconds; --check only compares
 
@@ -49,7 +49,7 @@ class Code:
 
 
 def _code(seed: int, rows: int, columns: int, shares: dict[int, float]) -> Code:
-    """Column degrees nearest to the shares, degree 3 taking the rest."""
+    """Column degrees nearest to the shares; degree 3 takes the remainder."""
     degrees = {degree: round(share * columns) for degree, share in sorted(shares.items())}
     degrees[3] = columns - sum(n for degree, n in degrees.items() if degree != 3)
     return Code(rows, degrees, seed)
@@ -69,7 +69,7 @@ CODES = [  # shares as benchmarks/ldpc_evolution.py printed them; rates 0.09, 0.
 
 
 def column_order(degrees: dict[int, int]) -> list[int]:
-    """Degrees so mixed that every prefix has nearly the same proportions (a prefix is used)."""
+    """Order in which every prefix has nearly the same shares of degrees (a prefix is used)."""
     total = sum(degrees.values())
     given = dict.fromkeys(degrees, 0)
     order = []
@@ -81,7 +81,7 @@ def column_order(degrees: dict[int, int]) -> list[int]:
 
 
 def choose_rows(code: Code, rng: np.random.Generator) -> list[list[int]]:
-    """Rows of each column: the emptiest ones, with columns of degree 2 free of cycles."""
+    """Rows of each column: those with fewest entries; columns of degree 2 form no cycle."""
     filled = np.zeros(code.rows)
     root = list(range(code.rows))
 
@@ -115,7 +115,7 @@ def choose_shifts(
 ) -> list[list[int]]:
     """Greedy: each new difference avoids those in use (cycles of 4), then the cheapest sums (6)."""
     m, every = code.rows, np.arange(LIFT)
-    used = {lift: np.zeros((m, m, lift), bool) for lift in LIFTS}  # differences of a column
+    used = {lift: np.zeros((m, m, lift), bool) for lift in LIFTS}  # shift differences in a column
     spectrum = np.zeros((m, m, LIFT // 2 + 1), complex)  # their weighted indicator, transformed
     frequency = np.arange(LIFT // 2 + 1)
     shifts: list[list[int]] = [[] for _ in columns]

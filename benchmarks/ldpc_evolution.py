@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 DEGREES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20)
-SIZE, TOP, CAP = 2048, 127, 31  # CAP: of what a check sends
+SIZE, TOP, CAP = 2048, 127, 31  # CAP: limit of a check's message
 UNIT = 3  # steps per unit of log-likelihood ratio
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def _join(x: Floats, y: Floats) -> Floats:
 
 
 def _joined(x: Floats, count: int) -> Floats:
-    """Of `count` independent values."""
+    """Distribution of the rule's result for `count` independent values."""
     result, power = None, x
     while count:
         if count & 1:
@@ -63,7 +63,7 @@ def _joined(x: Floats, count: int) -> Floats:
 
 
 def checks(q: Floats, design: Design) -> Floats:
-    """Distribution of what a check sends, given that of what it receives; index TOP is 0."""
+    """Distribution of a check's messages from that of its inputs; index TOP is value 0."""
     positive, negative = np.zeros(2 * CAP + 1), np.zeros(2 * CAP + 1)
     positive[::2], negative[2::2] = q[TOP : TOP + CAP + 1], q[TOP - 1 : TOP - CAP - 1 : -1]
     positive[-1] += q[TOP + CAP + 1 :].sum()
@@ -72,19 +72,19 @@ def checks(q: Floats, design: Design) -> Floats:
     low = math.floor(mean)
     high_edges = (mean - low) * (low + 1) / mean
     ends = []
-    for x in (positive + negative, positive - negative):  # any sign; difference of signs
+    for x in (positive + negative, positive - negative):  # both signs added; positive less negative
         most = _joined(x, low - 1)
         ends.append((1 - high_edges) * most + high_edges * _join(most, x))
     out = np.zeros(2 * TOP + 1)
     half = np.arange(2 * CAP + 1) / 2
     for sign, size in ((1, (ends[0] + ends[1]) / 2), (-1, (ends[0] - ends[1]) / 2)):
-        for whole in (np.floor(half), np.ceil(half)):  # half steps go both ways
+        for whole in (np.floor(half), np.ceil(half)):  # half steps are rounded up and down equally
             out += np.bincount(TOP + sign * whole.astype(int), size / 2, 2 * TOP + 1)
     return np.maximum(out, 0) / out.sum()
 
 
 def bits(message: Floats, design: Design, qber: float) -> Floats:
-    """Distribution of what a bit sends to a check."""
+    """Distribution of a bit's messages to a check."""
     wide = np.zeros(SIZE)
     wide[: TOP + 1] = message[TOP:]
     wide[-TOP:] = message[:TOP]

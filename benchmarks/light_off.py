@@ -1,4 +1,4 @@
-"""How soon a bench is dark after its program is gone: ``benchmarks/light_off.py [KILLS] [STOPS]``.
+"""Time until a bench is dark after its program ends: ``benchmarks/light_off.py [KILLS] [STOPS]``.
 
 Each try: ``photonlink light`` on an emulated bench; once it is lit, SIGKILL and SIGHUP in turn
 (KILLS tries) or SIGSTOP (STOPS tries). The emulators are asked over their control socket until the
@@ -35,7 +35,7 @@ def is_on(control: str) -> bool:
 
 
 def seconds_to_dark(station: Path, number: signal.Signals) -> float:
-    """One try; infinite when something stays on."""
+    """Seconds of one try; infinite when something stays on."""
     command = [sys.executable, "-m", "photonlink.pipeline.cli", "light", str(station),
                "--reason", "benchmark", "--duration", "300"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -57,7 +57,7 @@ def seconds_to_dark(station: Path, number: signal.Signals) -> float:
 
 
 def summary(took: Sequence[float], limit_s: float) -> dict[str, Any]:
-    """What is printed of all tries with one limit."""
+    """The printed figures of all tries with one limit."""
     ordered = sorted(took)
     return {
         "tries": len(ordered), "limit_s": limit_s, "within": sum(t <= limit_s for t in ordered),
@@ -66,7 +66,7 @@ def summary(took: Sequence[float], limit_s: float) -> dict[str, Any]:
 
 
 def main(kills: int = 100, stops: int = 5) -> int:
-    """All tries."""
+    """Run all tries."""
     with tempfile.TemporaryDirectory() as folder:
         station = Path(folder) / "bench.toml"
         station.write_text(emulated_station("bench"))

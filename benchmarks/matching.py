@@ -1,7 +1,7 @@
 """Coincidences, correlations and the delay search.
 
 Two streams of 25 M tags/s; every fifth tag of one has its partner in the other, 50 ps apart.
-They come in blocks of 1 ms, few enough to stay in the cache, where a decoder leaves them.
+Blocks hold 1 ms and there are few, so that they stay in the cache, as after decoding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WINDOW_PS, JITTER_PS, SHARE = 500, 50, 0.2
 LOW_PS, BIN_PS, BINS = -50_000, 100, 1000
 BLOCK = 25_000  # tags of one side: 1 ms
 BLOCKS = 8
-TIMES = 4  # in one turn, which then takes as long as the peer's: 0.4 ms would be mostly warming up
+TIMES = 4  # per turn, so that it lasts as long as the peer's: 0.4 ms would be mostly warm-up
 
 
 def partners(n: int, gap_ps: float, share: float, jitter_ps: float) -> tuple[Int64s, Int64s]:
@@ -145,7 +145,7 @@ def delay(name: str, effort: Effort) -> Row:
 
 
 def by_numpy(a: Int64s, b: Int64s, half: int) -> float:
-    """The same search written with numpy: offset at Alice's zero in bins of 2 us."""
+    """The same search in numpy: offset at Alice's time zero, in bins of 2 us."""
     start, segment = int(a[0]), PS // 10 // COARSE_PS
     n = int(a[-1] - start) // (segment * COARSE_PS)
     size = 1 << (segment + 2 * half).bit_length()

@@ -1,4 +1,4 @@
-"""What every benchmark shares: a row of the table, CPU time, medians, peers that may be missing."""
+"""Shared by all benchmarks: a row of the table, CPU time, medians, peers that may be missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_PER_REPEAT, MOST_TURNS = 0.3, 201
 class Effort:
     """How much to measure. The figures of the README are made with the defaults."""
 
-    size: float = 1.0  # of the data; tests use less
+    size: float = 1.0  # factor on the amount of data; tests use less
     repeats: int = 7
 
     def scaled(self, n: int, least: int = 1) -> int:
@@ -52,7 +52,7 @@ class Row:
 
 
 def rounded(value: Any) -> Any:
-    """Four significant digits: more were noise."""
+    """Rounded to four significant digits: more would be noise."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
@@ -71,9 +71,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def medians(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Median CPU seconds of each, after one run to warm up; taken in turns, so that a change of
-    the machine's mood meets all of them. Short works get more turns than ``repeats``: on a busy
-    machine most of them then fall between two switches of the task, and its cache with it.
+    """Median CPU seconds of each, after one run to warm up. They run in turns, so that a change of
+    the machine's speed affects all of them. Short ones get more turns than ``repeats``, so that on
+    a busy machine most turns are not interrupted by a task switch, which also costs the cache.
     """
     for work in works:
         work()
@@ -97,9 +97,9 @@ def against(
     effort: Effort,
     times: int = 1,
 ) -> Row:
-    """A row whose goal is a ratio: ``amount`` (in ``unit`` times seconds) of work each; ``ours``
-    is done so many ``times`` in its turn: one time is so short that a good part of it would be
-    spent on caches and predictors that the peer has left to itself."""
+    """A row whose goal is a ratio. Both do ``amount`` (in ``unit`` times seconds) of work.
+    ``ours`` is repeated ``times`` in its turn, because a single short run would spend much of its
+    time on caches and predictors that still hold the peer's data."""
 
     def turn() -> None:
         for _ in range(times):

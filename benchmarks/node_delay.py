@@ -1,7 +1,7 @@
 """The same link over a line with delay: two real nodes and a relay between them.
 
-A stream of 1 M pairs/s in real time (0.5 Mb/s sifted; the goal speaks of 5 Mb/s), 2 % errors; the
-relay hands every byte on after half of the round trip. What is lost is told against the same run
+A stream of 1 M pairs/s in real time (0.5 Mb/s sifted; the goal names 5 Mb/s), 2 % errors; the
+relay forwards every byte after half of the round trip. Rates are compared with the same run
 without delay.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.measure import Effort, Row
 from benchmarks.node_link import PARAMETERS, ROLES, Ran, gather, start, stations
 from photonlink.pipeline.status.broker import free_port
 
-PIECE, WAITING = 1 << 16, 4096  # bytes a piece, pieces on their way at most
+PIECE, WAITING = 1 << 16, 4096  # bytes per piece, most pieces under way
 GOALS = {0.001: 0.99, 0.02: 0.99, 0.25: 0.9}  # share of the rate without delay, by round trip (s)
 
 
@@ -62,7 +62,7 @@ async def _relay(port: int, to: int, delay_s: float, done: asyncio.Event) -> Non
 
 @contextlib.contextmanager
 def relay(to: int, delay_s: float) -> Iterator[int]:
-    """A port that leads to port ``to``, each way ``delay_s`` later."""
+    """A port that forwards to port ``to`` and back, each way after ``delay_s``."""
     port, loop, done = free_port(), asyncio.new_event_loop(), asyncio.Event()
     work = threading.Thread(target=loop.run_until_complete, args=(_relay(port, to, delay_s, done),))
     work.start()
@@ -75,7 +75,7 @@ def relay(to: int, delay_s: float) -> Iterator[int]:
 
 
 def run(round_trip_s: float, seconds: float) -> Ran:
-    """One link in real time."""
+    """Run one link in real time."""
     with stations() as made:
         bob = Path(made[0]["bob"])
         text = bob.read_text()

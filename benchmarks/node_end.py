@@ -1,10 +1,10 @@
-"""One real node of a benchmark, fed from memory: run by ``benchmarks.node_link``, in its process.
+"""One real node of a benchmark, fed from memory: a process that ``benchmarks.node_link`` starts.
 
 python -m benchmarks.node_end '{"role": "alice", …}'   (one JSON object: see :class:`Orders`)
 
-The node's own shell, session, sealed store and socket; its time tagger is an instrument of this
-process that hands out the same wire bytes again and again, as fast as the node takes them, but not
-more than ``LEAD_PS`` ahead of the peer's. Prints one JSON object at the end.
+Shell, session, sealed store and socket are the node's own. Its time tagger is an object of this
+process that yields the same wire bytes again and again, as fast as the node takes them, but at
+most ``LEAD_PS`` ahead of the peer's. Prints one JSON object at the end.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ _FED = struct.Struct("<q")
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the end is to do. ``fed``: a file of 16 bytes that both ends share. ``pace``: seconds
-    of the stream per second; 0: as fast as the node takes it. ``links``: the first of a process."""
+    """Parameters of the end. ``fed``: a file of 16 bytes that both ends share. ``pace``: seconds of
+    the stream per second; 0: as fast as the node takes it. ``links``: the first of a process."""
 
     role: str
     station: str
@@ -77,7 +77,7 @@ class Orders:
 
 
 class LoopTagger(StreamsTags):
-    """A tagger in memory."""
+    """A tagger that yields wire bytes from memory."""
 
     name = "tagger"
 
@@ -122,7 +122,7 @@ class LoopTagger(StreamsTags):
 
 @dataclass(slots=True)
 class Moment:
-    """What a node has used and done by a time."""
+    """Resources that a node has used, and its output, up to a time."""
 
     time_s: float
     cpu_s: float
@@ -137,7 +137,7 @@ class Moment:
 
 
 class Counting(Reporter):
-    """What the node reports, added up."""
+    """Sums of the node's reports."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, json_lines=False, show=self._hear)
@@ -157,13 +157,13 @@ class Counting(Reporter):
 
 
 class End:
-    """The node, its tagger, and what is measured of both."""
+    """The node, its tagger, and the measurement of both."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders, self._clock = orders, StageClock()
         if orders.stages:
             self._clock.watch()
-        self._file = open(orders.fed, "r+b")  # noqa: SIM115 - as long as the process
+        self._file = open(orders.fed, "r+b")  # noqa: SIM115 - open as long as the process runs
         shared = mmap.mmap(self._file.fileno(), 16)
         alice = orders.role == "alice"
         loop = Loop(Light(**orders.light), 0 if alice else 1, orders.loop_s, orders.form)
@@ -217,7 +217,7 @@ class End:
         return self._account()
 
     async def _measure(self, tasks: list[asyncio.Task[None]]) -> None:
-        """From the third block on, for as long as was asked."""
+        """Measure from the third block on, for the requested time."""
         begin = time.monotonic()
         while self._said.blocks < 3:
             self._look(tasks)

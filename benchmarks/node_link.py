@@ -32,7 +32,7 @@ from photonlink.pipeline.demo.files import write_demo_files
 from photonlink.pipeline.status.broker import free_port
 
 ROLES = ("alice", "bob")
-# hold-off of all detectors together: at 2 M clicks/s the quiet time of single diodes holds a tenth
+# one hold-off for all detectors: at 2 M clicks/s the quiet time of single diodes holds a tenth
 PARAMETERS: dict[str, Any] = {
     "hardware_hold_off": 1, "multi_click_limit": 0.05, "first_block_sifted_bits": 500_000,
 }  # fmt: skip
@@ -62,7 +62,7 @@ class Ran:
         return sum(b.cpu_s - a.cpu_s for a, b in map(self.part, (0, 1)))
 
     def rate(self, field: str) -> float:
-        """Per second, at Alice."""
+        """A count of Alice's per second."""
         a, b = self.part(0)
         return float((getattr(b, field) - getattr(a, field)) / (b.time_s - a.time_s))
 
@@ -75,7 +75,7 @@ class Ran:
         return sum(b.channel_bytes - a.channel_bytes for a, b in map(self.part, (0, 1)))
 
     def stages(self) -> dict[str, tuple[float, float]]:
-        """Core-nanoseconds per tag of that end, in the order of the way; the rest is last."""
+        """Core-nanoseconds per tag of that end, in the order of processing; the rest is last."""
         found: dict[str, list[float]] = {}
         for end in (0, 1):
             a, b = self.part(end)
@@ -126,7 +126,7 @@ def start(files: dict[str, Path], role: str, **orders: Any) -> subprocess.Popen[
 
 
 def gather(ends: list[subprocess.Popen[str]], seconds: float) -> list[dict[str, Any]]:
-    """What each end has said; RuntimeError for one that failed."""
+    """Each end's output; RuntimeError when one failed."""
     try:
         said = [end.communicate(timeout=seconds + START_S + 60)[0] for end in ends]
     finally:
@@ -138,7 +138,7 @@ def gather(ends: list[subprocess.Popen[str]], seconds: float) -> list[dict[str, 
 
 
 def run(seconds: float, form: str = "t2", **orders: Any) -> Ran:
-    """One link. ``orders``: of node_end.Orders."""
+    """Run one link. ``orders``: fields of node_end.Orders."""
     orders = {"parameters": PARAMETERS, **orders}
     with stations() as made:
         ends = [start(made[0], role, seconds=seconds, form=form, **orders) for role in ROLES]
@@ -146,7 +146,7 @@ def run(seconds: float, form: str = "t2", **orders: Any) -> Ran:
 
 
 def limit_of(ran: Ran) -> str:
-    """The end and the stage that take most."""
+    """The end and the stage that take the most CPU."""
     table = ran.stages()
     end = max((0, 1), key=lambda k: sum(pair[k] for pair in table.values()))
     name, pair = max(table.items(), key=lambda item: item[1][end])

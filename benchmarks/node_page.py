@@ -1,7 +1,7 @@
 """The figures of docs/performance.md, from results: python -m benchmarks.node_page FILE.json …
 
-The files are those of ``python benchmarks/run.py NAME … --json FILE``. What stands between the two
-marks of the page is written anew; rows that no file holds are left out.
+The files are those of ``python benchmarks/run.py NAME … --json FILE``. The text between the two
+marks of the page is replaced; rows that no file holds are left out.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Rows about nodes beside the link itself: bytes of the classical channel, start, one fast stream,
-many links, delay."""
+"""Rows about nodes, except the link's rate: bytes of the classical channel, start, one fast
+stream, many links, delay."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ LINK_SIFTED_BPS = 20_000.0
 
 
 def bounds(pairs_hz: float, lone_hz: float) -> tuple[float, float]:
-    """Least bytes per announced event and per sifted bit for what the protocol tells.
+    """Least bytes per announced event and per sifted bit for the information in the messages.
 
     Times of a Poisson stream on the grid (log2 e - log2 of events per step), whether an event has
-    a partner, both bases and the told detectors of a pair, the errors of the sifted bits.
+    a partner, both bases and the announced detectors of a pair, the errors of the sifted bits.
     """
     events_hz = pairs_hz + lone_hz
     paired = pairs_hz / events_hz
     event_bits = math.log2(math.e / (events_hz * GRID_S)) + binary_entropy(paired)
     sifted_hz = pairs_hz / 2
-    pair_bits = 2 + 1  # two bases; half of the pairs tell both detectors' bits
+    pair_bits = 2 + 1  # two bases; half of the pairs announce both detectors' bits
     key_bits = events_hz * event_bits + pairs_hz * pair_bits
     return event_bits / 8, (key_bits / sifted_hz + binary_entropy(ERRORS)) / 8
 
 
 def classical(name: str, effort: Effort) -> Row:
-    """Both links of replay_cost.py. Bytes an event: the worse one counts; bytes a sifted bit: the
-    bright one, as four lone clicks a pair alone cost more than the goal."""
+    """Both links of replay_cost.py. Bytes per event: the worse link counts. Bytes per sifted bit:
+    the bright link counts, as four lone clicks per pair alone cost more than the goal."""
     notes, events, sifted = [], [], []
     for pairs_hz, lone_hz, seconds in ((20_000.0, 80_000.0, 12.0), (1e6, 2.5e5, 2.0)):
         found = channel(pairs_hz, lone_hz, seconds)  # shorter runs close no block
@@ -73,8 +73,8 @@ def classical(name: str, effort: Effort) -> Row:
 
 
 def node_stream(name: str, effort: Effort) -> Row:
-    """One tagger of 4-byte records, 25 M tags/s of its own time: bytes to disk, decoded, two
-    inputs correlated live. One process, CPU time, pieces of 50 ms."""
+    """One tagger of 4-byte records at 25 M tags/s: bytes are stored and decoded, two inputs are
+    correlated live. One process, CPU time, pieces of 50 ms."""
     loop = Loop(Light(pairs_hz=1e5, singles_hz=25e6), 0, 1.0, "t2")
     decoder, live = decoder_for(loop.wire), LiveHistogram(1, 2, -20_000, 20_000, 500)
     chunks, tags, wall = loop.chunks(), 0, time.monotonic()
@@ -157,8 +157,8 @@ def start_up(name: str, effort: Effort) -> Row:
 
 
 def node_links(name: str, effort: Effort) -> Row:
-    """Links of 20 kb/s sifted each, in real time, each two processes; what one link uses says how
-    many two cores would hold."""
+    """Links of 20 kb/s sifted each, in real time, two processes per link; the CPU of one link gives
+    the number that two cores could run."""
     count, seconds = (2, 20.0) if effort.size >= 1 else (1, 4.0)
     light = {"pairs_hz": 2 * LINK_SIFTED_BPS, "singles_hz": 8 * LINK_SIFTED_BPS}
     orders = {

@@ -1,7 +1,7 @@
-"""CPU of one node by stage: calls of the product timed from outside, nested ones apart.
+"""CPU of one node by stage: calls of the product are timed from outside, nested calls separately.
 
-The clock is that of the thread, so that what waits costs nothing. What no stage covers (event loop,
-sockets, the session's bookkeeping) is the rest.
+The clock is the thread's CPU time, so that waiting costs nothing. CPU time of no stage (event
+loop, sockets, the session's bookkeeping) is the rest.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class StageClock:
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-        self._inside: list[float] = []  # seconds of what was called inside of each open call
+        self._inside: list[float] = []  # seconds of nested calls, for each open call
 
     def watch(self) -> None:
-        """From now on; the classes stay watched."""
+        """Start timing; the classes stay wrapped."""
         for stage, places in STAGES.items():
             for module, path in places:
                 owner: Any = importlib.import_module(module)
@@ -84,7 +84,7 @@ class StageClock:
         @functools.wraps(call)
         def timed(*args: Any, **kwargs: Any) -> Any:
             if bound:
-                args = args[1:]  # the class: ``call`` is bound to it
+                args = args[1:]  # a class method: ``call`` is bound to it
             begin = time.thread_time()
             self._inside.append(0.0)
             try:

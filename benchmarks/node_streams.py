@@ -53,7 +53,7 @@ class Light:
 
 
 class Loop:
-    """One side's wire bytes over ``turns`` turns of the counter, for ever: ``chunks``."""
+    """One side's wire bytes over ``turns`` turns of the counter; ``chunks`` repeats them."""
 
     def __init__(self, light: Light, side: int, seconds: float, name: str, seed: int = 1) -> None:
         self.turns = max(1, round(seconds * 1e12 / TURN_PS))
@@ -100,7 +100,7 @@ class Loop:
         return data, 16 * np.searchsorted(ticks * RESOLUTION_PS, edges)
 
     def chunks(self) -> Iterator[memoryview]:
-        """Without end. Each stands until the next is asked for."""
+        """Chunks without end. Each is valid until the next one is taken."""
         times = self._data.view(np.int64)[1::2] if self._name == "swabian16" else None
         view = self._data.data
         while True:

@@ -1,11 +1,11 @@
-"""Polarization found and held: ``python benchmarks/polarization.py [STARTS] [HOURS]``.
+"""Polarization aligned and held: ``python benchmarks/polarization.py [STARTS] [HOURS]``.
 
 STARTS (100) links per controller, each with its fibre at a random point of all rotations, a fibre
 of random rotation behind the controller, and a controller whose retardances, axes and zeros differ
 at random from its data sheet. 20,000 pairs are counted at each setting. Then HOURS (6) of key on
 five links per controller whose fibre turns by 1 rad/h about an axis that itself wanders, in blocks
 of 40 s with 50,000 bits a basis. The light is that of the emulated optical table; counts are drawn
-from its correlations. Prints one JSON object; status 1 when a figure is missed.
+from its correlations. Prints one JSON object; status 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class TurnedLink:
-    """The optical table's own light, and a controller that is not quite its data sheet."""
+    """The optical table's own light, and a controller that deviates from its data sheet."""
 
     def __init__(self, retarders: tuple[Retarder, ...], seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -55,13 +55,13 @@ class TurnedLink:
         self.zero_deg = 2.0 * self.rng.normal(size=len(retarders))
 
     def turn(self, by: Rotation) -> None:
-        """The fibre turns."""
+        """Turn the fibre."""
         self.fibre = by * self.fibre
         vector = np.degrees(self.fibre.as_rotvec())
         self.table.set({"bob.rotation_deg": tuple(float(x) for x in vector)})
 
     def move(self, setting_deg: Floats) -> None:
-        """The controller goes there."""
+        """Set the controller."""
         for n, (r, angle) in enumerate(zip(self.retarders, setting_deg, strict=True)):
             if r.retardance_deg is None:
                 turn, axis = angle * self.scale[n] + 2.0 * self.zero_deg[n], r.axis_deg
@@ -72,12 +72,12 @@ class TurnedLink:
 
     @property
     def correlation(self) -> Floats:
-        """(2, 2), true."""
+        """True correlations (2, 2)."""
         return self.table.source_params().correlation
 
     @property
     def qber(self) -> float:
-        """Mean of both bases, true."""
+        """True mean QBER of both bases."""
         return float(model.error_rate(self.correlation))
 
     def counts(self, pairs: int = 20_000) -> Floats:
@@ -92,7 +92,7 @@ class TurnedLink:
         return found
 
     def align(self) -> Alignment:
-        """From a random setting; AlignmentError when it cannot be found."""
+        """Align from a random setting; AlignmentError when it fails."""
         start = [float(self.rng.uniform(r.low_deg, r.high_deg)) for r in self.retarders]
         search = Alignment(self.retarders, start)
         while not search.done:
@@ -101,7 +101,7 @@ class TurnedLink:
         return search
 
     def hold(self, search: Alignment, blocks: int, rad_per_h: float = 1.0) -> Floats:
-        """True error rates (blocks, 2) of a run whose fibre turns all the time."""
+        """True error rates (blocks, 2) of a run while the fibre turns."""
         assert search.model is not None
         hold = Hold(search.controller, search.model, search.setting_deg)
         axis, seen = self.rng.normal(size=3), []
@@ -152,7 +152,7 @@ def runs(retarders: tuple[Retarder, ...], hours: float) -> dict[str, Any]:
 
 
 def main(n: int = 100, hours: float = 6.0) -> int:
-    """Both figures of both controllers."""
+    """Measure both figures of both controllers."""
     found: dict[str, Any] = {"floor": round(FLOOR, 5)}
     good = True
     for name, retarders in CONTROLLERS.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.cascade import measure
 from benchmarks.measure import Effort, Row
 
-FRAMES = {2: 20_000, 5: 20_000}  # where the frame error rate is asked for
+FRAMES = {2: 20_000, 5: 20_000}  # at which the frame error rate has a goal
 MOST_FAILURES = 1e-4
 PUBLISHED_MBPS = 570.0
 

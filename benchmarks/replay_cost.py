@@ -1,12 +1,12 @@
-"""What a click costs: CPU of ``photonlink replay``, bytes of the whole classical channel.
+"""Cost of a click: CPU of ``photonlink replay``, bytes of the whole classical channel.
 
 python benchmarks/replay_cost.py [--against PYTHON] [--pairs-hz 1000000] [--json]
 
-CPU: two recordings of other software (a1 words) with as many pairs a second and a quarter as many
-lone clicks a side are distilled, short and long ones; the slope is the cost of a tag, the
-start of the interpreter apart. ``--against``: the interpreter of another checkout, for the same
-recordings, in turns. Bytes: all frames of both directions, handshake to Bye, of a session in this
-process over the events that Bob announced. Goals: 3 bytes an event, no more CPU than the other.
+CPU: short and long recordings in a1 words are distilled; a quarter as many lone clicks as pairs at
+each side. The slope is the cost of a tag, without the start of the interpreter. ``--against``: the
+interpreter of another checkout, which distils the same recordings in turn. Bytes: all frames of
+both directions, handshake to Bye, of a session in this process, per event that Bob announced.
+Goals: 3 bytes per event, no more CPU than the other checkout.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def clicks(pairs_hz: float, lone_hz: float, seconds: float, seed: int = 1) -> tu
 
 
 def record(path: Path, side: Clicks) -> None:
-    """As qcrypto's readevents writes: 64-bit words, times of 1/256 ns, a bit per detector."""
+    """Write as qcrypto's readevents: 64-bit words, times of 1/256 ns, a bit per detector."""
     time_ps, detector = side
     ticks = (time_ps * 32 // 125).astype(np.uint64)
     words = ticks << np.uint64(10) | np.uint64(1) << detector.astype(np.uint64)
@@ -89,10 +89,10 @@ def cpu_of(python: str, alice: Path, bob: Path) -> tuple[float, dict[str, object
 
 
 def cpu(pythons: list[str], pairs_hz: float, seconds: float, turns: int) -> dict[str, object]:
-    """ns per tag of one node, least of the turns, per interpreter."""
+    """ns per tag of one node, sorted over the turns, for each interpreter."""
     with tempfile.TemporaryDirectory(prefix="photonlink-replay-") as name:
         files, tags = {}, {}
-        for length in (0.6 * seconds, seconds):  # beyond what the start learns from
+        for length in (0.6 * seconds, seconds):  # longer than the start phase
             sides = clicks(pairs_hz, pairs_hz / 4, length)
             tags[length] = sum(len(side[0]) for side in sides)
             pair = [Path(name) / f"{who}-{length}.a1" for who in ("alice", "bob")]
@@ -142,7 +142,7 @@ class _Counting(WireTranscript):
 
 
 def channel(pairs_hz: float, lone_hz: float, seconds: float) -> dict[str, object]:
-    """Bytes of both directions over announced events, of whole blocks."""
+    """Bytes of both directions per announced event, of whole blocks."""
     parameters = AgreedParameters(hardware_hold_off=1, q_tol=0.05, multi_click_limit=0.05)
     psk = PreSharedKey.generate(1 << 16)
     ends = [

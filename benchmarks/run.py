@@ -1,7 +1,7 @@
 """Every figure that the README claims: python benchmarks/run.py [NAME …] [--json FILE]
 
 One core, CPU time, medians; the named peer is measured in the same run on the same data and the
-results are compared. ``--list`` names the benchmarks; a peer that is not installed is said to be
+results are compared. ``--list`` names the benchmarks; a peer that is not installed is reported as
 missing (``pip install photonlink[bench]``). The exit status is 1 when a goal is missed.
 """
 
@@ -77,9 +77,9 @@ def run(name: str, effort: Effort) -> Row:
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """A name, or the beginning of several ("cascade", "toeplitz-1e8"); all without any.
+    """Benchmarks by name or by the beginning of names ("cascade", "toeplitz-1e8"); default: all.
 
-    Raises ValueError for a name that is none.
+    Raises ValueError for an unknown name.
     """
     found: list[str] = []
     for wanted in names:

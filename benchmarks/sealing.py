@@ -1,4 +1,4 @@
-"""What sealing costs at 100 Mb/s of sifted key: one end's store, against one without seals.
+"""Cost of sealing at 100 Mb/s of sifted key: one end's store, against one without seals.
 
 Budget: one core at each end, so one core-second for 1e8 sifted bits. One block of ~1e8 bits (as
 the ``distil`` benchmark makes them) goes through a real store: opened, its pads reserved, key and
@@ -95,7 +95,7 @@ def sealing(name: str, effort: Effort) -> Row:
             os.close(nowhere)
         os.close(log)
     whole, bare, cipher = (statistics.median(c[1:]) for c in (with_seals, without, alone))
-    cost = max(whole - bare, cipher)  # the caches of writing can hide what the cipher takes
+    cost = max(whole - bare, cipher)  # write caching can hide the cost of the cipher
     share = cost / budget_s
     note = (
         f"a block of {bits / 1e6:.0f} Mbit: {1e3 * whole:.1f} ms of CPU in the store with seals, "

@@ -15,7 +15,7 @@ GATES = 1 << 23  # per call: 3.4 ms of the link
 
 
 def sifting(name: str, effort: Effort) -> Row:
-    """Beside it numpy: unpack, select, pack."""
+    """Sifting against numpy: unpack, select, pack."""
     gates = effort.scaled(GATES, 4096) // 8 * 8
     rng = np.random.default_rng(50)
     clicked = np.packbits(rng.random(gates) < CLICKS)

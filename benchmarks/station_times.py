@@ -1,10 +1,10 @@
-"""A station of twelve instruments: how soon it opens, and how soon a loss is noticed.
+"""A station of twelve instruments: time to open it, and time until a loss is noticed.
 
 ``python benchmarks/station_times.py [TRIES]``. The emulators run in a program of their own, over
 every kind of wire. Opening is timed in a fresh process, drivers not yet imported; then the
-supervisor of a node watches, with the node's own figures, while each instrument in turn is
-unplugged (pulled serial line, far end closed) and falls silent, TRIES (5) times each at moments of
-their own. Limits: opens within 3 s; an unplugged stream is noticed within 0.1 s, silence within two
+supervisor of a node watches, with a node's own intervals, while each instrument in turn is
+unplugged (pulled serial line, far end closed) and falls silent, TRIES (5) times each at different
+moments. Limits: opens within 3 s; an unplugged stream is noticed within 0.1 s, silence within two
 poll intervals. Prints one JSON object; the status is 1 when a limit is missed.
 """
 
@@ -105,7 +105,7 @@ def opening_s(station: Path) -> float:
 
 
 class Watched:
-    """What the supervisor said of which instrument, and when."""
+    """The supervisor's reports: instrument, kind, time."""
 
     def __init__(self) -> None:
         self.said: list[tuple[float, Event]] = []
@@ -116,7 +116,7 @@ class Watched:
         self.changed.set()
 
     async def first(self, name: str, since: float, *kinds: type) -> float:
-        """When the first such event after ``since`` came; infinite when none does."""
+        """Time of the first such event after ``since``; infinite without one."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GIVE_UP_S):
                 while True:
@@ -144,7 +144,7 @@ async def noticed(watched: Watched, control: str, name: str, fault: str) -> tupl
 
 
 async def watch(station: BenchStation, control: str, tries: int) -> dict[str, Any]:
-    """Every instrument but taggers, which are watched by their stream."""
+    """Watch every instrument but taggers, which are watched by their stream."""
     bench = await open_bench(station)
     watched = Watched()
     supervisor = Supervisor(bench, watched.event, poll_s=POLL_S)

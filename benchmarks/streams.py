@@ -1,4 +1,4 @@
-"""Seeded streams in the formats of the instruments, and their decoding with numpy, the slow peer.
+"""Seeded streams in the formats of the instruments, and their decoding with numpy (slow peer).
 
 25 million events a second on four channels, as in a bright entangled-photon link.
 """
@@ -34,7 +34,7 @@ def channels(n: int, seed: int) -> Uint8s:
 
 
 def with_overflows(words: Uint32s, wraps: Int64s) -> Uint32s:
-    """``wraps``: how often the counter has wrapped at each word; overflow records go before."""
+    """Insert overflow records. ``wraps``: number of wraps of the counter at each word."""
     steps = np.diff(wraps, prepend=0)
     at = np.flatnonzero(steps)
     return np.insert(words, at, _OVERFLOW | steps[at].astype(np.uint32))
@@ -57,7 +57,7 @@ def t3_records(n: int, period_ps: int, resolution_ps: int) -> Uint32s:
 
 
 def ptu_file(records: Uint32s, record_type: int, resolution_ps: float) -> io.BytesIO:
-    """A PTU file in T2 mode, as short as a reader accepts."""
+    """A PTU file in T2 mode with the fewest tags that a reader accepts."""
 
     def tag(name: bytes, code: int, value: bytes) -> bytes:
         return struct.pack("<32siI", name, -1, code) + value
@@ -75,11 +75,11 @@ def ptu_file(records: Uint32s, record_type: int, resolution_ps: float) -> io.Byt
     )  # fmt: skip
 
 
-# ---- the other formats: how a stream is made, and how numpy reads it ----
+# ---- the other formats: making a stream, and reading it with numpy ----
 
 
 def _unwrapped(tag: Int64s, wrap: int) -> Int64s:
-    """Times from counters that wrap: each step back is a wrap."""
+    """Times from a counter that wraps: each step back is a wrap."""
     return tag + wrap * np.cumsum(np.diff(tag, prepend=0) < 0)
 
 
@@ -89,7 +89,7 @@ _BIT[[1, 2, 4, 8]] = [1, 2, 3, 4]
 
 def _patterns(n: int) -> Int64s:
     pattern = np.int64(1) << channels(n, 5).astype(np.int64)
-    pattern[::1000] = 16  # a dummy event, which only moves the clock
+    pattern[::1000] = 16  # a dummy event, which only carries time
     return pattern
 
 

@@ -37,7 +37,7 @@ def row(name: str, wire: WireFormat, bare: list[bytes], through: Callable[[], An
 
 
 def time_controller(name: str, effort: Effort) -> Row:
-    """Arrays of one channel each, as the DLT service sends them, to tags."""
+    """From arrays of one channel each, as the DLT service sends them, to tags."""
     times = times_of(effort)
     channels = np.random.default_rng(2).integers(1, 5, len(times))
     arrays, wire = [], WireFormat("flat64", {"resolution_ps": 1.0})
@@ -64,7 +64,7 @@ def packed_words(times: np.ndarray) -> np.ndarray:
 
 
 def ttm8000(name: str, effort: Effort) -> Row:
-    """Datagrams of 8 KiB to tags."""
+    """From datagrams of 8 KiB to tags."""
     times = times_of(effort)
     payloads = pieces(packed_words(times).tobytes(), 4, TTM_PAYLOAD)
     datagrams = [
@@ -85,7 +85,7 @@ def ttm8000(name: str, effort: Effort) -> Row:
 
 
 def time_tagger(name: str, effort: Effort) -> Row:
-    """Arrays of times, channels, types and missed events, as the package gives them, to tags."""
+    """From the package's arrays of times, channels, types and missed events to tags."""
     times = times_of(effort)
     channels = np.random.default_rng(4).integers(1, 5, len(times)).astype(np.int32)
     blocks = []

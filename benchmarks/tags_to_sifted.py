@@ -1,9 +1,9 @@
 """From a tagger's bytes to sifted bits, both ends in one process: the sifting of the protocol,
 without frames, correction and store.
 
-Decoding, noise, quiet rule, announcement, pairs, the clock that follows, bases compared, bits
-taken. T2 records of 4 bytes, 2 M singles/s a side, window of 3 ns; the first search of the clock
-is apart. The peer, qcrypto's chopper, costream and splicer, took 18 to 27 M tags/s at 100,000
+Decoding, noise, quiet rule, announcement, pairs, clock tracking, basis comparison, bits. T2
+records of 4 bytes, 2 M singles/s a side, window of 3 ns; the first search of the clock is not
+counted. The peer, qcrypto's chopper, costream and splicer, took 18 to 27 M tags/s at 100,000
 pairs/s and 32 to 35 M at 1 M on data of this kind and this machine, without noise and quiet rule;
 it is not run here.
 """
@@ -42,7 +42,7 @@ from photonlink.pipeline.stages.agreed import AgreedParameters
 from photonlink.pipeline.stages.bench_constants import ideal
 from photonlink.pipeline.stages.events import DetectorMap
 
-GOAL_MHZ, PEER_MHZ = 50.0, {1e5: 27.0, 1e6: 35.0}  # the peer's best
+GOAL_MHZ, PEER_MHZ = 50.0, {1e5: 27.0, 1e6: 35.0}  # the peer's best, by pairs/s
 BLOCK_PAIRS = 200_000
 PARAMETERS = AgreedParameters(
     hardware_hold_off=1, window_ps=3000.0,
@@ -130,7 +130,7 @@ def _deliver(sides: list[Side]) -> None:
 
 
 def _close(sides: list[Side], found: Sifted) -> None:
-    """Take a block off both rows once it is full."""
+    """Take a full block from both rows."""
     alice = sides[0].sifting
     while (count := alice.rule.closed_at) is not None and isinstance(alice, AliceSifting):
         raws = [side.sifting.row.take(count) for side in sides]

@@ -1,8 +1,8 @@
-"""From tags to pairs: the quiet rule on noised times, its announcement and its pairs, against the
-way without noise (merged clicks, times with bases, matching), on the same tags in the same run.
+"""From tags to pairs: the quiet rule on noised times, announcement and pairs, against the method
+without noise (merged clicks, times with bases, matching), on the same tags in the same run.
 
 2 M tags/s a side, 1 M pairs/s, 300 ps of jitter, blocks of 50 ms; both sides in one process, each
-block once through every step. The clock between the sides is known to both ways.
+block once through every step. Both methods are given the clock between the sides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from photonlink.pipeline.stages.window import EventWindow
 
 GAP_PS, SHARE, JITTER_PS = 500_000, 0.5, 300
 BLOCK_PS = 50_000_000_000
-EVENTS, DELTA = 1e12, 1e-12  # clicks over which what the noise may do wrong is charged
+EVENTS, DELTA = 1e12, 1e-12  # the noise exceeds its bound in EVENTS clicks with probability DELTA
 SCALE_PS, VETO_PS, WINDOW_PS, GRID_BITS = 300, 30_000, 2500, 8
 MAP = DetectorMap({"H": 1, "V": 2, "D": 3, "A": 4})
 RULE = TimeRule(
@@ -70,13 +70,13 @@ def work_of(effort: Effort) -> Work:
 
 
 def _frozen(block: TagBlock) -> TagBlock:
-    """Cannot be wiped, so that it serves again."""
+    """The block, read-only: it cannot be wiped and can be used again."""
     block.time_ps.flags.writeable = block.channel.flags.writeable = False
     return block
 
 
 def new_way(work: Work, record: dict[str, float] | None = None) -> int:
-    """Pairs found; ``record`` takes bytes and events."""
+    """Number of pairs; ``record`` is given bytes and events."""
     zero = dict.fromkeys("HVDA", 0)
     alice, bob = (QuietBuffer(MAP, RULE, delay_ps=zero, seed=os.urandom(32)) for _ in range(2))
     pairs, start = 0, 0
@@ -100,7 +100,7 @@ def new_way(work: Work, record: dict[str, float] | None = None) -> int:
 
 
 def old_way(work: Work, record: dict[str, float] | None = None) -> int:
-    """The same without noise: clicks within 2 ns are one event."""
+    """Number of pairs without noise: clicks within 2 ns are one event."""
     alice, bob = (
         EventBuffer(MAP, multi_click_window_ps=2000, randomness=os.urandom, resolution_ps=r)
         for r in (0, 80)

@@ -1,4 +1,4 @@
-"""The peers of the matching: what a physicist writes with numba. Import only where numba is."""
+"""Peers of the matching, plain loops compiled by numba. Import only where numba is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history file as a year of watching leaves it: a day of states, a month of minutes, hours."""
+"""A history file after a year of watching: a day of states, a month of minutes, then hours."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def year_of_history(path: Path, links: int) -> None:
                     (node, start + i * step, packed[i % len(packed)])
                     for i in range(int(keep / step))
                 )
-                db.executemany(f"INSERT OR REPLACE INTO {level} VALUES (?, ?, ?)", rows)  # noqa: S608 - names of ours
+                db.executemany(f"INSERT OR REPLACE INTO {level} VALUES (?, ?, ?)", rows)  # noqa: S608 - our own names
         for node in ids[::2]:
             for t in range(int(now - DAY_S), int(now), 2):
                 db.execute("INSERT OR REPLACE INTO raw VALUES (?, ?, ?)", (node, t, _raw(rng)))
@@ -53,7 +53,7 @@ def _thinned(rng: random.Random) -> bytes:
 
 
 def _raw(rng: random.Random, count: int = 4) -> bytes:
-    """One flush of two seconds: four states."""
+    """One flush, of two seconds: four states."""
     times = array("f", (i * 0.5 for i in range(count)))
     figures = array("f", (rng.random() if i % 9 else math.nan for i in range(count * len(FIGURES))))
     return count.to_bytes(4, "little") + times.tobytes() + figures.tobytes()

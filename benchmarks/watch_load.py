@@ -1,11 +1,11 @@
-"""One ``photonlink watch`` under the load of a country: 150 links at 2 Hz, 1,000 instruments.
+"""One ``photonlink watch`` under the load of a national network: 150 links, 1,000 instruments.
 
 python benchmarks/watch_load.py [--seconds 60] [--links 150] [--viewers 50]
 
 Publishers replay what the nodes of a demo published (recorded_nodes.jsonl): both ends of each link
 twice a second, every instrument each ten seconds, through Mosquitto where it is installed. 50
-viewers read the event stream; Chromium shows the page. Prints one JSON object with the goals of
-the issue beside what was measured; exit status 1 when one is missed.
+viewers read the event stream; Chromium shows the page. Prints one JSON object with goals and
+measured figures; exit status 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ new MutationObserver(() => {
 
 
 class Country(threading.Thread):
-    """All nodes, through one connection. ``marks``: what the page is to show → when published."""
+    """All nodes, through one connection. ``marks``: expected text of the page → time published."""
 
     def __init__(self, port: int, links: int, instruments: int) -> None:
         super().__init__(daemon=True)
@@ -106,7 +106,7 @@ class Country(threading.Thread):
             turn += 1
 
     def _jobs(self) -> Iterator[tuple[float, Any]]:
-        """(when within half a second, what): spread evenly."""
+        """(time within half a second, publication), spread evenly."""
         names = [f"link-{i:03}" for i in range(self._links)]
         for link in names:
             for role in ("alice", "bob"):
@@ -145,7 +145,7 @@ class Country(threading.Thread):
 
 
 def viewers(url: str, count: int, seconds: float, result: Any) -> None:
-    """``count`` open event streams; puts the most messages that one got in a second."""
+    """Open ``count`` event streams; puts the most messages that one received in a second."""
 
     async def one(session: aiohttp.ClientSession, link: str) -> float:
         times: list[float] = []
@@ -200,7 +200,7 @@ def cpu_s(pid: int) -> float:
 
 
 def memory_mib(pid: int) -> float:
-    """The most that it ever had resident."""
+    """Peak resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -279,7 +279,7 @@ def measure(seconds: float, links: int, instruments: int, count: int) -> dict[st
 
 
 async def _open_years(url: str) -> float:
-    """Ten links, a year each, as the page asks for them."""
+    """Request a year of ten links, as the page does; seconds."""
     figures = "skr_bps,qber_hv,qber_da,coincidences_hz,accidentals_hz,key_stored_bits"
     now = time.time()
     async with aiohttp.ClientSession() as session:

@@ -2,14 +2,14 @@
 
 python benchmarks/yield_share.py [COINCIDENCES …] [--visibility V …] [--bases one] [--json]
 
-Clicks are a plain numpy Poisson source's, below, which shares nothing with the project. They run
-through the path of ``photonlink replay``: two sessions, every message, Cascade, verification,
+Clicks come from the plain numpy Poisson source below, which shares no code with the product. They
+go through the path of ``photonlink replay``: two sessions, every message, Cascade, verification,
 one-time tags. The asymptotic key is n (1 - h(e_hv) - h(e_da)), n the same-basis coincidences in a
-window of 3 ns, counted here from the clicks themselves. ``cold``: all of a run, from the first
-click: the first lock and the small first blocks are in it. ``steady``: blocks of the last size,
-once sizes have grown and thresholds follow the link. Below each line stands what every rule takes
-of the blocks' asymptotic key (the names of ``stages.finite_key.block_costs.COSTS``). About a minute
-of one core for 3e6.
+window of 3 ns, counted here from the clicks. ``cold``: a whole run from the first click, with the
+first clock lock and the small first blocks. ``steady``: blocks of the last size, when sizes have
+grown and thresholds follow the link. Each line is followed by the share of the blocks' asymptotic
+key that every rule takes (the names of ``stages.finite_key.block_costs.COSTS``). About a minute of
+one core for 3e6.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Source:
         return max(1, math.ceil(self.coincidences / self.rate_hz))
 
     def second(self, number: int) -> tuple[tuple[Int64s, Uint8s], tuple[Int64s, Uint8s]]:
-        """Times (ps) and letters 1..4 of both sides, sorted; equal letters correlate."""
+        """Sorted times (ps) and detectors 1..4 of both sides; equal detectors correlate."""
         rng = np.random.default_rng((self.seed, number))
         start, end = number * PS, (number + 1) * PS - 1
         last = self.coincidences - number * self.rate_hz  # the last second may be shorter
@@ -86,14 +86,14 @@ class Source:
 
 @dataclass(slots=True)
 class Counted:
-    """Same-basis coincidences in the wide window and errors, by basis; seconds they are from."""
+    """Same-basis coincidences in the wide window and errors, by basis; the seconds they span."""
 
     pairs: list[int] = field(default_factory=lambda: [0, 0])
     errors: list[int] = field(default_factory=lambda: [0, 0])
     seconds: float = 0.0
 
     def add(self, alice: tuple[Int64s, Uint8s], bob: tuple[Int64s, Uint8s]) -> None:
-        """The nearest click of Alice's for each of Bob's."""
+        """Add one second: each click of Bob with Alice's nearest one."""
         (a, letter_a), (b, letter_b) = alice, bob
         if len(a) > 1:
             at = np.clip(np.searchsorted(a, b), 1, len(a) - 1)
@@ -117,7 +117,7 @@ def entropy(p: float) -> float:
 
 
 def tag_blocks(source: Source, side: int, counted: Counted | None = None) -> Iterator[TagBlock]:
-    """A second at a time; ``counted`` takes what the seconds hold."""
+    """Tags, a second at a time; ``counted`` counts the same clicks."""
     for number in range(source.seconds):
         both = source.second(number)
         if counted is not None:
@@ -130,7 +130,7 @@ def tag_blocks(source: Source, side: int, counted: Counted | None = None) -> Ite
 
 
 def measured(source: Source, parameters: AgreedParameters) -> dict[str, Any]:
-    """One run: shares of the asymptotic key, cold and steady, and what the blocks say."""
+    """One run: shares of the asymptotic key, cold and steady, and the figures of its blocks."""
     counted, letters = Counted(), DetectorMap(LETTERS)
     starts = (AcquisitionStart(1e9, 0.01), AcquisitionStart(1e9, 0.01))
     result = replay_pair(

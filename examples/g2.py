@@ -18,7 +18,7 @@ with photonlink.bench(station, sim="--sim" in sys.argv) as table, table.light("e
     rates = table.rates(1.0)
     delay_ps, pairs = table.correlate(start, stop, SECONDS, bin_ps=BIN_PS)
 
-# pairs that uncorrelated light of these rates would give in a bin
+# pairs per bin of uncorrelated light at these rates
 expected = rates[start] * rates[stop] * BIN_PS * 1e-12 * SECONDS
 g2 = pairs / expected
 for delay, value, n in zip(delay_ps, g2, pairs, strict=True):
