@@ -17,7 +17,7 @@ class Mosquitto:
     """The reference broker, on a free port of loopback."""
 
     def __init__(self, folder: Path, *, anonymous: bool = True) -> None:
-        """anonymous: all clients are accepted; else none is."""
+        """anonymous: whether all clients are accepted; otherwise none is."""
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
         self.configure(
@@ -27,7 +27,7 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text: str) -> None:
-        """Another configuration, for the next start."""
+        """Set another configuration for the next start."""
         self._config.write_text(text + "\n")
 
     def start(self) -> None:
@@ -37,7 +37,7 @@ class Mosquitto:
         )
 
     def answers(self) -> bool:
-        """Whether it listens."""
+        """Whether the broker accepts connections."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 

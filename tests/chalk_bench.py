@@ -1,4 +1,4 @@
-"""Device emulators on a bench of chalk: ports whose truth the test itself writes down.
+"""Device emulators on a stand-in bench: the test itself defines what every port sees.
 
 Each emulator runs in its own thread with its own event loop, as it does in its own process in
 real use: a client that blocks must not stop the instrument.
@@ -38,7 +38,7 @@ class FakePump:
 
 
 class FakeDetector:
-    """Clicks at ``rate_hz`` while there is excess bias, in slices of 20 ms as the bench does."""
+    """Clicks at ``rate_hz`` while there is excess bias, in slices of 20 ms like the real table."""
 
     def __init__(self) -> None:
         self.rate_hz = 10_000.0
@@ -81,7 +81,7 @@ class FakeArray:
 
 
 class FakeTagger:
-    """Replays the events a test wrote down, against the wall clock, through a bounded memory."""
+    """Replays a test's list of events in wall-clock time, through a bounded memory."""
 
     def __init__(self) -> None:
         self.load([], [])
@@ -120,7 +120,7 @@ class FakeTagger:
         return int((time.monotonic() - self._t0) * 1e12)
 
     def read(self, max_tags: int | None = None) -> TagRead:
-        """Slices of 20 ms reach the memory when they are over, each at most once."""
+        """Read the memory; a slice of 20 ms enters it once, when it has ended."""
         until, unit = self._now_ps(), int(self.resolution_ps)
         while self._next <= until:
             end = self._next + SLICE_PS
@@ -146,7 +146,7 @@ FAKES: dict[str, Callable[[], Any]] = {
 
 
 class FakeTable:
-    """What an element asks of the optical table: dark but for 1 mW of pump, 1e6 pairs/s."""
+    """A table for optical elements: 1 mW of pump, 1e6 pairs/s, no other light."""
 
     def __init__(self) -> None:
         self.config = BenchConfig.model_validate({"source": {"pump_power_mw": 1.0}})
@@ -162,7 +162,7 @@ class FakeTable:
 
 
 def fake_place(kind: str) -> Any:
-    """A place of chalk for a device of this kind; a kind of ``elements/`` is itself."""
+    """A stand-in place for a device of this kind; for ``elements/`` it is the element itself."""
     if kind in FAKES or not kind:
         return FAKES[kind]() if kind else None
     return kinds()[kind].create(FakeTable(), example_place(kind))

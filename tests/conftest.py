@@ -1,4 +1,4 @@
-"""Shared by all tests: the vectors, and the shared recordings where they are there."""
+"""Shared by all tests: the vectors, and the shared recordings where they exist."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["_no_task_is_left", "no_task_is_left", "nothing_is_left_open"]
 os.environ["PHOTONLINK_RUN_DIR"] = _RUN = tempfile.mkdtemp(prefix="photonlink-")
 atexit.register(shutil.rmtree, _RUN, ignore_errors=True)
 UNLOCKED = go_unlocked_if_needed()
-# tests of core files and of memory need a process that may be looked into
+# tests of core files and of memory need a process that may be inspected
 os.environ.setdefault("PHOTONLINK_DEBUGGER", "allowed")
 
-# The test command never fails by chance and never for a slow machine: property tests run from fixed
-# examples. `.ci/explore` draws new ones and prints a failing example as a test to keep.
+# The test command must not fail by chance or on a slow machine: property tests run from fixed
+# examples. `.ci/explore` draws new ones and prints a failing example, to be added to the test.
 settings.register_profile(
     "fixed", derandomize=True, deadline=None, database=None,
     suppress_health_check=list(HealthCheck),
@@ -63,15 +63,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The order; and for ``.ci/explore`` more examples."""
+    """Set the order of the tests, and for ``.ci/explore`` the number of examples."""
     _only_with_a_station(config, items)
-    items.sort(key=lambda item: "system" not in item.path.parts)  # long ones: first, side by side
+    items.sort(key=lambda item: "system" not in item.path.parts)  # long tests first, in parallel
     _more_examples(items, int(os.environ.get("PHOTONLINK_EXAMPLES", "1")))
 
 
 def _more_examples(items: list[pytest.Item], factor: int) -> None:
-    """This many times the examples that each property test asks for. Cases of one test are one
-    function with one set of settings, and share the examples beyond what they ask for."""
+    """Multiply the number of examples of each property test. Cases of one parametrized test are one
+    function with one set of settings, so they share the additional examples."""
     tests = Counter(getattr(item, "obj", None) for item in items)
     for test, cases in tests.items():
         asked = getattr(test, "_hypothesis_internal_use_settings", None)
@@ -84,7 +84,7 @@ def _more_examples(items: list[pytest.Item], factor: int) -> None:
 
 
 def _only_with_a_station(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Hardware is used only when a station is named; ``-m hardware`` without one is an error."""
+    """Deselect hardware tests without a station; ``-m hardware`` without one is an error."""
     if config.getoption("station"):
         return
     if "hardware" in config.getoption("markexpr") and "not hardware" not in config.getoption(

@@ -1,4 +1,4 @@
-"""The contract suite's cases: every registered driver, walked from the registration.
+"""The contract suite's cases: every registered driver, taken from the registry.
 
 An optical table has one place for each instrument. Instruments for the same place are put on
 different benches: the first bench holds those whose case names a place, the next ones the rest.
@@ -18,14 +18,14 @@ from photonlink.hal.registry import Registration, registry
 
 
 def _place(entry: Registration) -> str:
-    """Where its emulator stands; "" when it needs no place, or stands beside the table."""
+    """The place of its emulator; "" when it needs none or is not on the table."""
     kind = models()[entry.emulator].kind
     return str(entry.case.get("place", example_place(kind) if kind else ""))
 
 
 def _claims(entry: Registration) -> frozenset[str]:
     """Places that no other instrument on its bench may have. Detectors whose case names no place
-    claim their side's tagger as well: while they have no bias, it would get no clicks from them.
+    claim their side's tagger as well: without bias they would give it no clicks.
     """
     place = _place(entry)
     if not place:
@@ -37,7 +37,7 @@ def _claims(entry: Registration) -> frozenset[str]:
 
 
 def _benches() -> list[dict[str, tuple[Registration, str]]]:
-    """Per bench: name of the emulator → (driver, place)."""
+    """For each bench: name of the emulator → (driver, place)."""
     found: list[dict[str, tuple[Registration, str]]] = [{}]
     entries = sorted(registry().drivers.values(), key=lambda e: "place" not in e.case)
     for entry in entries:
@@ -79,7 +79,7 @@ def settings_text(name: str, deadline_s: float = 5.0) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as it stands in a station file."""
+    """A value in the notation of a station file."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + " }"
     if isinstance(value, (list, tuple)):
@@ -89,7 +89,7 @@ def _toml(value: Any) -> str:
 
 @contextlib.asynccontextmanager
 async def opened(program: Any, *names: str, deadline_s: float = 5.0) -> AsyncIterator[Bench]:
-    """A bench of these instruments at their emulators; faults are healed at the end."""
+    """An open bench of these instruments at their emulators; faults are removed at the end."""
     bench = await open_bench(program.station(*names, deadline_s=deadline_s))
     try:
         yield bench

@@ -1,7 +1,7 @@
-"""What every instrument promises, asked of an open one: an emulator's driver or real hardware.
+"""The contract of every instrument, checked on an open one: an emulator or real hardware.
 
-A check takes the instrument and raises AssertionError, or a photonlink error, for a promise that is
-broken. Nothing here emits light, applies bias or changes a setting for good.
+A check takes the instrument and raises AssertionError, or a photonlink error, when the contract is
+broken. No check emits light, applies bias or changes a setting permanently.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ STILL = 4
 
 
 def again_when_disturbed(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """A test of rates and times fails on a host that is too slow to emulate light. It is run again,
-    up to three times, when it failed and the bench has dropped time or our event loop stood still.
+    """Repeat a test of rates and times, which fails on a host that is too slow to emulate light: up
+    to three times, when it failed and the bench dropped time or our event loop was blocked.
     """
 
     @functools.wraps(test)
@@ -57,7 +57,7 @@ def again_when_disturbed(test: Callable[..., Awaitable[None]]) -> Callable[..., 
 
 @contextlib.asynccontextmanager
 async def stalls() -> AsyncIterator[list[float]]:
-    """The longest time for which the event loop did not run while the body ran, in s."""
+    """The longest time (s) for which the event loop did not run during the body."""
     longest = [0.0]
 
     async def watch() -> None:
@@ -75,8 +75,8 @@ async def stalls() -> AsyncIterator[list[float]]:
 
 
 async def still(instrument: Any) -> dict[str, Value]:
-    """A few parameters that do not change by themselves, and their values: those that read the same
-    twice and can be set, or were requested.
+    """Values of a few parameters that do not change by themselves: those that read the same twice
+    and can be set, or were requested.
     """
     if not isinstance(instrument, Driver):
         return {}
@@ -102,7 +102,7 @@ async def right(instrument: Any, known: Mapping[str, Value]) -> None:
 
 
 async def reads(bench: Bench, name: str) -> None:
-    """It identifies itself, and every declared parameter can be read."""
+    """The instrument has an identity, and every declared parameter can be read."""
     assert bench.resolutions[name].identity.model
     readings = await bench.instruments[name].snapshot()
     assert readings
@@ -110,7 +110,7 @@ async def reads(bench: Bench, name: str) -> None:
 
 
 async def answers_many(instrument: Any, queries: int = QUERIES) -> None:
-    """So many questions at once: every one gets its own answer."""
+    """Of many simultaneous questions, every one gets its own answer."""
     known = await still(instrument)
     if not known:
         keys = {frozenset(await instrument.snapshot()) for _ in range(2)}
@@ -124,7 +124,7 @@ async def answers_many(instrument: Any, queries: int = QUERIES) -> None:
 
 
 async def survives_cancellation(instrument: Any) -> None:
-    """A question that is given up, at any moment, costs no later one its answer."""
+    """A question that is cancelled, at any moment, does not disturb the answers to later ones."""
     known = await still(instrument)
     for pause_s in (0.0, 0.001, 0.003):
         task = asyncio.ensure_future(instrument.snapshot())
@@ -136,14 +136,14 @@ async def survives_cancellation(instrument: Any) -> None:
 
 
 def outside(param: Param) -> tuple[float, ...]:
-    """Numbers that a parameter must refuse."""
+    """Values that a parameter must refuse."""
     low, high = param.limits or (-math.inf, math.inf)
     around = (low - max(1.0, 0.01 * abs(low)), high + max(1.0, 0.01 * abs(high)))
     return (*(x for x in around if math.isfinite(x)), math.nan, math.inf)
 
 
 async def keeps_limits(instrument: Any) -> None:
-    """What lies beyond limits, is no number, or does not exist is refused and changes nothing."""
+    """Values beyond limits, non-numbers and unknown parameters are refused and change nothing."""
     if not isinstance(instrument, Driver):
         return
     known = await still(instrument)
@@ -169,7 +169,7 @@ def _refused(what: str) -> Any:
 
 
 async def keeps_pace(instrument: Any) -> None:
-    """Questions come no faster than the instrument bears."""
+    """Questions are sent no faster than the instrument's pace."""
     link = getattr(getattr(instrument, "codec", None), "link", None)
     if link is None or not link.pace_s:
         return
@@ -192,7 +192,7 @@ async def is_safe(instrument: Instrument) -> None:
 
 
 async def streams(instrument: Any, seconds: float) -> tuple[int, int, float]:
-    """Events arrive whole and in order, time goes on: (tags, gaps, seconds of the tagger)."""
+    """Events arrive complete and in order: (tags, gaps, seconds of the tagger)."""
     if not isinstance(instrument, StreamsTags):
         return 0, 0, 0.0
     await instrument.start()
@@ -203,7 +203,7 @@ async def streams(instrument: Any, seconds: float) -> tuple[int, int, float]:
         async with aclosing(instrument.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 block = decoder.feed(chunk)
-                first = end == tags == 0  # it may reach back before zero: late records
+                first = end == tags == 0  # the first may begin before zero: late records
                 assert first or block.start_ps >= end, "time went back between two blocks"
                 assert not len(block) or block.time_ps[0] >= last, "time went back"
                 end, tags, gaps = block.end_ps, tags + len(block), gaps + len(block.lost)
@@ -217,10 +217,10 @@ async def streams(instrument: Any, seconds: float) -> tuple[int, int, float]:
 
 
 async def after_fault(instrument: Any, known: Mapping[str, Value]) -> None:
-    """After a fault at most one more question is lost to the recovery; then all is right.
+    """After a fault at most one more question fails; then all values are right.
 
-    One that was lost for good (a vendor's library that hung) is opened again, as the supervisor
-    does it.
+    An instrument that does not recover (a vendor's library that hung) is opened again, as by the
+    supervisor.
     """
     with contextlib.suppress(PhotonlinkError):
         await right(instrument, known)
@@ -229,7 +229,7 @@ async def after_fault(instrument: Any, known: Mapping[str, Value]) -> None:
         with contextlib.suppress(PhotonlinkError):
             if pause_s:
                 await instrument.close()
-                await asyncio.sleep(pause_s)  # a call that hangs is waited for
+                await asyncio.sleep(pause_s)  # wait for a call that hangs
                 await instrument.open()
                 await instrument.configure()
             await right(instrument, known)

@@ -1,4 +1,4 @@
-"""What the slow decoders of ``test_decode_formats`` share: the rules of time and loss."""
+"""Rules of time and loss that the slow decoders of ``test_decode_formats`` share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rounded(x: Fraction) -> int:
 
 @dataclass
 class Reference:
-    """Collects what a format's loop finds and applies the rules that all formats share."""
+    """Collects the events of a format's loop and applies the rules common to all formats."""
 
     window: int = 0
     last: int | None = 0
@@ -76,7 +76,7 @@ def a1(data: bytes, order: str = "low_first") -> Reference:
 
 
 def ramp(rng: random.Random, n: int, wrap: int, step: int) -> Iterator[tuple[int, bool]]:
-    """(time modulo wrap, has it wrapped since the last) of a stream that mostly moves on."""
+    """(time modulo wrap, whether it wrapped since the last one) of a mostly increasing stream."""
     t = 0
     for _ in range(n):
         before = t // wrap

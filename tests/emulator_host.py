@@ -1,4 +1,4 @@
-"""Several benches in one program of their own: ``python emulator_host.py FOLDER`` with a
+"""Several emulated benches in one program: ``python emulator_host.py FOLDER`` with a
 ``bench.toml`` in each folder below it. Prints their ready lines as one list; ends with stdin."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from photonlink.firmware_sim.program import Program
 
 async def host(benches: list[Path]) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin.fileno(), ended.set)  # nothing is ever sent: this is its end
+    loop.add_reader(sys.stdin.fileno(), ended.set)  # stdin carries no data, so this is its end
     async with contextlib.AsyncExitStack() as stack:
         ready = []
         for bench in benches:

@@ -1,5 +1,5 @@
-"""PicoQuant's three families in tests: known light, and a measurement by cffi as any program
-makes it with the vendor's library."""
+"""PicoQuant's three families in tests: known light, and a measurement by cffi with the calls of
+the vendor's library."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import cffi
 import numpy as np
 import pytest
 
-SYNC = {"mh": 8, "hh": 8, "ph": 0}  # of the place
-PERIOD = {"mh": 1e12 / 9000, "hh": 1e12 / 9000, "ph": 1e9}  # as in the fake port's rate meter
+SYNC = {"mh": 8, "hh": 8, "ph": 0}  # the sync input's number at the bench
+PERIOD = {"mh": 1e12 / 9000, "hh": 1e12 / 9000, "ph": 1e9}  # matches the stand-in port's rate meter
 UNIT = {"mh": 80, "hh": 1, "ph": 4}
 BINNING = {"mh": 6, "hh": 12, "ph": 16}
 MODEL = {

@@ -1,4 +1,4 @@
-"""Who shares what on the broker: two nodes of a site, and two links of a site.
+"""Topics and client ids on one broker: two nodes of a site, and two links of a site.
 
 Needs mosquitto. Run with the project's Python; prints one line per check,
 exit status 1 if any is wrong.

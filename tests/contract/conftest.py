@@ -52,7 +52,7 @@ class HostedBench:
 
 
 class EmulatorProgram(HostedBench):
-    """``python -m photonlink.firmware_sim`` with one bench, to be killed."""
+    """``python -m photonlink.firmware_sim`` with one bench; a test may kill it."""
 
     def __init__(self, bench: Path, run_dir: Path) -> None:
         self._process = _started("-m", "photonlink.firmware_sim", str(bench), "--run-dir",
@@ -84,7 +84,7 @@ def _finish(process: subprocess.Popen[str]) -> None:
 
 @contextlib.contextmanager
 def hosted(folder: Path, numbers: Iterable[int]) -> Iterator[dict[int, HostedBench]]:
-    """These benches, all in one program of their own."""
+    """These benches, all in one emulator program."""
     numbers = sorted(numbers)
     for number in numbers:
         (folder / str(number)).mkdir()
@@ -129,7 +129,7 @@ def all_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int,
 
 @pytest.fixture
 def program(programs: dict[int, HostedBench], request: pytest.FixtureRequest) -> HostedBench:
-    """The bench with the test's instrument, every fault healed and every cable in."""
+    """The bench with the test's instrument, without faults and with every cable plugged in."""
     found = programs[_bench_of(request.node)]
     for name in found.addresses:
         found.fault(name, "none")
@@ -139,7 +139,7 @@ def program(programs: dict[int, HostedBench], request: pytest.FixtureRequest) ->
 
 @pytest.fixture
 def own_program(tmp_path: Path) -> Iterator[EmulatorProgram]:
-    """A program of the test's own, to be killed."""
+    """An emulator program for one test, which may kill it."""
     program = start_program(tmp_path)
     yield program
     program.kill()
@@ -147,5 +147,5 @@ def own_program(tmp_path: Path) -> Iterator[EmulatorProgram]:
 
 @pytest.fixture
 def restart(tmp_path: Path) -> Any:
-    """Starts a killed program again at the same addresses."""
+    """Start a killed program again at the same addresses."""
     return lambda: EmulatorProgram(tmp_path / "bench.toml", tmp_path / "run")

@@ -1,7 +1,7 @@
 """Conversations in ``dialogues/<driver id>.txt``, played against the emulators.
 
-What ``>`` sends is what the driver sends: so driver and emulator meet one written dialect, and no
-third implementation of it is needed. The form is that of ``hal.testing``.
+Lines with ``>`` are what the driver sends, so that driver and emulator are tested against the same
+text and no third implementation is needed. The format is that of ``hal.testing``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TALK = {
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].id in TALK])
 async def test_the_emulator_speaks_the_driver_s_dialect(program: Any, name: str) -> None:
-    own: Any = load_driver(CASES[name].id)  # options of the address that are no link's
+    own: Any = load_driver(CASES[name].id)  # options of the address that no link takes
     address = Address.parse(program.addresses[name]).without(*own.OPTIONS).uri
     assert await play(TALK[CASES[name].id], address) == []
 

@@ -1,4 +1,4 @@
-"""Every instrument with a bias or an output: off at the beginning, at the end, and in need."""
+"""Every instrument with a bias or an output is off at the start, at the end, and in emergencies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def becomes(program: Any, name: str, on: bool) -> None:
 
 
 async def left_on(program: Any, name: str) -> Any:
-    """An instrument as a killed process leaves it."""
+    """An instrument with its output on, as a killed process leaves it."""
     bench = await open_bench(program.station(name))
     instrument: Any = bench.instruments[name]
     await switch(instrument, True)
@@ -101,8 +101,8 @@ async def test_what_does_not_come_on_is_an_error(program: Any, name: str) -> Non
 
 @pytest.mark.parametrize("name", DRIVEN)
 async def test_limits_are_kept(program: Any, name: str) -> None:
-    """Every number that can be set: beyond both limits and no number is refused, and changes
-    nothing."""
+    """Values beyond both limits, and values that are not numbers, are refused for every parameter
+    and change nothing."""
     bench = await open_bench(program.station(name))
     instrument: Any = bench.instruments[name]
     try:

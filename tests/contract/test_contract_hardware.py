@@ -1,9 +1,9 @@
 """The contract against the instruments of a station file: ``pytest -m hardware --station my.toml``.
 
-The same checks as against the emulators (``contract_checks``), without what only an emulator can
-be made to do. Each instrument is opened as the station says; nothing is emitted or biased, and
-limits are tried from outside only. ``--stream-s`` says how long a tagger streams (10 s),
-``--restarts`` how often every instrument is given back and opened again (10).
+The same checks as against the emulators (``contract_checks``), without faults that only an emulator
+can produce. Each instrument is opened with the station's settings; nothing is emitted or biased,
+and only values beyond the limits are tried. ``--stream-s`` is the time for which a tagger streams
+(10 s), ``--restarts`` the number of times that every instrument is released and reopened (10).
 """
 
 from __future__ import annotations

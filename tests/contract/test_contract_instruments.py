@@ -111,7 +111,7 @@ async def test_emergency_off_works_past_the_event_loop(program: Any) -> None:
         await bench.having(Emits)["pump"].set_emission(True)
         await bench.having(Biased)["alice-h"].set_bias(True)
         for instrument in bench.instruments.values():
-            instrument.emergency_off()  # blocks this loop: nothing of it can help
+            instrument.emergency_off()  # blocks this event loop, so it works without it
         for _ in range(1000):
             await asyncio.sleep(0.05)
             if not (program.status("pump")["emission"] or program.status("alice-h")["bias"]):

@@ -1,4 +1,4 @@
-"""Every instrument that emits: light only under a lease, ended by lease, guard, interlock, loss."""
+"""Every instrument that emits: light needs a lease; lease, guard, interlock and loss end it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_light_that_does_not_come_is_an_error_and_off(program: Any, name: 
 
 @pytest.mark.parametrize("name", LIGHT)
 async def test_limits_are_kept_and_values_come_back(program: Any, name: str) -> None:
-    """Every number that can be set: its present value and both sides of its limits."""
+    """For every parameter: its present value is accepted, values beyond its limits are refused."""
     async with opened(program, name) as bench:
         instrument: Any = bench.instruments[name]
         for param in instrument.params.table.values():

@@ -1,4 +1,4 @@
-"""The hardware suite itself: run as a person runs it, against emulators of another process."""
+"""The hardware suite, run with its documented command against emulators of another process."""
 
 from __future__ import annotations
 

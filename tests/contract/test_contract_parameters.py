@@ -1,10 +1,10 @@
-"""What a driver declares (``PARAMS``) against what its emulator declares (registers) and does.
+"""A driver's declarations (``PARAMS``) against its emulator's (registers) and its behaviour.
 
-Every parameter that can be set and read: both its limits, or each of its choices, is set through
-the driver over the wire, must be accepted and read back, and must arrive at the emulator as the
-same quantity: the register that changed is found by looking, not by its name. What lies beyond the
-limits must be refused by the emulator too. The declarations may differ only where the driver says
-why (``Param.family``, ``ours``, ``only``), and a reason that no longer holds fails as well.
+For every parameter that can be set and read, both limits, or each choice, are set through the
+driver over the wire, must be accepted and read back, and must reach the emulator as the same
+quantity: the test looks for the register that changed, not for its name. The emulator must refuse
+values beyond the limits too. The declarations may differ only where the driver gives a reason
+(``Param.family``, ``ours``, ``only``); a reason that no longer holds fails the test as well.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _word(value: Any) -> str:
 
 
 def same(param: Param, value: Value, register: Register, held: Any) -> bool:
-    """Whether the emulator holds what the driver was asked for, in its own unit."""
+    """Whether the emulator's value, in its own unit, equals the value set through the driver."""
     if param.kind is bool:
         return True  # a switch has no unit, and may be one bit of a register
     if param.kind is not float and not (param.kind is int and param.unit):
@@ -65,7 +65,7 @@ def same(param: Param, value: Value, register: Register, held: Any) -> bool:
 
 
 def steps(param: Param) -> tuple[Value, ...]:
-    """What is tried: the choices, both states, or both limits."""
+    """Values to try: the choices, both states, or both limits."""
     if param.only:
         return param.only
     if param.choices is not None:
@@ -76,7 +76,7 @@ def steps(param: Param) -> tuple[Value, ...]:
 
 
 def beyond(param: Param) -> tuple[Value, ...]:
-    """A little less than the lower and more than the upper limit."""
+    """Values a little below the lower and above the upper limit."""
     if param.limits is None:
         return ()
     low, high = param.limits
@@ -119,7 +119,7 @@ class Comparison:
         return self.wrong
 
     async def _set(self, value: Value) -> set[str]:
-        """Set within the limits; the registers that hold it now."""
+        """Set a value within the limits; the registers that hold it afterwards."""
         before = self.held()
         try:
             await self.driver.set(self.param.name, value)
@@ -139,7 +139,7 @@ class Comparison:
         return holds
 
     async def _set_beyond(self, value: Value) -> None:
-        """Past the driver's own check; refused, ignored, clipped and never confirmed are well."""
+        """Bypass the driver's check; the emulator may refuse, ignore or clip the value."""
         try:
             async with asyncio.timeout(20.0 if self.param.ours else PATIENCE_S):
                 await self.driver.write(self.param, value)
@@ -174,7 +174,7 @@ async def differences(driver: Any, device: Any) -> list[str]:
     """What differs, in sentences; the driver is opened and configured here."""
     await driver.open()
     await driver.configure()
-    if hasattr(driver, "home"):  # it must know where it is before it can be asked
+    if hasattr(driver, "home"):  # positions are undefined before homing
         for axis in getattr(driver, "axes", ()):
             await driver.home(axis)
         if not hasattr(driver, "axes"):
@@ -191,7 +191,7 @@ async def differences(driver: Any, device: Any) -> list[str]:
 async def test_driver_and_emulator_declare_the_same(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL)  # what a vendor's call cannot carry is logged by the link
+    caplog.set_level(logging.CRITICAL)  # the link logs values that a vendor's call cannot take
     unit_of = emulated(CASES[name].id, tmp_path, speed=SPEED, reply_timeout_s=DEADLINE_S)
     async with asyncio.timeout(60), unit_of as unit:
         assert await differences(*unit) == []

@@ -1,4 +1,4 @@
-"""The far end of every instrument goes and comes back, again and again, without a manual step.
+"""Every instrument recovers from repeated restarts of its far end without a manual step.
 
 Time taggers are watched by their stream: ``test_contract_taggers.py`` pulls their cables.
 
@@ -52,8 +52,8 @@ class Watched:
             await bench.close()
 
     async def _restart(self, turn: int) -> None:
-        """Pull every cable, take the names that are free now, plug in again: serial lines come
-        back under other ones."""
+        """Unplug every cable, occupy the names that are now free, plug in again: serial lines get
+        other names."""
         await self._all("unplug")
         with contextlib.ExitStack() as taken:
             await self._until(self.lost, turn)
@@ -84,7 +84,7 @@ def _watched(number: int) -> list[str]:
 async def test_every_restart_is_noticed_and_survived(
     all_programs: dict[int, Any], first: int
 ) -> None:
-    """A dozen of the first bench at a time; those of the other benches with the first dozen."""
+    """Twelve of the first bench at a time; those of the other benches with the first twelve."""
     parts = [Watched(all_programs[0], _watched(0)[first : first + 12])]
     if not first:
         others = [(p, _watched(n)) for n, p in all_programs.items() if n]

@@ -1,11 +1,11 @@
-"""Every time tagger streams what it was given, and every event that is missing is accounted for.
+"""Every time tagger streams its events, and every missing event is accounted for.
 
-Each emulator replays a list of events that the test wrote down, for ``PHOTONLINK_STREAM_S`` seconds
-(10), all taggers side by side; in the middle some of them vanish inside the instrument. What came
-out of driver and decoder plus what vanished must be the list, to the event. What the driver says of
-it depends on the wire, and the registration says which: ``counted`` (the number of events),
-``flagged`` (a gap somewhere), or nothing, because there is no sign of it on the wire.
-``PHOTONLINK_STREAM_HZ=1000000`` is the long run at the rate that the host bears.
+Each emulator replays a list of events from the test for ``PHOTONLINK_STREAM_S`` seconds (10), all
+taggers in parallel; in the middle some events are lost inside the instrument. Decoded and lost
+events together must equal the list exactly. What a driver reports of the loss depends on the wire
+and is declared in the registration: ``counted`` (the number of events), ``flagged`` (a gap), or
+nothing, because the wire shows no sign of it. ``PHOTONLINK_STREAM_HZ=1000000`` is the long run, at
+a rate near the host's limit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TAGGERS = [e for e in registry().drivers.values() if "StreamsTags" in e.facets]
 
 
 class Account:
-    """One tagger: what it was given, what came, and what was said to be missing."""
+    """Events of one tagger: given, received, and reported as missing."""
 
     def __init__(self, entry: Registration, unit: Emulator) -> None:
         self.entry, self.unit = entry, unit
@@ -43,7 +43,7 @@ class Account:
 
     @property
     def vanished(self) -> int:
-        """Inside the instrument: made to, and because its memory was full."""
+        """Events lost inside the instrument: on purpose, and because its memory was full."""
         return VANISH + int(self.unit.port._memory.lost_total)
 
     @property
@@ -76,7 +76,7 @@ class Account:
             await driver.close()
 
     def load(self) -> None:
-        """Events from a while from now on, none within another's dead time."""
+        """Load events that begin a little later than now, none within another's dead time."""
         rng = np.random.default_rng(len(self.entry.id))
         mean_ps = int(1e12 / RATE_HZ)
         steps = rng.integers(mean_ps // 2, mean_ps * 3 // 2, int(STREAM_S * RATE_HZ))
@@ -101,7 +101,7 @@ class Account:
         self.take(decoder.finish(), last)
 
     def settled(self, decoder: Any) -> bool:
-        """Everything that can come has come: a decoder holds back what may still be overtaken."""
+        """Whether all events have come, except those that the decoder still holds for sorting."""
         return self.came + self.vanished + self.held(decoder) >= self.given and (
             self.entry.case.get("loss") != "counted" or self.counted >= self.vanished
         )

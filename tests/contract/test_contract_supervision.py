@@ -1,4 +1,4 @@
-"""Lost and found again over the real wires: one report, the same device, outputs off."""
+"""Loss and recovery over the real wires: one report, the same device, outputs off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every time tagger over its wire: same promises, real decoder, known light."""
+"""Every time tagger over its wire: the same contract, the real decoder, known light."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def take(tagger: StreamsTags, seconds: float) -> tuple[np.ndarray, np.ndar
     async with asyncio.timeout(PATIENCE_S), aclosing(tagger.chunks()) as chunks:
         async for chunk in chunks:
             block = decoder.feed(chunk)
-            assert block.start_ps >= end or not times  # the first may reach back: late records
+            assert block.start_ps >= end or not times  # late records may come first
             end = block.end_ps
             lost += len(block.lost)
             times.append(block.time_ps)
@@ -44,13 +44,13 @@ async def take(tagger: StreamsTags, seconds: float) -> tuple[np.ndarray, np.ndar
 
 
 def pump_of(program: Any) -> str | None:
-    """The laser that stands at this bench's pump place, if one does."""
+    """The laser at this bench's pump place, if there is one."""
     here = (name for name, place in PLACES.items() if place == "pump")
     return next((name for name in here if name in program.addresses), None)
 
 
 async def lit(program: Any, *names: str, reply_s: float = REPLY_S) -> Bench:
-    """A bench with these instruments; diodes without a driver are at nominal bias anyway."""
+    """A lit bench with these instruments; diodes without a driver are at nominal bias."""
     pump = pump_of(program)
     if pump is None:
         program.ask(set={POWER: 10.0})
@@ -70,7 +70,7 @@ async def darken(program: Any, bench: Bench) -> None:
 
 @pytest.fixture(autouse=True)
 def dark_before_and_after(programs: dict[int, Any]) -> Iterator[None]:
-    """One table is lit at a time: the benches share a program, and light costs it the processor."""
+    """Only one table is lit at a time: the benches share a program, and light costs CPU time."""
     free = [p for p in programs.values() if pump_of(p) is None]
     for program in free:
         program.ask(set={POWER: 0.0})
@@ -85,7 +85,7 @@ async def test_events_arrive_whole_in_order_and_at_the_right_rate(program: Any, 
     bench = await lit(program, name)
     try:
         tagger = bench.having(StreamsTags)[name]
-        for _ in range(20):  # a busy host makes it uncertain
+        for _ in range(20):  # the uncertainty is large on a busy host
             before = time.time()
             start = await tagger.start()
             after = time.time()

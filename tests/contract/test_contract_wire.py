@@ -1,7 +1,7 @@
-"""Every instrument at once, and everything that a wire can do to a reply.
+"""All instruments in parallel, with every fault that a wire can do to a reply.
 
-The benches of all instruments run and all their stations are open for the whole module; each test
-does one thing to all instruments, side by side, and names those that broke a promise.
+All benches run and all their stations are open for the whole module; each test does one thing to
+all instruments in parallel and names those that failed.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class All:
         self.known[name] = await checks.still(self.instrument(name))
 
     async def fault(self, name: str, fault: str, **more: Any) -> None:
-        """Arm it, without keeping the drivers' event loop from its work."""
+        """Start a fault without blocking the drivers' event loop."""
         await asyncio.to_thread(self.program[name].fault, name, fault, **more)
 
     def instrument(self, name: str) -> Any:
         return self.bench[name].instruments[name]
 
     async def each(self, work: Work, names: Any = CASES, *, at_once: int = AT_ONCE) -> None:
-        """Do it to all of them; AssertionError with what went wrong where."""
+        """Do ``work`` for all instruments; AssertionError names each failure."""
         room = asyncio.Semaphore(at_once)
 
         async def one(name: str) -> str:
@@ -85,7 +85,7 @@ async def everything(all_programs: dict[int, Any]) -> AsyncIterator[All]:
 
 
 def able(fault: str) -> list[str]:
-    """The instruments that a fault can happen to."""
+    """The instruments that can have this fault."""
     return [n for n, e in CASES.items() if fault in models()[e.emulator].device.fault_names()]
 
 
@@ -101,7 +101,7 @@ async def test_200_questions_at_once_each_get_their_own_answer(everything: All) 
         link = getattr(getattr(instrument, "codec", None), "link", None)
         pace_s = getattr(link, "pace_s", 0.0)
         if pace_s:
-            link.pace_s = 0.0  # the pace has a test of its own, and 200 questions take long
+            link.pace_s = 0.0  # pace has its own test, and 200 questions would take too long
         try:
             await checks.answers_many(instrument)
         finally:
@@ -142,7 +142,7 @@ async def test_every_step_of_the_safe_state_runs_when_another_fails(everything: 
 
 
 async def _safe_without(instrument: Any, param: str) -> Any:
-    """The safe state while reading and writing one parameter fails."""
+    """Result of the safe state while reading and writing one parameter fails."""
     read, write = instrument.params._read, instrument.params._write
 
     def failing(call: Any) -> Any:
@@ -177,11 +177,11 @@ async def test_a_reply_that_never_comes_ends_at_the_deadline(everything: All) ->
 async def test_a_late_reply_is_never_credited_to_another_question(everything: All) -> None:
     async def work(name: str, instrument: Any) -> None:
         if set(CASES[name].transports) & {"lib", "package"}:
-            return  # its calls answer their own caller, whenever they come
+            return  # a call returns to its own caller, however late
         await everything.fault(name, "late", count=1, delay_s=LATE_S)
         with pytest.raises(LinkTimeout):
             await checks.right(instrument, everything.known[name])
-        await asyncio.sleep(LATE_S)  # now it is there, and the next question is not its own
+        await asyncio.sleep(LATE_S)  # the late reply is there before the next question
         await checks.right(instrument, everything.known[name])
 
     await everything.each(work, able("late"), at_once=len(CASES))
@@ -191,7 +191,7 @@ async def test_a_late_reply_is_never_credited_to_another_question(everything: Al
     "fault", [{"fault": "bytewise"}, {"fault": "late", "delay_s": SLOW_S}], ids=lambda f: f["fault"]
 )
 async def test_a_slow_instrument_is_waited_for(everything: All, fault: dict[str, Any]) -> None:
-    """One byte at a time, or all of it a little later: no error, the right answer."""
+    """A reply that comes byte by byte, or delayed, is read without error."""
 
     async def work(name: str, instrument: Any) -> None:
         await everything.fault(name, count=2, **fault)
@@ -228,7 +228,7 @@ async def test_another_unit_at_the_address_is_refused(everything: All) -> None:
         await instrument.close()
         await everything.fault(name, "wrong-identity")
         match = Match(serial=known.serial)
-        with pytest.raises(PhotonlinkError):  # another number, or one that cannot be its own
+        with pytest.raises(PhotonlinkError):  # another serial number, or an impossible one
             await open_and_match(instrument, match, name, 5.0)
         await everything.fault(name, "none")
         await open_and_match(instrument, match, name, 5.0)
@@ -239,7 +239,7 @@ async def test_another_unit_at_the_address_is_refused(everything: All) -> None:
 
 
 async def test_a_broken_promise_is_named() -> None:
-    """The checks themselves: an instrument that answers another question is found out."""
+    """The checks fail for an instrument that answers another question."""
 
     class Liar:
         params: Any = None

@@ -1,4 +1,4 @@
-"""Quantum Opus module: asked through the mainframe's buffer; a latch is undone and counted."""
+"""Quantum Opus module: queried through the mainframe's buffer; latches are reset and counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLD1015 and ITC4000: opening, the driver's own limit, what forbids light, VISA's dark command."""
+"""CLD1015 and ITC4000: opening, the driver's own limit, interlocks, VISA's dark command."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Clock status as the programs print it, recorded from chrony 4.3 and linuxptp 3.1.1 (Debian 12),
-and asked of the programs themselves where they are installed."""
+"""Clock status in the programs' output, recorded from chrony 4.3 and linuxptp 3.1.1 (Debian 12),
+and read from the programs themselves where they are installed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PORT = (
 \t\tlogMinDelayReqInterval  0
 """
 )
-SLAVE = {  # not recorded: the same with a master
+SLAVE = {  # not recorded: derived, with a master
     "GET_TIME_STATUS_NP": TIME_STATUS.replace("false", "true")
     .replace("master_offset              0", "master_offset              -12")
     .replace("gmIdentity                 000000", "gmIdentity                 001b21"),

@@ -1,4 +1,4 @@
-"""CoBrite: everything is answered, the laser is named in each command, busy is waited for."""
+"""CoBrite: every command has an answer and names the laser; the driver waits while it is busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DLC pro: the byte conversation, refusals, limits, read-back. The far end is a script."""
+"""DLC pro: bytes on the wire, refusals, limits, read-back. The far end is a script."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ async def test_opening_as_a_dialogue() -> None:
 @pytest.mark.row("DLC pro: echoed replies with CR LF")
 @pytest.mark.proves("toptica-dlc-pro", by="printed lines of a unit (2020)")
 async def test_echoed_replies_with_cr_lf_are_read() -> None:
-    """As recorded from a real controller: the command comes back, lines end in CR LF."""
+    """As recorded from a real controller: commands are echoed, lines end in CR LF."""
     talk = (
         BANNER
         + r"""

@@ -1,4 +1,4 @@
-"""EOS: lists set as a whole, broadcasts between question and answer, counts, unlatching by rule."""
+"""EOS: lists set as a whole, broadcasts between question and answer, counts, unlatching."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_channels_set_at_once_do_not_undo_each_other(tmp_path: Path) -> No
         assert device.labels["BiasCurrent"] == [1.0, 2.0, 3.0, 4.0]
         with pytest.raises(LimitError, match="outside"):
             await eos.set("bias_1_a", 1.0)
-        with pytest.raises(InstrumentError, match="out of range"):  # ours is wider than its own
+        with pytest.raises(InstrumentError, match="out of range"):  # ours is wider
             await eos.set("bias_1_a", 90e-6)
         assert device.labels["BiasCurrent"] == [1.0, 2.0, 3.0, 4.0]
 

@@ -1,4 +1,4 @@
-"""ITLA and PPCL: frames, strings, refusals in words, an echo that is no reply."""
+"""ITLA and PPCL: frames, strings, error messages, an echo that must not count as reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from photonlink.hal.testing import expected_dialogue
 
 
 def frame(first: int, register: int, data: int) -> str:
-    """A frame as it stands in a conversation."""
+    """A frame in the notation of a conversation."""
     body = bytes([first, register, data >> 8 & 0xFF, data & 0xFF])
     return "".join(f"\\x{b:02x}" for b in bytes([bip4(body) << 4 | body[0], *body[1:]]))
 

@@ -48,7 +48,7 @@ async def test_a_pattern_carves_the_pump(tmp_path: Path) -> None:
         assert sim.place.pump_loss_db() == pytest.approx(0.0, abs=1e-6)  # loaded, not yet on
         await driver.play(0)
         assert 10 ** (-sim.place.pump_loss_db() / 10) == pytest.approx(0.3, abs=0.01)
-        await driver.set("load1_ohm", 9.9e37)  # now the same number means half the voltage
+        await driver.set("load1_ohm", 9.9e37)  # the same set value now gives half the voltage
         assert 10 ** (-sim.place.pump_loss_db() / 10) == pytest.approx(0.65, abs=0.01)
         for wrong in ([PatternStep(33, 0, {0: 1.0})], [PatternStep(30, 1, {0: 1.0})],
                       [PatternStep(30, 0, {0: 5.5})], []):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lake Shore 336: heaters only when armed, errors of the event register, sensors that are none."""
+"""Lake Shore 336: heaters only when armed, errors of the event register, missing sensors."""
 
 from __future__ import annotations
 

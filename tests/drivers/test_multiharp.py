@@ -1,7 +1,7 @@
 """MultiHarp 150: the sequence of library calls, device choice, flags and losses.
 
-The library is a Python object with the driver's own prototypes; the stand-in in C is met in the
-contract tests.
+The library is a Python object with the driver's own prototypes; the contract tests use the stand-in
+in C.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from photonlink.hal.tags import LostInterval
 
 
 class FakeLibrary(VendorLibrary):
-    """Two devices at places 1 and 3; ``reads`` are (records, flags, elapsed_ms) in turn."""
+    """Devices with index 1 and 3; ``reads`` are (records, flags, elapsed_ms) in sequence."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

@@ -74,7 +74,7 @@ def test_the_stream_begins_with_the_configuration() -> None:
 
 
 class Endpoint:
-    """A bulk endpoint of pyusb, as far as the link asks it."""
+    """The part of a pyusb bulk endpoint that the link uses."""
 
     def __init__(self, core: Any) -> None:
         self.core, self.todo = core, [b"\x24" * 8, b"", b"\x25" * 16]
@@ -94,7 +94,7 @@ class Endpoint:
 
 @pytest.fixture
 def usb(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Stands where ``usb.core`` and ``usb.util`` are imported from."""
+    """Replacements for ``usb.core`` and ``usb.util``."""
 
     class USBError(OSError):
         def __init__(self, text: str, errno: int) -> None:

@@ -1,4 +1,4 @@
-"""Thorlabs PAX1000: records to Stokes parameters, fresh ones only."""
+"""Thorlabs PAX1000: records give Stokes parameters; old records are not used."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ async def test_power_of_the_light_at_its_place(tmp_path: Path) -> None:
         device.registers.put("SENSe:CORRection:WAVelength", device.place.wavelength_nm)
         true_w = device.place.power_w
         assert await meter.power_w() == pytest.approx(true_w, rel=1e-3)
-        device.registers.put("SENSe:POWer[:DC]:UNIT", "DBM")  # somebody at the front panel
+        device.registers.put("SENSe:POWer[:DC]:UNIT", "DBM")  # as set at the front panel
         assert await meter.power_w() == pytest.approx(true_w, rel=1e-3)
         await meter.set("wavelength_nm", 2 * device.place.wavelength_nm)
         assert await meter.power_w() == pytest.approx(true_w / 2, rel=1e-3), "told another colour"

@@ -87,7 +87,7 @@ async def test_underflow_is_a_condition_and_a_stuck_output_is_found_out(tmp_path
         with pytest.raises(ReadbackMismatch):
             await driver.halt()
         sim.control({"fault": "none"})
-        driver.emergency_off()  # its own connection; the loop serves it afterwards
+        driver.emergency_off()  # on its own connection, served by the loop afterwards
         assert driver.dark_command().program
 
 

@@ -1,4 +1,4 @@
-"""Quantis: bytes straight into the caller's memory, and a source that is stuck is refused."""
+"""Quantis: bytes go directly into the caller's memory; a stuck source is refused."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_stuck_source_is_refused(quantis: Any, size: int, at: int) -> No
     with pytest.raises(InstrumentError, match="stuck"):
         await quantis.fill_random(memoryview(bytearray(size)))
     quantis.codec.stuck_from = size - 5
-    await quantis.fill_random(memoryview(bytearray(size)))  # five are not too many
+    await quantis.fill_random(memoryview(bytearray(size)))  # five equal bytes are allowed
 
 
 async def test_fewer_bytes_are_refused(quantis: Any) -> None:

@@ -1,7 +1,7 @@
 """quTAG and quTAU: the sequence of library calls, the first event as time zero, losses.
 
-The library is a Python object with the drivers' own prototypes; the stand-in in C is met in the
-contract tests.
+The library is a Python object with the drivers' own prototypes; the contract tests use the stand-in
+in C.
 """
 
 from __future__ import annotations

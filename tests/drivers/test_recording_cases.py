@@ -1,4 +1,4 @@
-"""Small recordings that were once read wrongly: ``analyze`` finds the data they were made from."""
+"""Small recordings with known faults: ``analyze`` finds the data that they were made from."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_words_as_text_are_read(tmp_path: Path) -> None:
         found = result.to_json()
         assert name in found["format"]
         assert (found["events"], found["counts"]) == (right["events"], right["by_channel"])
-        # the word's time is 5,999,308.59 ps: we round to whole ps, the case was made by truncating
+        # the word's time is 5,999,308.59 ps: we round to whole ps, the case's author truncated
         assert found["first_ps"] == pytest.approx(right["first_ps"], abs=1)
         assert found["span_s"] == pytest.approx(right["span_s"], abs=2e-12)
 

@@ -1,4 +1,4 @@
-"""Recordings of every kind: found out, read, damaged, and sitting in a station as a tagger."""
+"""Recordings of every kind: recognised, read, damaged, and used as a station's tagger."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tdc1_bytes(ticks: np.ndarray, bits: np.ndarray) -> bytes:
     return ((ticks % (1 << 27)).astype("<u4") << np.uint32(5) | bits.astype("<u4")).tobytes()
 
 
-# ---- which kind is it ----
+# ---- recognising the kind ----
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -80,7 +80,7 @@ def test_tdc1_dumps_are_found(tmp_path: Path, rate_hz: float) -> None:
     rng = np.random.default_rng(2)
     ticks = poisson(rng, 5000, 5e8 / rate_hz)
     bits = 1 << rng.integers(0, 4, len(ticks))
-    dummies = np.arange(1 << 27, ticks[-1], 1 << 27)  # a dummy per rollover, as the unit sends
+    dummies = np.arange(1 << 27, ticks[-1], 1 << 27)  # one dummy per rollover, as from the unit
     order = np.argsort(np.concatenate([ticks, dummies]), kind="stable")
     path = tmp_path / "tdc1.bin"
     path.write_bytes(
@@ -176,7 +176,7 @@ def test_a1_as_s15lib_and_fpfind_read_it(shared_data: Path) -> None:
     ns, patterns = reader.read_a1(str(path), legacy=True)
     times, channels = everything(open_recording(path))
     order = np.argsort(ns, kind="stable")
-    # it returns times in double precision: half an ulp of 6.5e13 ns is 4 ps
+    # its times are double precision: half an ulp of 6.5e13 ns is 4 ps
     assert np.max(np.abs(times - times[0] - (ns[order] - ns[order][0]) * 1000)) <= 8
     np.testing.assert_array_equal(1 << (channels - 1), np.asarray(patterns)[order])
 
@@ -329,7 +329,7 @@ def test_ptufile_reads_what_we_write(
     else:
         expected = theirs["time"].astype(np.int64) * int(period_ps)
         expected += theirs["dtime"].astype(np.int64) * int(resolution_ps)
-        if ph:  # ptufile numbers the router's inputs 1..4 from 0; we keep what the record says
+        if ph:  # ptufile numbers the router's inputs 1..4 from 0; we keep the record's number
             channels -= 1
     order = np.argsort(expected, kind="stable")
     assert len(times) == 20 * period
@@ -339,7 +339,7 @@ def test_ptufile_reads_what_we_write(
         write_ptu(path, records, resolution_ps=1)
 
 
-# ---- our own ----
+# ---- our own format ----
 
 CHUNKS = (
     WireChunk(struct.pack("<3I", 5 << 5 | 1, 7 << 5 | 2, 9 << 5 | 3)[:7]),

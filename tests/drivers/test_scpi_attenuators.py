@@ -1,4 +1,4 @@
-"""N7752A and mVOA: shut on open and close, light last, power behind the attenuator."""
+"""N7752A and mVOA: shut on open and close, opened last, power behind the attenuator."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_light_follows_filter_and_shutter(
         bright = await driver.power_w(meter)
         await driver.set_attenuation_db(20.0)
         async with asyncio.timeout(10):  # the motor takes its time
-            while device.place.get("attenuation_db") < 20.0:  # noqa: ASYNC110 - a model tells nobody
+            while device.place.get("attenuation_db") < 20.0:  # noqa: ASYNC110 - models have no event
                 await asyncio.sleep(0.02)
         assert device.place.get("blocked") == 0.0
         assert await driver.power_w(meter) == pytest.approx(bright / 100.0, rel=0.01)

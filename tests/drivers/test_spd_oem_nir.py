@@ -1,5 +1,5 @@
 """Aurea SPD_OEM_NIR: its library ends a process that opens it twice; efficiency, dead time and
-output change what clicks."""
+output change the clicks."""
 
 from __future__ import annotations
 

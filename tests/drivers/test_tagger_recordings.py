@@ -1,4 +1,4 @@
-"""Files of the taggers' own formats, named on the command line and kept in our own container."""
+"""Files in the taggers' own formats, chosen on the command line or kept in our container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ID Quantique Time Controller: driver and emulator over ZeroMQ; which acquisition a tag is of."""
+"""ID Quantique Time Controller: driver and emulator over ZeroMQ; tags of old acquisitions."""
 
 from __future__ import annotations
 

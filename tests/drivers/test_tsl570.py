@@ -11,7 +11,7 @@ from photonlink.hal.testing import expected_dialogue
 
 
 def told(command: str, back: str = "", value: str = "") -> str:
-    """A set, the error queue, and the read-back."""
+    """Conversation of a set, the error queue, and the read-back."""
     read = f"> {back}\\r\n< {value}\\r\n" if back else ""
     return f'> {command}\\r\n> :SYST:ERR?\\r\n< 0,"No error"\\r\n{read}'
 

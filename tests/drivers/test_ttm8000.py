@@ -59,7 +59,7 @@ def stream() -> PacketStream:
 
 
 def started(number: int, order: str = "little") -> PacketStream:
-    """A stream whose first packet, without a high word, has this number."""
+    """A stream whose first packet has this number and no high word."""
     stream = PacketStream(order, "t")
     stream.begin(packet_of(packet(number, []), "t"))
     return stream
@@ -92,7 +92,7 @@ def test_a_lost_packet_is_a_gap_until_the_next_high_word(stream: PacketStream) -
     assert words_of(chunk) == [high(5), event(1)], "an event without its high word has no time"
     assert [(g.start_ps, g.end_ps) for g in chunk.lost] == [(ticks_ps(2), ticks_ps(5))]
     assert stream.lost == 2
-    for late in (packet(3, [event(8)]), packet(4, [event(8)])):  # told already, and twice
+    for late in (packet(3, [event(8)]), packet(4, [event(8)])):  # reported lost; doubled
         assert stream.take(late) == WireChunk(b"")
 
 

@@ -1,4 +1,4 @@
-"""The CoBrite emulator in the hands of ID Photonics' own client."""
+"""The CoBrite emulator driven by ID Photonics' own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DLC pro emulator in the hands of Toptica's own client."""
+"""The DLC pro emulator driven by Toptica's own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The EOS emulator in the hands of Single Quantum's own client of qcodes_contrib_drivers."""
+"""The EOS emulator driven by Single Quantum's own client of qcodes_contrib_drivers."""
 
 from __future__ import annotations
 

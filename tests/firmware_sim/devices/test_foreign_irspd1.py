@@ -1,4 +1,4 @@
-"""The IRSPD1 emulator in the hands of S-Fifteen's own client."""
+"""The IRSPD1 emulator driven by S-Fifteen's own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ITLA and PPCL emulators in the hands of pytla."""
+"""The ITLA and PPCL emulators driven by pytla."""
 
 from __future__ import annotations
 

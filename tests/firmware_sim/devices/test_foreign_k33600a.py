@@ -1,4 +1,4 @@
-"""The 33600A emulator in the hands of pymeasure."""
+"""The 33600A emulator driven by pymeasure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MBX emulator in the hands of pymeasure."""
+"""The MBX emulator driven by pymeasure."""
 
 from __future__ import annotations
 

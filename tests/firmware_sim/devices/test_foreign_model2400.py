@@ -1,4 +1,4 @@
-"""The Keithley 2400 emulator in the hands of pymeasure's client."""
+"""The Keithley 2400 emulator driven by pymeasure's client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 336 emulator in the hands of Lake Shore's own client."""
+"""The 336 emulator driven by Lake Shore's own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The N7776C emulator in the hands of pymeasure."""
+"""The N7776C emulator driven by pymeasure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OZ Optics emulators in the hands of pylablib and QMI."""
+"""The OZ Optics emulators driven by pylablib and QMI."""
 
 from __future__ import annotations
 

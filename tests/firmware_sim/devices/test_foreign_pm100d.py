@@ -1,4 +1,4 @@
-"""The PM100D emulator in the hands of pymeasure's client."""
+"""The PM100D emulator driven by pymeasure's client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Pulse Streamer emulator in the hands of the vendor's own client."""
+"""The Pulse Streamer emulator driven by the vendor's own client."""
 
 from __future__ import annotations
 

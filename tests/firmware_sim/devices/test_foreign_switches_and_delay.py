@@ -1,4 +1,4 @@
-"""Switches and delay line in the hands of pnpq and QMI."""
+"""Switches and delay line driven by pnpq and QMI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The TDC1 emulator in the hands of S-Fifteen's own client (the port is always named: without one
+"""The TDC1 emulator driven by S-Fifteen's own client (the port is always named: without one
 it sends to every terminal of the machine)."""
 
 from __future__ import annotations

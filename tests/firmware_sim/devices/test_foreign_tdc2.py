@@ -1,4 +1,4 @@
-"""The TDC2 emulator's readout program in the hands of S-Fifteen's own client, and its words as
+"""The TDC2 emulator's readout program driven by S-Fifteen's own client, and its words as
 fpfind reads them."""
 
 from __future__ import annotations

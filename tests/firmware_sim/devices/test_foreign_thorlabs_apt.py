@@ -1,4 +1,4 @@
-"""The APT emulators in the hands of clients that others wrote: pylablib, thorlabs-apt-protocol."""
+"""The APT emulators driven by clients that others wrote: pylablib, thorlabs-apt-protocol."""
 
 from __future__ import annotations
 

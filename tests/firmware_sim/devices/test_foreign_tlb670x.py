@@ -1,4 +1,4 @@
-"""The TLB-6700 emulator in the hands of QMI, which is made to believe that it runs on Windows."""
+"""The TLB-6700 emulator driven by QMI, which is made to believe that it runs on Windows."""
 
 from __future__ import annotations
 

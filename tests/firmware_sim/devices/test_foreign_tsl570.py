@@ -1,4 +1,4 @@
-"""The Santec emulators in the hands of pymeasure, over a raw socket and a serial line."""
+"""The Santec emulators driven by pymeasure, over a raw socket and a serial line."""
 
 from __future__ import annotations
 
