@@ -25,12 +25,12 @@ async def emulated(
 ) -> AsyncIterator[tuple[Any, Any]]:
     """(driver, device): the driver is closed and not yet opened, ``device.table`` is its table.
 
-    speed: of the emulator's clock; a fast one stands in the dark.
+    speed: of the emulator's clock; with a fast clock the table is dark.
     """
     entry, kind = registry().drivers[driver_id], load_driver(driver_id)
     config = bench_of(models()[entry.emulator], "", emulator or {}, 7)
     if speed > 1.0:
-        config.source.pump_power_mw = 0.0  # light cannot be computed so fast
+        config.source.pump_power_mw = 0.0  # light cannot be computed faster than real time
     async with Program(config, run_dir, clock=Clock(speed)) as program:
         device: Any = program.devices["unit"]
         device.table = program.bench

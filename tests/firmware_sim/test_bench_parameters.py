@@ -1,4 +1,4 @@
-"""The bench file, its parameters, its ports, and that clicks depend on nothing but the seed."""
+"""The bench file, its parameters, its ports; clicks depend only on the seed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lit(seed: int = 1, **kw: Any) -> OpticalTable:
 
 
 def stream(bench: OpticalTable, slices: int, every: int) -> list[bytes]:
-    """Everything both taggers give, read every so many slices."""
+    """All tags of both taggers, read every so many slices."""
     for tagger in bench.taggers.values():
         tagger.start()
     out = [b"", b""]

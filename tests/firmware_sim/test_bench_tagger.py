@@ -50,7 +50,7 @@ def test_reads_are_complete_up_to_the_horizon_and_in_order() -> None:
 
 @pytest.mark.parametrize("resolution_ps", [1.0, 3.90625, 2000.0])
 def test_no_tag_crosses_a_horizon_that_was_announced(resolution_ps: float) -> None:
-    """Jitter and rounding down must not bring a tag before an earlier ``until_ps``."""
+    """Jitter and rounding must not put a tag before an earlier ``until_ps``."""
     bench = OpticalTable(BenchConfig.model_validate({**LIT, "slice_ms": 1.0}))
     bench.set({f"alice.detectors.{d}.dark_hz": 1e6 for d in "hvda"})
     bench.set({f"alice.detectors.{d}.dead_time_s": 0.0 for d in "hvda"})
@@ -228,7 +228,7 @@ def test_memory_reports_every_loss_between_its_tags() -> None:
 
 
 def test_tags_of_both_sides_hold_the_pairs_and_their_errors() -> None:
-    """The whole chain of the demo's bench, read as a pipeline would, with clocks that agree."""
+    """The whole chain of the demo's bench, read as by the pipeline, with equal clocks."""
     bench = OpticalTable(parse_bench(default_bench()))
     still = {"frequency_ppm": 0, "drift_ppb_per_s": 0, "white_fm": 0, "random_walk_fm": 0}
     still["start_jitter_s"] = 0

@@ -33,7 +33,7 @@ async def program(tmp_path: Path) -> AsyncIterator[Program]:
 
 
 async def talk(program: Program, *lines: bytes) -> list[Any]:
-    """Send lines, hang up, return every reply."""
+    """Send lines, close the sending side, return every reply."""
     reader, writer = await asyncio.open_unix_connection(program.ready()["control"])
     writer.writelines(lines)
     writer.write_eof()

@@ -1,4 +1,4 @@
-"""Random bytes into every emulator: it lives, answers afterwards, and its own code never failed."""
+"""Random bytes to every emulator: it keeps running, and its code raises no exception."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUNDS = 60
 
 
 def noise(rng: random.Random, words: list[bytes]) -> bytes:
-    """Bytes for a device: its own words in any order, numbers, and random bytes."""
+    """Bytes for a device: its own words in random order, numbers, and random bytes."""
     parts = []
     for _ in range(rng.randrange(1, 20)):
         kind = rng.random()
@@ -43,7 +43,7 @@ async def _drain(host: WireHost) -> None:
 
 
 def _words(model: str) -> list[bytes]:
-    """What the model's own names are, besides the words above."""
+    """The names of the model's registers and commands, besides the words above."""
     device = models()[model].device
     names = [r.name for r in device.REGISTERS]
     names += [*marked(device, "reading"), *marked(device, "command")]
@@ -77,7 +77,7 @@ async def test_no_bytes_kill_it(model: str, seed: int, tmp_path: Path) -> None:
 
 
 class UdpHost(asyncio.DatagramProtocol):
-    """A peer of a UDP port that listens to nothing."""
+    """A peer of a UDP port that only sends."""
 
     def __init__(self, host: str, port: int) -> None:
         self._peer = (host, port)
@@ -99,9 +99,9 @@ class UdpHost(asyncio.DatagramProtocol):
 
 
 async def _connect(address: str) -> WireHost:
-    """To where a client's bytes arrive, whatever the wire."""
+    """Connect to the input of a device's wire of any kind."""
     scheme, _, rest = address.partition("://")
-    if scheme in ("lib", "package"):  # the socket beside the library: what a library may send
+    if scheme in ("lib", "package"):  # the library's socket
         (beside,) = Path(rest).parent.glob("*.sock")
         return TcpHost(*await asyncio.open_unix_connection(str(beside)))
     if scheme == "program":

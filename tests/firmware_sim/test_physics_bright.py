@@ -1,4 +1,4 @@
-"""Bright light on a diode: blinding, thresholds, recovery, the walk of energy and time."""
+"""Bright light on a diode: blinding, thresholds, recovery, time walk with pulse energy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diodes and tagger front ends, straight on the event engine, against their equations."""
+"""Diodes and tagger front ends, directly on the event engine, against their equations."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_seeds_of_components_differ() -> None:
 
 
 def test_slices_do_not_tear_the_stream() -> None:
-    """Clicks in order over slices, and a pending afterpulse or photon in flight is not lost."""
+    """Clicks stay in order across slices; pending afterpulses and photons in flight are kept."""
     diode = replace(IDEAL, jitter_ps=2000.0, trap_amplitude=(0.5,), trap_tau_ps=(1e11,))
     light = replace(
         DARK,

@@ -27,7 +27,7 @@ def light(
 
 
 def coincidences(o: Arrays, window_ps: int = 4000) -> tuple[Arrays, npt.NDArray[np.int64]]:
-    """Nearest Bob of each Alice within the window: letters, Bob minus Alice."""
+    """Bob's click nearest to each of Alice's in the window: detectors, Bob's time minus Alice's."""
     bob = np.rint((o["bob_time_ps"] - 1e10) / (1 + 3e-6)).astype(np.int64)
     at = np.clip(np.searchsorted(bob, o["alice_time_ps"]), 1, len(bob) - 1)
     nearer = np.where(
@@ -78,7 +78,7 @@ def test_pairs_of_the_two_bases_arrive_apart() -> None:
     for basis, late in ((0, 1140), (1, -1140)):
         inside = (letters["alice"] >> 1 == basis) & (letters["bob"] >> 1 == basis)
         clear = inside & (letters["alice"] == letters["bob"]) & (np.abs(apart - late) < 600)
-        assert clear.sum() > 0.45 * inside.sum()  # half of them she sent in the other basis
+        assert clear.sum() > 0.45 * inside.sum()  # Eve sent the other half in the other basis
 
 
 def test_only_the_living_diode_clicks_in_a_dead_time_attack() -> None:
@@ -105,8 +105,8 @@ def test_pulsed_blinding_shows_in_clicks_of_all_four() -> None:
 
 
 def test_the_echo_announces_a_probe_where_v_had_clicked() -> None:
-    """Simulated as in the design: with a veto that later clicks prolong, the probe is an event if
-    and only if the key click was V (hardly any error)."""
+    """With a veto that later clicks prolong, the probe is an event if and only if the key click was
+    V (hardly any error)."""
     veto = 50_000
     o = light(
         "echo", 1.0, {"veto_ps": veto}, pairs_hz=2000.0, dead_time_ps=40_000.0, duration_s=3.0
@@ -159,7 +159,7 @@ def test_a_request_is_a_program_of_its_own(
 
 
 def test_eve_on_the_table() -> None:
-    """Blinded on a bench: Bob's avalanches stop, and her light makes the clicks."""
+    """Blinding on a bench: Bob's avalanches stop, and Eve's light causes the clicks."""
     bench = OpticalTable(BenchConfig.model_validate({"source": {"pump_power_mw": 1.0}}), seed=3)
     for _ in range(10):
         bench.advance()

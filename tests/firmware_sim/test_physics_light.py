@@ -94,7 +94,7 @@ def test_pair_rate_is_linear_in_pump_power_and_fades_off_the_phase_matching() ->
         rates.append(bench.truth()["pairs"] - before)
     assert rates[0] == 0
     assert abs(rates[2] - 2 * rates[1]) < 5 * sqrt(6e5)
-    bench.set({"source.pump_wavelength_nm": 776.0})  # half of the FWHM away: half the pairs
+    bench.set({"source.pump_wavelength_nm": 776.0})  # offset by half of the FWHM: half the pairs
     assert bench.pair_rate_hz() == pytest.approx(2e5)
     bench.set({"source.pump_loss_db": 3.0})
     assert bench.pair_rate_hz() == pytest.approx(2e5 * 10**-0.3)
@@ -161,7 +161,7 @@ def test_thermal_bunching_brings_companions() -> None:
     found = clicks(bench, 50)
     every = np.sort(np.concatenate(found[:4]))
     close = int((np.diff(every) < 25_000).sum())
-    # Poisson part n r tau, thermal part n r tau_c / 2, both seen with the efficiency.
+    # Poisson part n r tau, thermal part n r tau_c / 2, both times the efficiency.
     n, rate = len(every), len(every) / 1.0
     poisson, thermal = n * rate * 25e-9, n * rate * 2.5e-9
     assert abs(close - poisson - thermal) < 5 * sqrt(poisson)

@@ -40,7 +40,7 @@ LIMIT_S = 20.0
 
 
 class Running:
-    """The program in a process of its own; every read has a deadline."""
+    """The program in a separate process; every read has a deadline."""
 
     def __init__(self, *args: str) -> None:
         self.process = subprocess.Popen(
@@ -72,7 +72,7 @@ class Running:
         self.process.wait(LIMIT_S)
 
     def end(self) -> tuple[int, str]:
-        """Exit status and stderr; nothing more may come on stdout."""
+        """Exit status and stderr; stdout must have no further output."""
         out, err = self.process.communicate(timeout=LIMIT_S)
         assert out == b""
         return self.process.returncode, err.decode()
@@ -258,7 +258,7 @@ async def test_bench_time_follows_the_host(tmp_path: Path) -> None:
     config = BenchConfig.model_validate({"source": {"pump_power_mw": 10.0}})
     async with Program(config, tmp_path, clock=Clock(5.0)) as program:
         begin, t0, ahead = program.bench.end_ps, time.monotonic(), 9.0
-        async with asyncio.timeout(60):  # a host that stood still needs a moment
+        async with asyncio.timeout(60):  # the bench catches up after a pause of the host
             while abs(ahead) > 0.5 or time.monotonic() - t0 < 0.5:
                 await asyncio.sleep(0.05)
                 passed = (program.bench.end_ps - begin) * 1e-12
@@ -266,7 +266,7 @@ async def test_bench_time_follows_the_host(tmp_path: Path) -> None:
 
 
 class Stubborn:
-    """A device whose every step off fails."""
+    """A device on which every step of switching off fails."""
 
     name, address = "stubborn", "none://"
 

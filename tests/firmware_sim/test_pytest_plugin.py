@@ -1,4 +1,4 @@
-"""The fixture that any project's tests get with the package."""
+"""The pytest fixture that the package provides to other projects."""
 
 from __future__ import annotations
 

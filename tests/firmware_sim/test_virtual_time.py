@@ -100,7 +100,7 @@ def test_a_connection_carries_bytes_and_its_end() -> None:
         server = await asyncio.start_server(_echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        payload = bytes(range(256)) * 4000  # far above the marks of flow control
+        payload = bytes(range(256)) * 4000  # far above the limits of flow control
         sending = asyncio.create_task(_send(writer, payload))
         assert await reader.readexactly(len(payload)) == payload
         await sending

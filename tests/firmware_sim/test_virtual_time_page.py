@@ -1,4 +1,4 @@
-"""``docs/virtual_time.md`` is run: its command as a program, its test as a test."""
+"""Run the examples of ``docs/virtual_time.md``: its command as a program, its test as a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 def test_the_page_s_test_passes(photonlink_bench: Callable[..., Any]) -> None:
     names: dict[str, Any] = {"asyncio": asyncio}
-    exec(compile(TEST, str(PAGE), "exec"), names)  # noqa: S102 - our own page
+    exec(compile(TEST, str(PAGE), "exec"), names)  # noqa: S102 - code of our own page
     ran = [work(photonlink_bench) for name, work in list(names.items()) if name[:5] == "test_"]
     assert ran == [None]
 

@@ -35,7 +35,7 @@ QUESTIONS = [
 
 
 def _converse(address: str, questions: list[bytes]) -> list[bytes]:
-    """What any client would do: one question at a time, up to the prompt."""
+    """Converse like a client: one question at a time, up to the prompt."""
     host, port = address.removeprefix("tcp://").split(":")
     with socket.create_connection((host, int(port)), timeout=5.0) as client:
         return [_ask(client, q) for q in [b"", *questions]]

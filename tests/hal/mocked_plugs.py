@@ -1,4 +1,4 @@
-"""For umockdev-wrapper: a device is plugged into a mocked machine and out; what is seen is printed.
+"""Plug a device into a mocked machine and out, and print the events; run by umockdev-wrapper.
 
 The testbed is driven through libumockdev's C functions; python3-gi is not needed.
 """
@@ -35,7 +35,7 @@ L: device=../../../1-2:1.0
 
 
 class Testbed:
-    """libumockdev, as far as it is needed."""
+    """The part of libumockdev that is needed."""
 
     def __init__(self) -> None:
         self._lib = ctypes.CDLL("libumockdev.so.0")

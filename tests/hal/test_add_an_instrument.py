@@ -1,4 +1,4 @@
-"""``docs/add_an_instrument.md`` is run: its driver is registered, tested and driven as written."""
+"""Run ``docs/add_an_instrument.md``: its driver is registered, tested and driven as written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DRIVER, TEST, EMULATOR = re.findall(
 
 @pytest.fixture
 def ps1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleType:
-    """The page's driver in a package of its own, joined by an entry point."""
+    """The page's driver in a package of its own, registered by an entry point."""
     package = tmp_path / "acme"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -113,8 +113,8 @@ async def test_the_page_s_conversation_is_the_emulator_s_too(tmp_path: Path) -> 
 
 
 async def test_one_declaration_feeds_everything(ps1: types.ModuleType, tmp_path: Path) -> None:
-    """``level_v`` of the page: validation, settings, the station's limits, snapshot, command line,
-    docs page and MQTT, each from the one line in PARAMS."""
+    """The line for ``level_v`` in PARAMS is enough for validation, settings, the station's limits,
+    snapshot, command line, docs page and MQTT."""
     (param,) = (p for p in ps1.Ps1.PARAMS if p.name == "level_v")
     field = ps1.Ps1.Settings.model_fields["level_v"]
     assert (field.annotation, field.description) == (float | None, "voltage asked for")

@@ -311,7 +311,7 @@ def test_a_dialect_of_streams_refuses_an_address_of_messages() -> None:
 
 # ---- JSON-RPC ----
 class Rpc:
-    """Answers by method; on request a late reply to an earlier question comes first."""
+    """Answers by method; ``stale`` sends a late reply to an earlier question first."""
 
     def __init__(self) -> None:
         self.value: Value = 1.5

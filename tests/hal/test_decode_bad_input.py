@@ -1,4 +1,4 @@
-"""What no instrument should send, for every record format at every level of kernels."""
+"""Bytes that no instrument should send, for every record format at every level of kernels."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def event(wire_format: WireFormat, units: int) -> bytes:
 
 
 def run(wire_format: WireFormat, *pieces: bytes, level: int = 0) -> tuple[list[TagBlock], bool]:
-    """Blocks, and whether the stream was given up."""
+    """Blocks, and whether the decoder gave up the stream."""
     decoder = decoder_for(wire_format)
     decoder.set_level(level)
     blocks = []
@@ -125,9 +125,9 @@ def test_nothing_at_all(wire_format: WireFormat) -> None:
 def test_times_that_run_backwards_stay_sorted_and_are_told(
     wire_format: WireFormat, level: int
 ) -> None:
-    """Steps back, one at a time among good records, then for good."""
+    """Single steps back among good records, then times that only decrease."""
     sorting = wire_format.name in ("qutag", "flat64", "nox")
-    scale = 10**6 if sorting else 1  # they sort in what is 131 us late
+    scale = 10**6 if sorting else 1  # these formats sort in words up to 131 us late
     units = [u for k in range(40) for u in (500 + k, 500 + k, 499 + k - 300 * (k % 4 == 0))]
     data = b"".join(event(wire_format, scale * u) for u in [*units, *range(490, 0, -1)])
     blocks, _ = run(wire_format, data, level=level)
@@ -138,14 +138,14 @@ def test_times_that_run_backwards_stay_sorted_and_are_told(
         assert block.start_ps >= end or not len(block)
         end = block.end_ps
     if wire_format.name not in ("tdc1", "qutag_compressed", "a1", "a0", "a2", "packed32"):
-        # tdc1 takes a step back for a wrap, the others sort small steps in: no record is lost
+        # tdc1 counts a step back as a wrap, the others sort small steps in: no record is lost
         assert any(gap.reason == "time ran backwards" for block in blocks for gap in block.lost)
 
 
 @every_format
 def test_levels_agree_on_damage(wire_format: WireFormat) -> None:
-    """Good stretches between refused records: when to give up is decided alike. (Fuzzers found
-    the kernels to forgive faster, and to judge a leap by a word that had been refused.)"""
+    """Runs of good records between refused ones: all levels give up at the same record. (Fuzzers
+    found kernels that gave up later, and that measured a leap from a refused word.)"""
     rng = random.Random(5)
     record = record_size(wire_format)
     for trial in range(60):
@@ -166,7 +166,7 @@ def test_levels_agree_on_damage(wire_format: WireFormat) -> None:
 
 
 def test_a_leap_is_measured_from_the_last_good_time_at_every_level() -> None:
-    """After words that wrapped and were refused, a1 times stand in the old turn of the clock."""
+    """After refused words that wrapped, a1 times belong to the turn of the clock before them."""
     top = (1 << 54) - (1 << 49)
     units = [5, top, top + 100, 1 << 47, *(top + 200 + k for k in range(9)), (1 << 47) + (1 << 43)]
     units += [top + 300 + k for k in range(20)]
@@ -226,7 +226,7 @@ def test_overflows_that_leave_64_bits_end_the_stream_by_name(
     for _ in range(2):
         with pytest.raises(DecodeError, match="64 bits"):
             decoder.feed(WireChunk(event(wire_format, 101)))
-    assert len(block) + len(decoder.finish()) == 1  # what came before is kept
+    assert len(block) + len(decoder.finish()) == 1  # earlier events are kept
 
 
 def test_a_gap_at_the_end_of_time() -> None:
@@ -242,18 +242,18 @@ def test_a_gap_at_the_end_of_time() -> None:
 
 @pytest.mark.parametrize("format_code", range(lib.PL_FORMAT_TDC1, lib.PL_FORMAT_SWABIAN16 + 1))
 def test_more_than_2_to_31_bytes_at_once(format_code: int) -> None:
-    """Lengths are not cut to 32 bits: the output fills, and consumed tells how far it came."""
+    """Lengths are not cut to 32 bits: the output fills, ``consumed`` counts the bytes used."""
     times, channels = np.full(1000, -1, np.int64), np.full(1000, 99, np.uint8)
     consumed = ffi.new("size_t *")
     slot = ffi.new("pl_decoder **")
     assert lib.pl_decoder_new(slot, format_code, 1, 0, 1) == lib.PL_OK
     decoder = ffi.gc(slot[0], lib.pl_decoder_free)
-    with mmap.mmap(-1, 2**31 + 1, prot=mmap.PROT_READ) as zeros:  # one page of zeros, over and over
+    with mmap.mmap(-1, 2**31 + 1, prot=mmap.PROT_READ) as zeros:  # one page of zeros, repeated
         data = ffi.from_buffer("uint8_t[]", zeros)
         n = lib.pl_decoder_feed(
             decoder,
             data,
-            1 << 12 if format_code in (1, 2, 3, 12) else len(data),  # zeros are damage to these
+            1 << 12 if format_code in (1, 2, 3, 12) else len(data),  # zeros are damaged records
             ffi.from_buffer("int64_t[]", times),
             ffi.from_buffer("uint8_t[]", channels),
             len(times),
@@ -261,14 +261,14 @@ def test_more_than_2_to_31_bytes_at_once(format_code: int) -> None:
         )
         ffi.release(data)
     assert 0 <= n <= 1000
-    info = lib.pl_decoder_info_of(decoder)  # late words may still come before what is held
+    info = lib.pl_decoder_info_of(decoder)  # some are held for sorting
     assert n + info.held > 900 or format_code in (1, 2, 3, 12)
     assert 0 < consumed[0] <= 1 << 14
     assert (times[n:] <= 0).all()
 
 
 def test_a_merge_that_cannot_be_reads_no_array() -> None:
-    """Lengths that lie are refused before a pointer is followed."""
+    """Impossible lengths are refused before a pointer is used."""
     lengths = ffi.new("size_t[]", [2**31 + 1, 2**63])
     nowhere = ffi.new("int64_t *[]", 2)
     nothing = ffi.new("uint8_t *[]", 2)

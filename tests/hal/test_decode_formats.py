@@ -1,4 +1,4 @@
-"""Every decoder against a slow, obvious one: any records, cut into any pieces, every kernel."""
+"""Every decoder against a slow, simple one: random records in random pieces, every kernel."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def swabian16(data: bytes) -> Reference:
 def decode(
     wire_format: WireFormat, pieces: list[bytes], level: int = 0
 ) -> tuple[list[Event], Any, list[Any]]:
-    """(events, info, blocks) of the C decoder; each block's promises are checked."""
+    """(events, info, blocks) of the C decoder; the invariants of each block are checked."""
     decoder = decoder_for(wire_format)
     decoder.set_level(level)
     blocks = [decoder.feed(WireChunk(piece)) for piece in pieces]
@@ -153,7 +153,7 @@ def decode(
     return events, decoder.info, blocks
 
 
-# ---- streams that look like an instrument's, and streams that look like nothing ----
+# ---- realistic streams, and random bytes ----
 
 
 def stream_tdc1(rng: random.Random, n: int) -> bytes:
@@ -293,7 +293,7 @@ def compare(case: Case, data: bytes, pieces: list[bytes]) -> None:
         assert (info.records, info.position) == (len(whole) // size, len(whole))
         assert info.pending_bytes == len(data) - len(whole)
         assert info.held == 0
-        if expected.dropped and expected.last is not None:  # else there is no time to name
+        if expected.dropped and expected.last is not None:  # otherwise no time is known
             assert any(block.lost for block in blocks), "damage without a lost interval"
 
 
@@ -373,7 +373,7 @@ def test_numpy_sees_the_same_t2_times() -> None:
 
 @pytest.mark.parametrize("level", ["", "portable", "sse", "avx2", "vpclmul", "avx512"])
 def test_kernels_are_chosen_by_cpu_and_environment(level: str) -> None:
-    """A silent fall-back to the plain kernels would pass every other test."""
+    """Without this, a silent fall-back to the plain kernels would pass all tests."""
     code = "from photonlink.hal.decoders import kernel_level; print(kernel_level())"
     cpu = Path("/proc/cpuinfo")
     if not cpu.is_file():

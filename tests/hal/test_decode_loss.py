@@ -264,7 +264,7 @@ def test_merge_is_a_stable_sort(count: int) -> None:
 
 @pytest.mark.parametrize("span", [2**41, 2**42, 2**62])
 def test_tags_far_apart_are_merged_too(span: int) -> None:
-    """Beyond 4.4 s a block has no room for time and place in one key."""
+    """Beyond 4.4 s, time and place of a block do not fit into one sort key."""
     rng = np.random.default_rng(9)
     parts = [(np.sort(rng.integers(-span, span, 700)), np.full(700, k, np.uint8)) for k in range(5)]
     times = np.concatenate([t for t, _ in parts])
@@ -359,7 +359,7 @@ def test_long_merges_are_stable_sorts_too(lengths: tuple[int, ...], span: int) -
 def test_runs_of_equal_words_do_not_move_an_a1_clock(
     order: str, start_s: int, garbage: bytes, count: int
 ) -> None:
-    """The clock would be thrown ahead for good: by 19.5 h where the garbage looks like a wrap."""
+    """Otherwise the clock would stay ahead: by 19.5 h where the garbage looks like a wrap."""
     start = int(start_s * 256e9) if start_s < 70_000 else (1 << 54) - 1500 * 25_600_000
     whole = np.array([start + k * 25_600_000 for k in range(3000)])
     words = ((whole % (1 << 54)).astype(np.uint64) << np.uint64(10)) | np.uint64(0x301)
@@ -390,7 +390,7 @@ LATE = 131_072_000  # ps
 @pytest.mark.row("whole-time formats taken to be in order")
 @pytest.mark.parametrize("pack", [qutag, packed], ids=["qutag", "qutag_compressed"])
 def test_late_words_are_sorted_in_within_their_reach(pack: Callable[..., bytes]) -> None:
-    """The kind of qutag_late_words.qutag: words that come after later ones, none of them lost."""
+    """Words that come after later ones, as in qutag_late_words.qutag, are not lost."""
     decoder = decoder_for(WireFormat(pack.__name__.replace("packed", "qutag_compressed"), ONE_PS))
     rows = [(10**9 + 10**6 * k, 1 + k % 5) for k in range(400)]
     late = [rows.pop(k) for k in (300, 200, 100)]
@@ -400,7 +400,7 @@ def test_late_words_are_sorted_in_within_their_reach(pack: Callable[..., bytes])
     assert found == sorted(rows)
     assert decoder.info.disordered == 3
     assert decoder.info.damaged == 0
-    if pack is qutag:  # one that is later than that is lost and reported
+    if pack is qutag:  # a word beyond the reach is lost and reported
         feed(decoder, qutag((3 * 10**9, 1), (3 * 10**9 - LATE - 1, 2), (3 * 10**9 + 1, 3)))
         assert decoder.info.damaged == 1
 
@@ -417,7 +417,7 @@ def test_a_compressed_qutag_word_may_be_late_across_the_wrap() -> None:
 
 @pytest.mark.row("T3 events sorted within one header sync period")
 def test_t3_events_are_sorted_within_the_reach_of_a_record() -> None:
-    """Arrival times may be longer than the sync period that the file names."""
+    """Arrival times may exceed the sync period in the file's header."""
     rng = np.random.default_rng(1)
     period, unit = 12_900, 97
     syncs, dtimes = np.sort(rng.integers(0, 1000, 500)), rng.integers(0, 32768, 500)

@@ -1,4 +1,4 @@
-"""Discovery over a tree that looks like sysfs; nothing is opened."""
+"""Discovery over a tree of files like sysfs; nothing is opened."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Supply(Driver, HasOutput):
 
 
 class Box:
-    """The far end: lines, a dictionary."""
+    """The far end: a dictionary behind a line protocol."""
 
     def __init__(self) -> None:
         self.values = {"out": "1", "lev": "5.0", "il": "0"}
@@ -196,9 +196,9 @@ def test_a_declaration_that_names_nothing_is_refused() -> None:
         type("Wrong", (Supply,), {"OFF": (Off("bias", 0.0, "bias off"),)})
 
 
-# ---- what drivers raise ----
+# ---- exceptions of drivers ----
 class Broken(Instrument):
-    """Raises what vendor packages raise."""
+    """Raises the exceptions of vendor packages."""
 
     def __init__(self, error: Exception, **hang: bool) -> None:
         self.name, self.error, self.hang = "broken", error, hang

@@ -1,4 +1,4 @@
-"""Interlock rules: read, contradictions, for how long, latch; and what is optional."""
+"""Interlock rules: reading, contradictions, durations, latch, optional parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The light guard's ways to an instrument: bytes, or its driver in a process of its own."""
+"""The light guard's access to an instrument: by bytes, or by its driver in a separate process."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write(value): STATE.write_text(str(value))
 
 @pytest.fixture
 def amplifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A driver of a vendor's package whose device is a file."""
+    """A driver on a vendor's package; the device's state is a file."""
     (tmp_path / "amp_driver.py").write_text(DRIVER)
     (tmp_path / "vendor.py").write_text(PACKAGE)
     (tmp_path / "state").write_text("True")
@@ -89,7 +89,7 @@ async def test_emergency_off_is_posted_to_the_package_s_thread(
 ) -> None:
     await amplifier.connect()
     amplifier.emergency_off()
-    await amplifier.codec.run(lambda module: None)  # it came before this
+    await amplifier.codec.run(lambda module: None)  # runs after the emergency call
     assert (tmp_path / "state").read_text() == "False"
     await amplifier.release()
 

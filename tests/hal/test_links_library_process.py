@@ -1,4 +1,4 @@
-"""A vendor's library in a process of its own: the same answers; opened again and again; killed."""
+"""A vendor's library in a separate process: the same answers; repeated opening; killing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def apart(path: Path, table: Prototypes = TABLE) -> VendorLibrary:
 
 
 async def test_it_answers_as_the_library_does_and_opens_again(tmp_path: Path) -> None:
-    """What it prints is no answer; a second opening in one process would abort it."""
+    """The library's prints are not answers; opening it twice in one process would abort."""
     library = apart(build(tmp_path, ONCE))
     for device in (4, 5):
         await library.connect()
@@ -86,7 +86,7 @@ async def test_a_call_that_hangs_ends_with_its_process(tmp_path: Path) -> None:
     child = library._process._process
     with pytest.raises(LinkTimeout):
         await library.call("X_Sleep", 3_600_000, timeout_s=0.1)
-    os.kill(child.pid, signal.SIGSTOP)  # it does not hear that its input has ended either
+    os.kill(child.pid, signal.SIGSTOP)  # nor can it react to the end of its input
     await library.close()
     assert child.returncode is not None
     await library.connect()

@@ -1,4 +1,4 @@
-"""Message links: ZeroMQ, UDP, HTTP; vendor packages. The same promises as those of streams."""
+"""Message links: ZeroMQ, UDP, HTTP; vendor packages. The same contract as for streams."""
 
 from __future__ import annotations
 

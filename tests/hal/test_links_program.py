@@ -1,4 +1,4 @@
-"""A program as a link: its output, its end, and that no process remains."""
+"""A program as a link: its output, its end, no process left behind."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def link(tmp_path: Path, pid_file: Path) -> Any:
 
 
 def gone(pid_file: Path) -> bool:
-    """Whether the program has ended; True as well when it did not come to write its number."""
+    """Whether the program has ended; also True when it ended before it wrote its PID."""
     try:
         os.kill(int(pid_file.read_text() or 2**22), 0)
     except (ProcessLookupError, FileNotFoundError):

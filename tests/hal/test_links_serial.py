@@ -193,7 +193,7 @@ async def test_late_reply_after_timeout_is_thrown_away(tmp_path: Path) -> None:
         for turn in range(4):
             with pytest.raises(LinkTimeout):
                 await talk.ask("late?", str, timeout_s=0.02)
-            peer.send(device.held.pop())  # now it comes
+            peer.send(device.held.pop())  # the late reply
             assert await talk.ask(f"q{turn}?", str) == f"re:q{turn}?"
         assert device.time == 1000, "the register is restored"
         await talk.link.close()

@@ -1,4 +1,4 @@
-"""TCP links: every ending of an operation, and no reply credited to another question."""
+"""TCP links: every way an operation can end; no reply is credited to another question."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ async def test_a_reply_chopped_anywhere_reads_the_same(cut: int) -> None:
 
 
 class Delayed:
-    """A prompt device whose answer to ``slow`` comes late; every answer repeats its question."""
+    """A device that answers ``slow`` late; every answer repeats its question."""
 
     def __init__(self, delay_s: float) -> None:
         self.delay_s = delay_s
@@ -249,7 +249,7 @@ async def test_a_duplicated_reply_is_not_credited_to_the_next_question() -> None
         codec = await _codec(peer)
         for turn in range(4):
             assert await codec.ask(f"q{turn}", str) == f"re:q{turn}"
-            await asyncio.sleep(0.02)  # the duplicate is here before the next question
+            await asyncio.sleep(0.02)  # the duplicate comes before the next question
         await codec.link.close()
 
 

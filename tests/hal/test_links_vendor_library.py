@@ -1,4 +1,4 @@
-"""Vendor libraries: found, complete, one thread, errors in the library's words, deadlines."""
+"""Vendor libraries: search, completeness, one thread, the library's error texts, deadlines."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_hanging_call_ends_at_its_deadline_and_the_loop_goes_on(tmp_path
     with pytest.raises(LinkTimeout, match=r"0\.1 s"):
         await library.call("X_Sleep", 400, timeout_s=0.1)
     assert turns > 3
-    with pytest.raises(LinkTimeout):  # waits for the one that hangs, within its own deadline
+    with pytest.raises(LinkTimeout):  # waits for the hanging call until its own deadline
         await library.call("X_Add", 1, 1, timeout_s=0.05)
     assert await library.call("X_Add", 1, 1, timeout_s=5.0) == 2
     ticking.cancel()

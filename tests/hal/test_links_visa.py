@@ -107,7 +107,7 @@ async def test_questions_and_answers_from_one_thread(resource: Resource) -> None
         (pyvisa.VisaIOError(StatusCode.error_timeout), LinkTimeout),
         (pyvisa.VisaIOError(StatusCode.error_connection_lost), LinkClosed),
         (pyvisa.VisaIOError(StatusCode.error_resource_busy), LinkBusy),
-        (BrokenPipeError(), LinkClosed),  # pyvisa-py lets it through
+        (BrokenPipeError(), LinkClosed),  # pyvisa-py does not convert it
         (ConnectionRefusedError(), LinkClosed),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which device an address is, whatever it is called."""
+"""Addresses with different names that lead to one device are recognised."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_two_names_of_a_port_are_one_device(tmp_path: Path) -> None:
 
 
 def test_a_pseudo_terminal_s_number_is_no_device(tmp_path: Path) -> None:
-    """An emulator ends and its number goes to another one's line, while the first one's owner
+    """An emulator ends and another one's line gets its pty number, while the owner of the first
     still waits for it to come back."""
     controller, line = os.openpty()
     try:

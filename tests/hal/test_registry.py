@@ -56,8 +56,8 @@ def test_listing_imports_no_driver() -> None:
 
 
 def _driver_modules() -> set[str]:
-    """Modules below drivers/ with a class that descends from Driver: found in the source, not
-    asked. Base classes without a registration of their own end in ``Driver``."""
+    """Modules below drivers/ with a class that descends from Driver, found by parsing the source.
+    Names of base classes without a registration end in ``Driver``."""
     classes = [
         (path, node.name, {base.id for base in node.bases if isinstance(base, ast.Name)})
         for room in ("hal", "drivers")
@@ -77,7 +77,7 @@ def _driver_modules() -> set[str]:
 
 
 def _emulators() -> set[str]:
-    """Model names of all emulators, as the emulator program knows them."""
+    """Model names of all emulators in the emulator program."""
     from photonlink.firmware_sim.kit.registration import models
 
     return set(models())
@@ -127,7 +127,7 @@ def test_what_it_was_proved_against_is_read_from_the_tests(tmp_path: Path) -> No
 
 
 def test_every_proof_is_of_an_emulator_by_a_package_or_a_recording() -> None:
-    """Sixteen clients of others at least, one for every kind of wire that a client can have."""
+    """At least sixteen clients of others, one for every kind of wire that a client can have."""
     found = pages.proofs(ROOT)
     by_emulator = {entry.emulator: entry for entry in DRIVERS.values()}
     assert set(found) <= set(by_emulator)
@@ -329,7 +329,7 @@ INSTRUMENT""",
 async def test_a_facet_of_a_drivers_own_package_costs_no_change_anywhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Registered, checked, opened by a station, found on the bench, made safe, listed."""
+    """It is registered, checked, opened by a station, found on the bench, made safe, listed."""
     found = others(monkeypatch, tmp_path, glowing=FACET)
     entry = found.drivers["acme.one"]
     assert check_driver(entry) == []

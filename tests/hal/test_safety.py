@@ -1,4 +1,4 @@
-"""Leases, the guard and the watchdog: however a program ends, the light goes off."""
+"""Leases, the guard and the watchdog: the light goes off however a program ends."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_cancellation_waits_for_the_light_to_be_off() -> None:
     assert laser.on
     task.cancel()
     await asyncio.sleep(0.005)
-    task.cancel()  # an impatient second one does not interrupt it
+    task.cancel()  # a second cancellation does not interrupt it
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not laser.on
@@ -164,7 +164,7 @@ async def test_a_signal_ends_the_body_and_says_which(number: signal.Signals) -> 
         laser.on = True
         os.kill(os.getpid(), number)
         await asyncio.sleep(0.01)
-        os.kill(os.getpid(), number)  # impatience changes nothing
+        os.kill(os.getpid(), number)  # a second signal changes nothing
         await asyncio.sleep(10)
     assert state.signal == number.name
     assert not laser.on
@@ -189,7 +189,7 @@ async def test_a_signal_during_the_safe_state_neither_stops_it_nor_hides_an_erro
         asyncio.get_running_loop().call_later(0.005, os.kill, os.getpid(), signal.SIGTERM)
     assert state.signal == "SIGTERM"
     assert laser.log == ["safe", "close"]
-    await asyncio.sleep(0)  # and nothing of the cancellation is left behind
+    await asyncio.sleep(0)  # the cancellation has no later effect
 
 
 async def test_the_guard_lets_a_foreign_cancellation_through() -> None:
@@ -218,7 +218,7 @@ async def test_the_watchdog_acts_when_the_loop_stands_still_and_only_then() -> N
         lasers[1].on = True
         end = time.monotonic() + 60.0
         while lasers[1].on and time.monotonic() < end:
-            time.sleep(0.01)  # noqa: ASYNC251 - the loop shall stand still
+            time.sleep(0.01)  # noqa: ASYNC251 - the loop must be blocked
         assert not lasers[1].on, "the second goes off although the first could not"
     assert dog.fired >= 1
     dog._thread.join(60.0)

@@ -1,4 +1,4 @@
-"""The station file: mistakes are named with line, key and the nearest known key."""
+"""The station file: errors name the line, the key and the nearest known key."""
 
 from __future__ import annotations
 

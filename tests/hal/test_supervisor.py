@@ -1,4 +1,4 @@
-"""The supervisor without wires: back-off, one report per loss, acquisitions that start anew."""
+"""The supervisor without wires: back-off, one report per loss, restarted acquisitions."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class FakeTagger(Instrument, StreamsTags):
 
 
 class FakeInstrument(FakeTagger):
-    """The same, watched by polling."""
+    """A FakeTagger that is watched by polling."""
 
 
 def make_bench(instrument: Any) -> Bench:
@@ -206,13 +206,13 @@ async def test_one_timeout_is_no_loss_two_are() -> None:
 
 
 async def test_a_wire_that_is_found_gone_is_looked_at_at_once() -> None:
-    """No poll interval is waited for; and a wire that stays gone is not asked again and again."""
+    """It is polled without waiting for the interval, and only once while the wire stays gone."""
     inner, events = FakeInstrument([{"a": 1}]), []
     inner.gone = asyncio.Event()
     supervisor = Supervisor(make_bench(NotTagger(inner)), events.append, poll_s=3600.0)
     task = asyncio.create_task(supervisor.run())
     try:
-        for _ in range(20):  # the watch has begun to wait
+        for _ in range(20):  # let the watch begin to wait
             await asyncio.sleep(0)
         inner.gone.set()
         async with asyncio.timeout(5):

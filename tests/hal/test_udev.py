@@ -1,4 +1,4 @@
-"""The udev rules, read the way udev reads them (``udevadm verify`` is missing on Debian 12)."""
+"""The udev rules, parsed like udev does (``udevadm verify`` is missing on Debian 12)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Token = tuple[str, str, str, str]
 
 
 def rules_of(text: str) -> list[tuple[int, list[Token], str]]:
-    """(line number, tokens, what is left unread) of every rule; continued lines are joined."""
+    """(line number, tokens, unparsed rest) of every rule; continued lines are joined."""
     rules, lines, number = [], text.splitlines(), 0
     while number < len(lines):
         start, line = number + 1, lines[number]
@@ -50,7 +50,7 @@ def rules_of(text: str) -> list[tuple[int, list[Token], str]]:
 
 
 def lint(text: str, name: str) -> list[str]:
-    """Everything wrong with a rules file."""
+    """All errors in a rules file."""
     wrong = [] if text.endswith("\n") else ["the file does not end with a line end"]
     rules = rules_of(text)
     tokens = [(line, *token) for line, found, _ in rules for token in found]

@@ -20,14 +20,14 @@ from photonlink.hal.registry import Registration, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "udev" / "70-photonlink.rules"
-UDEV = ROOT / "build" / "udev"  # .ci/run unpacks Debian's package here: installed, it starts udevd
+UDEV = ROOT / "build" / "udev"  # .ci/run unpacks the package here; installing it starts udevd
 NAMES = {"name:S-Fifteen_Instruments*": ("S-Fifteen Instruments", "TDC1", "TDC1-0042")}
 GROUP = "photonlink:x:4242:"
 
 
 @dataclass(frozen=True)
 class Mocked:
-    """One device. line: it is a serial line, else what a library or VISA opens."""
+    """One device. line: whether it is a serial line; else a library or VISA opens it."""
 
     what: str
     usb_id: str
@@ -37,7 +37,7 @@ class Mocked:
     serial: str = "0001"
 
     def umockdev(self, n: int) -> tuple[str, str]:
-        """(description, path of what is opened)."""
+        """(description, path of the node that is opened)."""
         usb = f"/devices/pci0000:00/0000:00:14.0/usb1/1-{n}"
         vendor, product = self.usb_id.split(":")
         text = (
@@ -76,7 +76,7 @@ class Verdict:
 
 
 def devices_of(name: str, entry: Registration) -> Iterator[Mocked]:
-    """Every face of every device that a driver claims."""
+    """Every USB device that a driver claims, in every form in which it appears."""
     lines = [True] * ("serial" in entry.transports)
     lines += [False] * bool({"visa", "lib"} & set(entry.transports))
     for usb in entry.usb:
@@ -91,7 +91,7 @@ def devices_of(name: str, entry: Registration) -> Iterator[Mocked]:
 
 
 def ask_udev(devices: Iterable[Mocked], folder: Path, rules: str) -> list[Verdict]:
-    """``udevadm test`` of each."""
+    """Run ``udevadm test`` for each."""
     tool = shutil.which("udevadm") or str(UDEV / "bin" / "udevadm")
     described = [d.umockdev(n) for n, d in enumerate(devices, 1)]
     (folder / "devices").write_text("".join(text for text, _ in described))

@@ -1,4 +1,4 @@
-"""Device emulators on a bench of chalk, one for each call of ``emulate``."""
+"""Device emulators on a stand-in bench, one for each call of ``emulate``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from chalk_bench import Emulator
 def emulate(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Emulator]]:
     """``emulate(model, **config)`` starts a device; all are stopped after the test.
 
-    A test that says what it proves (``proves``) may start nothing else: the table of instruments
-    is written from those marks.
+    A test with a mark ``proves`` may start only the models of the mark: the table of instruments is
+    generated from those marks.
     """
     started: list[Emulator] = []
     proved = {mark.args[0] for mark in request.node.iter_markers("proves")}
@@ -35,7 +35,7 @@ def emulate(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    """``until(condition, timeout_s)``: wait for it, or fail with what it was."""
+    """``until(condition, timeout_s)``: wait for the condition, or fail."""
 
     def wait(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
         deadline = time.monotonic() + timeout_s

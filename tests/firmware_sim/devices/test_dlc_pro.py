@@ -53,7 +53,7 @@ def laser(emulate: Any) -> Any:
 
 @pytest.fixture
 def connect(laser: Any) -> Iterator[Any]:
-    """``connect([port])``: a client past the banner; all are closed after the test."""
+    """``connect([port])``: a client that has read the banner; all are closed after the test."""
     lines: list[Line] = []
 
     def new(port: int | None = None) -> Line:
@@ -217,7 +217,7 @@ def test_a_trip_switches_off_and_stays_off(line: Line, laser: Any, cause: str) -
     line.set(CC + "enabled", "#t")
     assert line.get("emission") == "#f"
     laser.control(set={cause: False})
-    assert (line.get("emission"), laser.port.power_mw) == ("#f", 0.0)  # until asked again
+    assert (line.get("emission"), laser.port.power_mw) == ("#f", 0.0)  # until switched on again
     line.set(CC + "enabled", "#t")
     assert line.get("emission") == "#t"
     assert int(line.get("system-messages:count")) > 0
@@ -311,7 +311,7 @@ def test_garbled_truncated_echo(line: Line, laser: Any) -> None:
     assert line.get("ul") == "(param-ref 'ul)\n3"
     laser.control(fault="truncated", count=1)
     line.socket.sendall(b"(param-ref 'system-type)\n")
-    assert line.get("ul") == '"DLCpr3'  # the cut reply runs into the next
+    assert line.get("ul") == '"DLCpr3'  # the cut reply and the next one
     laser.control(fault="garbled", count=1)
     line.socket.sendall(b"(param-ref 'system-type)\n(param-ref 'ul)\n")
     time.sleep(0.1)

@@ -28,7 +28,7 @@ def client(unit: Any) -> Any:
     counts = unit.status()["counts_port"]
     handler = websq.CommunicationHandler(root, logging.getLogger("websq"), host, int(port), counts)
     yield handler
-    handler.talk.shutdown = handler.cnts.shutdown = True  # its threads end with what they read next
+    handler.talk.shutdown = handler.cnts.shutdown = True  # its threads end after their next read
     handler.get_bias_voltage()
     for line in (handler.talk, handler.cnts):
         line.join(3.0)

@@ -53,7 +53,7 @@ def test_cooling_loop(client: Any, unit: Any, until: Any) -> None:
     until(lambda: abs(client.temperature + 40.0) < 0.2)
     assert client.settemperature == -40.0
     client.hvolt = 61.0
-    assert unit.port.excess_v == pytest.approx(2.0, abs=0.05)  # colder: it breaks down earlier
+    assert unit.port.excess_v == pytest.approx(2.0, abs=0.05)  # colder: lower breakdown voltage
     client.temp_stabilization_off()
     until(lambda: client.temperature > 15.0)
     assert client.loop == 0

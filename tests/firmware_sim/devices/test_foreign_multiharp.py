@@ -30,7 +30,7 @@ int MH_ReadFiFo(int devidx, unsigned int* buffer, int* nactual);
 
 
 def measure(library: str, tacq_ms: int) -> tuple[bytes, float]:
-    """What any program does with the vendor's library."""
+    """A measurement with the usual calls of the vendor's library."""
     ffi = cffi.FFI()
     ffi.cdef(DECLARATIONS)
     mh: Any = ffi.dlopen(library)

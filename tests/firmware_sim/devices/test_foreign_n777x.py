@@ -11,7 +11,7 @@ keysight = pytest.importorskip(
     "pymeasure.instruments.keysight", reason="pymeasure is not installed (extra: peers)"
 )
 
-# it does not know whether the instrument speaks SCPI
+# pymeasure leaves open whether the instrument supports SCPI
 pytestmark = [
     pytest.mark.proves("keysight-n777x", by="pymeasure"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -19,7 +19,7 @@ def test_pylablib_sets_the_attenuator(emulate: Any) -> None:
         assert attenuator.get_max_attenuation() == 60.0
         assert attenuator.set_attenuation(12.34) == 12.34
         assert unit.port.get("attenuation_db") == 12.34
-        assert attenuator.set_attenuation(99.0) == 60.0  # refused, then limited by the client
+        assert attenuator.set_attenuation(99.0) == 60.0  # refused; then the client clips it
         attenuator.restart()
         assert unit.port.get("attenuation_db") == 0.9
 

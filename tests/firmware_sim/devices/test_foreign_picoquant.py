@@ -1,5 +1,5 @@
-"""MultiHarp, HydraHarp and PicoHarp behind their libraries, met by software that others wrote:
-QMI 0.54.2 unmodified, ``ptufile``, and a program in C as the vendor's demos are built."""
+"""MultiHarp, HydraHarp and PicoHarp behind their libraries, driven by software that others wrote:
+QMI 0.54.2 unmodified, ``ptufile``, and a C program that is built like the vendor's demos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_qmi = pytest.mark.skipif(
 
 
 def qmi(unit: Any, family: str, mode: str, tmp_path: Path) -> dict[str, Any]:
-    """What ``picoquant_by_qmi.py`` found out in a program of its own."""
+    """The output of ``picoquant_by_qmi.py``, run as a separate process."""
     folder = str(Path(unit.path).parent)
     done = subprocess.run(
         [sys.executable, str(HERE / "picoquant_by_qmi.py"), family, mode, str(BINNING[family])],
@@ -83,7 +83,7 @@ def test_qmi_histogram(emulate: Any, family: str, tmp_path: Path) -> None:
     inside = clicks < found["tacq_ms"] * 1e9
     truth = np.bincount((since[inside] / bin_ps).astype(int), minlength=65_536)
     assert counted.sum() == inside.sum()
-    # a click at the edge of a bin may lie in the next one: times are rounded before
+    # a click at the edge of a bin may lie in the next one, as times are rounded first
     assert np.abs(np.cumsum(counted) - np.cumsum(truth)).max() <= 3
 
 
@@ -103,7 +103,7 @@ def test_records_in_a_ptu_file(emulate: Any, family: str, mode: int, tmp_path: P
     with ptufile.PtuFile(path) as ptu:
         decoded = ptu.decode_records()
     first = clicks[clicks < 0.5e12]
-    # PicoHarp counts routed inputs from 1 in T3 records; ptufile takes that off again
+    # PicoHarp counts routed inputs from 1 in T3 records; ptufile subtracts it again
     photons = decoded[decoded["channel"] == (0 if (family, mode) == ("ph", 3) else 1)]
     assert len(photons) == len(first)
     if mode == 2:

@@ -13,7 +13,7 @@ thorlabs = pytest.importorskip(
 )
 
 
-# pymeasure asks its users whether this meter speaks SCPI.
+# pymeasure leaves open whether this meter supports SCPI.
 @pytest.mark.filterwarnings("ignore:It is not known:FutureWarning")
 def test_pymeasure_reads_power_and_sets_the_wavelength(emulate: Any) -> None:
     unit = emulate("thorlabs-pm100d")

@@ -13,7 +13,7 @@ PNPQ = "pnpq is not installed (it asks for Python 3.13)"
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """pnpq looks a port up by its serial number; a pty is in no list."""
+    """Replace pnpq's search for a port by serial number, as a pty is in no list."""
 
     def put(unit: Any) -> None:
         port = SimpleNamespace(serial_number="EMU1", device=unit.path)

@@ -27,13 +27,13 @@ def unit(emulate: Any) -> Any:
 @pytest.fixture
 def client(unit: Any) -> Any:
     tdc1 = counter.TimestampTDC1(unit.path, integration_time=1)
-    tdc1._com.timeout = 0.15  # its own 10 ms are the reading time of an idle machine
+    tdc1._com.timeout = 0.15  # its default of 10 ms is too short on a busy machine
     yield tdc1
     tdc1._com.close()
 
 
 def load(unit: Any, *parts: tuple[int, Any]) -> None:
-    """Write down the truth: 1-based input and its times in ps."""
+    """Load the events: (1-based input, its times in ps)."""
     times = np.concatenate([t for _, t in parts])
     channels = np.concatenate([np.full(len(t), n - 1) for n, t in parts])
     order = np.argsort(times, kind="stable")
@@ -44,7 +44,7 @@ def test_settings_read_back(client: Any, unit: Any) -> None:
     client.mode = "pairs"
     assert client.mode == "pairs"
     client.int_time = 40.0
-    assert client.int_time == 40_000  # the firmware's signed number, mended by the client
+    assert client.int_time == 40_000  # the firmware's signed number, corrected by the client
     client.threshold = -0.3
     assert float(client.level.split()[0]) == -0.3
     client.level = "TTL"
@@ -98,7 +98,7 @@ def test_its_own_acquisition_call_ends_with_abort(client: Any, unit: Any, until:
     rng = np.random.default_rng(4)
     load(unit, (2, clicks(rng, 4000, 3.0)))
     got, patterns = client.get_timestamps(0.2, legacy=False)
-    # its default decoder takes a dummy event for a click of input 1; clicks of input 2 are exact
+    # its default decoder counts a dummy event as a click of input 1; clicks of input 2 are exact
     mine = got[patterns == 2]
     truth = unit.port.time_ps[unit.port.time_ps < 2e11] // 2000 * 2
     np.testing.assert_array_equal(mine[: len(truth)], truth)

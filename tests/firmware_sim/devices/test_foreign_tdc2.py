@@ -39,7 +39,7 @@ def program(unit: Any) -> str:
 
 
 def load(unit: Any, rates_hz: dict[int, float], seconds: float = 3.0) -> None:
-    """Write down the truth: clicks of each input (0 to 3)."""
+    """Load the events: clicks of each input (0 to 3)."""
     rng = np.random.default_rng(5)
     parts = [(np.sort(rng.integers(0, int(seconds * 1e12), int(rate * seconds))), channel)
              for channel, rate in rates_hz.items()]  # fmt: skip
@@ -65,7 +65,7 @@ print(json.dumps([[int(n) for n in seen], [int(n) for n in client.get_counts(0.3
 
 
 def test_counts_and_thresholds_of_the_client(unit: Any, program: str, tmp_path: Path) -> None:
-    """In a process of its own: the client leaves pipes open."""
+    """In a separate process, as the client leaves pipes open."""
     load(unit, {0: 2000.0, 1: 500.0, 3: 8000.0})
     done = subprocess.run(
         [sys.executable, "-c", CLIENT, program, str(tmp_path / "out")],
@@ -85,7 +85,7 @@ def test_every_form_of_a_word_says_the_same(unit: Any, program: str, tmp_path: P
         path.write_bytes(output(program, f"-{form}", "-q", "500", *more))
         read = {"a0": parse.read_a0, "a1": parse.read_a1, "a2": parse.read_a2}[form]
         time, pattern = read(str(path), legacy="-X" in more, resolution=parse.TSRES.PS4)
-        events = np.asarray(pattern) != 8  # as text the dummies 0x338 are kept, as input 4
+        events = np.asarray(pattern) != 8  # the text format keeps the dummies 0x338, as input 4
         found[path.name] = np.asarray(time, np.int64)[events], np.asarray(pattern)[events]
     reference = found["a1"]
     truth = np.unique(np.ceil(unit.port.time_ps / TICK_PS).astype(np.int64))

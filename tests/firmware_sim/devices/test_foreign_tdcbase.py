@@ -1,4 +1,4 @@
-"""The stand-in ``libtdcbase.so`` of ID800/ID801, driven by ``idq-id801`` 1.0.2 as it is."""
+"""The stand-in ``libtdcbase.so`` of ID800/ID801, driven by ``idq-id801`` 1.0.2 unmodified."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_events_and_counters(tdc: Any) -> None:
     "fmt", ["FORMAT_ASCII", "FORMAT_BINARY", "FORMAT_COMPRESSED", "FORMAT_RAW"]
 )
 def test_files(tdc: Any, tmp_path: Path, fmt: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # a name without a folder is one of the program's, not the unit's
+    monkeypatch.chdir(tmp_path)  # a relative path is relative to the client's folder
     tdc.write_timestamps("tags", getattr(id801.FileFormat, fmt))
     time.sleep(0.2)
     tdc.write_timestamps("", id801.FileFormat.FORMAT_NONE)

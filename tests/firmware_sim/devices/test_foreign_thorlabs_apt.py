@@ -14,7 +14,7 @@ K10CR_COUNTS = 409_600 / 3
 
 @pytest.fixture
 def kinesis(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """pylablib's Kinesis module; a pty has no modem lines."""
+    """pylablib's Kinesis module, without modem lines, which a pty does not have."""
     thorlabs = pytest.importorskip("pylablib.devices.Thorlabs", reason=f"pylablib {EXTRA}")
     monkeypatch.setattr(serial.Serial, "setRTS", lambda *_: None, raising=False)
     return thorlabs

@@ -1,4 +1,4 @@
-"""The vendor's own package beside the stand-in: every name is there, and errors read alike."""
+"""The stand-in against the vendor's own package: the same names, and the same error texts."""
 
 from __future__ import annotations
 

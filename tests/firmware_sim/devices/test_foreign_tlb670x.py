@@ -1,4 +1,4 @@
-"""The TLB-6700 emulator driven by QMI, which is made to believe that it runs on Windows."""
+"""The TLB-6700 emulator driven by QMI, with Windows as the reported platform."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ tlb670x = pytest.importorskip(
 
 
 class Context:
-    """What QMI's driver asks of its context."""
+    """The part of a QMI context that the driver uses."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None

@@ -129,7 +129,7 @@ def test_qmi_s_driver(emulate: Any, until: Any) -> None:
 
 
 class Context:
-    """What QMI's driver asks of its context."""
+    """The part of a QMI context that the driver uses."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None

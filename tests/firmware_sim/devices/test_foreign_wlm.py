@@ -1,4 +1,4 @@
-"""The stand-in ``libwlmData.so``: QMI 0.54.2 unmodified, and our driver."""
+"""The stand-in ``libwlmData.so``, driven by QMI 0.54.2 unmodified, and by our driver."""
 
 from __future__ import annotations
 

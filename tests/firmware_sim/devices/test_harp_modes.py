@@ -1,4 +1,4 @@
-"""T3 and histogram mode: our drivers against the emulators, with sync and clicks that are known."""
+"""T3 and histogram mode: our drivers against the emulators, with known sync and clicks."""
 
 from __future__ import annotations
 

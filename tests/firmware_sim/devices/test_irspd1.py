@@ -99,7 +99,7 @@ def test_bias_counts_from_the_breakdown_of_this_temperature(
 
 
 def test_peltier_voltage_without_the_loop(terminal: Terminal, until: Any) -> None:
-    assert float(terminal.ask("pvolt?;")) == pytest.approx(2.6, abs=0.05)  # driven by the loop
+    assert float(terminal.ask("pvolt?;")) == pytest.approx(2.6, abs=0.05)  # set by the loop
     terminal.ask("loop 0;pvolt 1.0;loop?;")
     until(lambda: abs(float(terminal.ask("temp?;")) - 2.0) < 0.2)  # 20 K below 22 °C
 
@@ -126,7 +126,7 @@ def test_cooling_fails(terminal: Terminal, unit: Any, until: Any) -> None:
     until(lambda: float(terminal.ask("temp?;")) > 20.0)
     unit.control(fault="none")
     until(lambda: float(terminal.ask("temp?;")) < -25.0)
-    unit.control(set={"ambient_c": 70.0})  # hotter than the Peltier can carry away
+    unit.control(set={"ambient_c": 70.0})  # too hot for the Peltier element
     until(lambda: float(terminal.ask("temp?;")) > -11.0)
 
 
@@ -135,7 +135,7 @@ def test_unplug_keeps_the_settings(terminal: Terminal, unit: Any) -> None:
     unit.control(fault="unplug")
     with pytest.raises((serial.SerialException, OSError)):
         terminal.port.read(1)
-    assert unit.port.excess_v > 0  # it has a supply of its own
+    assert unit.port.excess_v > 0  # it is not powered by the cable
     unit.control(fault="replug")
     fresh = Terminal(unit)
     assert float(fresh.ask("hvolt?;")) == 62.0

@@ -1,4 +1,4 @@
-"""What all emulated lasers do to the light: warm-up, mode hop, interlock, arms."""
+"""The light of all emulated lasers: warm-up, mode hop, interlock, arms."""
 
 from __future__ import annotations
 

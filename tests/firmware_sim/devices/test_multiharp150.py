@@ -66,7 +66,7 @@ FIFOFULL, SYNC_LOST, REF_LOST, ACTIVE, DROPPED = 0x02, 0x04, 0x08, 0x20, 0x40
 
 
 class Library:
-    """The loaded library; calls are checked, ``lib`` is the bare one."""
+    """The loaded library; its methods check the status, ``lib`` does not."""
 
     def __init__(self, path: str) -> None:
         self.ffi = cffi.FFI()
@@ -95,7 +95,7 @@ class Library:
         return self._buffer[: count[0]].copy()
 
     def measure(self, tacq_ms: int) -> npt.NDArray[np.uint32]:
-        """Everything from the start to the end of the acquisition time."""
+        """All records from the start to the end of the acquisition time."""
         self.call("StartMeas", tacq_ms)
         parts, deadline = [], time.monotonic() + 5.0
         while not self.ask("CTCStatus"):
@@ -109,7 +109,7 @@ class Library:
 
 
 def decode(records: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Times in units and channels (sync: -1), by the sheet's description of a T2 record."""
+    """Times in units and channels (sync: -1), by PicoQuant's description of a T2 record."""
     r = records.astype(np.int64)
     special, channel, tag = r >> 31, r >> 25 & 63, r & ((1 << 25) - 1)
     overflow = (special == 1) & (channel == 63)
@@ -324,7 +324,7 @@ def test_full_memory_ends_the_measurement(mh: Library, unit: Any, until: Any) ->
     assert not mh.ask("GetFlags") & ACTIVE
     assert mh.ask("CTCStatus") != 0
     times, _ = decode(np.concatenate([mh.read(), mh.read(), mh.read()]))
-    np.testing.assert_array_equal(times, truth[: len(times)] // 80)  # whole up to the gap
+    np.testing.assert_array_equal(times, truth[: len(times)] // 80)  # complete up to the gap
     assert len(times) <= 2000
     assert len(mh.read()) == 0
     mh.call("StopMeas")
@@ -364,7 +364,7 @@ def test_counter_near_its_wrap(mh: Library, unit: Any) -> None:
     unit.port.load(np.arange(10) * 80, np.zeros(10))
     times, _ = decode(mh.measure(20))
     np.testing.assert_array_equal(times, (1 << 25) - 5 + np.arange(10))
-    np.testing.assert_array_equal(decode(mh.measure(20))[0], np.arange(10))  # once only
+    np.testing.assert_array_equal(decode(mh.measure(20))[0], np.arange(10))  # reported once
 
 
 # -- cable ---------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_a_silent_device_is_an_error_after_the_deadline(mh: Library, unit: Any) 
     out, start = mh.ffi.new("int*"), time.monotonic()
     assert mh.lib.MH_GetFlags(0, out) == -36
     assert 1.5 < time.monotonic() - start < 60.0
-    assert mh.lib.MH_GetFlags(0, out) == -36  # lost until opened again: no late answer is used
+    assert mh.lib.MH_GetFlags(0, out) == -36  # failed until reopened: no late answer is used
     assert mh.open() == b"1000007"
 
 
@@ -422,10 +422,10 @@ def test_reboot_forgets_the_initialisation(mh: Library, unit: Any, until: Any) -
 
 def test_a_second_program_is_refused(mh: Library, unit: Any) -> None:
     copy = str(Path(unit.path).with_name("another.so"))
-    shutil.copyfile(unit.path, copy)  # a copy has its own state, as another process has
+    shutil.copyfile(unit.path, copy)  # a copy has its own state, like another process
     other = Library(copy)
     assert other.open() == -2
-    assert mh.open() == -2  # and so is opening twice
+    assert mh.open() == -2  # opening twice is refused too
     mh.call("CloseDevice")
     assert other.open() == b"1000007"
     other.call("CloseDevice")

@@ -1,4 +1,4 @@
-"""T2 records and dead time of the MultiHarp emulator, by the description in the sheet."""
+"""T2 records and dead time of the MultiHarp emulator, by PicoQuant's description of the format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from photonlink.firmware_sim.kit.clicks import dead_time
 
 
 def decode(records: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Times in units and channels (sync: -1), by the sheet's description of a T2 record."""
+    """Times in units and channels (sync: -1), by PicoQuant's description of a T2 record."""
     r = records.astype(np.int64)
     special, channel, tag = r >> 31, r >> 25 & 63, r & ((1 << 25) - 1)
     overflow = (special == 1) & (channel == 63)

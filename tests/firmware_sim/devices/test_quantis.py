@@ -1,4 +1,4 @@
-"""The emulated Quantis by its library, and by our driver."""
+"""The emulated Quantis through its library, and through our driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users' own software and recordings of real units showed: one test per finding."""
+"""Findings from users' own software and from recordings of real units: one test each."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_dlc_pro_extra_lines_before_a_status(emulate: Any) -> None:
 def test_dlc_pro_serial_wire_with_welcome(emulate: Any) -> None:
     laser = emulate("toptica-dlc-pro", address="serial")
     with serial.Serial(laser.path, timeout=10.0) as port:
-        port.write(b"\x12\x03")  # the vendor's client: then it reads two prompts
+        port.write(b"\x12\x03")  # as from the vendor's client, which then reads two prompts
         first = port.read_until(b"\n> ")
         assert first.endswith(b"DeCoF Command Line\r\n> ")
         assert port.read_until(b"\n> ") == b"\r\n> "
@@ -284,7 +284,7 @@ def test_pty_what_a_client_leaves_behind_ends_with_it(emulate: Any, until: Any) 
 
 @pytest.mark.row("no descriptors left: stderr grows")
 def test_no_descriptors_left_is_said_once(tmp_path: Path) -> None:
-    """Clients beyond the limit of open files: the program lives and stderr stays short."""
+    """More clients than the limit of open files: the program goes on and stderr stays short."""
     bench = '[devices]\npump = { model = "toptica-dlc-pro", place = "pump" }'
     (tmp_path / "bench.toml").write_text(bench)
     script = (
@@ -317,13 +317,13 @@ def test_no_descriptors_left_is_said_once(tmp_path: Path) -> None:
     reader.start()
     clients: list[socket.socket] = []
     deadline = time.monotonic() + 60
-    try:  # one after another: of many at once the kernel drops those beyond the listener's queue
+    try:  # in turn: the kernel drops simultaneous ones beyond the listener's queue
         while not said.is_set() and time.monotonic() < deadline:
             clients.append(socket.socket())
             clients[-1].settimeout(1.0)
             clients[-1].connect_ex((found[1], int(found[2])))
         assert said.is_set(), errors
-        time.sleep(1.0)  # in which it could say it again and again
+        time.sleep(1.0)  # time for repeated reports, which must not come
     finally:
         for client in clients:
             client.close()
@@ -337,7 +337,7 @@ def test_no_descriptors_left_is_said_once(tmp_path: Path) -> None:
     assert len(errors) < 4000
 
 
-# ---- one emulator for anybody's software -------------------------------------------------------
+# ---- one emulator for any client software -------------------------------------------------------
 
 
 @pytest.mark.row("one emulator for somebody else's software")

@@ -27,7 +27,7 @@ class Terminal:
         return self.port.readline().decode()
 
     def words(self, seconds: float, stop: str = "abort\r\n") -> npt.NDArray[np.int64]:
-        """Read for so long, stop, read until it is quiet; all as numbers."""
+        """All words from reading for ``seconds``, stopping, and reading until nothing comes."""
         data, end = b"", time.monotonic() + seconds
         self.port.timeout = 0.05
         while time.monotonic() < end:
@@ -40,7 +40,7 @@ class Terminal:
 
 
 def decode(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Absolute ticks and patterns of real events, by the sheet's description of the word."""
+    """Absolute ticks and patterns of real events, by S-Fifteen's description of the word."""
     tick = words >> 5
     tick = tick + PERIOD * np.cumsum(np.diff(tick, prepend=tick[:1]) < 0)
     real = (words & 16) == 0
@@ -180,7 +180,7 @@ def test_a_host_that_does_not_read_loses_counted_events(terminal: Terminal, unit
     status = unit.status()
     assert status["events_lost"] > 0
     assert len(tick) + status["events_lost"] == total
-    np.testing.assert_array_equal(tick % 1250, 0)  # what arrives is whole and true
+    np.testing.assert_array_equal(tick % 1250, 0)  # the words that arrive are correct
 
 
 def test_rate_is_limited_to_four_million_per_second(terminal: Terminal, unit: Any) -> None:
@@ -218,7 +218,7 @@ def test_a_slipped_byte_puts_the_stream_out_of_step(terminal: Terminal, unit: An
 def test_only_abort_and_reset_are_heard_while_streaming(terminal: Terminal, unit: Any) -> None:
     unit.port.load([], [])
     terminal.port.write(b"timestamp;time 0;inpkt;counts?;*idn?;mode?;")
-    assert (terminal.words(0.3) & 16).all()  # nothing but dummies
+    assert (terminal.words(0.3) & 16).all()  # only dummies
     assert not unit.status()["streaming"]
     terminal.port.timeout = 1.0
     assert terminal.ask("mode?;") == "3\r\n"
@@ -242,7 +242,7 @@ def test_unplug_during_a_stream_and_replug(terminal: Terminal, unit: Any) -> Non
         serial.Serial(unit.path)
     unit.control(fault="replug")
     fresh = Terminal(unit)
-    assert fresh.ask("mode?;") == "0\r\n"  # powered by the cable: settings are gone
+    assert fresh.ask("mode?;") == "0\r\n"  # powered by the cable: settings are lost
     fresh.port.close()
 
 

@@ -1,4 +1,4 @@
-"""The kit that emulators are made of, with small instruments written here."""
+"""The kit of which emulators are built, with small instruments defined here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make(device: type[Any], **settings: Any) -> Any:
 
 
 async def talk(device: Any, folder: Path, *lines: str, end: str = "\n") -> list[str]:
-    """Send lines over TCP; everything that came back within a moment."""
+    """Send lines over TCP; the replies that come within a short time."""
     await device.start(folder)
     try:
         host, port = device.address.removeprefix("tcp://").split(":")
@@ -149,7 +149,7 @@ async def test_frames_resynchronise_and_count_what_they_skip(tmp_path: Path) -> 
     try:
         host, port = device.address.removeprefix("tcp://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(bytes([0x55, 0x70]) + bytes.fromhex("b00b0000"))  # AEA read behind noise
+        writer.write(bytes([0x55, 0x70]) + bytes.fromhex("b00b0000"))  # AEA read after noise
         async with asyncio.timeout(5):
             reply = await reader.readexactly(4)
         assert reply[1:] == bytes.fromhex("0b1234")
@@ -401,7 +401,7 @@ def test_elements_act_on_the_light() -> None:
 async def test_a_fault_of_the_emulator_itself_is_counted_and_not_fatal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the fuzz test looks at: it would see this."""
+    """The counter that the fuzz test checks increases."""
 
     class Buggy(Thermometer):
         @command("crash")

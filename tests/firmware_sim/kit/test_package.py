@@ -1,4 +1,4 @@
-"""A vendor's Python package stood in for by a module that talks to the emulator."""
+"""A module that replaces a vendor's Python package and talks to the emulator."""
 
 from __future__ import annotations
 
