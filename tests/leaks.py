@@ -1,7 +1,7 @@
 """Fails a test that leaves a task, a thread or an open descriptor behind.
 
-What a fixture of a wider scope holds existed before and is not counted. A test that leaves
-something on purpose has a mark: ``@pytest.mark.leaks("why")``.
+Objects of fixtures with a wider scope existed before the test and are not counted. A test that
+leaves something on purpose has a mark: ``@pytest.mark.leaks("why")``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _FDS = Path("/proc/self/fd")
 
 
 def descriptors() -> dict[int, str]:
-    """Open descriptors and what they are; empty where the system does not list them."""
+    """Open descriptors and their targets; empty where the system does not list them."""
     found = {}
     for name in os.listdir(_FDS) if _FDS.is_dir() else ():
         try:
             found[int(name)] = os.readlink(_FDS / name)
         except OSError:
-            continue  # the one that listed the folder
+            continue  # the descriptor of this listing
     return found
 
 
@@ -52,7 +52,7 @@ def _new_threads(before: set[threading.Thread]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Threads and descriptors are those from before the test."""
+    """After the test, threads and descriptors are the same as before it."""
     if request.node.get_closest_marker("leaks"):
         yield
         return
@@ -85,7 +85,7 @@ async def _no_task_is_left() -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_task_is_left(request: pytest.FixtureRequest, nothing_is_left_open: None) -> None:
-    """For tests that are coroutines."""
+    """The check for tests that are coroutines."""
     wanted = inspect.iscoroutinefunction(getattr(request.node, "obj", None))
     function = getattr(request, "function", None)
     if (wanted or inspect.iscoroutinefunction(function)) and not request.node.get_closest_marker(

@@ -1,4 +1,4 @@
-"""Checks the documentation: the README's length, links with a target, commands that exist."""
+"""Checks the documentation: the README's length, targets of links, names of commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PAGES = sorted(
     for p in (ROOT / folder).glob("*.md")
 )  # fmt: skip
 SCREENS = 110  # lines: two screens
-# words of a private archive: a reader of the repository cannot follow such a citation
+# citations of a private archive, which a reader of the repository cannot follow
 PRIVATE = re.compile(r"fact ?sheet|shared/facts|attacks_found\.md|faults_found\.md", re.IGNORECASE)
 
 
 def broken_links(page: Path) -> list[str]:
-    """Targets of relative links that are not there; anchors must be headings of their page."""
+    """Targets of relative links that do not exist; anchors must be headings of their page."""
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", target):

@@ -1,4 +1,4 @@
-"""Every fault that was met by using the product has a test, named after it by ``pytest.mark.row``.
+"""Every fault found in use of the product has a test, named after it by ``pytest.mark.row``.
 
 ``python tests/house/test_faults_found.py`` prints the table: the fault, its tests.
 """
@@ -108,7 +108,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 def marked(folder: Path) -> dict[str, list[str]]:
-    """Words of every ``pytest.mark.row`` → the tests that carry it."""
+    """Text of every ``pytest.mark.row`` → the tests with that mark."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(folder.rglob("test_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

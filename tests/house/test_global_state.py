@@ -13,10 +13,10 @@ from photonlink.hal import _decode
 from photonlink.pipeline import _core
 
 WRITABLE = {".data", ".bss", ".tdata", ".tbss"}
-# of the compiler's start-up files and of cffi's module
+# from the compiler's start-up files and cffi's module
 FOREIGN = {"completed.0", "__dso_handle", "__TMC_END__", "_cffi_exports", "_cffi_types"}
-# of libsodium: chosen from what the CPU can do, under our pthread_once, and tables that are never
-# written; its source of random numbers and its allocator are not used
+# from libsodium: function tables chosen by CPU features, under our pthread_once, and tables that
+# are never written; its source of random numbers and its allocator are not used
 SODIUM = {
     "implementation", "_cpu_features", "stream", "devices.0", "canary", "page_size",
     "optblocker_u64", "randombytes_sysrandom_implementation",

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("hal", "drivers", "firmware_sim", "pipeline")
-# who may import whom, beside itself; nobody above the wire knows the emulators
+# allowed imports, besides a room's own; nothing above the wire imports the emulators
 ARROWS: dict[str, set[str]] = {
     "hal": set(),
     "drivers": {"hal"},
@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
 }
 # the runner of virtual time starts both sides of the wire in one process (decision 0014)
 EXCEPTIONS: dict[str, set[str]] = {"pipeline/demo/virtual.py": {"firmware_sim"}}
-# one module speaks to each of these
+# only one module may import each of these
 ALONE: dict[str, str | tuple[str, ...]] = {
     "photonlink.pipeline._core": "pipeline/native/",
     "photonlink.hal._decode": "hal/decoders",
@@ -42,7 +42,7 @@ def _all_python_files() -> list[Path]:
     return [*_python_files(), *sorted(beside)]
 
 
-# libraries of others that are built with the core
+# third-party libraries that are built with the core
 VENDOR = ROOT / "pipeline/core/vendor"
 
 
@@ -52,7 +52,7 @@ def _c_files() -> list[Path]:
 
 
 def _imports(path: Path) -> set[str]:
-    """Every module a file names in an import, wherever in the file it stands."""
+    """Every module that a file imports, anywhere in the file."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -119,7 +119,7 @@ def test_nothing_above_the_wire_asks_whether_it_is_simulated() -> None:
 
 
 def _switches_light_on(tree: ast.AST) -> list[int]:
-    """Lines of calls ``….set_emission(x)`` with anything but a plain False."""
+    """Lines of calls ``….set_emission(x)`` with any argument other than the literal False."""
     return [
         node.lineno
         for node in ast.walk(tree)

@@ -1,4 +1,4 @@
-"""Inside pipeline/: who may import whom, what no node reaches, and no class name twice."""
+"""Inside pipeline/: allowed imports, modules that no node uses, and unique class names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / "pipeline"
 ROOMS = ("hal", "drivers", "pipeline", "firmware_sim")
-# The two ends of one wire may have one name. An emulator has the name and the path of the driver
-# that it mirrors; the kit of the emulators mirrors what drivers are built from.
+# The two ends of one wire may share a class name. An emulator has the name and the path of its
+# driver; the emulators' kit mirrors the base classes of drivers.
 MIRROR = ("drivers/", "firmware_sim/devices/")
 BOTH_ENDS = {
     "Apt": "a framing, as the driver reads it and as the instrument writes it",
@@ -23,7 +23,7 @@ BOTH_ENDS = {
 }
 UNUSED = "No node uses this yet"
 
-# each room may import those of lower floors that are named here; `status` and `keys` know no stage
+# each room may import the lower rooms named here; `status` and `keys` import no stage
 _STAGES = {"native", "stages"}
 _PROTOCOL = _STAGES | {"keys", "status", "calibration", "protocol"}
 _SHELLS = _PROTOCOL | {"readiness", "recordings", "node"}
@@ -63,7 +63,7 @@ def _imports(path: Path) -> set[str]:
 
 
 def wrong_arrows(room: str, modules: set[str]) -> set[str]:
-    """Those of ``modules`` that this room of pipeline/ must not import."""
+    """Modules in ``modules`` that this room of pipeline/ must not import."""
     allowed = INNER.get(room, set()) | {room}
     inner = {m for m in modules if m.startswith("photonlink.pipeline.")}
     return {m for m in inner if m.split(".")[2] not in allowed}
@@ -141,7 +141,7 @@ def _reached_by_a_node() -> tuple[set[str], dict[str, Path]]:
 def test_what_no_node_reaches_says_so_in_its_first_line() -> None:
     reached, modules = _reached_by_a_node()
     assert "photonlink.pipeline.native.cascade" in reached, "the search goes through all floors"
-    used_elsewhere = {"photonlink.pipeline.native.correlate"} - reached  # by analyze
+    used_elsewhere = {"photonlink.pipeline.native.correlate"} - reached  # used by analyze
     for name, path in modules.items():
         if name.split(".")[2] in ("native", "stages", "protocol") and name not in used_elsewhere:
             first = path.read_text(encoding="utf-8").split("\n", 1)[0]
@@ -158,7 +158,7 @@ def _classes(paths: list[Path]) -> dict[str, list[Path]]:
 
 
 def _mirrored(places: list[str]) -> bool:
-    """A driver and the emulator of the same vendor and model."""
+    """Whether these are a driver and the emulator of the same vendor and model."""
     ends = [place.removeprefix(MIRROR[0]).removeprefix(MIRROR[1]) for place in places]
     driver, emulator = (sum(p.startswith(m) for p in places) for m in MIRROR)
     return len(set(ends)) == 1 and (driver, emulator) == (1, 1)

@@ -1,4 +1,4 @@
-"""The leak fixture: a test that leaves something behind fails, and the message names it."""
+"""The leak fixture: a test that leaves something open fails, and the message names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test command never fails by chance: property tests run from fixed examples by default."""
+"""The test command must not fail by chance: property tests run from fixed examples by default."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
     python tests/reliability/altered_segments.py [--count 1000000] [--seed 1] [--conversations 6]
 
-Conversations are played and what the authenticator is given at both ends is kept: the frames of
-every segment in both directions, Amplify, the statement of Prepared, pads and tags. Then each is
-changed (one bit anywhere; frames cut, longer, left out, said twice, exchanged, moved to the other
+Conversations are run and the inputs of the authenticator at both ends are kept: the frames of every
+segment in both directions, Amplify, the covered fields of Prepared, pads and tags. Then each is
+changed (one bit anywhere; frames cut, longer, left out, repeated, exchanged, moved to the other
 direction, taken from another conversation; another session, segment, pad position, Amplify or tag)
 and checked by the receiver's own code against a fresh copy of the same pad. Every tenth is a frame
 under the early MAC. Exits with 1 when an altered one passes, or an unaltered one does not.
@@ -45,7 +45,7 @@ Frames = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What Alice's tag of a block covers, and the tag."""
+    """Alice's tag of a block, and the data that it covers."""
 
     session: bytes
     number: int
@@ -56,7 +56,7 @@ class Segment:
     tag: bytes
 
     def passes(self, psk: PreSharedKey) -> bool:
-        """As Bob finds it."""
+        """Whether Bob's check accepts the tag."""
         hashes = LineHashes(psk, self.session, "bob")
         for _ in range(self.number):
             hashes.cut().close()
@@ -72,7 +72,7 @@ class Segment:
             covered.close()
 
     def same_bytes(self, other: Segment) -> bool:
-        """Where one frame ends and the next begins is in their own headers."""
+        """Whether both cover the same bytes; frame boundaries follow from the frames' headers."""
         mine = (b"".join(self.alice), b"".join(self.bob))
         return mine == (b"".join(other.alice), b"".join(other.bob)) and replace(
             self, alice=(), bob=()
@@ -81,7 +81,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Bob's tag of a block covers, and the tag."""
+    """Bob's tag of a block, and the data that it covers."""
 
     said: bytes
     position: int
@@ -113,7 +113,7 @@ class Sealed:
 
 @dataclass
 class Heard:
-    """Everything of one conversation that a tag or a MAC vouches for."""
+    """Everything of one conversation that a tag or a MAC covers."""
 
     psk: PreSharedKey
     segments: list[Segment] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Heard:
 
 
 def listen(seed: int) -> Heard:
-    """A real conversation of both sessions. What is kept of it is what Bob's end checks."""
+    """Run a conversation of two real sessions; keep what Bob's end checks."""
     psk = PreSharedKey.generate(4096)
     heard, chunks = Heard(psk.copy()), dict[int, list[bytes]]()
     absorb, check, cut = (
@@ -130,7 +130,7 @@ def listen(seed: int) -> Heard:
     )  # fmt: skip
 
     def keep(self: authentication._Direction, data: bytes) -> None:
-        if not self.bytes:  # the prefix of a segment
+        if not self.bytes:  # prefix of a segment
             chunks[id(self)] = []
         else:
             chunks[id(self)].append(data)
@@ -182,7 +182,7 @@ def flipped(rng: random.Random, data: bytes) -> bytes:
 
 
 def altered_frames(rng: random.Random, frames: Frames, foreign: Frames) -> Frames:
-    """One change to what a direction carried."""
+    """The frames of one direction with one change."""
     at, kind = rng.randrange(len(frames)), rng.randrange(9)
     one, rest = frames[at], list(frames)
     if kind < 3:
@@ -204,7 +204,7 @@ def altered_frames(rng: random.Random, frames: Frames, foreign: Frames) -> Frame
 
 
 def altered_segment(rng: random.Random, one: Segment, other: Segment) -> tuple[str, Segment]:
-    """The same with one change, and its kind. ``other``: of another conversation or block."""
+    """The segment with one change, and its kind. ``other``: of another conversation or block."""
     kind = rng.choice(("alice", "alice", "bob", "bob", "amplify", "tag", "place", "moved"))
     if kind == "alice":
         return kind, replace(one, alice=altered_frames(rng, one.alice, other.alice))
@@ -233,7 +233,7 @@ def altered_segment(rng: random.Random, one: Segment, other: Segment) -> tuple[s
 
 
 def altered(rng: random.Random, heard: list[Heard], number: int) -> tuple[str, bool]:
-    """One altered thing, and whether it passed."""
+    """Alter one item; the kind of change, and whether it passed."""
     here, there = rng.sample(heard, 2)
     if number % 10 == 9:
         sealed = rng.choice(here.frames)
@@ -266,7 +266,7 @@ def altered(rng: random.Random, heard: list[Heard], number: int) -> tuple[str, b
 
 
 def run(count: int, seed: int, conversations: int) -> tuple[Counter[str], int, int]:
-    """How many of each kind were tried, how many passed, how many unaltered ones did not."""
+    """Numbers of tries by kind, of alterations that passed, of unaltered items that failed."""
     rng, tried, passed, refused = random.Random(seed), Counter[str](), 0, 0
     heard = [listen(seed + n) for n in range(conversations)]
     for number in range(count):

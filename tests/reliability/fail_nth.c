@@ -1,9 +1,9 @@
-/* LD_PRELOAD: the n-th call on a file below a folder fails, and the calls are counted.
+/* LD_PRELOAD: lets the n-th call on a file below a folder fail, and counts the calls.
  *
- * FAIL_FOLDER: what the paths begin with. FAIL_CONTROL: a file of five longs that is mapped and
- * shared: from which call on, errno, how many fail, how many calls there were, how many failed. It may
- * be changed while the process runs. Calls: open, read, write, pwrite, fsync, ftruncate, rename, unlink,
- * stat, opendir, mkdir; test_store_faults.py sees with strace that there are no others. */
+ * FAIL_FOLDER: the prefix of the paths. FAIL_CONTROL: a mapped and shared file of five longs: number
+ * of the first call that fails, errno, number of calls that fail, calls made, calls failed. It may be
+ * changed while the process runs. Calls: open, read, write, pwrite, fsync, ftruncate, rename, unlink,
+ * stat, opendir, mkdir; store_order.py checks with strace that there are no others. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,7 +41,7 @@ static int below(const char *path) {
   return folder && *folder && path && strncmp(path, folder, strlen(folder)) == 0;
 }
 
-/* 1: this call fails, errno is set. */
+/* Counts the call; 1: it must fail, and errno is set. */
 static int fails(const char *path) {
   control_page *plan = below(path) ? control() : NULL;
   if (!plan) return 0;
@@ -61,7 +61,7 @@ static int fails_fd(int fd) {
   return fails(path);
 }
 
-/* Reading: a disk that is full lets that be. */
+/* Reading fails with EIO only: a full disk can be read. */
 static int reads_fail(void) {
   control_page *plan = control();
   return plan && plan->code == EIO;
@@ -87,7 +87,7 @@ ssize_t pwrite64(int fd, const void *data, size_t n, off64_t at) {
   return fails_fd(fd) ? -1 : (REAL(pwrite64))(fd, data, n, at);
 }
 
-/* The machine does not fail here, only calls do: nothing waits for the disk. */
+/* No crash of the machine is tested, so the real fsync is not called. */
 int fsync(int fd) { return fails_fd(fd) ? -1 : 0; }
 
 typedef int (*ftruncate64_type)(int, off64_t);

@@ -1,10 +1,10 @@
-"""Fuzz of Session.receive: real conversations, altered, before and after Proof.
+"""Fuzz test of Session.receive with altered real conversations, before and after Proof.
 
     python tests/reliability/fuzz_session.py --seconds 600 [--seed 1]
 
-Two sessions talk; every frame may be changed, cut, doubled, dropped, moved or replaced by another
-message with a right MAC (Eve has broken the early authentication). Nothing may raise, keys never
-differ, and no pad goes with two tags.
+Two sessions communicate; every frame may be changed, cut, doubled, dropped, moved or replaced by
+another message with a valid MAC (as if Eve had broken the early authentication). Nothing may raise,
+keys must not differ, and no pad may be used for two tags.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROVED = [cls for cls in MESSAGES.values() if not issubclass(cls, STRANGERS)]
 
 
 def any_message(rng: random.Random) -> Message:
-    """Of any type, with any fields that encode."""
+    """A message of random type with random valid fields."""
     cls = rng.choice(PROVED)
     values: list[object] = []
     for field in dataclasses.fields(cls):
@@ -61,7 +61,7 @@ def altered(rng: random.Random, message: Message) -> list[Message] | None:
 
 
 def one(seed: int) -> tuple[int, int]:
-    """One conversation: frames, and how many were altered."""
+    """Run one conversation; the number of frames, and of altered ones."""
     rng = random.Random(seed)
     alice, bob = pair(parameters=ONE_BLOCK, seed=seed)
     oracle, touched = PadOracle(), 0
@@ -78,7 +78,7 @@ def one(seed: int) -> tuple[int, int]:
 
     def hook(n: int, sender: Role, data: bytes) -> list[bytes] | None:
         oracle.watch(sender, data)
-        if rng.random() < rate / 10:  # without a MAC that fits
+        if rng.random() < rate / 10:  # without a valid MAC
             at = rng.randrange(len(data))
             return [data[:at] + rng.randbytes(1) + data[at + 1 :]]
         try:

@@ -1,14 +1,14 @@
-"""kill -9 of real nodes at random moments: keys stay equal, nothing is given twice, key comes back.
+"""kill -9 of real nodes at random moments: keys stay equal and unique, key making resumes.
 
     python tests/reliability/kills.py [--kills 200] [--seed 1] [--block-bits 16000] [--json]
 
-Two nodes on an emulated bench make small blocks. Again and again Alice, Bob or both are killed
-at a random moment and started again; now and then a block is taken from the dead node's store
-first, and now and then that command is killed too. An observer of the wire sees to it that no pad
-goes with two tags. In the end both stores are opened: every block that both hold is the same key,
-and no block was given twice at one end. Prints how long it took from the start of the killed node
-to the next block at both ends. Exits with 1 when anything went wrong or the 95th percentile is
-over --p95.
+Two nodes on an emulated bench make small blocks. Alice, Bob or both are repeatedly killed at a
+random moment and started again; sometimes a block is taken from the dead node's store first, and
+sometimes that command is killed too. An observer of the wire checks that no pad is used for two
+tags. At the end both stores are opened: every block that both hold must be the same key, and no
+block may have been delivered twice at one end. Prints the times from the start of the killed node
+to the next block at both ends. Exits with 1 on any violation, or when the 95th percentile is over
+--p95.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What of pads and keys lies in the memory of two running nodes, from outside (/proc/PID/mem).
+"""Search the memory of two running nodes for pads and keys, from outside (/proc/PID/mem).
 
     python tests/reliability/memory_scan.py [--blocks 6] [--seed 1]
 
-Two real nodes make blocks of key from both bases on an emulated bench. Each is halted for a moment
-and its writable memory is copied. When both have ended, their stores tell what it must not hold:
-the pads of blocks that were released a second before, the keys of these blocks, also as text, and
-what they put back into the pads. What it must hold (pads to be used, the store's key) shows that
-the scan sees. It looks for aligned pieces of 8 bytes: every fragment of 16 holds one. Exits with 1
-when it finds any. Linux only.
+Two real nodes make blocks of key from both bases on an emulated bench. Each is stopped briefly and
+its writable memory is copied. When both have ended, the secrets that the copy must not contain are
+read from their stores: the pads of blocks that were released at least a second before, the keys of
+these blocks, also as text, and the bits that refilled the pads. Secrets that must be present
+(unused pads, the store's key) show that the scan works. It searches for aligned pieces of 8 bytes:
+every fragment of 16 holds one. Exits with 1 when it finds any. Linux only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AFTER_S = 1.0
 
 
 def writable_memory(pid: int) -> bytes:
-    """A copy of every mapping that the process can write, while it stands still."""
+    """A copy of every writable mapping of the process, which is stopped meanwhile."""
     copied = bytearray()
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -59,7 +59,7 @@ def writable_memory(pid: int) -> bytes:
 
 
 def found_in(memory: bytes, secrets: dict[str, bytes]) -> dict[str, int]:
-    """How many aligned pieces of 8 bytes of each lie somewhere, at any of 8 offsets."""
+    """Number of aligned 8-byte pieces of each secret found in the memory, at any of 8 offsets."""
     pieces = np.unique(np.concatenate([words(secret) for secret in secrets.values()]))
     likely = np.zeros(1 << 16, bool)
     likely[pieces & 0xFFFF] = True
@@ -76,7 +76,7 @@ def found_in(memory: bytes, secrets: dict[str, bytes]) -> dict[str, int]:
 
 @dataclass
 class Side:
-    """One node when its memory was copied: the blocks whose end was a second ago by then."""
+    """The copied memory of one node, and the blocks that had ended at least a second before."""
 
     memory: bytes = b""
     over: list[int] = field(default_factory=list)
@@ -94,7 +94,7 @@ def look(link: Link, side: str) -> Side:
 
 
 def tell_secrets(link: Link, side: str, seen: Side) -> None:
-    """From the stores, once the nodes have ended, and from the carrier."""
+    """Read the secrets from the stores, after the nodes have ended, and from the carrier."""
     secret = (link.folder / "link.psk").read_bytes()[HEAD:-32]
     n_pads = (len(secret) - FIXED) // 16
     handshake, block = 16 * (n_pads // 8), 16 * ((n_pads - 2 * (n_pads // 8)) // 2)
@@ -118,7 +118,7 @@ def tell_secrets(link: Link, side: str, seen: Side) -> None:
 
 
 def run(blocks: int, seed: int) -> dict[str, dict[str, tuple[int, int]]]:
-    """By side and secret: pieces found, and pieces there are."""
+    """By side and secret: pieces found, and all pieces."""
     with (
         tempfile.TemporaryDirectory(prefix="photonlink-memory-") as name,
         small_link(Path(name), seed, 16_000) as link,

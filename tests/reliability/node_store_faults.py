@@ -2,11 +2,11 @@
 
     python tests/reliability/node_store_faults.py [--every N] [--outage CALLS] [--only EIO]
 
-Two real nodes make small blocks on an emulated bench. Under one of them the n-th call on its store
-or anchor fails from now on (fail_nth.c), for n = 1, 2, ... until more calls were tried than a block
-with all that follows makes; or, with --outage, so many calls in a row, as a disk that is gone for a
-while. Nothing is restarted: both ends must make key again by themselves. In the end both stores are
-emptied: no key differs, none was given twice, no pad went with two tags. Exits with 1 otherwise.
+Two real nodes make small blocks on an emulated bench. In one of them the n-th call on its store or
+anchor fails (fail_nth.c), for n = 1, 2, ... up to more calls than a block and its consequences
+need; with --outage, that many calls in a row fail, as on a disk that is away for a while. Nothing
+is restarted: both ends must make key again by themselves. At the end both stores are emptied: no
+key may differ or be delivered twice, no pad may be used for two tags. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from store_faults import PAGE, build
 
 
 class Plan:
-    """What fails under one node, and how many calls it has made; shared with the process."""
+    """The faults planned for one node, and its count of calls; shared with the process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,7 @@ class Plan:
         return int(PAGE.unpack(self._page[:])[4])
 
     def fail(self, number: int, code: int, calls: int) -> None:
-        """The ``number``-th call from now on, and those that follow it."""
+        """Let the ``number``-th call from now fail, and ``calls`` - 1 after it."""
         self._page[:] = PAGE.pack(0, code, calls, 0, 0)
         self._page[:8] = PAGE.pack(number, 0, 0, 0, 0)[:8]
 
@@ -69,7 +69,7 @@ def start(link: Link, folder: Path, shim: Path) -> dict[str, Plan]:
         plans[side] = Plan(folder / f"{side}.control")
         os.environ |= {
             "LD_PRELOAD": str(shim),
-            "FAIL_FOLDER": str(folder / f"{side}-state"),  # and the anchor, of the same beginning
+            "FAIL_FOLDER": str(folder / f"{side}-state"),  # prefix of the anchor, too
             "FAIL_CONTROL": str(plans[side].path),
         }
         link.start(side)
@@ -79,7 +79,7 @@ def start(link: Link, folder: Path, shim: Path) -> dict[str, Plan]:
 
 
 def one(link: Link, plan: Plan, side: str, number: int, code: int, outage: int) -> float:
-    """Seconds from the fault to the next block at both ends; 0: so many calls were not made."""
+    """Seconds from the fault to the next block at both ends; 0: too few calls were made."""
     plan.fail(number, code, outage)
     deadline = time.monotonic() + 120.0
     while plan.failed < outage and time.monotonic() < deadline:
@@ -112,7 +112,7 @@ def run(every: int, outage: int, seed: int, codes: tuple[int, ...]) -> Outcome:
         link.wait_for_key(0.0)
         before = {side: plan.seen for side, plan in plans.items()}
         link.wait_for_key(time.time())
-        # what a block costs, twice: a fault is followed by calls of another kind
+        # twice the calls of a block, because a fault causes further calls
         done.calls = {side: 2 * (plan.seen - before[side]) for side, plan in plans.items()}
         for side, number, code in cases(done.calls, every, seed, codes):
             try:

@@ -1,4 +1,4 @@
-"""A relay between the two nodes that shows every frame to an observer, and can do harm to it."""
+"""A relay between the two nodes that passes every frame to an observer and can change it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ HEAD = 4  # one byte type, three bytes length (docs/protocol.md)
 
 
 class ObservedWire:
-    """``port``: where the connecting node goes. ``frame(kind, payload)`` is called by one thread
-    at a time. ``harm``: what arrives instead of the next frame; None breaks the line."""
+    """``port``: for the connecting node. ``frame(kind, payload)`` is called by one thread at a time.
+    ``harm``: returns the bytes that replace the next frame; None breaks the line."""
 
     def __init__(self, frame: Callable[[int, bytes], None]) -> None:
         self._frame, self._lock = frame, threading.Lock()
@@ -26,7 +26,7 @@ class ObservedWire:
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def to(self, port: int) -> None:
-        """Where the listening node is."""
+        """Set the port of the listening node."""
         self._target = port
 
     def __enter__(self) -> Self:
@@ -46,7 +46,7 @@ class ObservedWire:
         self._thread.join(5)
 
     def cut(self) -> None:
-        """Whatever runs over the wire now is lost."""
+        """Close all present connections; their data are lost."""
         for each in list(self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -1,10 +1,10 @@
-"""The conversation ends at every message, in every way, at either end and both, late, out of order.
+"""The conversation ends at every message, in every way, at one or both ends, late, out of order.
 
     python tests/reliability/one_sided.py [--every N]
 
 Message types of a real conversation x {line cut before, after; refused; receiver crashed} x {Alice,
-Bob, both} x {at once, 3 s late, overtaken}: keys never differ, no pad goes with two tags, what had
-no tag cost none, and both ends come back with equal key. CI plays every 31st.
+Bob, both} x {at once, 3 s late, overtaken}: keys must not differ, no pad may be used for two tags,
+a block without a tag must use no pad, and both ends must make equal key again. CI runs every 31st.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> int:
         for case in cases:
             try:
                 aborts.run(case)
-            except Exception as error:  # noqa: BLE001 - every one is a finding
+            except Exception as error:  # noqa: BLE001 - every exception is a finding
                 failed.append(case)
                 print(f"{case}: {type(error).__name__}: {error}", flush=True)
     seconds = time.monotonic() - begun

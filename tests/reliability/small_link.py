@@ -1,6 +1,6 @@
-"""A link of two real nodes with small blocks, an observer on its wire, and the account of its key.
+"""A link of two real nodes with small blocks, an observer on its wire, and checks of its key.
 
-Shared by the commands of this folder. What is wrong is collected in ``Outcome.wrong``.
+Shared by the commands of this folder. Violations are collected in ``Outcome.wrong``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from photonlink.pipeline.node.open_store import open_store
 from photonlink.pipeline.node.station import load_node_station
 
 SIDES = ("alice", "bob")
-SLOW_S = 25.0  # then it is told what both ends said
+SLOW_S = 25.0  # beyond it, the events of both ends are printed
 AMPLIFY, PREPARED = 0x40, 0x41  # docs/protocol.md
 _AMPLIFY, _PREPARED = struct.Struct("<QIIQQQ16s"), struct.Struct("<QQ16s")
 
 
 @dataclass
 class Pads:
-    """What the wire shows of pads: no position may ever go with two tags."""
+    """Pad positions seen on the wire: none may be used for two tags."""
 
     seen: dict[tuple[int, int], bytes] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Outcome:
 
     recovery_s: list[float] = field(default_factory=list)
     victims: list[str] = field(default_factory=list)
-    slow: dict[int, str] = field(default_factory=dict)  # of a kill: what both said
+    slow: dict[int, str] = field(default_factory=dict)  # by kill: events of both ends
     wrong: list[str] = field(default_factory=list)
     given: dict[str, dict[int, bytes]] = field(default_factory=lambda: {s: {} for s in SIDES})
     cut_off: dict[str, set[int]] = field(default_factory=lambda: {s: set() for s in SIDES})
@@ -70,20 +70,20 @@ class Link:
         self, files: DemoFiles, folder: Path, rng: random.Random, wire: ObservedWire, port: int
     ) -> None:
         self.files, self.folder, self.rng = files, folder, rng
-        self.wire, self.port = wire, port  # the peer's way to Alice, and her own port
+        self.wire, self.port = wire, port  # the relay to Alice, and her own port
         self.nodes: dict[str, Running] = {}
         self.outcome = Outcome()
         self._taken = 0
 
     def start(self, *sides: str) -> float:
-        """When, on the wall clock of the nodes' events."""
+        """Start nodes; the wall-clock time, as in the nodes' events."""
         now = time.time()
         for side in sides:
             self.nodes[side] = Running(*node(self.files.stations[side]))
         return now
 
     def wait_for_key(self, since: float) -> float:
-        """Seconds after ``since`` until both have released a block that came later."""
+        """Seconds from ``since`` until both have released a later block."""
         try:
             found = [
                 self.nodes[side].wait_for(event="block", abort=None, ts=lambda ts: ts > since)["ts"]
@@ -95,7 +95,7 @@ class Link:
         return float(max(found)) - since
 
     def said(self, side: str) -> str:
-        """What an end said of itself last, but for its figures; whether it still runs."""
+        """The last events of an end, except its figures, and its exit status."""
         node = self.nodes[side]
         told = [e for e in node.events if e["event"] not in ("state", "instrument")][-20:]
         lines = "".join(f"\n  {json.dumps(event)[:300]}" for event in told)
@@ -109,7 +109,7 @@ class Link:
         self.nodes.pop(side).stop()
 
     def take(self, side: str) -> None:
-        """A block of the dead node is delivered; half the time the command is killed as well."""
+        """Deliver a block of the dead node; half of the times kill that command as well."""
         with open_store(load_node_station(self.files.stations[side])) as store:
             free = [b.block for b in stored_blocks(store.ledger) if not b.delivered]
         if not free:
@@ -130,7 +130,7 @@ class Link:
         self.note(side, block, given, whole=process.returncode == 0)
 
     def note(self, side: str, block: int, key: bytes, *, whole: bool) -> None:
-        """A byte that left twice is a byte too many, whole key or not."""
+        """Record a delivery; no byte of a key may leave twice, even if the delivery was cut off."""
         done = self.outcome
         if key and (block in done.given[side] or block in done.cut_off[side]):
             done.wrong.append(f"{side}: block {block} was given twice")
@@ -155,7 +155,7 @@ class Link:
         self.outcome.victims.append("+".join(victims))
 
     def end(self) -> None:
-        """Both nodes stop as asked; the account of both stores."""
+        """Stop both nodes and compare the keys of both stores."""
         for side in SIDES:
             self.nodes[side].interrupt()
         for side in SIDES:
@@ -168,7 +168,7 @@ class Link:
                 self.outcome.wrong.append(f"block {block} has two keys")
 
     def _empty(self, side: str) -> dict[int, bytes]:
-        """Everything that was ever given here, and all that is left, given now."""
+        """All keys delivered here, with the remaining ones, which are delivered now."""
         with open_store(load_node_station(self.files.stations[side])) as store:
             for block in stored_blocks(store.ledger):
                 if not block.delivered:
@@ -200,8 +200,8 @@ def small_link(folder: Path, seed: int, block_bits: int) -> Iterator[Link]:
             text = path.read_text().replace(
                 "allow_emulated_keys = false", "allow_emulated_keys = true"
             )
-            head, _, rest = text.partition("[mqtt]")  # no broker is here
-            # multi-clicks of so few pairs scatter: the limit is not what is tried here
+            head, _, rest = text.partition("[mqtt]")  # without broker
+            # multi-clicks of so few pairs scatter, and their limit is not tested here
             rest = rest[rest.index("[sim]") :].replace(
                 "[protocol]", "[protocol]\nmulti_click_limit = 0.02"
             )

@@ -1,11 +1,11 @@
-"""Every call of the store fails once, with EIO and with ENOSPC; the store heals without a restart.
+"""Every call of the store fails once, with EIO and with ENOSPC; it recovers without a restart.
 
     python tests/reliability/store_faults.py [--every N] [--length CALLS]
 
-A life of a store (open, pre-shared key, blocks, pads, a delivery, compaction) runs once to count
-its calls on files, then once more for every call that can fail, each in a process of its own.
-Whatever failed is tried again, as a node does. Then the store is opened anew: nothing was lost,
-nothing given twice, nothing that was told to have happened is missing. Exits with 1 otherwise.
+A store's sequence (open, pre-shared key, blocks, pads, a delivery, compaction) runs once to count
+its calls on files, then once more for every call that can fail, each in a process of its own. A
+failed step is tried again, as in a node. Then the store is opened again: no key may be lost or
+delivered twice, and no reported step may be missing. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "pipeline"))
 TRIES = 12
 BURNT = 4  # the last block
-PAGE = struct.Struct("@5l")  # fail_nth.c: first call, errno, how many, calls seen, failed
+PAGE = struct.Struct("@5l")  # fail_nth.c: first call, errno, length, calls seen, failed
 T = TypeVar("T")
 
 
 def again(call: Callable[[], T]) -> T:
-    """What a node does after a fault of its disk: the same once more, in the same process."""
+    """Repeat a failed call in the same process, as a node does after a fault of its disk."""
     from photonlink.hal.errors import PhotonlinkError
 
     for left in reversed(range(TRIES)):
         try:
             return call()
-        except PhotonlinkError:  # and nothing else: a node would end
+        except PhotonlinkError:  # any other exception would end a node
             if not left:
                 raise
     raise AssertionError
 
 
 def distil(store: Any, number: int) -> bytes:
-    """The steps of a block in the store, each tried again as long as it fails; its key."""
+    """Do the steps of a block in the store, each repeated while it fails; its key."""
     from photonlink.pipeline.native.secret import SecretBits
 
     ledger, bits = store.ledger, SecretBits.random(512)
@@ -72,7 +72,7 @@ def distil(store: Any, number: int) -> bytes:
 
 
 def give(store: Any, out: Path, key: bytes) -> None:
-    """Block 1 is delivered, or lost by name: never twice."""
+    """Deliver block 1 at most once; if it is lost, the ledger records it."""
     from photonlink.hal.errors import PhotonlinkError
     from photonlink.pipeline.keys.delivery import deliver
 
@@ -80,7 +80,7 @@ def give(store: Any, out: Path, key: bytes) -> None:
         try:
             deliver(store.ledger, store.keys, 1, out, allow_marked=False)
         except (PhotonlinkError, OSError):
-            if 1 in store.ledger.state.delivered:  # said before a byte left: lost, and told
+            if 1 in store.ledger.state.delivered:  # recorded before a byte left: lost, and reported
                 return
             out.unlink(missing_ok=True)
         else:
@@ -89,7 +89,7 @@ def give(store: Any, out: Path, key: bytes) -> None:
 
 
 def live(folder: Path) -> None:
-    """One life; raises AssertionError or PhotonlinkError when it went wrong."""
+    """Run the sequence once; raises AssertionError or PhotonlinkError when it went wrong."""
     from stores import place
 
     from photonlink.pipeline.keys.node_store import NodeStore
@@ -133,14 +133,14 @@ def build(folder: Path) -> Path:
 
 
 def one(folder: Path, number: int, code: int, length: int) -> tuple[bool, int]:
-    """Whether a life with this fault went well, and how many calls it made. Forks."""
+    """Run the sequence with one fault in a fork: whether it went well, and its number of calls."""
     life, control = folder / "life", folder / "control"
     shutil.rmtree(life, ignore_errors=True)
     (folder / "life-out").unlink(missing_ok=True)
     life.mkdir()
     shutil.copy(folder / "link.psk", life / "link.psk")
     shutil.copy(folder / "store.key", life / "store.key")
-    with control.open("r+b") as page:  # it is mapped: written in place
+    with control.open("r+b") as page:  # in place, as it is mapped
         page.write(PAGE.pack(number, code, length, 0, 0))
     child = os.fork()
     if child == 0:
@@ -149,7 +149,7 @@ def one(folder: Path, number: int, code: int, length: int) -> tuple[bool, int]:
             os.environ["FAIL_FOLDER"] = str(life / "state")
             live(life)
             status = 0
-        except BaseException as error:  # noqa: BLE001 - it is told, and the process ends
+        except BaseException as error:  # noqa: BLE001 - it is printed, and the process ends
             print(f"call {number}, {errno.errorcode.get(code)}: {error!r}", flush=True)
         finally:
             sys.stdout.flush()
@@ -159,7 +159,7 @@ def one(folder: Path, number: int, code: int, length: int) -> tuple[bool, int]:
 
 
 def inside(folder: Path, every: int, length: int) -> int:
-    """All faults, in a process that the shim is loaded into."""
+    """Try all faults, in a process with the shim loaded."""
     import stores
 
     from photonlink.pipeline.keys.psk import create_psk

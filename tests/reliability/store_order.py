@@ -1,11 +1,11 @@
-"""The order of what reaches the disk and the wire, as the kernel sees it (strace).
+"""The order of writes to the disk and messages on the wire, by the kernel's calls (strace).
 
     python tests/reliability/store_order.py [--keep FILE]
 
-Two nodes with stores talk, make a block and deliver it, under strace; every message leaves a mark
-in the trace. What docs/ledger.md says of the order of writes is looked for in it, and that there is
-no call on a file of the store that fail_nth.c does not let fail. Exits with 1 when something is out
-of order. Needs strace and the right to trace (a container may forbid it): exits with 77 without.
+Two nodes with stores make a block and deliver it, under strace; every message leaves a mark in the
+trace. The trace must show the order of writes that docs/ledger.md specifies, and no call on a file
+of the store that fail_nth.c does not cover. Exits with 1 when something is out of order. Needs
+strace and the right to trace (a container may forbid it): exits with 77 without.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipeline"))
 MARK = "/photonlink-mark/"
 LETS_FAIL = {"openat", "read", "write", "pwrite64", "fsync", "ftruncate", "rename", "unlink",
              "newfstatat", "stat", "mkdir"}  # fmt: skip
-# close tells nothing that fsync has not told; the lock is held before the store is touched; the
-# others ask about a descriptor that is open
+# close reports no error that fsync has not reported; the lock is taken before the store is used;
+# the others query an open descriptor
 HARMLESS = {"close", "flock", "lseek", "fstat", "getdents64", "fcntl", "ioctl", "lstat", "readlink"}
 _LINE = re.compile(r"^\d+ +(\w+)\((.*)\) += (\S+)")
 _NUMBERED = re.compile(r"^\d+<([^>]*)>")
@@ -44,7 +44,7 @@ class Call:
 
 
 def conversation(folder: Path) -> None:
-    """What is traced: a block, its delivery, and the end."""
+    """The traced program: a block, its delivery, and the end."""
     from link import BENCH, SMALL, Node, Wire, feed, message_of, narrow_clock_search
     from stores import place
 
@@ -84,7 +84,7 @@ def conversation(folder: Path) -> None:
 
 
 def traced(folder: Path, output: Path) -> None:
-    """Run the conversation under strace. Raises CalledProcessError, also where it may not trace."""
+    """Run the conversation under strace. Raises CalledProcessError, also without the right."""
     command = ["strace", "-f", "-y", "-s", "0", "-e", "trace=%file,%desc", "-e", "quiet=all",
                "-o", str(output), sys.executable, __file__, "--inside", str(folder)]  # fmt: skip
     subprocess.run(
@@ -94,7 +94,7 @@ def traced(folder: Path, output: Path) -> None:
 
 
 def calls(trace: Path, folder: Path) -> Iterator[Call]:
-    """Of the stores' files and the marks, in their order; calls that failed are left out."""
+    """Calls on the stores' files, and marks, in their order; failed calls are left out."""
     for line in trace.read_text(errors="replace").splitlines():
         found = _LINE.match(line)
         if not found:
@@ -111,19 +111,19 @@ def calls(trace: Path, folder: Path) -> Iterator[Call]:
 
 
 def foreign(found: list[Call], folder: Path) -> set[str]:
-    """Calls on files of a store or an anchor that nothing lets fail."""
+    """Calls on files of a store or an anchor that fail_nth.c does not cover."""
     inside = [c for c in found if re.match(rf"{folder}/\w+/state", c.path)]
     return {c.name for c in inside} - LETS_FAIL - HARMLESS
 
 
 class Order:
-    """What one node did, and what of it is out of order."""
+    """The steps of one node, and those that are out of order."""
 
     def __init__(self, found: list[Call], folder: Path, role: str) -> None:
         self.role = role
         own = f"{folder}/{role}/"
         self.wrong: list[str] = []
-        self.steps: list[str] = []  # what each call comes to, by short names
+        self.steps: list[str] = []  # short names of the calls' effects
         for call in found:
             if call.name == "mark" and call.path.startswith(role):
                 self.steps.append(f"say {call.path.partition('/')[2]}")
@@ -142,8 +142,8 @@ class Order:
         return [f"{verb} {path}"] if verb else []
 
     def expect(self, *wanted: str, before: str = "", after: str = "") -> None:
-        """These steps come in this order (others between them) after the first ``after`` and
-        before the first ``before`` that follows."""
+        """These steps must come in this order (others may be between them) after the first
+        ``after`` and before the first ``before`` that follows."""
         begin = self.steps.index(after) + 1 if after else 0
         end = self.steps.index(before, begin) if before else len(self.steps)
         part, at = self.steps[begin:end], 0
@@ -157,8 +157,8 @@ class Order:
             at = part.index(step, at) + 1
 
     def every_file_is_whole(self) -> None:
-        """What is renamed into its place was synced after its last write, and its folder is
-        synced before the next message."""
+        """A file must be synced after its last write before it is renamed, and its folder before
+        the next message."""
         for at, step in enumerate(self.steps):
             if step.startswith("rename "):
                 new = step.removeprefix("rename ") + ".new"
@@ -172,7 +172,7 @@ class Order:
                     self.wrong.append(f"{self.role}: the folder of {new} is not synced")
 
     def every_record_is_synced(self) -> None:
-        """Before the next one, before a word, and before anything is wiped."""
+        """A record must be synced before the next record, any message and any wiping."""
         for at, step in enumerate(self.steps):
             if step == "record":
                 following = self.steps[at + 1]
@@ -181,7 +181,7 @@ class Order:
 
 
 def check(found: list[Call], folder: Path) -> list[str]:
-    """What docs/ledger.md says of the order, for both ends."""
+    """Check the order of docs/ledger.md at both ends."""
     wrong = []
     for role in ("alice", "bob"):
         order = Order(found, folder, role)

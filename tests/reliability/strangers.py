@@ -1,13 +1,13 @@
-"""A hundred strangers a second at a real node's door: the peer is in all the same.
+"""A hundred strangers a second connect to a real node: the peer still gets its connection.
 
     python tests/reliability/strangers.py [--seconds 20] [--rate 100] [--seed 1]
 
-Strangers are silent, drip single bytes, lie about lengths, say a recorded Hello with a wrong
-proof, forge refusals, or pour out bytes. They come while the link is down, while the peer arrives,
-while key is made, and while the line breaks. Prints how long the peer took to be in (each time from
-its first try) and how much memory Alice took from the first stranger on. Exits with 1 when the peer
-took more than --within, memory grew by more than 1 MiB, the link that was up did not stay up, or an
-alarm above minor was raised.
+Strangers are silent, send single bytes slowly, send wrong lengths, replay a recorded Hello with a
+wrong proof, forge refusals, or flood. They come while the link is down, while the peer connects,
+while key is made, and while the line breaks. Prints the times until the peer was connected (each
+from its first try) and the growth of Alice's memory since the first stranger. Exits with 1 when the
+peer took more than --within, memory grew by more than 1 MiB, the link that was up did not stay up,
+or an alarm above minor was raised.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def frame(kind: int, payload: bytes, length: int | None = None) -> bytes:
 
 
 class Strangers:
-    """``rate`` a second, in a loop of their own; each stays up to ``stay_s``."""
+    """Strangers at ``rate`` a second, in a thread of their own; each stays up to ``stay_s``."""
 
     def __init__(self, port: int, rate: float, seed: int, stay_s: float = 6.0) -> None:
         self.port, self.rate, self.stay_s = port, rate, stay_s
         self.came = 0
-        self.recorded = b""  # a Hello that somebody has heard
+        self.recorded = b""  # the recorded Hello
         self._rng = random.Random(seed)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -78,7 +78,7 @@ class Strangers:
             async with asyncio.timeout(self.stay_s):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 try:
-                    heard = await reader.read(4096)  # the node's Hello is told to everybody
+                    heard = await reader.read(4096)  # the node sends its Hello to everybody
                     if not self.recorded and heard[:1] == bytes((HELLO,)):
                         self.recorded = self._as_peer(heard)
                     await self._behave(manner, writer)
@@ -89,7 +89,7 @@ class Strangers:
 
     @staticmethod
     def _as_peer(hello: bytes) -> bytes:
-        """The same Hello in the peer's role: all that is public in it is right."""
+        """The same Hello in the peer's role: all its public fields are right."""
         body = hello[4 : 4 + int.from_bytes(hello[1:4], "big")]
         at = body.index(b'"nonce":"') + 9
         other = body[:at] + bytes(reversed(body[at : at + 32])) + body[at + 32 :]
@@ -104,9 +104,9 @@ class Strangers:
             5: frame(HELLO, b"{" * 4000),
             6: self.recorded,
         }
-        if manner == 0:  # says nothing, and stays
+        if manner == 0:  # stays silent
             return
-        if manner == 7:  # a byte now and then
+        if manner == 7:  # sends single bytes
             for byte in (self.recorded or b"\x01\0\x10\0")[:40]:
                 if writer.is_closing():
                     return
@@ -115,7 +115,7 @@ class Strangers:
             return
         writer.write(said[manner])
         await writer.drain()
-        if manner == 4:  # pours
+        if manner == 4:  # floods
             for _ in range(200):
                 if writer.is_closing():
                     return
@@ -133,13 +133,13 @@ class Outcome:
 
 
 def resident(process: Running) -> int:
-    """Bytes of memory that only this process has: shared pages of libraries come and go."""
+    """Private memory in bytes, because shared pages of libraries come and go."""
     text = Path(f"/proc/{process.process.pid}/smaps_rollup").read_text()
     return 1024 * int(text.partition("Private_Dirty:")[2].split()[0])
 
 
 def settled(process: Running) -> int:
-    """What it takes once its own buffers have reached their size."""
+    """Private memory once it has stopped growing."""
     last, now = 0, resident(process)
     while now - last > MIB // 20:
         time.sleep(4.0)
@@ -148,7 +148,7 @@ def settled(process: Running) -> int:
 
 
 def wait_until_up(nodes: dict[str, Running], since: float) -> float:
-    """The time, by the host's clock, when both ends have reported the link as up."""
+    """Time on the host's clock at which both ends have reported the link as up."""
     return max(
         float(n.wait_for(event="state", phase=lambda p: p in UP, ts=lambda ts: ts > since)["ts"])
         for n in nodes.values()

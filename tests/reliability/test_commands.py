@@ -1,4 +1,4 @@
-"""Short runs of the commands of this folder on real nodes; each runs for as long as asked."""
+"""Short runs of the commands of this folder on real nodes; options make them longer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = ("--p95", "600")  # how long it takes is the machine's affair here
+PATIENCE = ("--p95", "600")  # recovery time depends on the machine
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A short run of the fuzzer; fuzz_session.py runs for as long as asked."""
+"""A short run of the fuzzer; fuzz_session.py has an option for longer ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Row M13: a store that failed (EIO, ENOSPC) heals without a restart. All calls:
-``python tests/reliability/store_faults.py``; here every seventh."""
+"""Row M13: a store recovers from EIO and ENOSPC without a restart. This tries every seventh call;
+``python tests/reliability/store_faults.py`` tries all."""
 
 from __future__ import annotations
 

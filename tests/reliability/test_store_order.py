@@ -1,4 +1,4 @@
-"""The order of writes that docs/ledger.md specifies, seen by strace; breaking it is seen too."""
+"""The order of writes of docs/ledger.md, traced by strace; violations are detected."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Faults of the wire between two real nodes: the link comes back, and keys stay equal.
+"""Faults of the wire between two real nodes: the link recovers, and keys stay equal.
 
     python tests/reliability/wire_faults.py [--faults 60] [--seed 1]
 
-A frame is changed by a bit, cut short, left out, said twice, or the line breaks before it, after it
-or inside it; then the wire is whole again. Prints how long it took to the next block at both ends.
-Exits with 1 when keys differ, a pad goes with two tags, or key does not come back.
+A frame is changed by a bit, cut short, left out, repeated, or the line breaks before it, after it
+or inside it; then the wire works again. Prints the times to the next block at both ends. Exits with
+1 when keys differ, a pad is used for two tags, or no key is made again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS = ("bit", "short", "left out", "twice", "before", "after", "inside")
 
 
 class Fault:
-    """Does its harm to one frame, a few frames from now, and is over."""
+    """Damages one frame, a few frames from now, and then nothing more."""
 
     def __init__(self, rng: random.Random) -> None:
         self.kind, self._rng, self._left = rng.choice(KINDS), rng, rng.randrange(40)
@@ -56,7 +56,7 @@ class Fault:
 
 
 def one(link: Link) -> tuple[str, float]:
-    """A fault, and the seconds from it to the next block at both ends."""
+    """Cause a fault; the seconds from it to the next block at both ends."""
     fault = Fault(link.rng)
     link.wire.harm = fault
     if not fault.done.wait(30.0):

@@ -1,4 +1,4 @@
-"""How long the store of a busy link takes to open after a year.
+"""Time to open the store of a busy link after a year.
 
     python tests/reliability/year_of_ledger.py [--days 365] [--period 30] [--held-days 1]
 
@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     blocks = int(options.days * 86400 / options.period)
     held = int(options.held_days * 86400 / options.period)
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # the machine does not fail here
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # no crash is tested here
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begin = time.perf_counter()

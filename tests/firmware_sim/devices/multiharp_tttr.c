@@ -1,7 +1,7 @@
 /* tttr SECONDS_IN_MS: opens the first MultiHarp, measures in T2 mode and counts the events.
  *
- * The calls and their order are those that a program for the vendor's library makes; the prototypes
- * are written from the names of its public header. Linked with -lmh150. */
+ * The calls and their order are those of a program for the vendor's library; the prototypes follow
+ * the names in its public header. Linked with -lmh150. */
 #include <stdio.h>
 #include <stdlib.h>
 
