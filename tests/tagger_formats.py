@@ -1,4 +1,4 @@
-"""Slow, obvious decoders of the taggers' own formats, and streams that look like theirs."""
+"""Slow, simple decoders of the taggers' own formats, and realistic streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def a_text(data: bytes, digits: int) -> Reference:
 
 
 def s15_fast(data: bytes) -> Reference:
-    """The 64-bit words that the vendor's program makes of fast ones, then the time of those."""
+    """Expand the fast words to 64-bit words like the vendor's program, and decode these."""
     out, roll, before = Reference(), 0, 0
     for w in words32(data):
         roll += before >> 31 & ~(w >> 31) & 1
@@ -80,7 +80,7 @@ def nox(data: bytes) -> Reference:
 
 
 def fpga_link(data: bytes) -> Reference:
-    """Frames as they lie there, each by its own length."""
+    """Decode consecutive frames, each by its length field."""
     out, at, base, before = Reference(window=LATE_PS, last=None), 0, 0, 0
     while at + 36 <= len(data):
         (length,) = struct.unpack_from("<I", data, at)
@@ -185,7 +185,7 @@ def stream_fpga_link(rng: random.Random, n: int) -> bytes:
             out.append(frame(sequence % (1 << 32), rollover % (1 << 32), words))
             sequence, words = sequence + 1, []
             if rng.random() < 0.02:
-                out.append(struct.pack("<I", 64) + b"\1" * 64)  # somebody else's
+                out.append(struct.pack("<I", 64) + b"\1" * 64)  # an unknown frame
         rollover = coarse >> 12
         kind, index = rng.choice([1] * 20 + [0, 2]), rng.choice([0, 3, 19, 20, 39, 0, 1, 50])
         words.append(kind << 30 | index << 24 | rng.randrange(2) << 12 | coarse & 4095)

@@ -1,4 +1,4 @@
-"""A small vendor library in C, built for tests of what calls one."""
+"""A small vendor library in C, built for tests of code that calls one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripted far ends for link and driver tests: a TCP server and a pty, byte for byte."""
+"""Scripted far ends for link and driver tests: a TCP server and a pty, byte by byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = Callable[[bytes], bytes | None]
 
 
 class PtyPeer:
-    """A pty behind a stable link name, answering lines through ``answer`` (None: silence).
+    """A pty behind a stable link name; ``answer`` gives the reply to a line (None: silence).
 
     ``ends`` are the bytes that end a question; they are stripped before ``answer`` sees it.
     """

@@ -13,7 +13,7 @@ HEAD = 4  # one byte type, three bytes length (docs/protocol.md)
 
 
 class ObservedWire:
-    """``port``: for the connecting node. ``frame(kind, payload)`` is called by one thread at a time.
+    """``port``: for the connecting node. ``frame(kind, payload)``: called by one thread at a time.
     ``harm``: returns the bytes that replace the next frame; None breaks the line."""
 
     def __init__(self, frame: Callable[[int, bytes], None]) -> None:

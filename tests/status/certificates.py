@@ -1,4 +1,4 @@
-"""Certificates made in the test: a CA of its own, brokers and clients signed by it."""
+"""Certificates made by the test: its own CA, brokers and clients signed by it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Pair:
-    """Files of a certificate and its key."""
+    """The files of a certificate and its key."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """``made.broker()``, ``made.client("name")``; ``made.file`` is what others trust."""
+    """``made.broker()``, ``made.client("name")``; ``made.file`` is the CA certificate."""
 
     def __init__(self, folder: Path, name: str = "test CA") -> None:
         self._folder, self._name = folder, name

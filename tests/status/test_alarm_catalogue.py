@@ -1,4 +1,4 @@
-"""One catalogue: the page is made of it; alarms are raised once and cleared once."""
+"""One catalogue, from which the page is made; alarms are raised once and cleared once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_entry_says_cause_and_action(kinds: dict[str, object]) -> None:
 
 
 class Told(list[tuple[str, bool]]):
-    """Alarms as they come: code and whether active."""
+    """Alarms in order: code and whether active."""
 
     def __call__(self, record: Alarm) -> None:
         self.append((record.code, record.active))

@@ -1,4 +1,4 @@
-"""In the dashboards people already run: each against the real thing, or against its own schema."""
+"""Common dashboards: each is tested with the real program, or with its published schema."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DASHBOARDS = ROOT / "examples" / "dashboards"
 
 
 def needs(there: object, what: str) -> None:
-    """Skipped where a peer is not installed, except in CI."""
+    """Skip the test where a peer is not installed; in CI, fail."""
     if not there:
         if os.environ.get("CI"):
             pytest.fail(f"CI installs {what}, but it is not here")
@@ -86,7 +86,7 @@ def test_home_assistants_discovery_has_documented_keys_and_units_only() -> None:
 
 
 def test_home_assistants_templates_give_the_figures_of_a_state() -> None:
-    """Home Assistant renders with Jinja; so does this where it is installed."""
+    """Render the templates with Jinja, like Home Assistant, where Jinja is installed."""
     jinja2 = pytest.importorskip("jinja2")
     body = json.loads(discovery(SPEAKER, "photonlink 1", emulated=False))
     assert set(body["components"]) <= set(schema("state")["properties"])
@@ -109,9 +109,9 @@ async def test_a_node_tells_home_assistant_of_itself_when_it_is_asked_to(
     task = asyncio.create_task(publisher.run())
     try:
         async with asyncio.timeout(20):
-            while not publisher.connected:  # noqa: ASYNC110 - of code under test
+            while not publisher.connected:  # noqa: ASYNC110 - state of the code under test
                 await asyncio.sleep(0.02)
-            for _ in range(2):  # the second comes when the node has spoken: it is retained
+            for _ in range(2):  # the second connects after publication
                 async with aiomqtt.Client("127.0.0.1", mosquitto.port) as client:
                     await client.subscribe("homeassistant/#", qos=1)
                     message = await anext(client.messages)

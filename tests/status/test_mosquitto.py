@@ -1,4 +1,4 @@
-"""``photonlink broker-config`` against the real broker: who may write what, TLS, bridges."""
+"""``photonlink broker-config`` with the real broker: write permissions, TLS, bridges."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Run = Callable[..., Mosquitto]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Writes a plan and runs the broker with exactly that, but as root and with its data here."""
+    """Write a plan and run the broker with it, but as root and with its data in tmp_path."""
     running: list[Mosquitto] = []
 
     def start(plan: BrokerPlan, folder: str = "b", bridge_password: str | None = None) -> Mosquitto:
@@ -80,7 +80,7 @@ async def heard(viewer: aiomqtt.Client, wait_s: float = 0.4) -> dict[str, bytes]
 
 
 async def refused(writer: aiomqtt.Client, topic: str) -> bool:
-    """Whether a publication with QoS 1 is refused by the broker itself."""
+    """Whether the broker refuses a publication with QoS 1."""
     try:
         await writer.publish(topic, b"x", qos=1, retain=True)
     except aiomqtt.MqttError:
@@ -102,14 +102,14 @@ async def test_a_node_writes_its_own_topics_only_and_watchers_only_read(
         await viewer.subscribe("photonlink/v2/#", qos=1)
         await node.publish(OWN, b"own", qos=1, retain=True)
         await node.publish("homeassistant/device/photonlink-lab-l0-alice/config", b"d", qos=1)
-        # the broker answers QoS 1 of MQTT 5 with "not authorized"; what counts is who hears it
+        # the broker answers QoS 1 of MQTT 5 with "not authorized"; the test checks who receives it
         for topic in (OTHERS, "photonlink/v2/other/l0-alice/status", "photonlink/v2/x",
                       "homeassistant/device/else/config"):  # fmt: skip
             await refused(node, topic)
         await refused(viewer, OWN)
         assert await heard(viewer) == {OWN: b"own"}
     bob = client(with_password(broker, folder, "lab.l0-bob"))
-    async with bob as node:  # a node reads nothing of another
+    async with bob as node:  # a node cannot read another's topics
         await node.subscribe("photonlink/v2/#", qos=1)
         assert await heard(node) == {}
 
@@ -216,8 +216,8 @@ def test_what_would_be_unsafe_is_refused(
 
 
 def test_the_hash_is_that_of_mosquittos_own_tool() -> None:
-    """Salt and hash of the line that ``mosquitto_passwd`` 2.0.11 writes have these lengths; that
-    the broker takes the password is seen above."""
+    """Salt and hash have the lengths of lines of ``mosquitto_passwd`` 2.0.11; tests above show that
+    the broker accepts the password."""
     name, _, rest = password_line("n", "secret").partition(":")
     kind, rounds, salt, digest = rest[1:].split("$")
     assert (name, kind, rounds, len(salt), len(digest)) == ("n", "7", "101", 16, 88)

@@ -1,4 +1,4 @@
-"""A node's own page: figures for Prometheus, and the events that ``watch --node`` follows."""
+"""A node's own page: figures for Prometheus, and the events for ``watch --node``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BLOCK = BlockReport(
 
 @contextlib.asynccontextmanager
 async def followed(page: StatusPage, port: int = 0) -> AsyncIterator[tuple[Watch, int]]:
-    """A watch that follows the page."""
+    """Serve the page; a watch that follows it."""
     watch = Watch(History(":memory:"))
     async with page.serving("127.0.0.1", port) as bound:
         listener = NodeListener(f"http://127.0.0.1:{bound}", watch.feed)
@@ -55,7 +55,7 @@ async def followed(page: StatusPage, port: int = 0) -> AsyncIterator[tuple[Watch
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of code under test
+        while not condition():  # noqa: ASYNC110 - state of the code under test
             await asyncio.sleep(0.01)
 
 

@@ -20,7 +20,7 @@ from photonlink.pipeline.status.model import LinkState, Phase
 from photonlink.pipeline.status.mqtt import MqttAddress, MqttPublisher
 from photonlink.pipeline.watch.listener import BrokerListener
 
-# paho leaves the socket of a handshake that failed to the garbage collector
+# paho leaves the socket of a failed handshake to the garbage collector
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <(ssl|socket):pytest.PytestUnraisableExceptionWarning"
 )
@@ -30,7 +30,7 @@ TlsBroker = Callable[..., Mosquitto]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that says why in an alert is waited for; five seconds a case are too long here."""
+    """A shorter timeout: the client waits for the broker's alert, and five seconds are too long."""
     monkeypatch.setattr("photonlink.pipeline.status.mqtt.TIMEOUT_S", 2.0)
 
 
@@ -76,15 +76,15 @@ async def publishing(address: BrokerAddress) -> AsyncIterator[MqttPublisher]:
 async def until(condition: Callable[[], object], why: Callable[[], object] = lambda: "") -> None:
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while not condition():  # noqa: ASYNC110 - of code under test, which has no event
+            while not condition():  # noqa: ASYNC110 - the code under test has no event
                 await asyncio.sleep(0.02)
     except TimeoutError:
         pytest.fail(f"never: {why()}")
 
 
 async def trouble(address: BrokerAddress) -> str:
-    """Why a node does not reach this broker."""
-    refused = "nothing listens"  # it may still be starting
+    """The reason why a node does not reach this broker."""
+    refused = "nothing listens"  # while the broker starts
     async with publishing(address) as publisher:
         await until(lambda: publisher.trouble and refused not in publisher.trouble)
         assert not publisher.connected
@@ -163,7 +163,7 @@ async def test_a_broker_that_is_away_long_is_named_once_and_found_again(
 
 
 class _Old(socketserver.BaseRequestHandler):
-    """Answers CONNECT as a broker of MQTT 3.1.1 does that is asked for version 5."""
+    """Answers CONNECT like an MQTT 3.1.1 broker that gets a request for version 5."""
 
     def handle(self) -> None:
         self.request.recv(1024)

@@ -1,4 +1,4 @@
-"""Programs of a link as a person starts them, for the system tests."""
+"""Programs of a link, started with the documented commands, for the system tests."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ def emulated_bench(
 
 @functools.cache
 def _measured_once() -> Calibration:
-    """These benches have one seed, so one measurement holds for all of them."""
+    """One calibration for all benches, because they have the same seed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with emulated_bench(folder, calibrated=False) as (files, _):
             done = calibrate(files)
-            for _ in range(4):  # a starved host does not keep up with a tagger, or opens none
+            for _ in range(4):  # a starved host may lose tags or fail to open a tagger
                 if done.returncode == 0:
                     break
                 done = calibrate(files)
@@ -193,7 +193,7 @@ def node(station: Path, *options: str) -> tuple[str, ...]:
 
 
 def control(folder: Path, *words: str) -> None:
-    """Change the emulated bench through its control socket, as a person would."""
+    """Change the emulated bench through its control socket."""
     socket_path = folder / "run" / "control.sock"
     command = [sys.executable, "-m", "photonlink.firmware_sim", "control", str(socket_path), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

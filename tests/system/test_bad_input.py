@@ -1,4 +1,4 @@
-"""Two nodes that must not make key, or must get over a loss; each fault named once."""
+"""Two nodes that must not make key, or must recover from a loss; each fault is reported once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _named_on_both(folder: Path, files: dict[str, Path], code: str) -> list[str]
             summary = side.wait_for(event="summary")
             assert summary["secret_bits"] == 0
             assert any(reason.startswith(code) for reason in summary["aborts"])
-            # the peer comes again and again: said once, and not so often that it is limited
+            # the peer reconnects repeatedly: one report, and too few tries for the reconnect limit
             said = [e.get("code") or e["reason"] for e in side.events
                     if e.get("event") in ("alarm", "disconnect")]  # fmt: skip
             assert len(said) == len(set(said)) <= 4, said
@@ -58,7 +58,7 @@ def test_another_pre_shared_key_is_named_and_makes_no_key(tmp_path: Path) -> Non
 
 
 def _seal_again(folder: Path, old: str, new: str) -> None:
-    """Bob's calibration under his own pre-shared key: it alone would stop him before the peer."""
+    """Seal Bob's calibration with his own pre-shared key; otherwise it would stop him first."""
     path = folder / "bob-state" / "calibration.json"
     with closing(load_psk(folder / old)) as first, closing(load_psk(folder / new)) as second:
         path.write_bytes(encode(load(path, first), second))
@@ -175,7 +175,7 @@ def test_m13_a_node_whose_ledger_cannot_be_written_is_dark_until_it_can(tmp_path
         running(*node(files.stations["bob"])) as bob,
     ):
         alice.wait_for(event="block", abort=None)
-        # from now on no file of this process may grow: as a full disk (EFBIG instead of ENOSPC)
+        # from now on no file of this process may grow, as on a full disk (EFBIG instead of ENOSPC)
         limit = (0, resource.RLIM_INFINITY)
         resource.prlimit(alice.process.pid, resource.RLIMIT_FSIZE, limit)
         alice.wait_for(event="alarm", code="ledger_failed", active=True)
@@ -197,7 +197,7 @@ def test_m13_a_node_whose_ledger_cannot_be_written_is_dark_until_it_can(tmp_path
 
 
 async def _published(port: int, topic: str) -> None:
-    """Wait until something is published here; the broker may still be starting."""
+    """Wait until a message is published here; the broker may still be starting."""
     async with asyncio.timeout(60):
         while True:
             try:

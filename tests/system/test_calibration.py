@@ -1,4 +1,4 @@
-"""``photonlink check --calibrate`` and the node that asks for its file."""
+"""``photonlink check --calibrate``, and a node that needs its file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_calibration_is_the_benchs_truth_and_the_node_needs_it(tmp_path: Pat
             summary = alice.wait_for(event="summary")
         assert "there is no calibration of this link" in summary["aborts"][0]
         assert b"photonlink check STATION --calibrate" in alice.errors
-        # it ended before a session, and so before any light
+        # the node ended before a session, and so before any light
         assert not [e for e in alice.events if e["event"] in ("state", "calibration")]
 
         done = calibrate(files, seconds=2.0)

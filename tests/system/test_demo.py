@@ -1,4 +1,4 @@
-"""The main job as a newcomer runs it, and as they stop it."""
+"""The demo with the README's command, and its end by a signal."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_demo_makes_matching_key(tmp_path: Path) -> None:
     assert result["qber"] == pytest.approx(0.02, abs=0.01)
     assert 1.0 < result["f_ec"] <= 1.15
     assert result["epsilon"] >= 1e-10
-    # the live view says what was opened and that it is emulated
+    # the live view shows the opened instruments, marked as emulated
     shown = demo.errors.decode()
     for word in ("EMULATED", "page: http:", "DLCpro", "MultiHarp", "assumes HOLD_OFF", "QBER"):
         assert word in shown, word
-    # both nodes stored the same number of key bits, in files only their owner can read
+    # both nodes stored the same number of key bits, in files that only their owner can read
     sizes = []
     for side in ("alice", "bob"):
         keys = sorted((folder / f"{side}-state" / "keys").glob("*.key"))

@@ -1,4 +1,4 @@
-"""However the demo ends: JSON where it was asked for, no node left, no folder with a key."""
+"""However the demo ends: JSON on request, no node left running, no folder with a key left."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _nodes(demo: Running) -> list[int]:
 
 
 def _with_nodes(demo: Running) -> set[int]:
-    """Everything that runs once both nodes have opened their instruments."""
+    """All processes of the demo once both nodes have opened their instruments."""
     deadline = time.monotonic() + DEADLINE_S
     while len(_nodes(demo)) < 2:
         assert demo.process.poll() is None, demo.tail()

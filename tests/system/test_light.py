@@ -1,4 +1,4 @@
-"""Light first: however a node goes, its bench is dark soon after; each fault is named."""
+"""Light safety: the bench is dark soon after any end of a node; each fault is reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEADLINE_S = 60.0
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Alice's emulated bench, running; her peer never comes."""
+    """Alice's emulated bench, running, without a peer."""
     folder = tmp_path_factory.mktemp("light")
     with emulated_bench(folder):
         yield folder
@@ -52,7 +52,7 @@ def _lit(bench: Path) -> bool:
 
 
 def _until(true: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> float:
-    """Seconds until it is true."""
+    """Wait for a condition; seconds until it is true."""
     begin = time.monotonic()
     while not true():
         assert time.monotonic() - begin < deadline_s, what
@@ -120,7 +120,7 @@ def test_a_node_that_is_asked_to_end_reads_the_light_back(
 ) -> None:
     program = _lit_node(bench)
     try:
-        os.killpg(program.process.pid, number)  # as a terminal that closes: the whole group
+        os.killpg(program.process.pid, number)  # to the whole group, as when a terminal closes
         program.finish()
         light = program.wait_for(event="light")
         assert program.wait_for(event="stopped")["reason"] == number.name
@@ -144,7 +144,7 @@ def test_a_terminal_that_closes_leaves_no_light(bench: Path) -> None:
     reader.start()
     try:
         _until(lambda: process.poll() is not None or _lit(bench), "no light")
-        os.kill(process.pid, signal.SIGHUP)  # what the kernel sends when the window closes
+        os.kill(process.pid, signal.SIGHUP)  # as from the kernel when the window closes
         os.close(master)
         process.wait(DEADLINE_S)
     finally:
@@ -209,7 +209,7 @@ def test_an_interlock_that_opens_is_an_alarm_until_it_closes(bench: Path) -> Non
         _set(bench, interlock_open=False)
         program.wait_for(event="alarm", active=False, code="pump_interlock_open")
         assert not _lit(bench), "closing it does not light"
-        for _ in range(3):  # a host that stands still for 5 s loses the light again, as it must
+        for _ in range(3):  # a host that is blocked for 5 s rightly loses the light again
             program.say("light on")
             with contextlib.suppress(AssertionError):
                 _until(lambda: _lit(bench), "no light when asked", 20.0)

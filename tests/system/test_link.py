@@ -1,4 +1,4 @@
-"""A whole link: what it publishes, what it records, and that it leaks no secret."""
+"""A whole link: its publications, its recordings, and that it leaks no secret."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One recorded run of both nodes with all their output."""
+    """One recorded run of both nodes, with all their output."""
     folder = tmp_path_factory.mktemp("link")
     with EmbeddedBroker() as broker:
         listener = Listener(broker.port)
@@ -111,7 +111,7 @@ def test_state_is_published_at_a_human_pace(link: dict[str, Any]) -> None:
 
 
 def _secrets(folder: Path) -> list[bytes]:
-    """Everything secret that this run had on disk: pre-shared key, keys, refilled pads."""
+    """All secrets of this run on disk: pre-shared key, keys, refilled pads."""
     psk = (folder / "link.psk").read_bytes()[28:-32]  # between the head and its check
     found = [psk]
     for side in ("alice", "bob"):
@@ -153,7 +153,7 @@ def test_no_secret_is_said_or_published(link: dict[str, Any]) -> None:
     assert sum(len(s) for s in secrets) > 60_000
     published = b"\n".join(topic.encode() + b" " + payload for topic, payload in link["messages"])
     haystack = link["said"] + published
-    # the public announcement nonces are drawn randomness that is sent, never said or published
+    # public announcement nonces are random and sent to the peer, but neither printed nor published
     assert not _leaks(haystack, secrets)
 
 
@@ -187,7 +187,7 @@ def test_a_recorded_session_tells_where_its_key_went(link: dict[str, Any], side:
 
 @pytest.mark.row("files of node --record cannot be analysed")
 def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, Any]) -> None:
-    """Files of ``node --record`` can be analysed and replayed as any others."""
+    """Files of ``node --record`` can be analysed and replayed like any recording."""
     alice, bob = link["folder"] / "rec-a", link["folder"] / "rec-b"
     recorded_s = []
     for folder in (alice, bob):
@@ -198,7 +198,7 @@ def test_the_taggers_of_a_recorded_session_are_recordings_too(link: dict[str, An
         recorded_s.append(found["duration_s"] - found["lost_s"])
     inputs = ("--map", "H=0,V=1,D=2,A=3")
     both = _photonlink_json("replay", "--alice", str(alice), "--bob", str(bob), *inputs, "--json")
-    if min(recorded_s) > 8:  # else a starved host has lost too many records for a block
+    if min(recorded_s) > 8:  # otherwise a starved host lost too many records for a block
         assert both["keys_match"] is True, both
     else:
         assert both["keys_match"] or both["aborts"], "no key without a reason"

@@ -23,7 +23,7 @@ LONG_MS = 120_000
 
 @pytest.fixture
 def page() -> Iterator[Any]:
-    """A page in headless Chromium; what the console calls an error fails the test."""
+    """A page in headless Chromium; an error on its console fails the test."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if not found:
         if os.environ.get("CI"):
@@ -74,7 +74,7 @@ def test_a_node_s_own_page_is_watched_up_to_the_key(page: Any, tmp_path: Path) -
         expect(histogram).to_be_visible(timeout=LONG_MS)
         expect(page.locator("figcaption")).to_contain_text("of disclosed pairs", timeout=LONG_MS)
         expect(page.locator("main")).to_contain_text("toptica.dlc_pro")
-        page.goto("about:blank")  # before what it looks at ends
+        page.goto("about:blank")  # leave the page before its node ends
         for each in reversed(nodes):
             each.interrupt()
         assert nodes[0].finish() in (0, 130), nodes[0].tail()

@@ -1,4 +1,4 @@
-"""The virtual demo: one seed, one key, one set of bytes, on an idle and on a loaded machine."""
+"""The virtual demo: one seed gives the same key and bytes, on an idle and on a loaded machine."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _result(program: subprocess.Popen[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
-    """Seed 1 here, beside a thread that computes and two programs; seed 1 and seed 2 as programs,
-    with another order of Python's sets."""
+    """Seed 1 in this process, under load of a busy thread and two programs; the programs run seeds
+    1 and 2 with another order of Python's sets."""
     folder = tmp_path_factory.mktemp("virtual") / "kept"
     programs = [_program(1, 11), _program(2, 12)]
     done = threading.Event()

@@ -16,7 +16,7 @@ Heard = Callable[..., Model]
 
 @pytest.fixture
 def heard() -> Heard:
-    """``heard("l0", "l1")``: those links, each with two ends and two instruments an end."""
+    """``heard("l0", "l1")``: a model with these links, each with two ends of two instruments."""
 
     def model(*links: str, **changes: Any) -> Model:
         made = Model("photonlink top", clock=lambda: NOW)
@@ -29,7 +29,7 @@ def heard() -> Heard:
 
 
 def say(model: Model, link: str, role: str, *rest: str, **body: Any) -> None:
-    """One message of one end of a link."""
+    """Give the model one message of one end of a link."""
     tell(model, link, role, rest, f.head("lab", link, role, NOW) | body if body else None)
 
 

@@ -1,4 +1,4 @@
-"""The full screen driven by keys, with textual's own pilot and through a terminal of its own."""
+"""The full screen driven by keys, with textual's own pilot and in a terminal."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_picture_for_the_documentation(heard: Heard) -> None:
         drawn = app.export_screenshot(title="photonlink top")
     assert "QBER" in drawn
     if os.environ.get("PHOTONLINK_PICTURES"):
-        drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # no font from elsewhere
+        drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # no web font
         (PICTURES / "top.svg").write_text(drawn, encoding="utf-8")
 
 
@@ -160,7 +160,7 @@ print("RESULT", asyncio.run(on_screen(model, work(model.event, sys.argv[1]))), f
 
 
 class Terminal:
-    """A program in a terminal of 80 × 24."""
+    """A program in a terminal of 80 × 24 characters."""
 
     def __init__(self, *command: str) -> None:
         self.master, slave = pty.openpty()

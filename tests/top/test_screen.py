@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: why there is no key, figures with units, nothing cut away."""
+"""The terminal's screen: the reason for no key, figures with units, no text cut off."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_nodes_events_show_the_link_with_all_its_figures() -> None:
 
 @pytest.mark.row("the terminal view loses QBER, key and alarms at 80x24")
 def test_qber_key_and_alarms_are_there_at_80_columns(heard: Heard) -> None:
-    """Row: the view lost QBER, key and alarms at 80×24, where ten instruments filled it."""
+    """Ten instruments must not push QBER, key and alarms off a screen of 80×24."""
     model = heard("l0")
     for i in range(10):
         say(model, "l0", "alice", "instrument", f"spd-{i}", driver="sfifteen.irspd1",

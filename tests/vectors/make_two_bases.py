@@ -1,6 +1,6 @@
-"""Makes ``two_bases.json``: two-basis key lengths in 60-digit arithmetic, from the formulas.
+"""Write ``two_bases.json``: two-basis key lengths in 60-digit arithmetic, from the formulas.
 
-Shares nothing with the product: run it by hand, ``python tests/vectors/make_two_bases.py``.
+Shares no code with the product: run it by hand, ``python tests/vectors/make_two_bases.py``.
 Per basis: E = largest number of phase errors in the n bits that P[X <= floor(q k) | hypergeometric]
 still exceeds eps_pe^2 for (bisection on a falling function), or (mu n + nu floor(q k) +
 2 ln 1/eps_pe) / lambda for detectors within a ratio;
@@ -57,7 +57,7 @@ def ratio_bound(n: int, m: int, failure: mpf, ratio: str, rho: str, y0: str, lam
 
 
 def floor_of(q: str, bits: int) -> int:
-    """Of the decimal number, as it was agreed."""
+    """floor(q bits), exactly, with q as the agreed decimal number."""
     return int(Fraction(q) * bits)
 
 
@@ -122,7 +122,7 @@ def cases() -> list[dict[str, Any]]:
         start = made[0] if rho_z == "1" else made[3]
         made.append(start | {"ratio": ratio, "test_z": [rho_z, "0.03", "0.05"],
                              "test_x": [rho_x, "0.028", "0.06"]})  # fmt: skip
-    made[-1]["test_z"][2] = "0.012"  # many key bits for each test bit: a smaller step
+    made[-1]["test_z"][2] = "0.012"  # many key bits per test bit need a lower tolerance
     return made
 
 

@@ -1,4 +1,4 @@
-"""A watch process of its own with a broker of its own; Chromium where it is installed."""
+"""A watch process and a broker for each test; Chromium where it is installed."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def publish(broker: EmbeddedBroker) -> Iterator[Publisher]:
 
 
 class WatchProgram:
-    """``photonlink watch`` as its users start it; ``url`` is where its page is."""
+    """``photonlink watch`` as a process; ``url`` is the address of its page."""
 
     def __init__(
         self, folder: Path, broker: int | str, *options: str, within: tuple[str, ...] = ()
     ) -> None:
-        """broker: its port on loopback, or its URL. within: a program that starts it."""
+        """broker: its port on loopback, or its URL. within: a command that starts watch."""
         url = broker if isinstance(broker, str) else f"mqtt://127.0.0.1:{broker}"
         command = [
             *within, sys.executable, "-m", "photonlink.pipeline.cli", "watch", "--broker", url,
@@ -87,7 +87,7 @@ class WatchProgram:
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """Its log so far."""
         return self._log.read_text()
 
     def stop(self) -> int:
@@ -125,7 +125,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, watch: WatchProgram) -> Iterator[Any]:
-    """A fresh page, closed before watch; an error on the console fails the test."""
+    """A new page, closed before watch; an error on the console fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="UTC")
     fresh = context.new_page()
     wrong: list[str] = []
@@ -140,7 +140,7 @@ def page(browser: Any, watch: WatchProgram) -> Iterator[Any]:
 
 @pytest.fixture
 def link(publish: Publisher) -> Callable[..., None]:
-    """Publishes everything of one link, now."""
+    """Publish all messages of one link, with the present time."""
 
     def say(site: str = "lab", name: str = "l0", **changes: Any) -> None:
         publish(*f.whole_link(site, name, time.time(), **changes))

@@ -1,4 +1,4 @@
-"""Messages of nodes that do not exist, as the layout of docs/mqtt.md has them."""
+"""Messages of imaginary nodes, in the layout of docs/mqtt.md."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def readiness(site: str, link: str, role: str, ts: float) -> dict[str, Any]:
 
 
 def birth(site: str, link: str, role: str, ts: float, **meta: Any) -> list[tuple[str, bytes, bool]]:
-    """status and meta, retained."""
+    """The retained messages status and meta."""
     first = head(site, link, role, ts)
     return [
         (topic(site, link, role, "status"), dump(first | {"status": "online"}), True),
@@ -90,7 +90,7 @@ def dump(body: dict[str, Any]) -> bytes:
 
 
 def whole_link(site: str, link: str, ts: float, **changes: Any) -> list[tuple[str, bytes, bool]]:
-    """Everything that both ends of one link publish at one moment."""
+    """All messages that both ends of one link publish at one moment."""
     found = []
     for role in ROLES:
         found += birth(site, link, role, ts)

@@ -1,4 +1,4 @@
-"""Who may look: password file, sessions, what is open to nobody; the login form in a browser."""
+"""Access: password file, sessions, paths that need a login; the login form in a browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_right_password_opens_a_session_and_wrong_ones_are_slowed(
     for name in ("ann", "bert"):
         for _ in range(5):
             assert who.login(name, "wrong") is None
-    assert who.login("ann", "correct horse") is None  # ten failures in a minute
+    assert who.login("ann", "correct horse") is None  # after ten failures in a minute
     now[0] += 61.0
     assert who.login("ann", "correct horse") is not None
     now[0] += access.SESSION_S
@@ -92,7 +92,7 @@ async def test_without_a_session_nothing_is_told(passwords: Path) -> None:
                 told = {"Cookie": cookie.partition(";")[0]}
                 async with session.get(f"{base}/api/links", headers=told) as answer:
                     assert answer.status == 200
-                # a page of somebody else's cannot send the header
+                # a page of another site cannot send the header
                 async with session.post(f"{base}/api/note", json=note, headers=told) as answer:
                     assert answer.status == 403
                 async with session.post(

@@ -1,4 +1,4 @@
-"""The board of watch: the state of a link in words, alarms, and refused messages."""
+"""The board of watch: the state of a link as text, alarms, and refused messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_node_that_is_offline_or_silent_shows_no_key() -> None:
 
 
 def test_alarms_of_a_dead_node_do_not_decide() -> None:
-    """After an offline by will the node's earlier messages are no longer valid."""
+    """After the broker published a node's will, its earlier messages are not valid."""
     board = fed(*f.whole_link("lab", "l0", NOW))
     code = "connection_lost"
     body = f.dump(f.alarm("lab", "l0", "bob", NOW, code))

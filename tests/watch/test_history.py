@@ -1,4 +1,4 @@
-"""The history file: what goes in comes out; thinned by age, bounded; a bad disk loses nothing."""
+"""The history file: contents, thinning by age, bounded size; a bad disk loses nothing."""
 
 from __future__ import annotations
 

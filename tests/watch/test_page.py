@@ -1,4 +1,4 @@
-"""The page of ``photonlink watch`` in headless Chromium, against the program as users start it."""
+"""The page of ``photonlink watch`` in headless Chromium, served by the program itself."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_axe_finds_nothing_serious_on_any_view(
     for where in ("/", "/#/link/l0", "/#/alarms", "/#/network", "/#/log", "/login.html"):
         looked.goto(watch.url + where)
         looked.wait_for_timeout(500)
-        looked.evaluate(AXE.read_text())  # not a script of the page: the policy does not see it
+        looked.evaluate(AXE.read_text())  # not a script of the page, so its policy does not apply
         result = looked.evaluate("axe.run()")
         found += [
             f"{where}: {v['id']} ({v['impact']}): {v['nodes'][0]['html']}"

@@ -1,4 +1,4 @@
-"""What goes wrong around ``watch`` is named on the page and in its log; links are shown on."""
+"""Troubles around ``watch`` are named on the page and in its log; it goes on showing links."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def until_logged(program: WatchProgram, words: str) -> None:
 @contextlib.contextmanager
 def watching(browser: Any, folder: Path, broker: int | str, *options: str,
              within: tuple[str, ...] = ()) -> Iterator[tuple[WatchProgram, Any]]:  # fmt: skip
-    """The program, and its page in a browser."""
+    """Start the program, and open its page in a browser."""
     program = WatchProgram(folder, broker, *options, within=within)
     context = browser.new_context()
     try:
@@ -53,7 +53,7 @@ def watching(browser: Any, folder: Path, broker: int | str, *options: str,
 
 
 def named(program: WatchProgram, page: Any, words: str) -> None:
-    """On the page, and in the log."""
+    """Wait for these words on the page and in the log."""
     expect(page.locator("#banner")).to_contain_text(words, timeout=LONG_MS)
     until_logged(program, words)
 
@@ -69,7 +69,7 @@ def test_a_broker_that_refuses(browser: Any, tmp_path: Path) -> None:
 
 
 class _Old(BaseRequestHandler):
-    """Answers CONNECT as a broker of MQTT 3.1.1 does that is asked for version 5."""
+    """Answers CONNECT like an MQTT 3.1.1 broker that gets a request for version 5."""
 
     def handle(self) -> None:
         self.request.recv(1024)
@@ -115,7 +115,7 @@ def test_a_schema_of_a_newer_version(page: Any, watch: Any, link: Any, publish: 
     page.locator("a.tile").click()
     end = page.locator("section[aria-label='lab/l0-bob']")
     expect(end).to_contain_text("schema version '3', not 2")
-    expect(end).to_contain_text("coincidences")  # what it said before stands
+    expect(end).to_contain_text("coincidences")  # its earlier figures stay
     until_logged(watch, "lab/l0-bob: message refused: schema version '3', not 2")
 
 
@@ -148,7 +148,7 @@ def test_a_history_that_is_damaged(browser: Any, broker: Any, link: Any, tmp_pat
 
 
 def test_a_disk_that_is_full(browser: Any, broker: Any, link: Any, tmp_path: Path) -> None:
-    """A small file system of its own, in a mount namespace, that somebody else fills."""
+    """The history lies on a small file system in a mount namespace, which the test fills."""
     own = [] if os.geteuid() == 0 else ["--map-root-user"]
     inside = ("unshare", *own, "--mount", "sh", "-c",
               f"mount -t tmpfs -o size=1m none '{tmp_path}' && exec \"$@\"", "sh")  # fmt: skip
@@ -166,7 +166,7 @@ def test_a_disk_that_is_full(browser: Any, broker: Any, link: Any, tmp_path: Pat
                 file.write(bytes(4096))
         deadline = time.monotonic() + LONG_MS / 1000
         while page.locator("#banner").is_hidden() and time.monotonic() < deadline:
-            link()  # something to write
+            link()  # gives the history something to write
             page.wait_for_timeout(200)
         named(program, page, "database or disk is full")
         expect(page.locator("a.tile")).to_contain_text("making key")

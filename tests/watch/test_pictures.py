@@ -1,4 +1,4 @@
-"""Every view as a person sees it: wide and narrow, light and dark; the pictures of docs/.
+"""Every view of the page: wide and narrow, light and dark; the pictures of docs/.
 
 ``PHOTONLINK_PICTURES=docs/pictures pytest tests/watch/test_pictures.py`` writes them again.
 """
@@ -36,11 +36,11 @@ VIEWS = {
     "watch_network": "/#/network", "watch_log": "/#/log",
 }  # fmt: skip
 
-ON_A_TELEPHONE = ("watch", "watch_alarms")  # views that docs/ also show narrow and dark
+ON_A_TELEPHONE = ("watch", "watch_alarms")  # docs/ also show these narrow and dark
 
 
 def one_link(name: str, now: float, *, blocks: bool) -> list[tuple[str, bytes, bool]]:
-    """Both ends, each at its own site."""
+    """Messages of both ends, each at its own site."""
     found = []
     for role, site in zip(f.ROLES, LINKS[name], strict=True):
         place = dict(zip(("latitude", "longitude"), PLACES[site], strict=True))
@@ -81,7 +81,7 @@ def one_link(name: str, now: float, *, blocks: bool) -> list[tuple[str, bytes, b
 
 @pytest.fixture
 def seen_for_an_hour(broker: Any, publish: Any, tmp_path: Path) -> Iterator[WatchProgram]:
-    """A watch that has an hour of history, and links that publish."""
+    """A watch with an hour of history, and links that publish."""
     now = time.time()
     history = History(tmp_path / "history.sqlite")
     for name, sites in LINKS.items():
@@ -103,7 +103,7 @@ def seen_for_an_hour(broker: Any, publish: Any, tmp_path: Path) -> Iterator[Watc
 
 
 def settled(page: Any, view: str) -> None:
-    """What the view is about is there."""
+    """Wait until the view's content is shown."""
     expect(page.locator("#live")).to_contain_text("live")
     if view == "watch":
         expect(page.locator("a.tile")).to_have_count(len(LINKS))
@@ -160,7 +160,7 @@ BOXES = """() => [...document.querySelectorAll("svg.net .site:not(.folded) text"
 def test_the_names_of_150_sites_can_be_read(
     browser: Any, watch: WatchProgram, publish: Any, width: int
 ) -> None:
-    """No two names lie on each other; on a wide screen nearly all are there, the rest folded."""
+    """Names do not overlap; a wide screen shows nearly all of them and folds the rest."""
     now, sites = time.time(), [f"site-{i:03}" for i in range(150)]
     messages = []
     for i in range(1, 150):

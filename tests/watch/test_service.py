@@ -1,4 +1,4 @@
-"""Alarms at the watcher: none outlives its node, flapping is counted."""
+"""Alarms at the watcher: they end with their node, and flapping is counted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_no_alarm_outlives_a_node_that_goes(watch: Watch) -> None:
     assert watch.alarms() == []
     assert watch.snapshot()["links"][0]["alarms"] == 0
     assert kinds(watch) == ["raised no_key", "cleared no_key"]
-    raise_(watch)  # retained by the run that ended: delivered to a watch that starts later
+    raise_(watch)  # a retained message of the ended run reaches a watch that starts later
     assert watch.alarms() == []
 
 

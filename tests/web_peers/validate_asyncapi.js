@@ -1,4 +1,4 @@
-// node validate_asyncapi.js FILE ...: a line for each, "valid" or what AsyncAPI's own parser finds.
+// node validate_asyncapi.js FILE ...: one line per file, "valid" or the errors of AsyncAPI's own parser.
 const fs = require("node:fs");
 const { Parser } = require("@asyncapi/parser");
 
