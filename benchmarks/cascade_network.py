@@ -2,9 +2,9 @@
 
 python benchmarks/cascade_network.py [--delay-ms 0 0.1 1 5] [--frames 64 2048] [--seconds S]
 
-Each process has one core to itself, or what others leave of it. The delay is added in user space
-(delayed_link.py). Frames of 2^16 bits at 2 % errors are corrected in pieces of several; the table
-says how many are in flight. The last corrected block is compared with Alice's.
+Each process needs a core of its own. The delay is added in user space (delayed_link.py). Frames
+of 2^16 bits at 2 % errors are corrected in pieces of several; the table shows how many are in
+flight. The last corrected block is compared with Alice's.
 """
 
 from __future__ import annotations

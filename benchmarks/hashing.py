@@ -141,7 +141,7 @@ def toeplitz_large(name: str, effort: Effort) -> Row:
     seed = work()
     check_bits(np.unpackbits(packed)[:n], seed, y.disclose(), n_out)
     figure = n / spent / 1e6
-    held = grown + (3 * n + n_out) / 8 / 2**20  # and input, seeds and output from before
+    held = grown + (3 * n + n_out) / 8 / 2**20  # input, seeds and output were allocated before
     return Row(
         name, figure, "Mb/s", f"≥ {goal} Mb/s, ≤ {room_mib} MiB",
         figure >= goal and held <= room_mib,

@@ -75,7 +75,7 @@ async def stream(watched: Watched, supervisor: Supervisor) -> None:
 
 
 async def what_is_wrong(instrument: Any) -> str:
-    """What differs from the station file, or is not dark, in an instrument that was found again."""
+    """Deviations of an instrument after it was found again: settings that differ, or outputs on."""
     lit = [step.param for step in instrument.OFF if await instrument.get(step.param) != step.value]
     if lit:
         return f"{', '.join(lit)}: on"

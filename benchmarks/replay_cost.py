@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-if not __package__:  # run as a script: let the modules beside this one be found by their full name
+if not __package__:  # run as a script: make the modules beside it importable by full name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np

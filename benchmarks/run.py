@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-if not __package__:  # run as a script: let the modules beside this one be found by their full name
+if not __package__:  # run as a script: make the modules beside it importable by full name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.measure import Effort, Row, machine

@@ -165,8 +165,8 @@ def _share(blocks: list[BlockReport], asymptotic_per_s: float) -> float | None:
 
 
 def charged_apart(blocks: list[BlockReport]) -> dict[str, float]:
-    """What each rule takes, of the asymptotic key of these blocks' own account; with the net share
-    they add up to 1."""
+    """Each rule's cost as a share of the blocks' own asymptotic key; with the net share they add up
+    to 1."""
     whole = sum(r.asymptotic_bits or 0.0 for r in blocks)
     if not whole:
         return {}

@@ -1,4 +1,4 @@
-"""Open a bench, look at it, measure in the light. Runs on an emulated bench as it stands::
+"""Open a bench, look at it, measure in the light. Runs on an emulated bench without changes::
 
 photonlink station new bench.toml
 python examples/bench.py bench.toml --sim

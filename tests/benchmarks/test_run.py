@@ -94,10 +94,10 @@ def test_goals_decide(bench: Any) -> None:
 
 
 def test_the_command() -> None:
-    """As a user calls it: from anywhere, with the table on standard output."""
+    """The command works from any folder and prints the table on standard output."""
     command = [sys.executable, str(RUN), "decode-other", "--markdown", *SMALL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
-    assert done.returncode in (0, 1), done.stderr  # 1: missed, as ever with so few records
+    assert done.returncode in (0, 1), done.stderr  # 1: few records miss the goal
     lines = done.stdout.splitlines()
     assert lines[0].startswith("| ratio | benchmark |")
     assert "| decode-other |" in lines[2]

@@ -1,4 +1,4 @@
-"""Every driver over its real wire, against the emulator program: the same promises for all."""
+"""Every driver over its real wire, against the emulator program: the same contract for all."""
 
 from __future__ import annotations
 

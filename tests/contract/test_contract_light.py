@@ -111,7 +111,7 @@ async def test_light_that_does_not_come_is_an_error_and_off(program: Any, name: 
 
 @pytest.mark.parametrize("name", LIGHT)
 async def test_limits_are_kept_and_values_come_back(program: Any, name: str) -> None:
-    """For every parameter: its present value is accepted, values beyond its limits are refused."""
+    """For every parameter: values beyond its limits are refused and its present value stays."""
     async with opened(program, name) as bench:
         instrument: Any = bench.instruments[name]
         for param in instrument.params.table.values():

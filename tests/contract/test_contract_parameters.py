@@ -152,8 +152,8 @@ class Comparison:
                 self.say(f"{value} lies beyond the driver's limits, and the emulator takes it")
 
     def _ranges(self, register: Register) -> None:
-        """Both declared ranges are equal, and every choice of the emulator is known to the
-        driver.
+        """Both declared ranges are equal, and the driver declares every choice of the
+        emulator.
         """
         param = self.param
         if param.choices is not None and register.choices:
@@ -171,7 +171,7 @@ class Comparison:
 
 
 async def differences(driver: Any, device: Any) -> list[str]:
-    """What differs, in sentences; the driver is opened and configured here."""
+    """One sentence for each difference; opens and configures the driver."""
     await driver.open()
     await driver.configure()
     if hasattr(driver, "home"):  # positions are undefined before homing

@@ -1,4 +1,4 @@
-"""PM100D: watts whatever the front panel shows, over-range, dark adjustment, wrong heads."""
+"""PM100D: always watts, over-range, dark adjustment, wrong heads."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ HOST = "http://192.0.2.1"
 
 
 def closed(**settings: Any) -> Retina:
-    """A driver that was never opened, of an address where nothing is."""
+    """An unopened driver for an address without a listener."""
     return Retina("snspd", HOST, Retina.Settings(**settings))
 
 

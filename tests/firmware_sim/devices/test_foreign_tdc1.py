@@ -1,5 +1,5 @@
-"""The TDC1 emulator driven by S-Fifteen's own client (the port is always named: without one
-it sends to every terminal of the machine)."""
+"""The TDC1 emulator driven by S-Fifteen's own client (the tests always name the port: without
+one the client writes to every serial port of the machine)."""
 
 from __future__ import annotations
 
