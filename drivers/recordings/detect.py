@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,12 @@ UNIT_ASSUMED = (
     "the file does not say its unit of time: 1 ps is assumed (a quTAU has 80.955 ps; tell it "
     "with --unit)"
 )
+UNITS_ASSUMED = (
+    "the packets do not say their units of time: 1 ps is assumed for starts and hits (tell them "
+    "with --packet-unit and --unit: packet_binsize and binsize of the driver)"
+)
+_PACKET = struct.Struct("<4BIQ")  # channel, card, type, flags, words of two hits, start
+_FEW_PACKETS, _PACKET_FLAGS, _PACKET_INPUTS = 4, 0x3F, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,27 @@ def _tdc1(head: bytes) -> Raw | None:
     return Raw(WireFormat("tdc1"), 0, "S-Fifteen TDC1 stream")
 
 
+def _timetagger4(head: bytes) -> Raw | None:
+    """A chain of whole packets, each where the length of the one before says; starts increase."""
+    at, packets, kind, last, hits = 0, 0, b"", -1, list[int]()
+    while at + _PACKET.size <= len(head):
+        _, _, _, flags, words32, start = _PACKET.unpack_from(head, at)
+        end = at + _PACKET.size + 8 * words32
+        kind = kind or head[:3]  # channel 0, the card and the type stay the same
+        if head[at] or head[at : at + 3] != kind or flags > _PACKET_FLAGS or start <= last:
+            return None
+        if end > len(head):
+            break  # goes on behind the bytes that are judged
+        held = struct.unpack_from(f"<{2 * words32}I", head, at + _PACKET.size)
+        hits += held[: len(held) - (flags & 1)]
+        at, packets, last = end, packets + 1, start
+    wrong = sum(hit & 0xF >= _PACKET_INPUTS for hit in hits)
+    if packets < _FEW_PACKETS or len(hits) < packets or wrong > 0.01 * len(hits):
+        return None
+    wire = WireFormat("timetagger4", {"packet_ps": 1.0, "resolution_ps": 1.0})
+    return Raw(wire, 0, "cronologic TimeTagger4 packets", assumed=UNITS_ASSUMED)
+
+
 def detect_raw(head: bytes, where: str) -> Raw:
     """Which bare record format ``head`` (the first bytes of a file) is in.
 
@@ -126,16 +154,16 @@ def detect_raw(head: bytes, where: str) -> Raw:
         return Raw(wire, 0, f"S-Fifteen {name} (text)", text=name)
     for look in _LOOKS:
         part = head[:look]
-        found = _swabian(part) or _qutag(part, 0) or _qutag(part, QUTAG_HEADER) or _a1(part)
-        found = found or _tdc1(part)
+        found = _timetagger4(part) or _swabian(part) or _qutag(part, 0)
+        found = found or _qutag(part, QUTAG_HEADER) or _a1(part) or _tdc1(part)
         if found is not None and not ptu.MAGIC.startswith(part):
             return found
     raise RecordingError(
         "this is no recording that photonlink knows",
         where=where,
         seen=head[:16].hex(" "),
-        hint="Known are PTU, quTAG binary, S-Fifteen a0, a1, a2 and TDC1, Swabian 16-byte tags and "
-        "our own; bare records can be named with --format",
+        hint="Known are PTU, quTAG binary, S-Fifteen a0, a1, a2 and TDC1, Swabian 16-byte tags, "
+        "cronologic packets and our own; bare records can be named with --format",
     )
 
 

@@ -95,7 +95,10 @@ class FileRecording(Recording):
             )  # fmt: skip
         wire_format = WireFormat(self.wire_format.name, {**known, **parameters})
         decoder_for(wire_format)
-        kept = tuple(w for w in self.warnings if w != detect.UNIT_ASSUMED)
+        answered = {detect.UNIT_ASSUMED} | (
+            {detect.UNITS_ASSUMED} if len(parameters) > 1 else set()
+        )
+        kept = tuple(w for w in self.warnings if w not in answered)
         return FileRecording(
             self.path, replace(self._layout, wire_format=wire_format, warnings=kept)
         )
@@ -425,10 +428,10 @@ def open_recording(path: str | Path, *, wire_format: WireFormat | None = None) -
     """Find out what kind of recording ``path`` is and open it.
 
     Known: PTU (T2 and T3 of all record types), quTAG binary, S-Fifteen a1 in both word orders,
-    raw TDC1 and Swabian 16-byte dumps, our own, and the folder of a recorded session.
-    ``wire_format`` forces the reading of a file
-    of bare records (for the quTAG formats: after their 40-byte header) when its kind cannot be
-    told or is told wrongly. Raises RecordingError: kind unknown, header damaged, file not readable.
+    raw TDC1 and Swabian 16-byte dumps, cronologic packets, our own, and the folder of a recorded
+    session. ``wire_format`` forces the reading of a file of bare records (for the quTAG formats:
+    after their 40-byte header) when its kind cannot be told or is told wrongly. Raises
+    RecordingError: kind unknown, header damaged, file not readable.
     """
     path = Path(path)
     inputs = session.inputs_of(path)

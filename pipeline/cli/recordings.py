@@ -26,6 +26,7 @@ LETTERS = "HVDA"  # the same as in stages.window, which imports numpy; a test co
 FORMATS = (
     "a0", "a1", "a2", "tdc1", "swabian16", "qutag", "qutag_compressed", "t2", "t2_hh1", "t2_ph300",
     "t3", "t3_hh1", "t3_ph300", "s15_fast", "flat64", "packed32", "nox", "fpga_link",
+    "timetagger4",
 )  # fmt: skip
 FIXED_UNIT = ("a0", "a1", "a2", "tdc1", "swabian16", "s15_fast", "nox", "fpga_link")
 DEFAULT_MAP = "H=1,V=2,D=3,A=4"
@@ -76,6 +77,10 @@ def analyze(
     sync_period_ps: Annotated[
         float | None, typer.Option("--sync-period", help="Of T3 records, ps.", callback=finite)
     ] = None,
+    packet_ps: Annotated[
+        float | None,
+        typer.Option("--packet-unit", help="Of timetagger4 packets, ps.", callback=finite),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the histogram here.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the histogram (extra: plot).")] = None,
     as_json: JsonOption = False,
@@ -83,7 +88,7 @@ def analyze(
     """Rates, gaps and the cross-correlation of two channels of a recording."""
     from photonlink.pipeline.recordings import analyze as analysis
 
-    told = _told_parameters(form, unit_ps, sync_period_ps)
+    told = _told_parameters(form, unit_ps, sync_period_ps, packet_ps)
     result = analysis.analyze_file(
         file, a=a, b=b, low_ns=low, high_ns=high, bin_ps=bin_ps,
         wire_format=_told_format(form), told=told,
@@ -110,22 +115,30 @@ def _told_format(form: str | None) -> "WireFormat | None":
     parameters = {} if form in FIXED_UNIT else {"resolution_ps": 1.0}
     if form.startswith("t3"):
         parameters["sync_period_ps"] = 1.0
+    if form == "timetagger4":
+        parameters["packet_ps"] = 1.0
     from photonlink.hal.tags import WireFormat
 
     return WireFormat(form, parameters)
 
 
 def _told_parameters(
-    form: str | None, unit_ps: float | None, sync_period_ps: float | None
+    form: str | None,
+    unit_ps: float | None,
+    sync_period_ps: float | None,
+    packet_ps: float | None,
 ) -> dict[str, float]:
-    """The values of --unit and --sync-period; wrong usage where the format fixes or needs them."""
+    """The values of --unit, --sync-period and --packet-unit; wrong usage where the format fixes or
+    needs them."""
     if unit_ps is not None and form in FIXED_UNIT:
         raise typer.BadParameter(f"the unit of {form} is fixed: --unit cannot change it")
     if form is not None and form.startswith(("t2", "t3")) and unit_ps is None:
         raise typer.BadParameter(f"{form} needs --unit: the size of its time bins in ps")
     if form is not None and form.startswith("t3") and sync_period_ps is None:
         raise typer.BadParameter(f"{form} needs --sync-period")
-    given = {"resolution_ps": unit_ps, "sync_period_ps": sync_period_ps}
+    if form == "timetagger4" and (unit_ps is None or packet_ps is None):
+        raise typer.BadParameter(f"{form} needs --unit (of the hits) and --packet-unit (of starts)")
+    given = {"resolution_ps": unit_ps, "sync_period_ps": sync_period_ps, "packet_ps": packet_ps}
     return {name: value for name, value in given.items() if value is not None}
 
 
