@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import contract_checks as checks
@@ -22,6 +23,8 @@ from photonlink.hal.supervisor import BackOff, Found, Lost, Supervisor
 
 RESTARTS = int(os.environ.get("PHOTONLINK_RESTARTS", "2"))
 PATIENCE_S = 60.0
+SPARE = 16
+"""Device nodes beyond a bench's own that may be free: others are unplugged at the same time."""
 
 
 class Watched:
@@ -30,6 +33,13 @@ class Watched:
     def __init__(self, program: Any, names: list[str]) -> None:
         self.program, self.names = program, names
         self.lost, self.found = Counter[str](), Counter[str]()
+        self.lines = {
+            name: Path(address.removeprefix("serial://"))
+            for name in names
+            if (address := program.addresses[name]).startswith("serial://")
+        }
+        """The stable names of the serial lines: links to device nodes."""
+        self.moved = set[str]()
 
     def event(self, event: Any) -> None:
         for kind, counter in ((Lost, self.lost), (Found, self.found)):
@@ -39,6 +49,7 @@ class Watched:
     async def run(self) -> None:
         bench = await open_bench(self.program.station(*self.names, deadline_s=2.0, open_s=30.0))
         known = {name: await checks.still(bench.instruments[name]) for name in self.names}
+        identities = {name: bench.resolutions[name].identity for name in self.names}
         supervisor = Supervisor(bench, self.event, poll_s=0.2, back_off=BackOff(0.1, 0.5))
         watching = asyncio.create_task(supervisor.run())
         try:
@@ -46,6 +57,8 @@ class Watched:
                 await self._restart(turn)
                 for name in self.names:
                     await checks.right(bench.instruments[name], known[name])
+                    assert bench.resolutions[name].identity == identities[name]
+            assert self.moved == set(self.lines), "a line had the same device node each time"
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -53,15 +66,22 @@ class Watched:
 
     async def _restart(self, turn: int) -> None:
         """Unplug every cable, occupy the names that are now free, plug in again: serial lines get
-        other names."""
+        other names, and are found again by their stable names as the same devices."""
+        before = self._nodes()
         await self._all("unplug")
         with contextlib.ExitStack() as taken:
             await self._until(self.lost, turn)
-            for _ in range(len(self.names)):
+            for _ in range(len(self.names) + SPARE):
+                if all(node.exists() for node in before.values()):
+                    break
                 for fd in os.openpty():
                     taken.callback(os.close, fd)
             await self._all("replug")
             await self._until(self.found, turn)
+        self.moved |= {name for name, node in self._nodes().items() if node != before[name]}
+
+    def _nodes(self) -> dict[str, Path]:
+        return {name: link.readlink() for name, link in self.lines.items()}
 
     async def _all(self, fault: str) -> None:
         for name in self.names:
