@@ -190,10 +190,10 @@ def _plan_text(p: "Plan") -> str:
         f"  {'key basis chosen with':<28}{s.key_basis:.4f}",
         f"  {'key rate':<28}{readable(then.bits_per_s)} bit/s (as described: {readable(now)})",
         f"  {'asymptotic':<28}{readable(then.asymptotic_bits_per_s)} bit/s",
-        f"  {'as described, one basis':<28}{p.bases.one_bits_per_s:,.4g} bit/s, both "
-        f'{p.bases.two_bits_per_s:,.4g}: bases = "{p.bases.better}" gives more',
-        f"  {'at best, one basis':<28}{p.bases.best_one_bits_per_s:,.4g} bit/s, both "
-        f"{p.bases.best_two_bits_per_s:,.4g}",
+        f"  {'as described, one basis':<28}{readable(p.bases.one_bits_per_s)} bit/s, both "
+        f'{readable(p.bases.two_bits_per_s)}: bases = "{p.bases.better}" gives more',
+        f"  {'at best, one basis':<28}{readable(p.bases.best_one_bits_per_s)} bit/s, both "
+        f"{readable(p.bases.best_two_bits_per_s)}",
         f"  {'block':<28}{duration(then.block_s)}, {_expected(p)}",
         f"  {'first key after':<28}{duration(p.positive_key_s)}",
         f"  {'95 % of asymptotic after':<28}{duration(p.near_asymptotic_s)}",
@@ -217,7 +217,7 @@ def _plan_text(p: "Plan") -> str:
     for t in p.trade:
         lines.append(
             f"    {t.abort_probability:<8.4%} of blocks refused at {t.q_z:.3%}, {t.q_x:.3%}:"
-            f"  {t.bits_per_s:,.4g} bit/s"
+            f"  {readable(t.bits_per_s)} bit/s"
         )
     for basis, account in zip(BASES, p.accounts, strict=False):
         heading = f"  {basis}:" if len(p.accounts) > 1 else ""

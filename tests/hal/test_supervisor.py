@@ -195,6 +195,27 @@ async def watch(script: list[Any], openings: list[Any] | None = None) -> tuple[A
     return supervisor, events
 
 
+@pytest.mark.row("a foreign exception in snapshot ends supervisor and node")
+async def test_a_fault_in_a_snapshot_is_shown_and_the_supervisor_goes_on() -> None:
+    inner, events = FakeInstrument([RuntimeError("vendor's own")] * 10**6), []
+    supervisor = Supervisor(make_bench(NotTagger(inner)), events.append, poll_s=0.002)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        async with asyncio.timeout(30):
+            while "error" not in supervisor.readings.get("it", {}):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            assert "RuntimeError: vendor's own" in str(supervisor.readings["it"]["error"])
+            inner.script.clear()
+            while supervisor.readings.get("it") != {"steady": 1}:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert not task.done()
+        assert not supervisor.lost
+        assert not [e for e in events if isinstance(e, Lost)]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_one_timeout_is_no_loss_two_are() -> None:
     silent = LinkTimeout("silent")
     supervisor, events = await watch([silent, {"a": 1}, silent, {"a": 1}])

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from link import Wire, pair
 
 from photonlink.hal.supervisor import Lost
 from photonlink.pipeline.node.node import Node
+from photonlink.pipeline.protocol.messages import Refuse
 from photonlink.pipeline.status.alarms import (
     CATALOGUE,
     CLEARED_BY_HANDSHAKE,
@@ -58,6 +60,19 @@ def test_alarms_of_a_connection_end_with_the_next_handshake() -> None:
     assert {"acquisition_restarted", "refused_by_peer", "phase_timeout"} <= set(
         CLEARED_BY_HANDSHAKE
     )
+
+
+@pytest.mark.row("alarms that outlive their cause within a run")
+def test_a_refusal_is_an_alarm_until_the_next_handshake() -> None:
+    alice, bob = pair()
+    wire = Wire(alice, bob, lambda n, who, data: [Refuse(b'{"code":"x","text":"y"}').encode()])
+    wire.connect()
+    refused = [a.active for a in alice.alarms if a.code == "refused_by_peer"]
+    assert refused
+    assert all(refused)
+    wire.hook = None
+    wire.connect()
+    assert [a.active for a in alice.alarms if a.code == "refused_by_peer"] == [*refused, False]
 
 
 @pytest.mark.row("spd_h_lost: without a reason")

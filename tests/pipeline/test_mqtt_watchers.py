@@ -183,6 +183,17 @@ def test_every_payload_names_the_node_that_speaks(name: str) -> None:
     assert {"v", "ts", "site", "node", "link", "role"} <= set(schema(name)["required"])
 
 
+@pytest.mark.row("MQTT: topics and payloads do not name the node")
+async def test_every_topic_names_the_node_that_speaks(mosquitto: Mosquitto) -> None:
+    async with _running(_publisher(mosquitto)) as publisher:
+        publisher.offer(ALARM)
+        publisher.offer(LinkState(Phase.SIFTING))
+        held = await _until(mosquitto, {"peer_absent"}, "online")
+    assert len(held) >= 3
+    assert all(topic.startswith("photonlink/v2/lab-1/l0-alice/") for topic in held), list(held)
+    assert {json.loads(payload)["node"] for payload in held.values()} == {"l0-alice"}
+
+
 @pytest.mark.row('wrong broker password is "broker lost"')
 async def test_a_broker_that_refuses_the_user_is_not_called_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

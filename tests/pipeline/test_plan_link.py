@@ -36,6 +36,14 @@ def test_the_proposal_beats_the_file_and_is_a_legal_source(plan: planning.Plan) 
     assert 0 < plan.settings.key_basis < 1
 
 
+@pytest.mark.row("numbers with 17 digits, rates as 2.101e+06")
+def test_no_number_of_a_plan_is_a_power_of_ten_or_has_digits_without_end(
+    plan: planning.Plan,
+) -> None:
+    assert plan.bases.best_two_bits_per_s > 1e6, "a rate that %g writes as a power of ten"
+    assert not re.findall(r"\d[.\d]*e[+-]?\d+|\d+\.\d{7,}", _plan_text(plan))
+
+
 def test_blocks_as_long_as_promised_keep_the_promise(plan: planning.Plan) -> None:
     link = load_link("lucamarini2013")
     source = link.source.model_copy(
