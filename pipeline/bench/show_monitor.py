@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
+from photonlink.hal.errors import BenchError
 from photonlink.hal.params import Value
 from photonlink.hal.station import InstrumentEntry
 from photonlink.pipeline.bench.monitor import OPENING_S, Picture, monitoring
@@ -38,6 +39,9 @@ async def show(
                 screen.draw(_lines(picture, units, plain=screen.plain))
             else:
                 print("  ".join(_plain(picture, units)), flush=True)
+        if all(row.value is None for row in picture.rows):
+            names = ", ".join(entries)
+            raise BenchError(f"nothing was read from {names}", hint="The lines above say why")
 
 
 def _as_json(picture: Picture) -> dict[str, object]:

@@ -236,7 +236,7 @@ def monitor(
     ] = None,
     rate: Annotated[float, typer.Option(help="Readings per second.", min=0.1, max=50)] = 2.0,
     duration: Annotated[
-        float | None, typer.Option(help="Seconds; none: until Ctrl-C.", callback=finite)
+        float | None, typer.Option(help="Seconds; none: until Ctrl-C.", min=0.1, callback=finite)
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -154,7 +154,9 @@ def replay(
         ),
     ] = None,
     map_bob: MapBob = None,
-    q_tol: Annotated[float | None, typer.Option(help="Acceptance threshold of the QBER.")] = None,
+    q_tol: Annotated[
+        float | None, typer.Option(help="Acceptance threshold of the QBER.", callback=finite)
+    ] = None,
     block_bits: Annotated[int | None, typer.Option(help="Sifted bits per block.", min=100)] = None,
     as_json: JsonOption = False,
 ) -> None:

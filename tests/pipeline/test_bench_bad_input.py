@@ -110,6 +110,14 @@ def test_a_station_with_windows_line_ends_is_the_same_station(bench: Path, tmp_p
     assert done.stdout.startswith("current_set_ma = ")
 
 
+def test_a_bench_that_is_not_there_is_no_success(tmp_path: Path) -> None:
+    path = tmp_path / "bench.toml"
+    path.write_text(emulated_station("bench"))  # whose emulators do not run
+    done = command("monitor", path, "--duration", "0.2")
+    assert done.returncode == 1, done.stdout
+    assert "nothing was read from" in done.stderr
+
+
 def test_two_programs_for_one_device(bench: Path) -> None:
     words = [sys.executable, "-m", "photonlink.pipeline.cli", "light", str(bench)]
     first = subprocess.Popen(
