@@ -11,7 +11,7 @@ from photonlink.pipeline.status.alarms import alarm
 from photonlink.pipeline.status.model import Alarm
 
 PEER_ABSENT = "peer_absent"
-PEER_PATIENCE_S = 10.0  # then it is said
+PEER_PATIENCE_S = 10.0  # after this time the absence is reported
 
 
 class PeerPresence:
