@@ -254,6 +254,8 @@ def test_pty_sets_count_when_the_client_closes_at_once(emulate: Any) -> None:
     for i in range(60):
         with serial.Serial(unit.path, timeout=10.0) as port:
             port.write(f"delay {1000 + i}\r\n".encode())
+            if i % 2:
+                port.flush()
         with serial.Serial(unit.path, timeout=10.0) as port:
             port.write(b"delay?;")
             assert port.readline() == f"{1000 + i}\r\n".encode()
