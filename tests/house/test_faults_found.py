@@ -67,6 +67,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "no alarm for aborted blocks, a bench that did not open, zero key",
         "MQTT: topics and payloads do not name the node",
         "MQTT: laser state, bias, temperatures are not published",
+        "MQTT: no TLS to the broker, no client certificate",
         "MQTT: password_file relative, not UTF-8, 0644",
     ),
     "node and demo": (
@@ -75,6 +76,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "demo --json prints no JSON when a node dies",
         "kill -9 or HUP of the demo leaves nodes and the key's folder",
         "the same seed gives different key on a loaded host",
+        "channels = { A = 9 } on a four-input tagger accepted",
         "parameters found wrong only after the bench was opened",
         "5,000 nested brackets, 30 million comment lines",
         "--duration inf accepted",

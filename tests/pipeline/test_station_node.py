@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from photonlink.hal.errors import StationError
+from photonlink.hal.tags import TaggerCapabilities
 from photonlink.pipeline.demo.files import write_demo_files
+from photonlink.pipeline.node.recorded_session import detector_map
 from photonlink.pipeline.node.simulated_station import with_emulator_addresses
 from photonlink.pipeline.node.station import load_node_station
 
@@ -45,6 +49,7 @@ def test_emulators_that_do_not_run_keep_their_names(station: Path) -> None:
     assert loaded.protocol.parameters().assumptions == ("HOLD_OFF",)
 
 
+@pytest.mark.row("parameters found wrong only after the bench was opened")
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -73,6 +78,17 @@ def test_what_is_wrong_is_named_with_its_line(
     assert "alice.toml:" in text, text
     for word in says:
         assert word in text, text
+
+
+@pytest.mark.row("channels = { A = 9 } on a four-input tagger accepted")
+def test_an_input_that_the_tagger_lacks_is_refused(station: Path) -> None:
+    bench: Any = SimpleNamespace(
+        tagger=SimpleNamespace(capabilities=TaggerCapabilities((0, 1, 2, 3), 1.0, 1e6))
+    )
+    assert dict(detector_map(load_node_station(station), bench).channels)["D"] == 2
+    wrong = load_node_station(_with(station, "input = 2", "input = 9"))
+    with pytest.raises(StationError, match="D = 9, but the time tagger has the inputs 0, 1, 2, 3"):
+        detector_map(wrong, bench)
 
 
 def test_a_station_without_peer(station: Path) -> None:

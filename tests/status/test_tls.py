@@ -91,6 +91,7 @@ async def trouble(address: BrokerAddress) -> str:
         return publisher.trouble
 
 
+@pytest.mark.row("MQTT: no TLS to the broker, no client certificate")
 async def test_a_node_and_a_watcher_meet_over_tls_with_certificates(
     tls_broker: TlsBroker, authority: Authority
 ) -> None:
