@@ -15,8 +15,10 @@ import pytest
 
 from photonlink.drivers.recordings import open_recording, write_ptu
 from photonlink.drivers.recordings.ptu import _simplest
+from photonlink.hal.decoders import _FORMATS
 from photonlink.hal.errors import RecordingError
 from photonlink.hal.tags import WireFormat
+from photonlink.pipeline.cli.recordings import FORMATS
 from photonlink.pipeline.recordings.analyze import (
     AnalyzeResult,
     analyze_file,
@@ -215,6 +217,15 @@ def _command(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "photonlink.pipeline.cli", "analyze", *arguments],
         capture_output=True, text=True, check=False, timeout=120, **more,
     )  # fmt: skip
+
+
+@pytest.mark.row("formats that cannot be named on the command line")
+def test_every_format_that_the_decoder_reads_has_its_name_on_the_command_line() -> None:
+    two_units = {"timetagger4"}  # its sessions carry both; no single --unit could tell them
+    assert set(FORMATS) == set(_FORMATS) - two_units
+    done = _command(str(CASES / "qutag_late_words.qutag"), "--format", "no_such")
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in ("qutag_compressed", "a0", "a2")), done.stderr
 
 
 @pytest.mark.row("nearly all records damaged and still exit 0")
