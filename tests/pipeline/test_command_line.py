@@ -174,6 +174,36 @@ def test_ctrl_c_while_importing_is_quiet() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("planning.model", ["keyrate", "gys2004", "--points", "2"]),
+        ("planning.plan", ["plan", "gys2004"]),
+        ("recordings.analyze", ["analyze", __file__]),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_to_a_command_at_work_is_no_success_and_no_traceback(
+    module: str, arguments: list[str], number: signal.Signals
+) -> None:
+    """Sent where the command imports the module that does its work."""
+    program = (
+        "import os, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == 'photonlink.pipeline.{module}': os.kill(os.getpid(), {number:d})\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        f"sys.argv[1:] = {arguments!r}\n"
+        "from photonlink.pipeline.cli.entry import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode in (ExitStatus.INTERRUPTED, -number), done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0,1,2"])
 def test_streams_that_the_parent_has_closed_are_no_fault(closed: str) -> None:
     program = (
