@@ -87,7 +87,7 @@ class SpdOemNir(Driver, CountsPhotons, HasOutput, HasTemperature):
               setting="output_format"),
         Param("clock_hz", int, "clock input", "CPC_getCLKCountData:0", unit="Hz"),
         Param("detections_hz", int, "clicks in the last second", "CPC_getCLKCountData:1",
-              unit="Hz"),
+              unit="Hz", of_clicks=True),
         Param("body_c", float, "temperature of the socket", "CPC_getBodySocketTemp", unit="°C"),
     )  # fmt: skip
     OFF = (Off("output", False, "output off"),)

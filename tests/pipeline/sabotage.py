@@ -22,6 +22,7 @@ from photonlink.pipeline.attacks.entry import AttackEntry, AttackOutcome
 from photonlink.pipeline.attacks.light import Light
 from photonlink.pipeline.attacks.play import ATTACKS
 from photonlink.pipeline.attacks.rules import RULES
+from photonlink.pipeline.native.quiet import KeptEvents
 from photonlink.pipeline.protocol import roles
 from photonlink.pipeline.protocol.channel import claims, handshake
 from photonlink.pipeline.protocol.channel.authentication import Covered
@@ -53,8 +54,13 @@ def no_multi_click_limit(patch: Patch) -> None:
 
 def only_followers(patch: Patch) -> None:
     """Do not count marks that come from the event before a pair."""
-    marks = QuietBuffer.marks
-    patch.setattr(QuietBuffer, "marks", lambda self, index: marks(self, index) & 1)
+    keep = QuietBuffer.keep
+
+    def without(self: QuietBuffer, *arguments: Any) -> KeptEvents:
+        kept = keep(self, *arguments)
+        return dataclasses.replace(kept, marks=kept.marks & 1)
+
+    patch.setattr(QuietBuffer, "keep", without)
 
 
 def no_error_threshold(patch: Patch) -> None:

@@ -35,6 +35,7 @@ def test_pymeasure_sources_current_and_measures(emulate: Any) -> None:
         assert found["voltage"] == pytest.approx(9e-4, rel=1e-3)
         assert smu.check_errors() == []
         smu.disable_source()
+        assert not smu.source_enabled  # answered after the command was carried out
         assert not unit.status()["output"]
         assert unit.port.excess_v < 0.0
     finally:
