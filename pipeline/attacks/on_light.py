@@ -266,7 +266,7 @@ ATTACKS: tuple[AttackEntry, ...] = (
     AttackEntry(
         "detector_moves", ("H1",), "Bob's V moves by half a nanosecond in mid run", must_alarm=True,
         defaults={"step_ps": 500.0, "start_s": 1.2}, light=_step,
-        draw=_uniform(step_ps=(300, 1000)),
+        draw=_uniform(step_ps=(400, 1000)),  # a block of the table shows moves from 360 ps on
     ),
     AttackEntry(
         "detector_leaves", ("H1",), "Bob's V is gone from the window in mid run", must_alarm=True,
