@@ -221,8 +221,7 @@ def _command(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.row("formats that cannot be named on the command line")
 def test_every_format_that_the_decoder_reads_has_its_name_on_the_command_line() -> None:
-    two_units = {"timetagger4"}  # its sessions carry both; no single --unit could tell them
-    assert set(FORMATS) == set(_FORMATS) - two_units
+    assert set(FORMATS) == set(_FORMATS)
     done = _command(str(CASES / "qutag_late_words.qutag"), "--format", "no_such")
     assert done.returncode == 2
     assert all(name in done.stderr for name in ("qutag_compressed", "a0", "a2")), done.stderr
