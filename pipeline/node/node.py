@@ -251,13 +251,16 @@ class Node:
 
     # ---- inputs of the session, and its effects ----
     async def _feed(
-        self, name: str, call: Callable[[float], list[Effect]], *, quick: bool = False
+        self,
+        name: str,
+        call: Callable[[float], list[Effect]],
+        quick: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Give the session one input and carry out its effects. quick: it takes less time than
-        passing it to the worker and back."""
+        """Give the session one input and carry out its effects. quick, asked in the session's turn:
+        whether the call takes less time than passing it to the worker and back."""
         async with self._turn:
             now_s = machine.monotonic_s()
-            if quick:
+            if quick():
                 effects = call(now_s)
             else:
                 loop = asyncio.get_running_loop()
@@ -347,7 +350,9 @@ class Node:
             await self._feed("connected", functools.partial(session.connected, number))
             while number in self._streams and (data := await stream.read()):
                 receive = functools.partial(session.receive, number, data)
-                await self._feed("receive", receive, quick=session.is_quick(number, data))
+                await self._feed(
+                    "receive", receive, functools.partial(session.is_quick, number, data)
+                )
                 if session.line == number:
                     stream.admit()
                     self._presence.prove()
@@ -375,7 +380,7 @@ class Node:
                 )
             elif isinstance(event, WireChunk) and decoder is not None:
                 await self._feed("tags", functools.partial(session.tags, event, decoder))
-                await catch_up(session)
+                await catch_up(session, self._turn)
             # the supervisor reports a loss; afterwards the stream starts with Started again
 
     async def _tick_loop(self) -> None:

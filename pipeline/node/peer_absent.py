@@ -21,7 +21,7 @@ class PeerPresence:
     def __init__(self, peer: PeerSection, record: Callable[[Alarm], None]) -> None:
         self._peer, self._record = peer, record
         self._unreachable = ""  # last reason why the peer could not be reached
-        self._raised = False
+        self._raised: Alarm | None = None
         self.met = False  # with a proof
         self.somebody_came = False  # without one
 
@@ -31,16 +31,16 @@ class PeerPresence:
     def prove(self) -> None:
         """The peer has proved itself."""
         self.met = True
-        if self._raised:
-            self._raised = False
-            self._record(dataclasses.replace(self.absent, active=False))
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            self._record(dataclasses.replace(raised, active=False))
 
     async def miss(self) -> None:
         """Says once, after a while, that the peer is not there."""
         await asyncio.sleep(PEER_PATIENCE_S)
         if not self.met:
-            self._raised = True
-            self._record(self.absent)
+            self._raised = self.absent
+            self._record(self._raised)
 
     @property
     def absent(self) -> Alarm:

@@ -142,7 +142,8 @@ class Session:
 
     def is_quick(self, data: bytes, stream: int = 0) -> bool:
         """Whether ``receive`` of these bytes takes a millisecond: a round of error correction."""
-        return self._line is not None and self.line == stream and self._line.is_one_round(data)
+        line = self._line
+        return line is not None and line.stream == stream and line.is_one_round(data)
 
     @property
     def backlog(self) -> float:
@@ -152,7 +153,8 @@ class Session:
     @property
     def line(self) -> int | None:
         """The stream to the peer; None while no connection has sent a valid Proof."""
-        return self._line.stream if self._line is not None else None
+        line = self._line  # read once: the shell asks from another thread than the session's
+        return line.stream if line is not None else None
 
     @property
     def provenance(self) -> Provenance:
@@ -165,7 +167,8 @@ class Session:
     @property
     def peer_node(self) -> str:
         """The name under which the peer publishes its status; "" without a peer or a name."""
-        return self._line.peer_node if self._line is not None else ""
+        line = self._line
+        return line.peer_node if line is not None else ""
 
     @property
     def phase(self) -> Phase:
