@@ -21,6 +21,7 @@ from photonlink.hal.facets import Emits, Instrument
 from photonlink.hal.foreign import ours
 from photonlink.hal.opening import Bench, open_bench
 from photonlink.hal.registry import load_driver
+from photonlink.hal.safety import guard
 from photonlink.hal.station import BenchStation, InstrumentEntry
 from photonlink.pipeline.bench.target import parse_target, with_sim
 
@@ -203,15 +204,17 @@ async def serve(
     sim: bool,
     told: Callable[[str], None],
 ) -> None:
-    """Open the bench, serve it until cancelled, make it safe. told: hears the address."""
+    """Open the bench and serve it until a signal or ``photonlink safe`` ends it; then the bench is
+    made safe and KeyboardInterrupt raised. told: hears the address."""
     words = allowed(parse_target(str(path)).station, allow)
     with with_sim(str(path), start=sim):
         bench = await open_bench(parse_target(str(path)).only())
         server = PcRpcServer(bench, words)
-        try:
-            await server.start(host, port)
-            told(f"{host}:{server.port} {' '.join(sorted(words))}")
-            await asyncio.Event().wait()
-        finally:
-            await server.stop()
-            await bench.close()
+        async with guard(bench) as state:
+            try:
+                await server.start(host, port)
+                told(f"{host}:{server.port} {' '.join(sorted(words))}")
+                await asyncio.Event().wait()
+            finally:
+                await server.stop()
+    raise KeyboardInterrupt(state.signal)

@@ -22,8 +22,8 @@ def pc_rpc(
     """Serve instruments of a station as targets of a sipyco server (ARTIQ's controllers).
 
     Only what --allow names is there; light, bias and outputs can never be switched on from there.
-    There is no authentication: keep it on the loopback address. Ctrl-C ends it, and makes the
-    bench safe.
+    There is no authentication: keep it on the loopback address. Ctrl-C or another signal ends
+    it, and makes the bench safe.
     """
     import asyncio
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -231,3 +233,27 @@ async def test_a_controller_that_does_not_reach_its_instrument(tmp_path: Path) -
     async with emulated(ID, tmp_path, {"reachable": False}) as (driver, _):
         with pytest.raises(InstrumentError, match="does not reach"):
             await driver.open()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_ends_the_server_by_its_safe_state(tmp_path: Path, number: int) -> None:
+    """Not by the signal itself: the bench is guarded as that of every other command."""
+    async with emulated("sfifteen.irspd1", tmp_path) as (_, device):
+        station = tmp_path / "bench.toml"
+        station.write_text(
+            'schema = 2\nname = "t"\n[instruments.spd]\ndriver = "sfifteen.irspd1"\n'
+            f'address = "{device.address}"\nbackend = "real"\nsettings = {{ bias_v = 60.0 }}\n'
+        )
+        served = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "photonlink.pipeline.cli", "pc-rpc", str(station),
+            "--allow", "spd", "--port", "0",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert served.stdout is not None
+        async with asyncio.timeout(60):
+            told = await served.stdout.readline()
+            assert b"spd" in told, (await served.communicate())[1]
+            served.send_signal(number)
+            _, errors = await served.communicate()
+        assert served.returncode == 130, errors
+        assert b"Traceback" not in errors
